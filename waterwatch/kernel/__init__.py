@@ -1,0 +1,1 @@
+"""What every room stands on: settings, database, identity, outbox, audit, states, objects. No Flask, no RQ."""

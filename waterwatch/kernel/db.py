@@ -1,0 +1,94 @@
+"""The database: declarative base, engine, sessions.
+
+The application never needs to own its tables. Every connection of the application gives up the login role's rights by
+``SET ROLE`` to the restricted role (see migration 0001), so that append-only tables are append-only for it in effect.
+Migrations connect without that step.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+APP_ROLE = "waterwatch_app"
+
+# Deterministic names, so that migrations can drop what they created.
+NAMING = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Declarative base of every slice's ``tables.py``."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+    }
+
+
+def normalise_url(url: str) -> str:
+    """Accept ``postgresql://`` and ``postgres://`` and name our driver (psycopg 3) explicitly."""
+    parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def make_engine(
+    url: str,
+    *,
+    role: str | None = APP_ROLE,
+    statement_timeout_s: float = 15.0,
+    pool_size: int = 8,
+) -> Engine:
+    """An engine whose connections run as ``role`` (None keeps the login role), in UTC, with a statement timeout.
+
+    ``pool_pre_ping`` is on: after a database restart the first request of each pooled connection reconnects instead
+    of failing.
+    """
+    engine = create_engine(
+        normalise_url(url), pool_size=pool_size, max_overflow=4, pool_pre_ping=True, pool_recycle=1800
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(dbapi_connection: Any, _record: Any) -> None:
+        with dbapi_connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(f"SET statement_timeout = {int(statement_timeout_s * 1000)}")
+            cursor.execute("SET idle_in_transaction_session_timeout = 30000")
+            if role is not None:
+                cursor.execute(f'SET ROLE "{role}"')
+        dbapi_connection.commit()
+
+    return engine
+
+
+def make_sessions(engine: Engine) -> sessionmaker[Session]:
+    """The factory of sessions; objects stay readable after commit, so views can render what they wrote."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextmanager
+def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """One transaction: commits when the block ends, rolls back when it raises, always closes."""
+    with sessions.begin() as session:
+        yield session
+
+
+def is_answering(engine: Engine) -> bool:
+    """Whether the database answers ``SELECT 1``; never raises."""
+    try:
+        with engine.connect() as connection:
+            return connection.execute(text("SELECT 1")).scalar_one() == 1
+    except Exception:  # any failure means the same thing to a readiness probe
+        return False
