@@ -1,0 +1,148 @@
+"""The object store for photos: one door, a local folder or an S3-compatible bucket behind it (obstore).
+
+Keys are made by us, never by a visitor. Two zones: ``quarantine/`` holds sealed originals that nothing serves,
+``public/`` holds rebuilt pictures; who may see one is decided by the views, not by the store.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import obstore
+from obstore.store import LocalStore, S3Store
+
+from waterwatch.kernel.errors import NotFound
+
+CHUNK_BYTES = 256 * 1024
+_KEY = re.compile(r"(?:quarantine|public|probe)/[A-Za-z0-9][A-Za-z0-9_\-./]{0,200}")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One object as the store lists it."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+
+
+class ObjectStore:
+    """Put, fetch, list and delete whole objects. Local writes are durable (file and folder fsynced) before return."""
+
+    def __init__(self, url: str) -> None:
+        """``file:///absolute/folder`` or ``s3://bucket/prefix?endpoint=http://…&region=…``.
+
+        S3 credentials come from the standard ``AWS_ACCESS_KEY_ID`` / ``AWS_SECRET_ACCESS_KEY`` variables.
+        """
+        parts = urlsplit(url)
+        self._folder: Path | None = None
+        self._store: LocalStore | S3Store
+        if parts.scheme == "file":
+            self._folder = Path(unquote(parts.path))
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._store = LocalStore(self._folder)
+        elif parts.scheme == "s3":
+            self._store = _open_bucket(parts.netloc, parts.path.strip("/"), parse_qs(parts.query))
+        else:
+            raise ValueError("the object store's address must begin with file:/// or s3://")
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Store a copy of a file under ``key``, replacing what was there."""
+        self._check(key)
+        if self._folder is None:
+            with path.open("rb") as source:
+                obstore.put(self._store, key, source)
+            return
+        target = self._folder / key
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = target.with_name(target.name + ".part")
+        with path.open("rb") as source, draft.open("wb") as sink:
+            shutil.copyfileobj(source, sink, CHUNK_BYTES)
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.replace(draft, target)
+        _sync_folder(target.parent)
+
+    def adopt_file(self, key: str, path: Path) -> None:
+        """Move a file that is already durable into the store: a rename where both are on one file system."""
+        self._check(key)
+        if self._folder is not None and path.stat().st_dev == self._folder.stat().st_dev:
+            target = self._folder / key
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.replace(path, target)
+            _sync_folder(target.parent)
+            return
+        self.put_file(key, path)
+        path.unlink()
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Write an object to a file. Raises :class:`NotFound`."""
+        with path.open("wb") as sink:
+            for chunk in self.open(key):
+                sink.write(chunk)
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """The object's bytes in chunks; the object is looked up before the first chunk. Raises :class:`NotFound`."""
+        self._check(key)
+        try:
+            found = obstore.get(self._store, key)
+        except FileNotFoundError:
+            raise NotFound("object_not_found") from None
+        return (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK_BYTES))
+
+    def has(self, key: str) -> bool:
+        """Whether an object is there."""
+        self._check(key)
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """Remove an object; removing what is not there is fine."""
+        self._check(key)
+        try:
+            obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Every object below ``prefix`` (a zone or a folder in one), in no particular order."""
+        for page in obstore.list(self._store, prefix=prefix):
+            for item in page:
+                yield Stored(item["path"], item["size"], item["last_modified"])
+
+    @staticmethod
+    def _check(key: str) -> None:
+        if not _KEY.fullmatch(key) or ".." in key or "//" in key:
+            raise ValueError("not a key of ours")
+
+
+def _open_bucket(bucket: str, prefix: str, query: dict[str, list[str]]) -> S3Store:
+    endpoint = query.get("endpoint", [None])[0]
+    region = query.get("region", ["us-east-1"])[0]
+    is_plain = bool(endpoint and endpoint.startswith("http://"))
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        endpoint=endpoint,
+        region=region,
+        virtual_hosted_style_request=False,
+        access_key_id=os.environ.get("AWS_ACCESS_KEY_ID"),
+        secret_access_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        client_options={"allow_http": is_plain, "timeout": "30s", "connect_timeout": "5s"},
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,212 @@
+"""The outbox: what must still happen, written in the transaction that made it necessary.
+
+PostgreSQL is the truth, Redis a doorbell. The relay leases rows (SKIP LOCKED) and rings a worker with the row's id and
+lease number; the job marks the row done in its own last transaction. Whatever is lost in between (a flushed Redis, a
+killed process) comes back when the lease runs out. Times of leases are the database's clock: machines may disagree.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, Text, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from waterwatch.kernel.db import Base
+from waterwatch.kernel.ids import new_id
+from waterwatch.kernel.log import current_request_id
+
+CHANNEL = "outbox"  # the NOTIFY channel a trigger of migration 0001 rings after every insert
+URGENT, NORMAL, BACKGROUND = 1, 5, 9
+
+
+class OutboxRow(Base):
+    """One thing to do. Lower ``priority`` goes first."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
+        CheckConstraint("done_at IS NULL OR dead_at IS NULL", name="done_or_dead"),
+        CheckConstraint("attempts >= 0 AND lease_no >= attempts", name="attempts"),
+        Index(
+            "ix_outbox_open",
+            "priority",
+            "available_at",
+            postgresql_where=text("done_at IS NULL AND dead_at IS NULL"),
+        ),
+        Index(
+            "uq_outbox_dedupe_key",
+            "dedupe_key",
+            unique=True,
+            postgresql_where=text("dedupe_key IS NOT NULL AND attempts = 0 AND done_at IS NULL AND dead_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    topic: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, Any]]
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    created_at: Mapped[datetime]
+    available_at: Mapped[datetime]
+    leased_until: Mapped[datetime | None]
+    lease_no: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    done_at: Mapped[datetime | None]
+    dead_at: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(Text)
+    dedupe_key: Mapped[str | None] = mapped_column(Text)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A leased row to ring a worker for."""
+
+    id: uuid.UUID
+    lease_no: int
+    topic: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """A row a worker has begun. ``attempt`` counts from 1; ``age`` is the time since the row was written."""
+
+    id: uuid.UUID
+    lease_no: int
+    topic: str
+    payload: dict[str, Any]
+    attempt: int
+    age: timedelta
+    request_id: str | None
+    last_error: str | None
+
+
+def emit(
+    session: Session,
+    topic: str,
+    payload: dict[str, Any],
+    *,
+    now: datetime,
+    priority: int = NORMAL,
+    available_at: datetime | None = None,
+    dedupe_key: str | None = None,
+) -> None:
+    """Write one row in the caller's transaction.
+
+    With ``dedupe_key`` the row is dropped when an open row with that key waits and has not been begun: the one that
+    waits will see this transaction's changes, because it is begun after they are committed; if it begins first,
+    its ``attempts`` is no longer 0 and this row is kept.
+    """
+    statement = insert(OutboxRow).values(
+        id=new_id(),
+        topic=topic,
+        payload=payload,
+        priority=priority,
+        created_at=now,
+        available_at=available_at or now,
+        request_id=current_request_id(),
+        dedupe_key=dedupe_key,
+    )
+    session.execute(statement.on_conflict_do_nothing() if dedupe_key else statement)
+
+
+_LEASE = text("""
+UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s), lease_no = lease_no + 1
+WHERE id IN (
+    SELECT id FROM outbox
+    WHERE done_at IS NULL AND dead_at IS NULL AND available_at <= clock_timestamp()
+      AND (leased_until IS NULL OR leased_until < clock_timestamp())
+    ORDER BY priority, available_at
+    LIMIT GREATEST(0, :window - (
+        SELECT count(*) FROM outbox
+        WHERE done_at IS NULL AND dead_at IS NULL AND leased_until >= clock_timestamp()))
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, lease_no, topic, priority, available_at
+""")
+
+
+def lease(session: Session, *, window: int, lease_s: float) -> list[Ring]:
+    """Lease open rows, most urgent first, so that at most ``window`` are out at a time.
+
+    The window keeps the order in the database: a red case overtakes a thousand waiting mails, and rows do not sit in
+    Redis until their lease runs out.
+    """
+    rows = session.execute(_LEASE, {"window": window, "lease_s": lease_s}).all()
+    return [Ring(row.id, row.lease_no, row.topic) for row in sorted(rows, key=lambda r: (r.priority, r.available_at))]
+
+
+_BEGIN = text("""
+UPDATE outbox SET attempts = attempts + 1, leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+WHERE id = :id AND lease_no = :lease_no AND done_at IS NULL AND dead_at IS NULL
+RETURNING topic, payload, attempts, clock_timestamp() - created_at AS age, request_id, last_error
+""")
+
+
+def begin(session: Session, row_id: uuid.UUID, lease_no: int, *, lease_s: float) -> Message | None:
+    """Begin a rung row: counts the attempt and renews the lease. None when it is done or was leased anew since.
+
+    ``lease_no >= attempts`` holds because each lease is begun at most once: a second begin of the same ring would
+    need the same RQ job to run twice, and then the CHECK refuses it.
+    """
+    row = session.execute(_BEGIN, {"id": row_id, "lease_no": lease_no, "lease_s": lease_s}).first()
+    if row is None:
+        return None
+    return Message(row_id, lease_no, row.topic, row.payload, row.attempts, row.age, row.request_id, row.last_error)
+
+
+def finish(session: Session, row_id: uuid.UUID) -> None:
+    """Mark a row done, in the job's last transaction. Idempotent."""
+    session.execute(
+        text("UPDATE outbox SET done_at = clock_timestamp(), leased_until = NULL WHERE id = :id AND done_at IS NULL AND dead_at IS NULL"),
+        {"id": row_id},
+    )
+
+
+def retry(session: Session, row_id: uuid.UUID, lease_no: int, *, after_s: float, error: str) -> None:
+    """Give a row back, to be leased again ``after_s`` seconds from now. ``error`` is a code or a class name."""
+    session.execute(
+        text("""UPDATE outbox SET leased_until = NULL, last_error = :error,
+                available_at = clock_timestamp() + make_interval(secs => :after_s)
+                WHERE id = :id AND lease_no = :lease_no AND done_at IS NULL AND dead_at IS NULL"""),
+        {"id": row_id, "lease_no": lease_no, "after_s": after_s, "error": error[:200]},
+    )
+
+
+def bury(session: Session, row_id: uuid.UUID, lease_no: int, *, error: str) -> bool:
+    """Give a row up: a dead letter, kept until a person has looked. Returns whether this call buried it."""
+    result = session.execute(
+        text("""UPDATE outbox SET dead_at = clock_timestamp(), leased_until = NULL, last_error = :error
+                WHERE id = :id AND lease_no = :lease_no AND done_at IS NULL AND dead_at IS NULL RETURNING id"""),
+        {"id": row_id, "lease_no": lease_no, "error": error[:200]},
+    )
+    return result.first() is not None
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How full the outbox is: rows waiting (leased ones included), dead letters, age of the oldest open row in s."""
+
+    waiting: int
+    dead: int
+    oldest_s: float
+
+
+def depth(session: Session) -> Depth:
+    """Counts for readiness, metrics and the sweep."""
+    row = session.execute(
+        text("""SELECT count(*) FILTER (WHERE dead_at IS NULL) AS waiting, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
+                coalesce(extract(epoch FROM clock_timestamp() - min(available_at) FILTER (WHERE dead_at IS NULL)), 0)::float8 AS oldest_s
+                FROM outbox WHERE done_at IS NULL""")
+    ).one()
+    return Depth(row.waiting, row.dead, max(0.0, row.oldest_s))
+
+
+def prune(session: Session, *, older_than: timedelta) -> int:
+    """Delete rows done longer ago than ``older_than``; dead letters stay. Returns how many went."""
+    result = session.execute(
+        text("WITH gone AS (DELETE FROM outbox WHERE done_at < clock_timestamp() - :age RETURNING 1) SELECT count(*) FROM gone"),
+        {"age": older_than},
+    )
+    return int(result.scalar_one())
