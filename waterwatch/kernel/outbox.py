@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, Text, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, Text, insert, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from waterwatch.kernel.db import Base
@@ -36,12 +35,6 @@ class OutboxRow(Base):
             "available_at",
             postgresql_where=text("done_at IS NULL AND dead_at IS NULL"),
         ),
-        Index(
-            "uq_outbox_dedupe_key",
-            "dedupe_key",
-            unique=True,
-            postgresql_where=text("dedupe_key IS NOT NULL AND attempts = 0 AND done_at IS NULL AND dead_at IS NULL"),
-        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -57,7 +50,6 @@ class OutboxRow(Base):
     dead_at: Mapped[datetime | None]
     last_error: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(Text)
-    dedupe_key: Mapped[str | None] = mapped_column(Text)
 
 
 @dataclass(frozen=True)
@@ -91,25 +83,19 @@ def emit(
     now: datetime,
     priority: int = NORMAL,
     available_at: datetime | None = None,
-    dedupe_key: str | None = None,
 ) -> None:
-    """Write one row in the caller's transaction.
-
-    With ``dedupe_key`` the row is dropped when an open row with that key waits and has not been begun: the one that
-    waits will see this transaction's changes, because it is begun after they are committed; if it begins first,
-    its ``attempts`` is no longer 0 and this row is kept.
-    """
-    statement = insert(OutboxRow).values(
-        id=new_id(),
-        topic=topic,
-        payload=payload,
-        priority=priority,
-        created_at=now,
-        available_at=available_at or now,
-        request_id=current_request_id(),
-        dedupe_key=dedupe_key,
+    """Write one row in the caller's transaction. ``payload`` holds identifiers only: the job reads the truth itself."""
+    session.execute(
+        insert(OutboxRow).values(
+            id=new_id(),
+            topic=topic,
+            payload=payload,
+            priority=priority,
+            created_at=now,
+            available_at=available_at or now,
+            request_id=current_request_id(),
+        )
     )
-    session.execute(statement.on_conflict_do_nothing() if dedupe_key else statement)
 
 
 _LEASE = text("""
@@ -162,6 +148,24 @@ def finish(session: Session, row_id: uuid.UUID) -> None:
         text("UPDATE outbox SET done_at = clock_timestamp(), leased_until = NULL WHERE id = :id AND done_at IS NULL AND dead_at IS NULL"),
         {"id": row_id},
     )
+
+
+def absorb(session: Session, message: Message) -> int:
+    """Mark done every other open row of the topic that nobody has begun; returns how many.
+
+    For topics where one run serves all requests (publishing the map): call it in a transaction of its own before
+    reading what the run will publish. What it absorbs was committed, so the reading that follows sees it; should the
+    run fail, its own row remains and is retried.
+    """
+    result = session.execute(
+        text("""WITH gone AS (
+                UPDATE outbox SET done_at = clock_timestamp(), leased_until = NULL
+                WHERE topic = :topic AND id <> :id AND attempts = 0 AND done_at IS NULL AND dead_at IS NULL
+                  AND available_at <= clock_timestamp()
+                RETURNING 1) SELECT count(*) FROM gone"""),
+        {"topic": message.topic, "id": message.id},
+    )
+    return int(result.scalar_one())
 
 
 def retry(session: Session, row_id: uuid.UUID, lease_no: int, *, after_s: float, error: str) -> None:

@@ -1,0 +1,75 @@
+"""One case per (incident, agency); one delivery per channel's attempt to hand it over."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from waterwatch.kernel.db import Base
+
+CASE_STATES = (
+    "queued",
+    "delivered",
+    "acknowledged",
+    "answered",
+    "closed",
+    "no_contact",
+    "refused_not_ours",
+    "dead",
+)
+DELIVERY_STATES = ("pending", "sending", "sent", "refused", "dead")
+
+
+class Case(Base):
+    """An incident forwarded to an agency. ``agency_id`` is null when nobody is competent: state ``no_contact``."""
+
+    __tablename__ = "escalation_case"
+    __table_args__ = (
+        UniqueConstraint("incident_id", "agency_id", postgresql_nulls_not_distinct=True),
+        CheckConstraint(
+            "state IN ('queued', 'delivered', 'acknowledged', 'answered', 'closed', 'no_contact', 'refused_not_ours', 'dead')",
+            name="state",
+        ),
+        CheckConstraint("severity BETWEEN 1 AND 4", name="severity"),
+        CheckConstraint("agency_id IS NOT NULL OR state = 'no_contact'", name="agency_or_no_contact"),
+        Index("ix_escalation_case_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    incident_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("incident.id"))
+    agency_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agency.id"), index=True)
+    state: Mapped[str] = mapped_column(Text)
+    state_since: Mapped[datetime]
+    state_deadline_at: Mapped[datetime | None]
+    severity: Mapped[int] = mapped_column(SmallInteger)
+    created_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
+
+
+class Delivery(Base):
+    """One channel's hand-over of a case. The Message-ID is fixed when the row is written and never changes."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        UniqueConstraint("case_id", "channel", "address"),
+        CheckConstraint("state IN ('pending', 'sending', 'sent', 'refused', 'dead')", name="state"),
+        CheckConstraint("channel IN ('email')", name="channel"),
+        CheckConstraint("attempts >= 0", name="attempts"),
+        CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
+        Index("ix_delivery_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    case_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("escalation_case.id"))
+    channel: Mapped[str] = mapped_column(Text)
+    address: Mapped[str] = mapped_column(Text)
+    message_id: Mapped[str] = mapped_column(Text, unique=True)
+    state: Mapped[str] = mapped_column(Text)
+    state_since: Mapped[datetime]
+    state_deadline_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(Text)

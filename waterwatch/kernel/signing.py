@@ -1,0 +1,54 @@
+"""Signed, expiring links: the link itself proves what it may do, so nothing secret is stored.
+
+A token is ``base64url(subject ‖ expiry ‖ HMAC-SHA256)``. The key is derived for one purpose, so a follow link can
+never acknowledge a case. A secret that is being rotated out is still accepted.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+import uuid
+from datetime import UTC, datetime
+
+from waterwatch.kernel.errors import Gone, NotFound
+from waterwatch.kernel.settings import Settings
+
+_BODY = struct.Struct(">16sQ")
+_SIGNATURE_BYTES = 20  # 160 bits of the MAC: far beyond guessing, and a link that still fits a line of mail
+
+
+def sign_link(settings: Settings, purpose: str, subject_id: uuid.UUID, *, expires_at: datetime) -> str:
+    """A token for ``purpose`` on ``subject_id`` until ``expires_at``. The same arguments give the same token."""
+    body = _BODY.pack(subject_id.bytes, int(expires_at.timestamp()))
+    key = settings.derive_key("link/" + purpose)
+    assert key is not None
+    return base64.urlsafe_b64encode(body + _mac(key, body)).rstrip(b"=").decode()
+
+
+def open_link(settings: Settings, purpose: str, token: str, *, now: datetime) -> uuid.UUID:
+    """The subject a token was signed for. Raises :class:`NotFound` (forged, mangled) or :class:`Gone` (expired)."""
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (binascii.Error, ValueError):
+        raise NotFound("link_unknown") from None
+    body, signature = raw[: _BODY.size], raw[_BODY.size :]
+    keys = [settings.derive_key("link/" + purpose), settings.derive_key("link/" + purpose, previous=True)]
+    if len(body) != _BODY.size or not any(key and hmac.compare_digest(_mac(key, body), signature) for key in keys):
+        raise NotFound("link_unknown")
+    subject, expiry = _BODY.unpack(body)
+    if datetime.fromtimestamp(expiry, UTC) <= now:
+        raise Gone("link_expired")
+    return uuid.UUID(bytes=subject)
+
+
+def derive_token(settings: Settings, purpose: str, subject_id: uuid.UUID) -> str:
+    """An unguessable token that can be made again from the row's id, e.g. when a lost answer is asked for again."""
+    key = settings.derive_key("token/" + purpose)
+    assert key is not None
+    return base64.urlsafe_b64encode(hmac.new(key, subject_id.bytes, hashlib.sha256).digest()[:24]).decode()
+
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    return hmac.new(key, body, hashlib.sha256).digest()[:_SIGNATURE_BYTES]

@@ -1,0 +1,101 @@
+"""What one citizen saw at one place and time. No name, no address of a device, no contact: only what was seen."""
+
+import uuid
+from datetime import datetime
+
+from geoalchemy2 import Geometry, WKBElement
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from waterwatch.kernel.db import Base
+
+KINDS = (
+    "black_odorous",
+    "sewage_outfall",
+    "industrial_discharge",
+    "algal_bloom",
+    "oil_slick",
+    "fish_kill",
+    "floating_garbage",
+    "foam",
+    "farm_runoff",
+    "sand_mining",
+    "encroachment",
+    "waste_dumping",
+    "other",
+)
+EXTENTS = ("spot", "under_100_m", "under_1_km", "over_1_km")
+STATES = ("received", "sanitising", "in_review", "accepted", "merged", "refused", "withdrawn")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+class Report(Base):
+    """A report. ``point`` is the exact, confirmed place: for moderators and the agency, never for the public."""
+
+    __tablename__ = "report"
+    __table_args__ = (
+        CheckConstraint(_one_of("state", STATES), name="state"),
+        CheckConstraint(_one_of("kind", KINDS), name="kind"),
+        CheckConstraint("extent IS NULL OR " + _one_of("extent", EXTENTS), name="extent"),
+        CheckConstraint("smell IS NULL OR smell BETWEEN 0 AND 3", name="smell"),
+        CheckConstraint("language IN ('zh-Hans', 'zh-Hant', 'en')", name="language"),
+        CheckConstraint("place_source IN ('pin', 'device', 'typed')", name="place_source"),
+        CheckConstraint("input_datum IN ('wgs84', 'gcj02', 'bd09')", name="input_datum"),
+        CheckConstraint("length(note) <= 500", name="note_length"),
+        CheckConstraint("(state = 'refused') = (refusal_code IS NOT NULL)", name="refused_has_reason"),
+        CheckConstraint("octet_length(follow_digest) = 32", name="follow_digest"),
+        CheckConstraint("accuracy_m IS NULL OR accuracy_m >= 0", name="accuracy"),
+        Index("ix_report_state_received_at", "state", "received_at"),
+        Index(
+            "ix_report_deadline",
+            "state_deadline_at",
+            postgresql_where=text("state_deadline_at IS NOT NULL"),
+        ),
+        Index("ix_report_point", "point", postgresql_using="gist"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(Text, unique=True)
+    follow_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    idempotency_key: Mapped[uuid.UUID] = mapped_column(unique=True)
+    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
+    state: Mapped[str] = mapped_column(Text)
+    state_since: Mapped[datetime]
+    state_deadline_at: Mapped[datetime | None]
+    refusal_code: Mapped[str | None] = mapped_column(Text)
+    refusal_words: Mapped[str | None] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    note: Mapped[str | None] = mapped_column(Text)
+    extent: Mapped[str | None] = mapped_column(Text)
+    smell: Mapped[int | None] = mapped_column(SmallInteger)
+    is_ongoing: Mapped[bool | None]
+    has_dead_animals: Mapped[bool | None]
+    affects_people: Mapped[bool | None]
+    language: Mapped[str] = mapped_column(Text)
+    received_at: Mapped[datetime]
+    point: Mapped[WKBElement] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
+    place_source: Mapped[str] = mapped_column(Text)
+    input_datum: Mapped[str] = mapped_column(Text)
+    accuracy_m: Mapped[float | None]
+    device_point: Mapped[WKBElement | None] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
+    chosen_water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("water_feature.id"))
+    water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("water_feature.id"), index=True)
+    snapped_point: Mapped[WKBElement | None] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
+    snap_distance_m: Mapped[float | None]
+
+
+class ReportPhoto(Base):
+    """Which photos evidence a report, in which order."""
+
+    __tablename__ = "report_photo"
+    __table_args__ = (
+        UniqueConstraint("report_id", "position"),
+        CheckConstraint("position BETWEEN 0 AND 19", name="position"),
+    )
+
+    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"), primary_key=True)
+    photo_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("photo.id"), primary_key=True, unique=True)
+    position: Mapped[int] = mapped_column(SmallInteger)
