@@ -49,14 +49,18 @@ class Case(Base):
 
 
 class Delivery(Base):
-    """One channel's hand-over of a case. The Message-ID is fixed when the row is written and never changes."""
+    """One channel's hand-over of a case. The Message-ID is fixed when the row is written and never changes.
+
+    ``attempts`` counts every try, ``deferrals`` those of them that the recipient's own server put off (SMTP 4xx): the
+    two are retried after different pauses.
+    """
 
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("case_id", "channel", "address"),
         CheckConstraint("state IN ('pending', 'sending', 'sent', 'refused', 'dead')", name="state"),
         CheckConstraint("channel IN ('email')", name="channel"),
-        CheckConstraint("attempts >= 0", name="attempts"),
+        CheckConstraint("attempts >= 0 AND deferrals BETWEEN 0 AND attempts", name="attempts"),
         CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         Index("ix_delivery_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
     )
@@ -70,6 +74,7 @@ class Delivery(Base):
     state_since: Mapped[datetime]
     state_deadline_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    deferrals: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     last_error: Mapped[str | None] = mapped_column(Text)
