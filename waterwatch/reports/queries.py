@@ -1,0 +1,216 @@
+"""What is asked of reports, each named for its answer. Geometry leaves as numbers: degrees WGS-84, metres."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy.orm import Session, defer
+
+from waterwatch.kernel.errors import NotFound
+from waterwatch.kernel.ids import token_digest
+from waterwatch.photos import queries as photos
+from waterwatch.reports.tables import Report, ReportPhoto
+
+
+@dataclass(frozen=True)
+class ExactPlace:
+    """The confirmed place of a report. For snapping, moderators and the agency; never for the public."""
+
+    lon: float
+    lat: float
+    accuracy_m: float | None
+
+
+@dataclass(frozen=True)
+class PhotoView:
+    """One photo of a report. ``sizes`` are the derivatives that exist; empty unless the photo is ready."""
+
+    photo_id: uuid.UUID
+    state: str
+    refusal_code: str | None
+    sizes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReviewFacts:
+    """Everything a moderator sees of a report. Distances in metres; the place is exact."""
+
+    report_id: uuid.UUID
+    code: str
+    state: str
+    kind: str
+    note: str | None
+    extent: str | None
+    smell: int | None
+    is_ongoing: bool | None
+    has_dead_animals: bool | None
+    affects_people: bool | None
+    received_at: datetime
+    lon: float
+    lat: float
+    place_source: str
+    accuracy_m: float | None
+    device_distance_m: float | None
+    water_feature_id: uuid.UUID | None
+    snapped_lon: float | None
+    snapped_lat: float | None
+    snap_distance_m: float | None
+    photos: list[PhotoView]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What its author sees of a report; its place is not among it, because a follow link may be passed on."""
+
+    report_id: uuid.UUID
+    code: str
+    state: str
+    state_since: datetime
+    received_at: datetime
+    kind: str
+    refusal_code: str | None
+    refusal_words: str | None
+
+
+@dataclass(frozen=True)
+class QueueCounts:
+    """How full the review queue is; ``oldest_received_at`` is None when nothing waits."""
+
+    waiting: int
+    overdue: int
+    oldest_received_at: datetime | None
+
+
+def point(lon: float, lat: float) -> ColumnElement[Any]:
+    """SQL expression for a WGS-84 point, to be written into a geometry column."""
+    return func.ST_SetSRID(func.ST_MakePoint(lon, lat), 4326)
+
+
+def default_organisation_id(session: Session) -> uuid.UUID:
+    """The organisation that runs this installation: the oldest one."""
+    found = session.execute(text("SELECT id FROM organisation ORDER BY created_at, id LIMIT 1")).scalar_one_or_none()
+    if found is None:
+        raise NotFound("no_organisation")
+    return uuid.UUID(str(found))
+
+
+def has_water(session: Session, water_feature_id: uuid.UUID) -> bool:
+    """Whether a river or lake of that id exists."""
+    statement = text("SELECT EXISTS (SELECT FROM water_feature WHERE id = :id)")
+    return bool(session.execute(statement, {"id": water_feature_id}).scalar_one())
+
+
+def receipt_facts(session: Session, idempotency_key: uuid.UUID) -> tuple[uuid.UUID, str] | None:
+    """Id and code of the report submitted under a key, or None."""
+    row = session.execute(select(Report.id, Report.code).where(Report.idempotency_key == idempotency_key)).first()
+    return (row.id, row.code) if row else None
+
+
+def report_id_by_code(session: Session, code: str) -> uuid.UUID | None:
+    """The report a person reads aloud, or None."""
+    return session.execute(select(Report.id).where(Report.code == code)).scalar_one_or_none()
+
+
+def lock_report(session: Session, report_id: uuid.UUID) -> Report | None:
+    """The report's row, locked until the transaction ends, without its geometry; None when there is none."""
+    statement = (
+        select(Report)
+        .where(Report.id == report_id)
+        .options(defer(Report.point), defer(Report.device_point), defer(Report.snapped_point))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def lock_report_of_photo(session: Session, photo_id: uuid.UUID) -> Report | None:
+    """The report a photo evidences, locked; None when it evidences none."""
+    statement = select(ReportPhoto.report_id).where(ReportPhoto.photo_id == photo_id)
+    report_id = session.execute(statement).scalar_one_or_none()
+    return None if report_id is None else lock_report(session, report_id)
+
+
+def place_of(session: Session, report_id: uuid.UUID) -> ExactPlace:
+    """The confirmed place. Raises :class:`NotFound`."""
+    row = session.execute(
+        text("SELECT ST_X(point) AS lon, ST_Y(point) AS lat, accuracy_m FROM report WHERE id = :id"), {"id": report_id}
+    ).first()
+    if row is None:
+        raise NotFound("report_not_found")
+    return ExactPlace(row.lon, row.lat, row.accuracy_m)
+
+
+def photo_states(session: Session, report_id: uuid.UUID) -> list[str]:
+    """The states of a report's photos, in their order."""
+    return [photo.state for photo in photos_of(session, report_id)]
+
+
+_PHOTOS = text("""
+SELECT p.id, p.state, p.refusal_code FROM report_photo rp JOIN photo p ON p.id = rp.photo_id
+WHERE rp.report_id = :id ORDER BY rp.position
+""")
+
+
+def photos_of(session: Session, report_id: uuid.UUID) -> list[PhotoView]:
+    """A report's photos in the order they were sent."""
+    rows = session.execute(_PHOTOS, {"id": report_id}).all()
+    return [PhotoView(row.id, row.state, row.refusal_code, photos.sizes_of(session, row.id)) for row in rows]
+
+
+def has_photo(session: Session, report_id: uuid.UUID, photo_id: uuid.UUID) -> bool:
+    """Whether a photo belongs to a report."""
+    statement = select(ReportPhoto.photo_id).where(
+        ReportPhoto.report_id == report_id, ReportPhoto.photo_id == photo_id
+    )
+    return session.execute(statement).first() is not None
+
+
+_REVIEW = text("""
+SELECT id AS report_id, code, state, kind, note, extent, smell, is_ongoing, has_dead_animals, affects_people,
+       received_at, ST_X(point) AS lon, ST_Y(point) AS lat, place_source, accuracy_m,
+       ST_Distance(geography(point), geography(device_point)) AS device_distance_m,
+       water_feature_id, ST_X(snapped_point) AS snapped_lon, ST_Y(snapped_point) AS snapped_lat, snap_distance_m
+FROM report WHERE id = :id
+""")
+
+
+def review_facts(session: Session, report_id: uuid.UUID) -> ReviewFacts:
+    """Everything a moderator sees. Raises :class:`NotFound`."""
+    row = session.execute(_REVIEW, {"id": report_id}).mappings().first()
+    if row is None:
+        raise NotFound("report_not_found")
+    return ReviewFacts(**row, photos=photos_of(session, report_id))
+
+
+def report_by_follow_token(session: Session, token: str) -> Followed:
+    """The report a follow link opens. Only the token's digest is stored. Raises :class:`NotFound` ``link_unknown``."""
+    row = session.execute(
+        select(
+            Report.id.label("report_id"),
+            Report.code,
+            Report.state,
+            Report.state_since,
+            Report.received_at,
+            Report.kind,
+            Report.refusal_code,
+            Report.refusal_words,
+        ).where(Report.follow_digest == token_digest(token))
+    ).first()
+    if row is None:
+        raise NotFound("link_unknown")
+    return Followed(**row._mapping)
+
+
+_COUNTS = text("""
+SELECT count(*) AS waiting, count(*) FILTER (WHERE state_deadline_at < :now) AS overdue,
+       min(received_at) AS oldest_received_at
+FROM report WHERE state = 'in_review'
+""")
+
+
+def queue_counts(session: Session, *, now: datetime) -> QueueCounts:
+    """How many reports wait for a moderator, how many past their deadline, and since when the oldest one waits."""
+    row = session.execute(_COUNTS, {"now": now}).one()
+    return QueueCounts(row.waiting, row.overdue, row.oldest_received_at)

@@ -1,0 +1,109 @@
+"""Pure decisions about a report: its life, why it may be refused, which place counts, when its photos are settled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from waterwatch.kernel.settings import Settings
+from waterwatch.kernel.states import Machine
+
+REPORT = Machine(
+    "report",
+    "received",
+    frozenset(
+        {
+            ("received", "sanitising"),
+            ("sanitising", "in_review"),
+            ("sanitising", "refused"),
+            ("in_review", "accepted"),
+            ("in_review", "merged"),
+            ("in_review", "refused"),
+            ("received", "withdrawn"),
+            ("sanitising", "withdrawn"),
+            ("in_review", "withdrawn"),
+        }
+    ),
+)
+AWAITING_PHOTOS = frozenset({"received", "sanitising"})
+WITHDRAWABLE = frozenset(source for source, target in REPORT.moves if target == "withdrawn")
+
+PHOTO_UNUSABLE = "photo_unusable"
+REFUSAL_CODES = (
+    "not_water",
+    "unclear",
+    "private_matter",
+    "indoors",
+    "advertisement",
+    "abuse",
+    "duplicate",
+    PHOTO_UNUSABLE,
+)
+
+# A device fix worse than this never counts as the place by itself; the pin does (domain rules, location evidence).
+DEVICE_TRUST_M = 100.0
+# A place and a device fix further apart than this are pointed out to the moderator; it refuses nothing by itself.
+DISAGREEMENT_M = 500.0
+# Candidates for the water lie within max(this, twice the accuracy); failing that, the nearest within the snap limit.
+CANDIDATE_FLOOR_M = 50.0
+
+DATUMS = ("wgs84", "gcj02", "bd09")
+PHOTO_FINAL_STATES = frozenset({"ready", "refused"})
+
+
+def timed(settings: Settings) -> Machine:
+    """The machine with this installation's deadlines: photos settled, then reviewed, within the set times."""
+    sanitise = timedelta(seconds=settings.sanitise_deadline_s)
+    review = timedelta(seconds=settings.in_review_deadline_s)
+    return replace(REPORT, deadlines={"received": sanitise, "sanitising": sanitise, "in_review": review})
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A position as stated: degrees in the datum it came in; ``accuracy_m`` is the radius a device claims."""
+
+    lon: float
+    lat: float
+    accuracy_m: float | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place that counts, and where it came from: ``pin``, ``device`` or ``typed``."""
+
+    fix: Fix
+    source: str
+
+
+def choose_place(stated: Fix | None, device: Fix | None, *, is_confirmed: bool, is_typed: bool = False) -> Place | None:
+    """Which place wins: a confirmed pin, else a confirmed device fix of at most 100 m; None when neither stands.
+
+    A place typed as numbers counts like a pin once confirmed. Nothing counts without the person's confirmation:
+    a wrong river is worse than one more question.
+    """
+    if not is_confirmed:
+        return None
+    if stated is not None:
+        return Place(stated, "typed" if is_typed else "pin")
+    if device is not None and device.accuracy_m is not None and device.accuracy_m <= DEVICE_TRUST_M:
+        return Place(device, "device")
+    return None
+
+
+def candidate_radius_m(accuracy_m: float | None) -> float:
+    """Within which distance every water is a candidate: max(50 m, twice the accuracy)."""
+    return max(CANDIDATE_FLOOR_M, 2 * (accuracy_m or 0.0))
+
+
+def is_place_doubtful(device_distance_m: float | None) -> bool:
+    """Whether the confirmed place and the device disagree so far that the moderator should look twice."""
+    return device_distance_m is not None and device_distance_m > DISAGREEMENT_M
+
+
+def settled_state(photo_states: Sequence[str]) -> str | None:
+    """Where a report goes once its photos are known: ``in_review``, ``refused``, or None while one is unsettled.
+
+    One usable photo is enough; the refused ones are shown as refused to the moderator and to their author.
+    """
+    if not photo_states or any(state not in PHOTO_FINAL_STATES for state in photo_states):
+        return None
+    return "in_review" if "ready" in photo_states else "refused"
