@@ -1,0 +1,130 @@
+"""Decisions of escalation: the lives of cases and deliveries, their deadlines, the pauses between attempts. No I/O."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from waterwatch.kernel.outbox import NORMAL, URGENT
+from waterwatch.kernel.settings import Settings
+from waterwatch.kernel.states import Machine
+
+CASE = Machine(
+    "case",
+    "queued",
+    frozenset(
+        {
+            ("queued", "delivered"),
+            ("queued", "no_contact"),
+            ("queued", "dead"),
+            # A mail may arrive although its acceptance was lost on the way to us: the link works before we know.
+            ("queued", "acknowledged"),
+            ("dead", "acknowledged"),
+            ("delivered", "acknowledged"),
+            ("delivered", "refused_not_ours"),
+            ("acknowledged", "refused_not_ours"),
+            ("acknowledged", "answered"),
+            ("delivered", "answered"),
+            ("answered", "closed"),
+            # An address became known, or another one was entered.
+            ("no_contact", "queued"),
+            ("dead", "queued"),
+        }
+    ),
+)
+DELIVERY = Machine(
+    "delivery",
+    "pending",
+    frozenset(
+        {
+            ("pending", "sending"),
+            ("sending", "sending"),  # the sender was killed; somebody else takes over when its claim runs out
+            ("sending", "pending"),
+            ("sending", "sent"),
+            ("sending", "refused"),
+            ("sending", "dead"),
+            # The acceptance came after the claim had run out, and somebody else recorded a failure meanwhile.
+            ("pending", "sent"),
+            ("refused", "sent"),
+            ("dead", "sent"),
+        }
+    ),
+)
+
+# Before the send itself: reading the case, fetching the photo, drawing the map.
+PREPARATION_S = 20.0
+
+# Pauses after a failure to reach our own mail server, then after the recipient's server said "later" (greylisting
+# asks for minutes, RFC 6647; a full mailbox for an hour).
+TRANSPORT_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+DEFERRAL_PAUSES_S = (60.0, 300.0, 900.0, 3600.0)
+
+# Acknowledgement: ours, see docs/guide-officer.md. Red and orange run by the clock, the lower two by working days.
+ACKNOWLEDGE_HOURS = {4: 2, 3: 24}
+ACKNOWLEDGE_WORKING_DAYS = {2: 3, 1: 7}
+
+# All of China keeps one civil time and no summer time since 1991, so no time-zone database is needed here.
+CHINA_TIME = timezone(timedelta(hours=8), "Asia/Shanghai")
+
+_PRIORITIES = {4: URGENT, 3: 2, 2: NORMAL, 1: 7}
+
+
+def case_life(settings: Settings) -> Machine:
+    """The machine of cases with the deadline for handing them over; the one for acknowledging depends on the severity."""
+    return replace(CASE, deadlines={"queued": timedelta(seconds=settings.delivery_deadline_s)})
+
+
+def delivery_life(settings: Settings) -> Machine:
+    """The machine of deliveries; ``sending`` lasts as long as a claim."""
+    return replace(
+        DELIVERY,
+        deadlines={
+            "pending": timedelta(seconds=settings.delivery_deadline_s),
+            "sending": timedelta(seconds=claim_lasts_s(settings)),
+        },
+    )
+
+
+def claim_lasts_s(settings: Settings) -> float:
+    """How long one worker may hold a delivery, seconds: preparation, plus the send, which is bounded as a whole."""
+    return PREPARATION_S + settings.smtp_timeout_s + 2.0
+
+
+def priority(severity: int) -> int:
+    """Place in the outbox for a severity rank 1 (blue) to 4 (red): a red case overtakes everything that waits."""
+    return _PRIORITIES[severity]
+
+
+def acknowledge_by(severity: int, since: datetime) -> datetime:
+    """When an agency is to have acknowledged a case it received at ``since`` (aware), for a severity rank 1 to 4.
+
+    Red 2 hours, orange 24 hours, yellow 3 and blue 7 working days. Working days are Monday to Friday in China's time;
+    the calendar of shifted holidays and make-up days is not loaded yet, so around the long holidays the deadline
+    falls too early.
+    """
+    if severity in ACKNOWLEDGE_HOURS:
+        return since + timedelta(hours=ACKNOWLEDGE_HOURS[severity])
+    moment, left = since.astimezone(CHINA_TIME), ACKNOWLEDGE_WORKING_DAYS[severity]
+    while left:
+        moment += timedelta(days=1)
+        left -= moment.weekday() < 5
+    return moment.astimezone(since.tzinfo)
+
+
+def regraded_deadline(deadline: datetime, severity: int, *, delivered_at: datetime, now: datetime, is_higher: bool) -> datetime:
+    """The deadline of a delivered case whose severity changed at ``now``.
+
+    A higher severity counts from the moment it was decided and never postpones what was promised; a lower one
+    gives the whole of its longer time from the delivery on.
+    """
+    if is_higher:
+        return min(deadline, acknowledge_by(severity, now))
+    return max(deadline, acknowledge_by(severity, delivered_at))
+
+
+def transport_pause_s(attempts: int, cap_s: float) -> float:
+    """Seconds to wait after ``attempts`` (≥ 1) tries when our own mail server could not be used."""
+    return min(TRANSPORT_PAUSES_S[min(attempts, len(TRANSPORT_PAUSES_S)) - 1], cap_s)
+
+
+def deferral_pause_s(deferrals: int) -> float:
+    """Seconds to wait after the recipient's server has said "later" for the ``deferrals``-th time (≥ 1)."""
+    return DEFERRAL_PAUSES_S[min(deferrals, len(DEFERRAL_PAUSES_S)) - 1]

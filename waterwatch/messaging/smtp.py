@@ -1,0 +1,232 @@
+"""The only SMTP client. One conversation, bounded as a whole, whose end says exactly what is known about the mail."""
+
+import contextlib
+import re
+import smtplib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from waterwatch.messaging.email import is_address
+
+_PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
+_SERVICE_CLOSING = 421  # RFC 5321: may answer any command, and speaks of the server, not of the recipient
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The server answered 250 after the last byte: the mail is its business now."""
+
+    duration_s: float
+
+
+class SendError(Exception):
+    """The mail was not, or not surely, taken over. ``code`` is stable and holds nothing of the mail."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+class Unreachable(SendError):
+    """The server could not be used; it has taken nothing over. Nothing is said about the recipient."""
+
+
+class Uncertain(SendError):
+    """The connection ended after the last byte and before the answer: the mail may have been taken over."""
+
+
+class Refused(SendError):
+    """The server answered, and will not take this mail for this recipient: for good (5xx) or for now (4xx)."""
+
+    def __init__(self, code: str, smtp_code: int) -> None:
+        super().__init__(f"{code}_{smtp_code}")
+        self.smtp_code = smtp_code
+
+    @property
+    def permanent(self) -> bool:
+        """Whether trying again is pointless."""
+        return self.smtp_code >= 500
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where mail is handed over: ``smtp`` in the clear, ``smtps`` TLS from the first byte, ``smtp+starttls`` on request."""
+
+    scheme: Literal["smtp", "smtps", "smtp+starttls"]
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+
+
+def parse_url(url: str) -> Server:
+    """Read ``smtp://``, ``smtps://`` or ``smtp+starttls://`` ``[user:password@]host[:port]``; user and password are
+    percent-decoded, the port defaults to 25, 465, 587. Raises ``ValueError`` without repeating the address."""
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError("the mail server's address must look like smtp+starttls://user:password@mail.example.org:587")
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password else None
+    port = parts.port or _PORTS[parts.scheme]
+    return Server(parts.scheme, parts.hostname, port, user, password)  # type: ignore[arg-type]  # checked just above
+
+
+def send(
+    url: str, message: EmailMessage, *, envelope_from: str, recipients: Sequence[str], timeout_s: float
+) -> Accepted:
+    """Hand one message over, to all recipients or to none.
+
+    ``timeout_s`` bounds the whole conversation: a server that trickles a byte a second is cut off like one that is
+    silent. Looking up the server's name comes on top, within the resolver's own limits. TLS certificates are verified.
+
+    Raises:
+        Unreachable: nothing was taken over: no connection, no TLS, no log-in, sender refused, connection lost, 421.
+        Refused: the recipient or the content was refused; see ``permanent``.
+        Uncertain: lost between the last byte and the answer.
+        ValueError: the URL or an address is not of its form.
+    """
+    server = parse_url(url)
+    if not recipients or not all(is_address(address) for address in (envelope_from, *recipients)):
+        raise ValueError("not a mail address")
+    started = time.monotonic()
+    content = message.as_bytes()
+    with _Limit(timeout_s) as limit, _conversation(server, limit, envelope_from) as client:
+        _expect(client.mail(envelope_from), "sender_refused", Unreachable)
+        for recipient in recipients:
+            _expect(client.rcpt(recipient), "recipient_refused")
+        _expect(client.docmd("DATA"), "data_refused", Unreachable, wanted=354)
+        client.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
+        try:
+            answer = client.getreply()
+        except (OSError, smtplib.SMTPException):
+            raise Uncertain("timeout_after_data" if limit.is_over else "lost_after_data") from None
+        _expect(answer, "content_refused")
+        # Taken over. Nothing that happens from here on may be reported as a failure.
+        with contextlib.suppress(OSError, smtplib.SMTPException):
+            client.quit()
+    return Accepted(time.monotonic() - started)
+
+
+class _Limit:
+    """Cuts a connection when its time is over, whatever it is doing. Per-operation timeouts cannot: each byte resets
+    them."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._ends_at = time.monotonic() + timeout_s
+        self._handle: socket.socket | None = None
+        self._timer: threading.Timer | None = None
+        self.is_over = False
+
+    @property
+    def left_s(self) -> float:
+        return max(0.001, self._ends_at - time.monotonic())
+
+    def watch(self, connection: socket.socket) -> None:
+        # A duplicate descriptor survives the wrapping into TLS, and shutting it down ends the shared connection.
+        self._handle = connection.dup()
+        self._timer = threading.Timer(self.left_s, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _cut(self) -> None:
+        self.is_over = True
+        if self._handle is not None:
+            with contextlib.suppress(OSError):
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> "_Limit":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+        if self._handle is not None:
+            self._handle.close()
+
+
+class _Client(smtplib.SMTP):
+    """smtplib's client on a connection made by us."""
+
+    def __init__(self, server: Server, limit: _Limit, own_name: str) -> None:
+        self._server, self._limit = server, limit
+        # Naming ourselves spares smtplib a look-up of this machine's own name.
+        super().__init__(server.host, server.port, local_hostname=own_name, timeout=limit.left_s)
+
+    def _get_socket(self, host: str, port: int, _timeout: float) -> socket.socket:
+        failure: OSError = OSError("no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.settimeout(self._limit.left_s)
+                connection.connect(address)
+                self._limit.watch(connection)
+                if self._server.scheme == "smtps":
+                    connection = ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+            except OSError as error:
+                connection.close()
+                failure = error
+                if self._limit.is_over:
+                    break
+            else:
+                return connection
+        raise failure
+
+
+@contextlib.contextmanager
+def _conversation(server: Server, limit: _Limit, envelope_from: str) -> Iterator[smtplib.SMTP]:
+    """A greeted, encrypted and logged-in client; whatever breaks in it becomes :class:`Unreachable`."""
+    client: smtplib.SMTP | None = None
+    try:
+        client = _Client(server, limit, envelope_from.rpartition("@")[2])
+        _expect(client.ehlo(), "greeting_refused", Unreachable)
+        if server.scheme == "smtp+starttls":
+            client.starttls(context=ssl.create_default_context())
+            _expect(client.ehlo(), "greeting_refused", Unreachable)
+        if server.user is not None:
+            client.login(server.user, server.password or "")
+        yield client
+    except (OSError, smtplib.SMTPException) as error:
+        raise Unreachable("timeout" if limit.is_over else _describe(error)) from None
+    finally:
+        if client is not None:
+            client.close()
+
+
+def _describe(error: Exception) -> str:
+    """A stable code; the server's own words could repeat the recipient's address."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        kind = "login_refused" if isinstance(error, smtplib.SMTPAuthenticationError) else "connection_refused"
+        return f"{kind}_{error.smtp_code}"
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return "disconnected"
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return "not_supported"
+    if isinstance(error, ssl.SSLError):
+        return "tls_failed"
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, socket.gaierror):
+        return "name_not_found"
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody_listens"
+    return "connection_lost"
+
+
+def _expect(
+    answer: tuple[int, bytes], code: str, blames: type[Unreachable] | None = None, *, wanted: int | None = None
+) -> None:
+    """Pass when the answer is ``wanted``, or any 2xx when none is named; else raise, blaming the server or the mail."""
+    smtp_code = answer[0]
+    if smtp_code == wanted or (wanted is None and 200 <= smtp_code < 300):
+        return
+    if blames is not None or smtp_code == _SERVICE_CLOSING or not 400 <= smtp_code < 600:
+        raise Unreachable(f"{code}_{smtp_code}")
+    raise Refused(code, smtp_code)
