@@ -1,0 +1,135 @@
+"""Answers about incidents. Positions leave here as numbers; the exact point only where the caller names it."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
+from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True)
+class IncidentView:
+    """What anybody may know of an incident. ``lon``, ``lat`` are the public point: on the water."""
+
+    incident_id: uuid.UUID
+    code: str
+    state: str
+    kind: str
+    severity: int
+    graded_severity: int
+    water_feature_id: uuid.UUID
+    feature_id: int
+    water_body_id: uuid.UUID
+    lon: float
+    lat: float
+    opened_at: datetime
+    last_confirmed_at: datetime
+    closed_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still colours its water."""
+        return self.closed_at is None
+
+    @property
+    def awaits_second(self) -> bool:
+        """Graded red by one moderator, standing as orange until another confirms."""
+        return self.graded_severity != self.severity
+
+
+_SELECT = """
+SELECT i.id AS incident_id, i.code, i.state, i.kind, i.severity, i.graded_severity, i.water_feature_id,
+       f.feature_id, f.water_body_id, ST_X(i.public_point) AS lon, ST_Y(i.public_point) AS lat,
+       i.opened_at, i.last_confirmed_at, i.closed_at
+FROM incident i JOIN water_feature f ON f.id = i.water_feature_id
+"""
+_BY_ID = text(_SELECT + "WHERE i.id = :id")
+_BY_CODE = text(_SELECT + "WHERE i.code = :code")
+_OF_REPORT = text(_SELECT + "JOIN incident_report r ON r.incident_id = i.id WHERE r.report_id = :report_id")
+_OF_WATER = text(
+    _SELECT + "WHERE f.water_body_id = :water_body_id ORDER BY i.closed_at IS NOT NULL, i.severity DESC, i.opened_at DESC LIMIT :limit"
+)
+_OPEN = text(_SELECT + "WHERE i.closed_at IS NULL ORDER BY i.severity DESC, i.opened_at DESC LIMIT :limit")
+_EXACT = text("SELECT ST_X(exact_point) AS lon, ST_Y(exact_point) AS lat FROM incident WHERE id = :id")
+_REPORTS = text("SELECT report_id FROM incident_report WHERE incident_id = :id ORDER BY joined_at, report_id")
+_HIGHEST = text("SELECT max(severity) FROM incident WHERE water_feature_id = :id AND closed_at IS NULL")
+_AWAITING = text(_SELECT + "WHERE i.closed_at IS NULL AND i.graded_severity > i.severity ORDER BY i.opened_at")
+_OVERDUE = text("SELECT id FROM incident WHERE state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit")
+_NEARBY = text(
+    _SELECT
+    + """WHERE i.closed_at IS NULL
+         AND ST_DWithin(i.exact_point::geography, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography, :radius_m)
+         ORDER BY i.severity DESC, i.opened_at DESC LIMIT 10"""
+)
+_GRADERS = text(
+    "SELECT graded_by FROM grade WHERE incident_id = ANY(:ids)"
+).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
+
+
+def incident_by_id(session: Session, incident_id: uuid.UUID) -> IncidentView | None:
+    """One incident."""
+    return _one(session.execute(_BY_ID, {"id": incident_id}).first())
+
+
+def incident_by_code(session: Session, code: str) -> IncidentView | None:
+    """One incident by the code people read aloud; case does not matter."""
+    return _one(session.execute(_BY_CODE, {"code": code.upper()}).first())
+
+
+def incident_of_report(session: Session, report_id: uuid.UUID) -> IncidentView | None:
+    """The incident a report evidences, if it was accepted."""
+    return _one(session.execute(_OF_REPORT, {"report_id": report_id}).first())
+
+
+def incidents_of_water(session: Session, water_body_id: uuid.UUID, *, limit: int = 50) -> list[IncidentView]:
+    """A water's incidents: open ones first, worst first, newest first."""
+    rows = session.execute(_OF_WATER, {"water_body_id": water_body_id, "limit": limit})
+    return [IncidentView(**row._mapping) for row in rows]
+
+
+def open_incidents(session: Session, *, limit: int = 10_000) -> list[IncidentView]:
+    """Every incident that colours a water, worst first."""
+    return [IncidentView(**row._mapping) for row in session.execute(_OPEN, {"limit": limit})]
+
+
+def incidents_near(session: Session, lon: float, lat: float, *, radius_m: float = 500.0) -> list[IncidentView]:
+    """Open incidents within ``radius_m`` of a place: the moderator may join one instead of opening another."""
+    return [IncidentView(**row._mapping) for row in session.execute(_NEARBY, {"lon": lon, "lat": lat, "radius_m": radius_m})]
+
+
+def incidents_awaiting_second(session: Session) -> list[IncidentView]:
+    """Incidents graded red by one moderator only, oldest first."""
+    return [IncidentView(**row._mapping) for row in session.execute(_AWAITING)]
+
+
+def overdue_incidents(session: Session, *, now: datetime, limit: int = 200) -> Sequence[uuid.UUID]:
+    """Incidents whose colour nobody has confirmed for too long."""
+    return session.execute(_OVERDUE, {"now": now, "limit": limit}).scalars().all()
+
+
+def exact_point(session: Session, incident_id: uuid.UUID) -> tuple[float, float]:
+    """(lon, lat) of the place itself: for moderators and the competent agency only."""
+    row = session.execute(_EXACT, {"id": incident_id}).one()
+    return row.lon, row.lat
+
+
+def reports_of(session: Session, incident_id: uuid.UUID) -> Sequence[uuid.UUID]:
+    """The reports that evidence an incident, in the order they joined."""
+    return session.execute(_REPORTS, {"id": incident_id}).scalars().all()
+
+
+def highest_open_severity(session: Session, water_feature_id: uuid.UUID) -> int | None:
+    """The highest acting severity among the open incidents of a reach or lake; None when there is none."""
+    return session.execute(_HIGHEST, {"id": water_feature_id}).scalar_one()
+
+
+def graders_of(session: Session, incident_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Who graded these incidents: the second moderator must be somebody else."""
+    return set(session.execute(_GRADERS, {"ids": list(incident_ids)}).scalars())
+
+
+def _one(row: object) -> IncidentView | None:
+    return IncidentView(**row._mapping) if row is not None else None  # type: ignore[attr-defined]

@@ -1,0 +1,159 @@
+"""Severity and the life of an incident: pure decisions.
+
+The four levels and their colours are those of China's emergency-warning law (Emergency Response Law, art. 42: I, red,
+is the highest). The rubric is our own triage aid; the moderator decides and says why on departing from it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from waterwatch.kernel.states import Machine
+
+RUBRIC_VERSION = "2026-1"
+RED_SECOND_WITHIN = timedelta(minutes=30)
+
+
+class Severity(IntEnum):
+    """Rank of a severity: higher is worse, so the level of a water is a plain maximum."""
+
+    GENERAL = 1
+    LARGER = 2
+    MAJOR = 3
+    ESPECIALLY_MAJOR = 4
+
+    @property
+    def roman(self) -> str:
+        """The legal name: IV, III, II, I."""
+        return {1: "IV", 2: "III", 3: "II", 4: "I"}[int(self)]
+
+    @property
+    def colour(self) -> str:
+        """The legal colour."""
+        return {1: "blue", 2: "yellow", 3: "orange", 4: "red"}[int(self)]
+
+
+HAZARD_POINTS = {
+    "floating_garbage": 1,
+    "foam": 1,
+    "other": 1,
+    "black_odorous": 2,
+    "farm_runoff": 2,
+    "algal_bloom": 2,
+    "sand_mining": 2,
+    "encroachment": 3,
+    "sewage_outfall": 3,
+    "waste_dumping": 3,
+    "oil_slick": 4,
+    "industrial_discharge": 4,
+    "fish_kill": 4,
+}
+EXTENT_POINTS = {None: 0, "spot": 0, "under_100_m": 1, "under_1_km": 2, "over_1_km": 3}
+RECEPTOR_POINTS = {None: 0, "bathing_fishing": 1, "nature_reserve": 2, "drinking_water": 4}
+
+# domain: an incident nobody confirms steps down one colour after this long.
+STEP_DOWN_AFTER = {
+    Severity.ESPECIALLY_MAJOR: timedelta(days=3),
+    Severity.MAJOR: timedelta(days=7),
+    Severity.LARGER: timedelta(days=14),
+    Severity.GENERAL: timedelta(days=30),
+}
+
+OPEN_STATES = ("open", "answered", "resolved_claimed", "reopened")
+
+INCIDENT = Machine(
+    name="incident",
+    initial="open",
+    moves=frozenset(
+        {
+            ("open", "answered"),
+            ("open", "resolved_claimed"),
+            ("open", "verified_clean"),
+            ("open", "expired"),
+            ("answered", "resolved_claimed"),
+            ("answered", "verified_clean"),
+            ("answered", "expired"),
+            ("resolved_claimed", "verified_clean"),
+            ("resolved_claimed", "reopened"),
+            ("resolved_claimed", "expired"),
+            ("reopened", "answered"),
+            ("reopened", "resolved_claimed"),
+            ("reopened", "verified_clean"),
+            ("reopened", "expired"),
+        }
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RubricInputs:
+    """What the rubric weighs. Unknown answers count nothing: absence of evidence never raises a level."""
+
+    kind: str
+    extent: str | None = None
+    is_ongoing: bool = False
+    is_persisting: bool = False
+    receptor: str | None = None
+    has_dead_animals: bool = False
+    has_ill_people: bool = False
+    has_independent_reports: bool = False
+    is_being_filled: bool = False
+    is_heavy_by_instrument: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """The rubric's answer: points, (reason code, points) pairs that add up to them, and the proposed level."""
+
+    points: int
+    reasons: tuple[tuple[str, int], ...]
+    proposed: Severity
+
+
+def score(inputs: RubricInputs) -> Score:
+    """Points and proposed level for ``inputs`` (rubric ``RUBRIC_VERSION``).
+
+    0-3 points IV, 4-6 III, 7-9 II, 10 and more I. A lake or bank that is being filled now is at least II; heavy
+    pollution by any instrument reading is at least III. Raises ``KeyError`` for a kind, extent or receptor it does
+    not know: forms let none through.
+    """
+    weighed = (
+        (f"hazard.{inputs.kind}", HAZARD_POINTS[inputs.kind]),
+        (f"extent.{inputs.extent}", EXTENT_POINTS[inputs.extent]),
+        ("ongoing", 1 if inputs.is_ongoing else 0),
+        ("persisting", 1 if inputs.is_persisting else 0),
+        (f"receptor.{inputs.receptor}", RECEPTOR_POINTS[inputs.receptor]),
+        ("dead_animals", 2 if inputs.has_dead_animals else 0),
+        ("ill_people", 4 if inputs.has_ill_people else 0),
+        ("independent_reports", 1 if inputs.has_independent_reports else 0),
+    )
+    reasons = tuple((reason, points) for reason, points in weighed if points)
+    total = sum(points for _, points in reasons)
+    floor = Severity.GENERAL
+    if inputs.is_heavy_by_instrument:
+        floor = Severity.LARGER
+    if inputs.kind == "encroachment" and inputs.is_being_filled:
+        floor = Severity.MAJOR
+    return Score(total, reasons, max(_level(total), floor))
+
+
+def acting_severity(graded: Severity, *, is_seconded: bool) -> Severity:
+    """Red takes a second moderator; until then it stands as orange and is already forwarded."""
+    if graded is Severity.ESPECIALLY_MAJOR and not is_seconded:
+        return Severity.MAJOR
+    return graded
+
+
+def step_down_at(severity: Severity, *, confirmed_at: datetime) -> datetime:
+    """When an incident that nobody confirms loses a colour (blue: ends)."""
+    return confirmed_at + STEP_DOWN_AFTER[severity]
+
+
+def _level(points: int) -> Severity:
+    if points >= 10:
+        return Severity.ESPECIALLY_MAJOR
+    if points >= 7:
+        return Severity.MAJOR
+    if points >= 4:
+        return Severity.LARGER
+    return Severity.GENERAL

@@ -1,0 +1,91 @@
+"""The desk's forms: untrusted fields in, a frozen command or every error at once out."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from waterwatch.incidents.rules import EXTENT_POINTS, HAZARD_POINTS, RECEPTOR_POINTS, RubricInputs, Severity, score
+from waterwatch.incidents.service import Judgement
+from waterwatch.kernel.errors import Invalid
+from waterwatch.moderation.service import GradeReport
+from waterwatch.reports.rules import REFUSAL_CODES
+
+MAX_WORDS = 500
+
+
+@dataclass
+class _Reading:
+    """Collects faults while fields are read."""
+
+    fields: Mapping[str, str]
+    errors: dict[str, list[str]] = field(default_factory=dict)
+
+    def choice(self, name: str, allowed: Mapping[str, int] | tuple[str, ...]) -> str:
+        value = self.fields.get(name, "").strip()
+        if value not in allowed:
+            self.errors.setdefault(name, []).append("choice_unknown" if value else "missing")
+        return value
+
+    def optional_choice(self, name: str, allowed: Mapping[str | None, int]) -> str | None:
+        value = self.fields.get(name, "").strip() or None
+        if value not in allowed:
+            self.errors.setdefault(name, []).append("choice_unknown")
+            return None
+        return value
+
+    def flag(self, name: str) -> bool:
+        return self.fields.get(name, "") in ("1", "on", "true")
+
+    def optional_id(self, name: str) -> uuid.UUID | None:
+        value = self.fields.get(name, "").strip()
+        if not value:
+            return None
+        try:
+            return uuid.UUID(value)
+        except ValueError:
+            self.errors.setdefault(name, []).append("choice_unknown")
+            return None
+
+    def words(self, name: str) -> str | None:
+        value = " ".join(self.fields.get(name, "").split())
+        if len(value) > MAX_WORDS:
+            self.errors.setdefault(name, []).append("too_long")
+        return value or None
+
+
+def parse_grade(report_id: uuid.UUID, fields: Mapping[str, str]) -> GradeReport:
+    """Read the grading form. Raises :class:`Invalid` with every faulty field at once."""
+    reading = _Reading(fields)
+    kind = reading.choice("kind", HAZARD_POINTS)
+    severity = reading.choice("severity", ("1", "2", "3", "4"))
+    inputs = RubricInputs(
+        kind=kind,
+        extent=reading.optional_choice("extent", EXTENT_POINTS),
+        is_ongoing=reading.flag("is_ongoing"),
+        is_persisting=reading.flag("is_persisting"),
+        receptor=reading.optional_choice("receptor", RECEPTOR_POINTS),
+        has_dead_animals=reading.flag("has_dead_animals"),
+        has_ill_people=reading.flag("has_ill_people"),
+        has_independent_reports=reading.flag("has_independent_reports"),
+        is_being_filled=reading.flag("is_being_filled"),
+        is_heavy_by_instrument=reading.flag("is_heavy_by_instrument"),
+    )
+    water_feature_id = reading.optional_id("water_feature_id")
+    join_incident_id = reading.optional_id("join_incident_id")
+    reason = reading.words("departure_reason")
+    if not reading.errors and severity != str(int(score(inputs).proposed)) and len(reason or "") < 3:
+        reading.errors["departure_reason"] = ["departure_needs_reason"]
+    if reading.errors:
+        raise Invalid(reading.errors)
+    judgement = Judgement(inputs, Severity(int(severity)), reason)
+    return GradeReport(report_id, judgement, water_feature_id, join_incident_id)
+
+
+def parse_refusal(fields: Mapping[str, str]) -> tuple[str, str | None]:
+    """Read the refusal form: (reason code, words for the author). Raises :class:`Invalid`."""
+    reading = _Reading(fields)
+    code = reading.choice("code", tuple(REFUSAL_CODES))
+    words = reading.words("words")
+    if reading.errors:
+        raise Invalid(reading.errors)
+    return code, words

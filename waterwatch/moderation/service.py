@@ -1,0 +1,180 @@
+"""The slice that sets the others moving: one transaction from a moderator's judgement to map, cases and citizen."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from waterwatch.advisories import service as advisories
+from waterwatch.escalation import service as escalation
+from waterwatch.incidents import service as incidents
+from waterwatch.incidents.service import Judgement
+from waterwatch.incidents.tables import Incident
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.errors import Conflict, Invalid, NotFound
+from waterwatch.kernel.settings import Settings
+from waterwatch.mapping import service as mapping
+from waterwatch.reports import queries as report_queries
+from waterwatch.reports import service as reports
+from waterwatch.waters import queries as waters
+
+# Red-flag answers of the observer first, then age: someone may be drinking that water.
+_CLAIM = text("""
+WITH next AS (
+    SELECT r.id FROM report r
+    WHERE r.state = 'in_review' AND NOT EXISTS (
+        SELECT FROM review_lease l
+        WHERE l.report_id = r.id AND l.leased_until > :now AND l.person_id <> :person_id)
+    ORDER BY (coalesce(r.has_dead_animals, false) OR coalesce(r.affects_people, false)) DESC, r.received_at, r.id
+    LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
+INSERT INTO review_lease (report_id, person_id, leased_until)
+SELECT id, :person_id, :until FROM next
+ON CONFLICT (report_id) DO UPDATE SET person_id = excluded.person_id, leased_until = excluded.leased_until
+RETURNING report_id
+""")
+_HOLD = text("""
+INSERT INTO review_lease (report_id, person_id, leased_until) VALUES (:report_id, :person_id, :until)
+ON CONFLICT (report_id) DO UPDATE SET person_id = excluded.person_id, leased_until = excluded.leased_until
+WHERE review_lease.person_id = excluded.person_id OR review_lease.leased_until <= :now
+RETURNING report_id
+""")
+_RELEASE = text("DELETE FROM review_lease WHERE report_id = :report_id AND person_id = :person_id")
+
+
+@dataclass(frozen=True)
+class GradeReport:
+    """A moderator's decision to accept a report: its grade, its water, and the incident to join if not a new one."""
+
+    report_id: uuid.UUID
+    judgement: Judgement
+    water_feature_id: uuid.UUID | None
+    join_incident_id: uuid.UUID | None = None
+
+
+def claim_next(session: Session, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> uuid.UUID | None:
+    """Lease the most urgent waiting report to a moderator; None when nothing waits.
+
+    Two moderators never get the same report: the row is taken with SKIP LOCKED and the lease is one row per report.
+    """
+    until = now + timedelta(seconds=settings.review_lease_s)
+    found: uuid.UUID | None = session.execute(
+        _CLAIM, {"now": now, "person_id": person_id, "until": until}
+    ).scalar_one_or_none()
+    return found
+
+
+def hold(session: Session, report_id: uuid.UUID, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:
+    """Lease one report by name, or renew one's own lease. False when another moderator holds it."""
+    until = now + timedelta(seconds=settings.review_lease_s)
+    values = {"report_id": report_id, "person_id": person_id, "until": until, "now": now}
+    return session.execute(_HOLD, values).first() is not None
+
+
+def release(session: Session, report_id: uuid.UUID, person_id: uuid.UUID) -> None:
+    """Give a report back to the queue."""
+    session.execute(_RELEASE, {"report_id": report_id, "person_id": person_id})
+
+
+def grade_report(
+    session: Session, command: GradeReport, *, settings: Settings, actor: Actor, now: datetime
+) -> Incident:
+    """Accept a report: in one transaction the incident, the level of its water, the cases and the map's doorbell.
+
+    Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``), :class:`Conflict` (``lease_lost``, the
+    report is no longer in review), :class:`NotFound`.
+    """
+    _own_lease(session, command.report_id, actor, settings=settings, now=now)
+    facts = report_queries.review_facts(session, command.report_id)
+    if facts is None:
+        raise NotFound("report_not_found")
+    water_feature_id = command.water_feature_id or facts.water_feature_id
+    if water_feature_id is None:
+        raise Invalid({"water_feature_id": ["water_unknown"]})
+    if water_feature_id != facts.water_feature_id:
+        reports.correct_water(session, command.report_id, water_feature_id, actor=actor, now=now)
+    if command.join_incident_id is not None:
+        incident = incidents.join_incident(session, command.join_incident_id, command.report_id, actor=actor, now=now)
+        reports.merge(session, command.report_id, actor=actor, now=now)
+    else:
+        incident = _open(session, command, facts, water_feature_id, actor=actor, now=now)
+        reports.accept(session, command.report_id, actor=actor, now=now)
+    session.flush()
+    _set_moving(session, incident, settings=settings, actor=actor, now=now)
+    release(session, command.report_id, _person(actor))
+    return incident
+
+
+def refuse_report(
+    session: Session,
+    report_id: uuid.UUID,
+    code: str,
+    words: str | None,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Refuse a report with a reason its author will read."""
+    _own_lease(session, report_id, actor, settings=settings, now=now)
+    reports.refuse(session, report_id, code, words, actor=actor, now=now)
+    release(session, report_id, _person(actor))
+
+
+def second_red(
+    session: Session, incident_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime
+) -> Incident:
+    """Confirm another moderator's red grade; the map and the departments learn of it at once."""
+    incident = incidents.second_red(session, incident_id, actor=actor, now=now)
+    session.flush()
+    _set_moving(session, incident, settings=settings, actor=actor, now=now)
+    return incident
+
+
+def step_down(session: Session, incident_id: uuid.UUID, *, now: datetime) -> Incident | None:
+    """Let an overdue incident lose a colour and its water follow. Idempotent; see ``incidents.service.step_down``."""
+    incident = incidents.step_down(session, incident_id, now=now)
+    if incident is not None:
+        session.flush()
+        advisories.refresh(session, incident.water_feature_id, actor=Actor.system("sweep"), now=now)
+        mapping.request_publication(session, now=now)
+    return incident
+
+
+def _open(
+    session: Session,
+    command: GradeReport,
+    facts: report_queries.ReviewFacts,
+    water_feature_id: uuid.UUID,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Incident:
+    lon, lat, _distance_m = waters.snap(session, water_feature_id, facts.lon, facts.lat)
+    opening = incidents.OpenIncident(
+        report_id=command.report_id,
+        organisation_id=facts.organisation_id,
+        water_feature_id=water_feature_id,
+        exact=(facts.lon, facts.lat),
+        public=(lon, lat),
+        judgement=command.judgement,
+    )
+    return incidents.open_incident(session, opening, actor=actor, now=now)
+
+
+def _set_moving(session: Session, incident: Incident, *, settings: Settings, actor: Actor, now: datetime) -> None:
+    advisories.refresh(session, incident.water_feature_id, actor=actor, now=now)
+    escalation.escalate(session, incident.id, settings=settings, actor=actor, now=now)
+    mapping.request_publication(session, now=now)
+
+
+def _own_lease(session: Session, report_id: uuid.UUID, actor: Actor, *, settings: Settings, now: datetime) -> None:
+    if not hold(session, report_id, _person(actor), settings=settings, now=now):
+        raise Conflict("lease_lost")
+
+
+def _person(actor: Actor) -> uuid.UUID:
+    if actor.id is None:
+        raise Conflict("lease_lost")
+    return actor.id

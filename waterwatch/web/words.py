@@ -1,0 +1,86 @@
+"""The words of the domain's codes, shared by every room's pages. Lazy: each viewer reads them in their language."""
+
+from flask_babel import lazy_gettext as _l
+
+KIND_WORDS = {
+    "black_odorous": _l("黑臭水体"),
+    "sewage_outfall": _l("污水直排"),
+    "industrial_discharge": _l("工业废水、异常颜色"),
+    "algal_bloom": _l("蓝藻水华"),
+    "oil_slick": _l("油污"),
+    "fish_kill": _l("死鱼"),
+    "floating_garbage": _l("漂浮垃圾"),
+    "foam": _l("泡沫"),
+    "farm_runoff": _l("畜禽、水产养殖污染"),
+    "sand_mining": _l("非法采砂"),
+    "encroachment": _l("侵占岸线、填湖"),
+    "waste_dumping": _l("倾倒固体废物"),
+    "other": _l("其他"),
+}
+SEVERITY_WORDS = {1: _l("蓝色·一般"), 2: _l("黄色·较大"), 3: _l("橙色·重大"), 4: _l("红色·特别重大")}
+EXTENT_WORDS = {
+    "spot": _l("一个点"),
+    "under_100_m": _l("不到 100 米"),
+    "under_1_km": _l("100 米到 1 公里"),
+    "over_1_km": _l("超过 1 公里，或湖面的十分之一以上"),
+}
+SMELL_WORDS = {0: _l("没有气味"), 1: _l("轻微"), 2: _l("明显"), 3: _l("刺鼻")}
+RECEPTOR_WORDS = {
+    "bathing_fishing": _l("游泳、垂钓或养殖水域"),
+    "nature_reserve": _l("自然保护区"),
+    "drinking_water": _l("饮用水水源保护区"),
+}
+INCIDENT_STATE_WORDS = {
+    "open": _l("待处理"),
+    "answered": _l("部门已答复"),
+    "resolved_claimed": _l("部门称已解决，待公众核实"),
+    "verified_clean": _l("公众核实已清洁"),
+    "reopened": _l("核实未解决，重新打开"),
+    "expired": _l("长期无人确认，已结束"),
+}
+CASE_STATE_WORDS = {
+    "queued": _l("正在转交"),
+    "delivered": _l("已送达，等待确认"),
+    "acknowledged": _l("部门已确认收到"),
+    "answered": _l("部门已答复"),
+    "closed": _l("已办结"),
+    "no_contact": _l("没有可联系的部门"),
+    "refused_not_ours": _l("部门称不属其职责"),
+    "dead": _l("无法送达，已转人工处理"),
+}
+REFUSAL_WORDS = {
+    "not_water": _l("照片里看不到水体"),
+    "unclear": _l("照片看不清问题"),
+    "private_matter": _l("涉及私人纠纷"),
+    "indoors": _l("室内问题"),
+    "advertisement": _l("广告"),
+    "abuse": _l("不当内容"),
+    "duplicate": _l("与已有上报重复"),
+    "photo_unusable": _l("照片无法读取"),
+}
+AGENCY_KIND_WORDS = {
+    "ecology_environment": _l("生态环境局"),
+    "water": _l("水务、水利局"),
+    "urban_management": _l("城市管理局"),
+    "agriculture": _l("农业农村局"),
+    "maritime": _l("海事局"),
+    "river_chief_office": _l("河长制办公室"),
+}
+WATER_KIND_WORDS = {
+    "river": _l("河流"),
+    "canal": _l("运河、渠道"),
+    "lake": _l("湖泊"),
+    "reservoir": _l("水库"),
+    "pond": _l("池塘"),
+}
+PLACE_SOURCE_WORDS = {"pin": _l("地图定位"), "device": _l("手机定位"), "typed": _l("手工输入")}
+REASON_WORDS = {
+    "ongoing": _l("正在发生"),
+    "persisting": _l("持续超过 7 天或此前已有上报"),
+    "dead_animals": _l("有动物死亡"),
+    "ill_people": _l("有人身体不适"),
+    "independent_reports": _l("有两位以上互不相干的上报人"),
+    "hazard": _l("污染类型的危害"),
+    "extent": _l("范围"),
+    "receptor": _l("受影响的水域"),
+}
