@@ -1,1 +1,1 @@
-"""Processes: the relay, the queue workers, the sweep, the demo. They import waterwatch; waterwatch never imports them."""
+"""Processes: relay, queue workers, sweep, demo. They import waterwatch; waterwatch never imports them."""

@@ -1,5 +1,6 @@
 """A private server in a folder: its owner, its port, its password, its start and stop."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -48,10 +49,12 @@ class PrivateServer:
         self._make_folder(folder)
         if self._can_enter(folder):
             return folder
-        digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(str(folder.parent).encode()).hexdigest()[:12]
         fallback = FALLBACK_FOLDER / digest / folder.name
         say(f"{self.title} runs as the system user {self.account.name}, who cannot reach {folder}; using {fallback}.")
-        fallback.parent.mkdir(parents=True, exist_ok=True)
+        for parent in (FALLBACK_FOLDER, fallback.parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            parent.chmod(0o711)  # may be passed through by the server's account, not listed
         self._make_folder(fallback)
         return fallback
 
@@ -184,6 +187,10 @@ class PrivateServer:
         self._clear_leftovers()
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.parent.parent == FALLBACK_FOLDER:
+            for parent in (self.folder.parent, FALLBACK_FOLDER):
+                with contextlib.suppress(OSError):  # another server's folder is still in it
+                    parent.rmdir()
 
     def __enter__(self) -> Self:
         return self.start()

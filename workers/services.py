@@ -147,8 +147,8 @@ class PrivatePostgres(PrivateServer):
     def _clear_leftovers(self) -> None:
         """Stop a server an earlier owner left; drop a pid file whose number now belongs to another program.
 
-        PostgreSQL itself refuses to start while the number in its pid file is alive, whoever has it; after a container's
-        restart numbers repeat.
+        PostgreSQL itself refuses to start while the number in its pid file is alive, whoever has it; after a
+        container's restart numbers repeat.
         """
         pid_file = self.cluster / "postmaster.pid"
         if not pid_file.exists():
@@ -187,7 +187,7 @@ class PrivatePostgres(PrivateServer):
         return self.url(dbname)
 
     def stop(self, mode: StopMode = "fast") -> None:
-        """Stop it: ``fast`` ends sessions and writes a checkpoint, ``immediate`` is a crash that the next start recovers."""
+        """Stop it: ``fast`` ends sessions and writes a checkpoint, ``immediate`` is a crash the next start recovers."""
         if self._child is not None:
             self._child.stop(signal.SIGINT if mode == "fast" else signal.SIGQUIT, timeout_s=20)
         self._release()
@@ -206,9 +206,7 @@ class PrivateRedis(PrivateServer):
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def _launch(self) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            raise ServiceError("Redis", "redis-server is not installed", "apt-get install redis-server")
+        program = self._find_program()
         settings = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -222,6 +220,18 @@ class PrivateRedis(PrivateServer):
         config = self.folder / "redis.conf"
         self._write_private(config, "".join(f"{key} {value}\n" for key, value in settings.items()))
         self._run([program, str(config)])
+
+    def _find_program(self) -> str:
+        """``redis-server``; Debian's redis-tools has the same program under another name, without a service."""
+        if program := shutil.which("redis-server"):
+            return program
+        checker = shutil.which("redis-check-rdb")
+        if checker is None:
+            raise ServiceError("Redis", "redis-server is not installed", "Install it: apt-get install redis-tools")
+        link = self.folder / "redis-server"  # the program decides by its name what it is
+        link.unlink(missing_ok=True)
+        link.symlink_to(checker)
+        return str(link)
 
     def is_answering(self) -> bool:
         """Whether it accepts our password and answers PING; never raises."""

@@ -1,0 +1,71 @@
+"""What the demo shows when it is new: waters, agencies, people to log in as, and the words that say where to go."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from workers.progress import Progress
+
+ROLE_NAMES = {
+    "citizen": "市民 · citizen",
+    "moderator": "审核员 · moderator",
+    "lead_moderator": "审核组长 · lead moderator",
+    "agency_officer": "部门经办人 · agency officer",
+    "admin": "管理员 · administrator",
+}
+
+
+@dataclass(frozen=True)
+class DemoLogin:
+    """A person of the demo one can log in as. ``totp_secret`` is the second factor's, or None without one."""
+
+    email: str
+    password: str
+    role: str
+    totp_secret: str | None
+
+
+def load_contents(progress: Progress) -> list[DemoLogin]:
+    """Load the built-in waters, agencies and demo people into the database that ``DATABASE_URL`` names.
+
+    What is there already stays as it is, so this runs at every start.
+    """
+    from waterwatch.accounts.service import load_demo_people
+    from waterwatch.agencies.service import load_builtin as load_agencies
+    from waterwatch.kernel.clock import utc_now
+    from waterwatch.kernel.db import make_engine, make_sessions, transaction
+    from waterwatch.waters.service import load_builtin as load_waters
+
+    engine = make_engine(os.environ["DATABASE_URL"], statement_timeout_s=300)
+    sessions = make_sessions(engine)
+    with progress.step("载入内置水体", "loading the built-in waters"), transaction(sessions) as session:
+        load_waters(session, now=utc_now(), progress=progress.say)
+    with progress.step("载入内置部门", "loading the built-in agencies"), transaction(sessions) as session:
+        load_agencies(session, now=utc_now(), progress=progress.say)
+    with progress.step("准备演示人员", "making the demo people"), transaction(sessions) as session:
+        people = load_demo_people(session, now=utc_now())
+    engine.dispose()
+    return [DemoLogin(person.email, person.password, person.role, person.totp_secret) for person in people]
+
+
+def print_welcome(progress: Progress, url: str, mailbox_url: str | None, logins: Sequence[DemoLogin]) -> None:
+    """Say that everything runs, where, and whom to log in as."""
+    addresses = Table(box=SIMPLE, show_header=False, title=f"江湖網·預警圖 · WaterWatch ({progress.elapsed_s:.0f} s)")
+    addresses.add_column()
+    addresses.add_column(no_wrap=True)
+    addresses.add_row("公众地图 · public map", f"{url}/")
+    addresses.add_row("拍照上报 · report with a photo", f"{url}/report")
+    addresses.add_row("审核台 · moderators' desk", f"{url}/desk")
+    if mailbox_url is not None:
+        addresses.add_row("演示邮箱 · mail that was sent", mailbox_url)
+    progress.console.print(addresses)
+    people = Table("角色 · role", "邮箱 · e-mail", "密码 · password", "两步验证密钥 · second factor", box=SIMPLE)
+    for login in logins:
+        role = ROLE_NAMES.get(login.role, login.role)
+        people.add_row(role, login.email, login.password, login.totp_secret or "")
+    progress.console.print(people)
+    progress.say("两步验证的当前口令 · the current code of the second factor: bin/waterwatch demo-data")
+    progress.say("按 Ctrl-C 停止全部 · Ctrl-C stops everything")
