@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -26,7 +26,7 @@ GENESIS = bytes(32)
 SEALER_LOCK = 0x57415445_53454131  # "WATE SEA1": the advisory lock of the one sealer
 _REFERENCE = re.compile(r"[A-Za-z0-9_.:+\-]{0,80}")
 
-type Fact = str | int | bool | uuid.UUID | None
+Fact: TypeAlias = str | int | bool | uuid.UUID | None
 
 
 class AuditEntry(Base):
