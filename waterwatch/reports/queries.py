@@ -161,9 +161,7 @@ def photos_of(session: Session, report_id: uuid.UUID) -> list[PhotoView]:
 
 def has_photo(session: Session, report_id: uuid.UUID, photo_id: uuid.UUID) -> bool:
     """Whether a photo belongs to a report."""
-    statement = select(ReportPhoto.photo_id).where(
-        ReportPhoto.report_id == report_id, ReportPhoto.photo_id == photo_id
-    )
+    statement = select(ReportPhoto.photo_id).where(ReportPhoto.report_id == report_id, ReportPhoto.photo_id == photo_id)
     return session.execute(statement).first() is not None
 
 

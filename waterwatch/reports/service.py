@@ -42,7 +42,7 @@ class ReceivedPhoto:
 
 @dataclass(frozen=True)
 class SubmitReport:
-    """What a citizen states. ``lon``, ``lat`` and the device's fix are WGS-84 degrees; ``input_datum`` is what it was."""
+    """What a citizen states. All degrees are WGS-84 already; ``input_datum`` is what the place was stated in."""
 
     idempotency_key: uuid.UUID
     kind: str
@@ -93,7 +93,9 @@ def submit(session: Session, command: SubmitReport, *, settings: Settings, now: 
     if code is None:
         return _first_receipt(session, command.idempotency_key, settings)
     for position, photo in enumerate(command.photos):
-        photos.register(session, photo.photo_id, photo.object_key, photo.size_bytes, photo.sha256, settings=settings, now=now)
+        photos.register(
+            session, photo.photo_id, photo.object_key, photo.size_bytes, photo.sha256, settings=settings, now=now
+        )
         session.execute(insert(ReportPhoto).values(report_id=report_id, photo_id=photo.photo_id, position=position))
     after: dict[str, audit.Fact] = {"state": rules.REPORT.initial, "kind": command.kind, "photos": len(command.photos)}
     _record(session, "report.submitted", report_id, Actor.anonymous(), now, None, after)
@@ -153,7 +155,9 @@ def merge(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime
     _move(session, _locked(session, report_id), "merged", "report.merged", actor, now)
 
 
-def refuse(session: Session, report_id: uuid.UUID, code: str, words: str | None, *, actor: Actor, now: datetime) -> None:
+def refuse(
+    session: Session, report_id: uuid.UUID, code: str, words: str | None, *, actor: Actor, now: datetime
+) -> None:
     """Refuse with a reason from :data:`rules.REFUSAL_CODES` and, if given, words to the author (never audited).
 
     Raises :class:`Invalid` naming the field, :class:`NotFound`, or ``IllegalMove`` unless it is in review.
@@ -255,7 +259,9 @@ def _settle_water(session: Session, report: Report, settings: Settings) -> None:
         _snap_to(session, report, best.water_feature_id, best.lon, best.lat, best.distance_m)
 
 
-def _snap_to(session: Session, report: Report, feature_id: uuid.UUID, lon: float, lat: float, distance_m: float) -> None:
+def _snap_to(
+    session: Session, report: Report, feature_id: uuid.UUID, lon: float, lat: float, distance_m: float
+) -> None:
     report.water_feature_id = feature_id
     report.snapped_point = queries.point(lon, lat)
     report.snap_distance_m = distance_m

@@ -1,0 +1,345 @@
+"""The citizen's form: untrusted fields and spooled files → one frozen ``SubmitReport``, or every field error at once.
+
+Errors are stable codes by field name; the words for them live beside the template. What the person cannot correct
+because a script filled it in (the device's fix) is evidence only: when malformed it is left out, never complained of.
+"""
+
+import math
+import re
+import unicodedata
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from waterwatch.kernel.errors import Invalid
+from waterwatch.kernel.ids import new_id
+from waterwatch.reports import rules
+from waterwatch.reports.service import ReceivedPhoto, SubmitReport, quarantine_key
+from waterwatch.reports.tables import EXTENTS, KINDS
+
+NOTE_MAX_CHARACTERS = 500
+NUMBER_MAX_CHARACTERS = 60
+ACCURACY_MAX_M = 1_000_000.0
+LIMITS_DEG = {"lon": 180.0, "lat": 90.0}
+ANSWERS = {
+    "": None,
+    "unknown": None,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "true": True,
+    "no": False,
+    "0": False,
+    "false": False,
+}
+
+ToWgs84: TypeAlias = Callable[[float, float, str], tuple[float, float]]
+
+_DECIMAL = re.compile(r"[+-]?(?:\d{1,4}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
+_HEMISPHERES = {"E": ("lon", 1), "W": ("lon", -1), "N": ("lat", 1), "S": ("lat", -1)}
+_CHINESE_HEMISPHERES = {"东": "E", "東": "E", "西": "W", "北": "N", "南": "S"}
+_DMS = re.compile(
+    r"(?P<before>[EWNS])?\s*"
+    r"(?P<degrees>\d{1,3}(?:\.\d{1,15})?)\s*(?:°|º|度|D|:|\s)?\s*"
+    r"(?:(?P<minutes>\d{1,2}(?:\.\d{1,15})?)\s*(?:'|′|分|M|:|\s)?\s*"
+    r"(?:(?P<seconds>\d{1,2}(?:\.\d{1,15})?)\s*(?:\"|″|''|′′|秒)?\s*)?)?"
+    r"(?P<after>[EWNS])?",
+    re.ASCII,
+)
+# Characters that reorder or hide text on the moderator's screen: bidi controls, zero-width, byte order mark.
+_INVISIBLE = frozenset(
+    "\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\u061c"
+)
+
+
+class Upload(Protocol):
+    """A file part lying in the spool, as ``waterwatch.web.uploads`` leaves it."""
+
+    path: Path | None
+    size_bytes: int
+    is_too_large: bool
+
+    @property
+    def sha256(self) -> bytes:
+        """Digest of its bytes."""
+
+
+class CoordinateError(ValueError):
+    """Text that is no coordinate; its argument is the code's ending."""
+
+
+def parse_submission(
+    fields: Mapping[str, str],
+    uploads: Sequence[Upload],
+    *,
+    left_out: int,
+    photos_per_report: int,
+    language: str,
+    to_wgs84: ToWgs84,
+    now: datetime,
+) -> SubmitReport:
+    """Parse one submitted form. ``left_out`` counts files beyond those spooled. Raises :class:`Invalid`.
+
+    The photos of the result have ids and keys but are not in the store yet: the caller adopts ``uploads[i]`` under
+    ``photos[i].object_key`` before submitting.
+    """
+    faults = _Faults()
+    key = _key(fields, faults)
+    kind = _choice(fields, "kind", KINDS, faults, is_required=True)
+    place, datum = _place(fields, faults)
+    photos = _photos(uploads, left_out, photos_per_report, faults, now)
+    note = clean_text(fields.get("note", ""))
+    if len(note) > NOTE_MAX_CHARACTERS:
+        faults.add("note", "note_too_long")
+    extent = _choice(fields, "extent", EXTENTS, faults)
+    smell = _choice(fields, "smell", ("0", "1", "2", "3"), faults)
+    answers = {name: _answer(fields, name, faults) for name in ("ongoing", "dead_animals", "people_affected")}
+    chosen = _water(fields, faults)
+    if faults.found or key is None or kind is None or place is None:
+        raise Invalid(faults.found)
+    device = _device(fields)
+    lon, lat = (
+        to_wgs84(place.fix.lon, place.fix.lat, datum) if place.source != "device" else (place.fix.lon, place.fix.lat)
+    )
+    return SubmitReport(
+        idempotency_key=key,
+        kind=kind,
+        lon=lon,
+        lat=lat,
+        place_source=place.source,
+        input_datum=datum if place.source != "device" else "wgs84",
+        language=language,
+        photos=photos,
+        accuracy_m=device.accuracy_m if device else None,
+        device_lon=device.lon if device else None,
+        device_lat=device.lat if device else None,
+        chosen_water_feature_id=chosen,
+        note=note or None,
+        extent=extent,
+        smell=int(smell) if smell else None,
+        is_ongoing=answers["ongoing"],
+        has_dead_animals=answers["dead_animals"],
+        affects_people=answers["people_affected"],
+    )
+
+
+def clean_text(text: str) -> str:
+    """A person's words, safe to store and show.
+
+    NFC, ``\\n`` line ends, at most one empty line in a row; control, private-use, surrogate and direction-changing
+    characters are removed. Joiners within emoji stay.
+    """
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " "))
+    kept = "".join(
+        character
+        for character in text
+        if character == "\n"
+        or (character not in _INVISIBLE and unicodedata.category(character) not in ("Cc", "Cs", "Co", "Cn"))
+    )
+    return re.sub(r"\n{3,}", "\n\n", kept).strip()
+
+
+def parse_coordinate(text: str, axis: str) -> tuple[float, bool]:
+    """Degrees from decimal or degree-minute-second text, and whether it was written in degrees, minutes, seconds.
+
+    ``axis`` is ``lon`` or ``lat``. Understands full-width digits, ``°′″``, 度分秒, E/W/N/S and 东/西/北/南(经/纬).
+    Raises :class:`CoordinateError` ``not_a_number``, ``wrong_axis`` or ``out_of_range``.
+    """
+    if len(text) > NUMBER_MAX_CHARACTERS:
+        raise CoordinateError("not_a_number")
+    folded = _fold(text)
+    is_dms = _DECIMAL.fullmatch(folded) is None
+    degrees = _from_dms(folded, axis) if is_dms else float(folded)
+    if abs(degrees) > LIMITS_DEG[axis]:
+        raise CoordinateError("out_of_range")
+    return degrees, is_dms
+
+
+def parse_place_query(fields: Mapping[str, str]) -> tuple[float, float, str, float | None]:
+    """Longitude, latitude, datum and accuracy of a question about the nearest water. Raises :class:`Invalid`."""
+    faults = _Faults()
+    stated, _is_typed = _stated(fields, faults, is_required=True)
+    datum = _choice(fields, "datum", rules.DATUMS, faults) or "wgs84"
+    if faults.found or stated is None:
+        raise Invalid(faults.found)
+    return stated.lon, stated.lat, datum, _accuracy(fields.get("accuracy_m", ""))
+
+
+class _Faults:
+    """Field errors as they are found; the same code once a field."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[str]] = {}
+
+    def add(self, field: str, code: str) -> None:
+        codes = self.found.setdefault(field, [])
+        if code not in codes:
+            codes.append(code)
+
+
+def _key(fields: Mapping[str, str], faults: _Faults) -> uuid.UUID | None:
+    """The key is as good as the follow link, so only the random kinds of UUID are taken."""
+    text = fields.get("idempotency_key", "").strip()
+    if not text:
+        faults.add("idempotency_key", "idempotency_key_missing")
+        return None
+    try:
+        key = uuid.UUID(text)
+    except ValueError:
+        key = None
+    if key is None or len(text) != 36 or key.version not in (4, 7):
+        faults.add("idempotency_key", "idempotency_key_malformed")
+        return None
+    return key
+
+
+def _choice(
+    fields: Mapping[str, str], name: str, allowed: Sequence[str], faults: _Faults, *, is_required: bool = False
+) -> str | None:
+    value = fields.get(name, "").strip()
+    if not value:
+        if is_required:
+            faults.add(name, f"{name}_missing")
+        return None
+    if value not in allowed:
+        faults.add(name, f"{name}_unknown")
+        return None
+    return value
+
+
+def _answer(fields: Mapping[str, str], name: str, faults: _Faults) -> bool | None:
+    value = fields.get(name, "").strip().lower()
+    if value not in ANSWERS:
+        faults.add(name, f"{name}_unknown")
+    return ANSWERS.get(value)
+
+
+def _water(fields: Mapping[str, str], faults: _Faults) -> uuid.UUID | None:
+    text = fields.get("water_feature_id", "").strip()
+    if not text:
+        return None
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        faults.add("water_feature_id", "water_feature_id_malformed")
+        return None
+
+
+def _photos(
+    uploads: Sequence[Upload], left_out: int, photos_per_report: int, faults: _Faults, now: datetime
+) -> tuple[ReceivedPhoto, ...]:
+    if not uploads:
+        faults.add("photo", "photo_missing")
+    if len(uploads) + left_out > photos_per_report:
+        faults.add("photo", "photo_too_many")
+    if any(upload.is_too_large for upload in uploads):
+        faults.add("photo", "photo_too_large")
+    if any(upload.size_bytes == 0 for upload in uploads):
+        faults.add("photo", "photo_empty")
+    if "photo" in faults.found:
+        return ()
+    ids = [new_id() for _upload in uploads]
+    return tuple(
+        ReceivedPhoto(photo_id, quarantine_key(photo_id, now=now), upload.size_bytes, upload.sha256)
+        for photo_id, upload in zip(ids, uploads, strict=True)
+    )
+
+
+def _place(fields: Mapping[str, str], faults: _Faults) -> tuple[rules.Place | None, str]:
+    """The place that counts and the datum it was stated in."""
+    datum = _choice(fields, "datum", rules.DATUMS, faults) or "wgs84"
+    stated, is_dms = _stated(fields, faults)
+    device = _device(fields)
+    is_confirmed = _answer(fields, "place_confirmed", faults) is True
+    if {"lon", "lat", "place"} & faults.found.keys():
+        return None, datum
+    is_typed = is_dms or fields.get("place_source", "").strip() == "typed"
+    place = rules.choose_place(stated, device, is_confirmed=is_confirmed, is_typed=is_typed)
+    if place is None:
+        has_some = stated is not None or device is not None
+        if has_some and not is_confirmed:
+            faults.add("place_confirmed", "place_not_confirmed")
+        else:
+            faults.add("place", "place_missing")
+    return place, datum
+
+
+def _stated(fields: Mapping[str, str], faults: _Faults, *, is_required: bool = False) -> tuple[rules.Fix | None, bool]:
+    texts = {axis: fields.get(axis, "").strip() for axis in LIMITS_DEG}
+    if not any(texts.values()):
+        if is_required:
+            faults.add("place", "place_missing")
+        return None, False
+    degrees: dict[str, float] = {}
+    is_dms = False
+    for axis, text in texts.items():
+        if not text:
+            faults.add(axis, f"{axis}_missing")
+            continue
+        try:
+            degrees[axis], was_dms = parse_coordinate(text, axis)
+            is_dms = is_dms or was_dms
+        except CoordinateError as error:
+            faults.add(axis, f"{axis}_{error}")
+    if "lon" in degrees and faults.found.get("lat") == ["lat_out_of_range"] and _would_fit_swapped(texts):
+        faults.add("place", "place_swapped")
+    if len(degrees) < 2:
+        return None, is_dms
+    return rules.Fix(degrees["lon"], degrees["lat"]), is_dms
+
+
+def _would_fit_swapped(texts: Mapping[str, str]) -> bool:
+    try:
+        parse_coordinate(texts["lat"], "lon")
+        parse_coordinate(texts["lon"], "lat")
+    except CoordinateError:
+        return False
+    return True
+
+
+def _device(fields: Mapping[str, str]) -> rules.Fix | None:
+    """The device's own fix, always WGS-84 in browsers; None when absent or malformed."""
+    try:
+        lon, _ = parse_coordinate(fields.get("device_lon", ""), "lon")
+        lat, _ = parse_coordinate(fields.get("device_lat", ""), "lat")
+    except CoordinateError:
+        return None
+    return rules.Fix(lon, lat, _accuracy(fields.get("accuracy_m", "")))
+
+
+def _accuracy(text: str) -> float | None:
+    try:
+        accuracy_m = float(text) if len(text) <= NUMBER_MAX_CHARACTERS else math.nan
+    except ValueError:
+        return None
+    return accuracy_m if 0 <= accuracy_m <= ACCURACY_MAX_M else None
+
+
+def _fold(text: str) -> str:
+    """Full-width digits and signs to plain ones, Chinese hemispheres to letters, upper case."""
+    # The marks of minutes and seconds must survive: NFKC turns ″ into ′′, which the pattern knows.
+    folded = unicodedata.normalize("NFKC", text.replace("º", "°")).strip().upper().replace("−", "-")
+    for word, letter in _CHINESE_HEMISPHERES.items():
+        folded = folded.replace(word, letter)
+    for mark in "经經纬緯":
+        folded = folded.replace(mark, "")
+    return folded.replace("’", "'").replace("‘", "'").replace("”", '"').replace("“", '"')
+
+
+def _from_dms(folded: str, axis: str) -> float:
+    match = _DMS.fullmatch(folded)
+    if match is None:
+        raise CoordinateError("not_a_number")
+    minutes, seconds = match["minutes"], match["seconds"]
+    has_fraction_above = ("." in match["degrees"] and minutes) or (minutes and "." in minutes and seconds)
+    if has_fraction_above or (match["before"] and match["after"]):
+        raise CoordinateError("not_a_number")
+    if float(minutes or 0) >= 60 or float(seconds or 0) >= 60:
+        raise CoordinateError("out_of_range")
+    letter = match["before"] or match["after"]
+    of_axis, sign = _HEMISPHERES[letter] if letter else (axis, 1)
+    if of_axis != axis:
+        raise CoordinateError("wrong_axis")
+    return sign * (float(match["degrees"]) + float(minutes or 0) / 60 + float(seconds or 0) / 3600)
