@@ -1,0 +1,139 @@
+"""The operators' command line: ``waterwatch …``. Each command reads the same settings as the running system.
+
+Exit codes: 0 done; 1 the answer is "no" (a check failed, a chain is broken, a thing is refused); 2 wrong usage or
+settings.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import click
+from sqlalchemy.orm import Session
+
+from waterwatch.cli.doctor import examine, render
+from waterwatch.cli.onetime import current_code
+from waterwatch.kernel import audit, migrate
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import make_engine, make_sessions, transaction
+from waterwatch.kernel.errors import DomainError
+from waterwatch.kernel.settings import Settings, SettingsError
+
+LONG_STATEMENT_S = 600.0
+ROLES = ("citizen", "moderator", "lead_moderator", "agency_officer", "admin")
+
+
+def _refuse(sentence: str, *, exit_code: int = 1) -> NoReturn:
+    click.echo(sentence, err=True)
+    raise SystemExit(exit_code)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_environ()
+    except SettingsError as error:
+        _refuse("设置不可用 · the settings are not usable:\n  " + "\n  ".join(error.faults), exit_code=2)
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[Session]:
+    """One transaction of a command; what the domain refuses becomes a sentence and exit code 1."""
+    engine = make_engine(settings.database_url, statement_timeout_s=LONG_STATEMENT_S, pool_size=1)
+    try:
+        with transaction(make_sessions(engine)) as session:
+            yield session
+    except DomainError as error:
+        facts = ", ".join(f"{key}={value}" for key, value in error.facts.items())
+        _refuse(f"被拒绝 · refused: {error.error_code} {facts}".rstrip())
+    finally:
+        engine.dispose()
+
+
+@click.group(help="江湖網·預警圖 · WaterWatch: the operators' commands")
+def main() -> None:
+    """The group every command belongs to."""
+
+
+@main.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to the schema this version expects."""
+    settings = _settings()
+    migrate.upgrade(settings.migration_database_url or settings.database_url)
+    click.echo(f"数据库结构已是 · the schema is at: {migrate.expected_head()}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(as_json: bool) -> None:
+    """Check one by one what the system needs; say for each fault what to do."""
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], ensure_ascii=False, indent=2))
+    else:
+        for finding in findings:
+            click.echo(render(finding))
+    if not all(finding.is_ok for finding in findings):
+        raise SystemExit(1)
+
+
+@main.group("audit")
+def audit_group() -> None:
+    """The sealed record of who did what."""
+
+
+@audit_group.command("verify")
+def verify_audit() -> None:
+    """Recompute the whole chain; exit code 1 when an entry was changed or removed."""
+    with _session(_settings()) as session:
+        verdict = audit.verify(session)
+    if not verdict.is_whole:
+        _refuse(f"审计链在第 {verdict.broken_at} 条断裂 · the chain breaks at {verdict.broken_at}: {verdict.reason}")
+    click.echo(f"审计链完整 · the chain is whole: {verdict.sealed} sealed, {verdict.unsealed} waiting for their seal")
+
+
+@main.group("waters")
+def waters_group() -> None:
+    """Rivers and lakes."""
+
+
+@waters_group.command("load-builtin")
+def load_waters() -> None:
+    """Load the rivers and lakes that come with the program; what is there already stays."""
+    from waterwatch.waters.service import load_builtin
+
+    with _session(_settings()) as session:
+        load_builtin(session, now=utc_now(), progress=click.echo)
+    click.echo("内置水体已载入 · the built-in waters are loaded")
+
+
+@main.group("agencies")
+def agencies_group() -> None:
+    """Departments and what they are competent for."""
+
+
+@agencies_group.command("load-builtin")
+def load_agencies() -> None:
+    """Load the departments that come with the program; what is there already stays."""
+    from waterwatch.agencies.service import load_builtin
+
+    with _session(_settings()) as session:
+        load_builtin(session, now=utc_now(), progress=click.echo)
+    click.echo("内置部门已载入 · the built-in agencies are loaded")
+
+
+@main.command("demo-data")
+def demo_data() -> None:
+    """Make the demo's people, and print each one's log-in with the second factor's current code. Demo mode only."""
+    from waterwatch.accounts.service import load_demo_people
+
+    settings = _settings()
+    if settings.mode != "demo":
+        _refuse(
+            "只能在演示模式下使用 · only in demo mode (WATERWATCH_MODE=demo): these passwords are public", exit_code=2
+        )
+    with _session(settings) as session:
+        people = load_demo_people(session, now=utc_now())
+    for person in people:
+        code = current_code(person.totp_secret, utc_now()) if person.totp_secret else "-"
+        click.echo(f"{person.role:16} {person.email:36} {person.password:24} {code}")
