@@ -68,7 +68,7 @@ _PRIORITIES = {4: URGENT, 3: 2, 2: NORMAL, 1: 7}
 
 
 def case_life(settings: Settings) -> Machine:
-    """The machine of cases with the deadline for handing them over; the one for acknowledging depends on the severity."""
+    """The machine of cases with the deadline for handing them over; the one to acknowledge depends on the severity."""
     return replace(CASE, deadlines={"queued": timedelta(seconds=settings.delivery_deadline_s)})
 
 
@@ -109,7 +109,9 @@ def acknowledge_by(severity: int, since: datetime) -> datetime:
     return moment.astimezone(since.tzinfo)
 
 
-def regraded_deadline(deadline: datetime, severity: int, *, delivered_at: datetime, now: datetime, is_higher: bool) -> datetime:
+def regraded_deadline(
+    deadline: datetime, severity: int, *, delivered_at: datetime, now: datetime, is_higher: bool
+) -> datetime:
     """The deadline of a delivered case whose severity changed at ``now``.
 
     A higher severity counts from the moment it was decided and never postpones what was promised; a lower one

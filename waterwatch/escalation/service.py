@@ -27,7 +27,9 @@ _SENDER = Actor.system("delivery")
 log = get_logger(__name__)
 
 
-def escalate(session: Session, incident_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime) -> list[Case]:
+def escalate(
+    session: Session, incident_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime
+) -> list[Case]:
     """Make sure every agency competent for the incident has one case, and the case one delivery for each address.
 
     Idempotent: called again, e.g. after a new grade, it adds what is missing, corrects the severity, and sends
@@ -45,7 +47,9 @@ def escalate(session: Session, incident_id: uuid.UUID, *, settings: Settings, ac
     for agency in agencies:
         case = known.pop(agency.agency_id, None) or known.pop(None, None)
         if case is None:
-            case = _open_case(session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now)
+            case = _open_case(
+                session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
+            )
         _address(session, case, agency, settings=settings, actor=actor, now=now)
     if not agencies and not known:
         case = _open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
@@ -199,7 +203,7 @@ def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed: a stable ``code``, and whether to blame the transport, the recipient for now, or for good."""
+    """Why an attempt failed: a stable ``code``; the transport is to blame, or the recipient, for now or for good."""
 
     code: str
     is_deferred: bool = False

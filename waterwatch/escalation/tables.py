@@ -28,12 +28,15 @@ class Case(Base):
     __table_args__ = (
         UniqueConstraint("incident_id", "agency_id", postgresql_nulls_not_distinct=True),
         CheckConstraint(
-            "state IN ('queued', 'delivered', 'acknowledged', 'answered', 'closed', 'no_contact', 'refused_not_ours', 'dead')",
+            "state IN ('queued', 'delivered', 'acknowledged', 'answered', 'closed', 'no_contact', 'refused_not_ours',"
+            " 'dead')",
             name="state",
         ),
         CheckConstraint("severity BETWEEN 1 AND 4", name="severity"),
         CheckConstraint("agency_id IS NOT NULL OR state = 'no_contact'", name="agency_or_no_contact"),
-        Index("ix_escalation_case_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+        Index(
+            "ix_escalation_case_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""Electronic mail: compose a message no field of which can become a header, hand it to one SMTP server in bounded time."""
+"""Electronic mail: compose a message none of whose fields can become a header of its own."""
 
 import re
 import unicodedata

@@ -16,6 +16,18 @@ from urllib.parse import unquote, urlsplit
 from waterwatch.messaging.email import is_address
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
+# What broke a conversation, the particular before the general.
+_CODES: dict[type[Exception], str] = {
+    smtplib.SMTPAuthenticationError: "login_refused",
+    smtplib.SMTPServerDisconnected: "disconnected",
+    smtplib.SMTPNotSupportedError: "not_supported",
+    smtplib.SMTPException: "connection_refused",
+    ssl.SSLError: "tls_failed",
+    TimeoutError: "timeout",
+    socket.gaierror: "name_not_found",
+    ConnectionRefusedError: "nobody_listens",
+    OSError: "connection_lost",
+}
 _SERVICE_CLOSING = 421  # RFC 5321: may answer any command, and speaks of the server, not of the recipient
 
 
@@ -57,7 +69,7 @@ class Refused(SendError):
 
 @dataclass(frozen=True)
 class Server:
-    """Where mail is handed over: ``smtp`` in the clear, ``smtps`` TLS from the first byte, ``smtp+starttls`` on request."""
+    """Where mail is handed over: ``smtp`` in the clear, ``smtps`` TLS from the start, ``smtp+starttls`` on request."""
 
     scheme: Literal["smtp", "smtps", "smtp+starttls"]
     host: str
@@ -202,22 +214,8 @@ def _conversation(server: Server, limit: _Limit, envelope_from: str) -> Iterator
 
 def _describe(error: Exception) -> str:
     """A stable code; the server's own words could repeat the recipient's address."""
-    if isinstance(error, smtplib.SMTPResponseException):
-        kind = "login_refused" if isinstance(error, smtplib.SMTPAuthenticationError) else "connection_refused"
-        return f"{kind}_{error.smtp_code}"
-    if isinstance(error, smtplib.SMTPServerDisconnected):
-        return "disconnected"
-    if isinstance(error, smtplib.SMTPNotSupportedError):
-        return "not_supported"
-    if isinstance(error, ssl.SSLError):
-        return "tls_failed"
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    if isinstance(error, socket.gaierror):
-        return "name_not_found"
-    if isinstance(error, ConnectionRefusedError):
-        return "nobody_listens"
-    return "connection_lost"
+    code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
+    return f"{code}_{error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else code
 
 
 def _expect(
