@@ -1,0 +1,118 @@
+"""Agencies: competent departments, the areas they answer for, what they are competent for and how they are reached."""
+
+import uuid
+from datetime import datetime
+
+from geoalchemy2 import Geometry, WKBElement
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from waterwatch.kernel.db import Base
+
+LEVELS = ("province", "prefecture", "county")
+AGENCY_KINDS = (
+    "ecology_environment",
+    "water",
+    "urban_management",
+    "agriculture",
+    "maritime",
+    "river_chief_office",
+)
+_LEVEL_CHECK = "level IN ('province', 'prefecture', 'county')"
+_LANG_CHECK = "lang IN ('zh-Hans', 'zh-Hant', 'en', 'pinyin')"
+
+
+class Jurisdiction(Base):
+    """An administrative area with its GB/T 2260 code. Used for routing only: never drawn, never published."""
+
+    __tablename__ = "jurisdiction"
+    __table_args__ = (
+        CheckConstraint(_LEVEL_CHECK, name="level"),
+        CheckConstraint("code ~ '^[0-9]{6}$'", name="code"),
+        Index("ix_jurisdiction_geom", "geom", postgresql_using="gist"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(Text, unique=True)
+    level: Mapped[str] = mapped_column(Text)
+    parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jurisdiction.id"), index=True)
+    geom: Mapped[WKBElement] = mapped_column(Geometry("MULTIPOLYGON", srid=4326, spatial_index=False))
+
+
+class JurisdictionName(Base):
+    """A jurisdiction's name in one language."""
+
+    __tablename__ = "jurisdiction_name"
+    __table_args__ = (CheckConstraint(_LANG_CHECK, name="lang"),)
+
+    jurisdiction_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("jurisdiction.id", ondelete="CASCADE"), primary_key=True
+    )
+    lang: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+
+
+class Agency(Base):
+    """A department. ``parent_id`` is the agency one level up, to whom a missed acknowledgement escalates."""
+
+    __tablename__ = "agency"
+    __table_args__ = (
+        CheckConstraint(
+            "kind IN ('ecology_environment', 'water', 'urban_management', 'agriculture', 'maritime',"
+            " 'river_chief_office')",
+            name="kind",
+        ),
+        CheckConstraint(_LEVEL_CHECK, name="level"),
+        CheckConstraint("parent_id <> id", name="not_own_parent"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(Text, unique=True)
+    kind: Mapped[str] = mapped_column(Text)
+    level: Mapped[str] = mapped_column(Text)
+    jurisdiction_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jurisdiction.id"), index=True)
+    parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agency.id"), index=True)
+    retired_at: Mapped[datetime | None]
+
+
+class AgencyName(Base):
+    """An agency's name in one language."""
+
+    __tablename__ = "agency_name"
+    __table_args__ = (CheckConstraint(_LANG_CHECK, name="lang"),)
+
+    agency_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agency.id", ondelete="CASCADE"), primary_key=True)
+    lang: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+
+
+class Competence(Base):
+    """What an agency is competent for inside its jurisdiction; ``observation_kind`` null means every kind."""
+
+    __tablename__ = "competence"
+    __table_args__ = (
+        CheckConstraint("min_severity BETWEEN 1 AND 4", name="min_severity"),
+        UniqueConstraint("agency_id", "observation_kind", postgresql_nulls_not_distinct=True),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    agency_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agency.id", ondelete="CASCADE"))
+    observation_kind: Mapped[str | None] = mapped_column(Text)
+    min_severity: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+
+
+class AgencyContact(Base):
+    """How an agency is reached; lower ``position`` first."""
+
+    __tablename__ = "agency_contact"
+    __table_args__ = (
+        CheckConstraint("channel IN ('email')", name="channel"),
+        UniqueConstraint("agency_id", "channel", "address"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    agency_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agency.id", ondelete="CASCADE"))
+    channel: Mapped[str] = mapped_column(Text)
+    address: Mapped[str] = mapped_column(Text)
+    position: Mapped[int] = mapped_column(SmallInteger)
+    active: Mapped[bool] = mapped_column(server_default=text("true"))

@@ -1,0 +1,85 @@
+"""Photos: the sealed original, what it was found to be, and the pictures rebuilt from its pixels."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from waterwatch.kernel.db import Base
+
+STATES = ("received", "sanitising", "ready", "refused")
+SIZES_PX = (2000, 1024, 320)
+
+
+class Photo(Base):
+    """One photo. ``exif_*`` is evidence for moderators only and never leaves the desk."""
+
+    __tablename__ = "photo"
+    __table_args__ = (
+        CheckConstraint("state IN ('received', 'sanitising', 'ready', 'refused')", name="state"),
+        CheckConstraint("(state = 'refused') = (refusal_code IS NOT NULL)", name="refused_has_reason"),
+        CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+        CheckConstraint("original_bytes >= 0", name="original_bytes"),
+        CheckConstraint("width > 0 AND height > 0", name="size"),
+        CheckConstraint("exif_lon BETWEEN -180 AND 180 AND exif_lat BETWEEN -90 AND 90", name="exif_place"),
+        CheckConstraint("(exif_lon IS NULL) = (exif_lat IS NULL)", name="exif_place_whole"),
+        Index("ix_photo_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+        Index(
+            "ix_photo_original_delete_after",
+            "original_delete_after",
+            postgresql_where=text("original_key IS NOT NULL"),
+        ),
+        Index("ix_photo_sha256", "sha256"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    state_since: Mapped[datetime]
+    state_deadline_at: Mapped[datetime | None]
+    refusal_code: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    original_key: Mapped[str | None] = mapped_column(Text, unique=True)
+    original_bytes: Mapped[int] = mapped_column(BigInteger)
+    media_type: Mapped[str | None] = mapped_column(Text)
+    width: Mapped[int | None] = mapped_column(Integer)
+    height: Mapped[int | None] = mapped_column(Integer)
+    phash: Mapped[int | None] = mapped_column(BigInteger)
+    exif_taken_at: Mapped[datetime | None]
+    exif_taken_at_local: Mapped[str | None] = mapped_column(Text)
+    exif_lon: Mapped[float | None]
+    exif_lat: Mapped[float | None]
+    received_at: Mapped[datetime]
+    original_delete_after: Mapped[datetime]
+
+
+class PhotoDerivative(Base):
+    """One rebuilt picture: JPEG, no metadata, longest edge at most ``size_px``."""
+
+    __tablename__ = "photo_derivative"
+    __table_args__ = (
+        UniqueConstraint("photo_id", "size_px"),
+        CheckConstraint("size_px IN (2000, 1024, 320)", name="size_px"),
+        CheckConstraint("width > 0 AND height > 0 AND bytes > 0", name="positive"),
+        CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    photo_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("photo.id", ondelete="CASCADE"))
+    size_px: Mapped[int] = mapped_column(SmallInteger)
+    key: Mapped[str] = mapped_column(Text, unique=True)
+    bytes: Mapped[int] = mapped_column(Integer)
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
