@@ -131,14 +131,14 @@ def clean_text(text: str) -> str:
     NFC, ``\\n`` line ends, at most one empty line in a row; control, private-use, surrogate and direction-changing
     characters are removed. Joiners within emoji stay.
     """
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " "))
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
     kept = "".join(
         character
         for character in text
         if character == "\n"
         or (character not in _INVISIBLE and unicodedata.category(character) not in ("Cc", "Cs", "Co", "Cn"))
     )
-    return re.sub(r"\n{3,}", "\n\n", kept).strip()
+    return unicodedata.normalize("NFC", re.sub(r"\n{3,}", "\n\n", kept).strip())
 
 
 def parse_coordinate(text: str, axis: str) -> tuple[float, bool]:

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session, defer
 
 from waterwatch.kernel.errors import NotFound
 from waterwatch.kernel.ids import token_digest
-from waterwatch.photos import queries as photos
 from waterwatch.reports.tables import Report, ReportPhoto
 
 
@@ -25,12 +24,12 @@ class ExactPlace:
 
 @dataclass(frozen=True)
 class PhotoView:
-    """One photo of a report. ``sizes`` are the derivatives that exist; empty unless the photo is ready."""
+    """One photo of a report. ``sizes``: longest edges in pixels of the rebuilt pictures there are, smallest first."""
 
     photo_id: uuid.UUID
     state: str
     refusal_code: str | None
-    sizes: tuple[str, ...]
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -148,15 +147,17 @@ def photo_states(session: Session, report_id: uuid.UUID) -> list[str]:
 
 
 _PHOTOS = text("""
-SELECT p.id, p.state, p.refusal_code FROM report_photo rp JOIN photo p ON p.id = rp.photo_id
-WHERE rp.report_id = :id ORDER BY rp.position
+SELECT p.id, p.state, p.refusal_code,
+       array_remove(array_agg(d.size_px ORDER BY d.size_px), NULL) AS sizes
+FROM report_photo rp JOIN photo p ON p.id = rp.photo_id LEFT JOIN photo_derivative d ON d.photo_id = p.id
+WHERE rp.report_id = :id GROUP BY rp.position, p.id ORDER BY rp.position
 """)
 
 
 def photos_of(session: Session, report_id: uuid.UUID) -> list[PhotoView]:
     """A report's photos in the order they were sent."""
     rows = session.execute(_PHOTOS, {"id": report_id}).all()
-    return [PhotoView(row.id, row.state, row.refusal_code, photos.sizes_of(session, row.id)) for row in rows]
+    return [PhotoView(row.id, row.state, row.refusal_code, tuple(row.sizes)) for row in rows]
 
 
 def has_photo(session: Session, report_id: uuid.UUID, photo_id: uuid.UUID) -> bool:

@@ -43,8 +43,6 @@ REFUSAL_CODES = (
 DEVICE_TRUST_M = 100.0
 # A place and a device fix further apart than this are pointed out to the moderator; it refuses nothing by itself.
 DISAGREEMENT_M = 500.0
-# Candidates for the water lie within max(this, twice the accuracy); failing that, the nearest within the snap limit.
-CANDIDATE_FLOOR_M = 50.0
 
 DATUMS = ("wgs84", "gcj02", "bd09")
 PHOTO_FINAL_STATES = frozenset({"ready", "refused"})
@@ -87,11 +85,6 @@ def choose_place(stated: Fix | None, device: Fix | None, *, is_confirmed: bool, 
     if device is not None and device.accuracy_m is not None and device.accuracy_m <= DEVICE_TRUST_M:
         return Place(device, "device")
     return None
-
-
-def candidate_radius_m(accuracy_m: float | None) -> float:
-    """Within which distance every water is a candidate: max(50 m, twice the accuracy)."""
-    return max(CANDIDATE_FLOOR_M, 2 * (accuracy_m or 0.0))
 
 
 def is_place_doubtful(device_distance_m: float | None) -> bool:

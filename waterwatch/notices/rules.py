@@ -1,0 +1,98 @@
+"""Pure: which steps a report has taken, which one it is at, and whether its page should look again by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+DONE, CURRENT, WAITING, STOPPED = "done", "current", "waiting", "stopped"
+
+# The step a report stands at while in a state; all before it are done.
+_AT_STEP = {"received": 1, "sanitising": 1, "in_review": 2, "accepted": 3, "merged": 3}
+_SETTLED = frozenset({"refused", "withdrawn"})
+_HANDED_OVER = frozenset({"delivered", "acknowledged", "answered", "closed"})
+_ACKNOWLEDGED = frozenset({"acknowledged", "answered", "closed"})
+REFRESH_S = 5
+REFRESHING = frozenset({"received", "sanitising"})
+
+
+@dataclass(frozen=True)
+class Handover:
+    """One department's case, as the author of a report may know it. ``agency`` is its name, None for "nobody"."""
+
+    agency: str | None
+    state: str
+    created_at: datetime
+    delivered_at: datetime | None
+    acknowledged_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the timeline. ``code`` names the words; ``at`` is None where the time is not known or not yet."""
+
+    code: str
+    standing: str
+    at: datetime | None = None
+    agency: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the steps are derived from: the report's own state and the cases of the incident it evidences."""
+
+    state: str
+    received_at: datetime
+    state_since: datetime
+    opened_at: datetime | None
+    handovers: tuple[Handover, ...] = ()
+
+
+def steps(progress: Progress) -> list[Step]:
+    """The timeline, oldest first; it always tells what comes next, or where and why it ended."""
+    received = Step("received", DONE, progress.received_at)
+    if progress.state in _SETTLED:
+        return [received, Step(progress.state, STOPPED, progress.state_since)]
+    at = _AT_STEP[progress.state]
+    photos = Step("photos_ready", _standing(1, at), progress.state_since if progress.state == "in_review" else None)
+    review = Step("in_review", _standing(2, at))
+    graded = Step("graded", DONE, progress.opened_at or progress.state_since) if at >= 3 else Step("graded", WAITING)
+    return [received, photos, review, graded, *_handover_steps(progress.handovers, is_graded=at >= 3)]
+
+
+def refresh_after_s(progress: Progress) -> int | None:
+    """After how many seconds the page should look again: soon while machines work, never while people do."""
+    if progress.state in REFRESHING:
+        return REFRESH_S
+    if progress.state in ("accepted", "merged") and any(case.state == "queued" for case in progress.handovers):
+        return REFRESH_S
+    return None
+
+
+def can_withdraw(state: str) -> bool:
+    """Whether the author may still take the report back."""
+    return state in ("received", "sanitising", "in_review")
+
+
+def _standing(step: int, at: int) -> str:
+    if step < at:
+        return DONE
+    return CURRENT if step == at else WAITING
+
+
+def _handover_steps(handovers: Sequence[Handover], *, is_graded: bool) -> list[Step]:
+    if not is_graded:
+        return [Step("handed_over", WAITING), Step("acknowledged", WAITING)]
+    if not handovers:
+        return [Step("handed_over", CURRENT), Step("acknowledged", WAITING)]
+    return [step for case in sorted(handovers, key=lambda case: case.created_at) for step in _case_steps(case)]
+
+
+def _case_steps(case: Handover) -> list[Step]:
+    if case.agency is None or case.state in ("no_contact", "dead", "refused_not_ours"):
+        return [Step("no_contact" if case.agency is None else case.state, STOPPED, case.created_at, case.agency)]
+    is_delivered = case.state in _HANDED_OVER
+    is_acknowledged = case.state in _ACKNOWLEDGED
+    handed = Step("handed_over", DONE if is_delivered else CURRENT, case.delivered_at, case.agency)
+    if is_acknowledged:
+        return [handed, Step("acknowledged", DONE, case.acknowledged_at, case.agency)]
+    return [handed, Step("acknowledged", CURRENT if is_delivered else WAITING, None, case.agency)]
