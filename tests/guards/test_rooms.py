@@ -1,0 +1,40 @@
+"""Each slice has only its kinds of file, and the contracts between the rooms hold."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SLICES = (
+    "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
+    "escalation", "notices", "moderation", "portal",
+)  # fmt: skip
+GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
+# Files a slice has beside the grammar, each for a reason of its own.
+SPECIAL = {
+    ("photos", "pixels"): "decodes pictures; the only importer of PIL",
+    ("mapping", "pages"): "folium pages; the only importer of folium",
+    ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
+    ("escalation", "mail"): "composes the department's mail",
+}
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_a_slice_has_only_its_kinds_of_file(name: str) -> None:
+    found = {path.stem for path in (ROOT / "waterwatch" / name).glob("*.py")}
+    odd = {stem for stem in found - GRAMMAR if (name, stem) not in SPECIAL}
+    assert odd == set()
+
+
+def test_no_file_is_longer_than_450_lines() -> None:
+    paths = [*(ROOT / "waterwatch").rglob("*.py"), *(ROOT / "workers").rglob("*.py")]
+    long = {str(path.relative_to(ROOT)): lines for path in paths if (lines := len(path.read_text().splitlines())) > 450}
+    assert long == {}
+
+
+def test_the_contracts_between_the_rooms_hold() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    outcome = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == 0, outcome.stdout

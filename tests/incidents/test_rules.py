@@ -1,0 +1,81 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waterwatch.incidents.rules import (
+    EXTENT_POINTS,
+    HAZARD_POINTS,
+    INCIDENT,
+    RECEPTOR_POINTS,
+    RubricInputs,
+    Severity,
+    acting_severity,
+    score,
+)
+from waterwatch.incidents.tables import STATES
+
+inputs = st.builds(
+    RubricInputs,
+    kind=st.sampled_from(sorted(HAZARD_POINTS)),
+    extent=st.sampled_from(list(EXTENT_POINTS)),
+    is_ongoing=st.booleans(),
+    is_persisting=st.booleans(),
+    receptor=st.sampled_from(list(RECEPTOR_POINTS)),
+    has_dead_animals=st.booleans(),
+    has_ill_people=st.booleans(),
+    has_independent_reports=st.booleans(),
+    is_being_filled=st.booleans(),
+    is_heavy_by_instrument=st.booleans(),
+)
+
+
+@pytest.mark.parametrize(
+    ("given_inputs", "points", "level"),
+    [
+        (RubricInputs("floating_garbage"), 1, Severity.GENERAL),
+        (RubricInputs("sewage_outfall"), 3, Severity.GENERAL),
+        (RubricInputs("sewage_outfall", extent="under_100_m"), 4, Severity.LARGER),
+        (RubricInputs("sewage_outfall", extent="under_1_km", is_ongoing=True), 6, Severity.LARGER),
+        (RubricInputs("industrial_discharge", extent="under_1_km", is_ongoing=True), 7, Severity.MAJOR),
+        (RubricInputs("fish_kill", extent="over_1_km", is_ongoing=True, is_persisting=True), 9, Severity.MAJOR),
+        (RubricInputs("fish_kill", extent="over_1_km", receptor="drinking_water"), 11, Severity.ESPECIALLY_MAJOR),
+        (RubricInputs("encroachment"), 3, Severity.GENERAL),
+        (RubricInputs("encroachment", is_being_filled=True), 3, Severity.MAJOR),
+        (RubricInputs("foam", is_heavy_by_instrument=True), 1, Severity.LARGER),
+        (RubricInputs("foam", is_being_filled=True), 1, Severity.GENERAL),
+    ],
+)
+def test_the_rubric_gives_these_levels(given_inputs: RubricInputs, points: int, level: Severity) -> None:
+    answer = score(given_inputs)
+    assert (answer.points, answer.proposed) == (points, level)
+
+
+@given(inputs)
+def test_the_reasons_add_up_to_the_points(given_inputs: RubricInputs) -> None:
+    answer = score(given_inputs)
+    assert sum(points for _, points in answer.reasons) == answer.points
+    assert all(points > 0 for _, points in answer.reasons)
+
+
+@given(inputs, st.sampled_from(["is_ongoing", "is_persisting", "has_dead_animals", "has_ill_people", "has_independent_reports"]))
+def test_more_harm_never_lowers_the_level(given_inputs: RubricInputs, name: str) -> None:
+    lesser = RubricInputs(**{**given_inputs.__dict__, name: False})
+    greater = RubricInputs(**{**given_inputs.__dict__, name: True})
+    assert score(lesser).proposed <= score(greater).proposed
+
+
+def test_red_stands_as_orange_until_seconded() -> None:
+    assert acting_severity(Severity.ESPECIALLY_MAJOR, is_seconded=False) is Severity.MAJOR
+    assert acting_severity(Severity.ESPECIALLY_MAJOR, is_seconded=True) is Severity.ESPECIALLY_MAJOR
+    for severity, seconded in itertools.product((Severity.GENERAL, Severity.LARGER, Severity.MAJOR), (True, False)):
+        assert acting_severity(severity, is_seconded=seconded) is severity
+
+
+def test_levels_carry_the_legal_names_and_colours() -> None:
+    assert [(s.roman, s.colour) for s in Severity] == [("IV", "blue"), ("III", "yellow"), ("II", "orange"), ("I", "red")]
+
+
+def test_the_machine_knows_exactly_the_states_of_the_table() -> None:
+    assert INCIDENT.states == set(STATES)

@@ -1,0 +1,67 @@
+"""Answers for the public pages."""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+NUMBERS_WINDOW_DAYS = 30
+
+
+@dataclass(frozen=True)
+class FrontNumbers:
+    """The three numbers of the front page, with what stands behind the share."""
+
+    open_incidents: int
+    reports_in_window: int
+    forwarded_in_window: int
+    acknowledged_in_window: int
+
+    @property
+    def acknowledged_percent(self) -> int | None:
+        """Share of forwarded cases the departments acknowledged, in whole percent; None without any case."""
+        if self.forwarded_in_window == 0:
+            return None
+        return round(100 * self.acknowledged_in_window / self.forwarded_in_window)
+
+
+@dataclass(frozen=True)
+class PublicPhoto:
+    """A picture the public may see, by its place in its incident's gallery."""
+
+    photo_id: uuid.UUID
+    position: int
+    width: int
+    height: int
+
+
+_NUMBERS = text("""
+SELECT (SELECT count(*) FROM incident WHERE closed_at IS NULL)::int AS open_incidents,
+       (SELECT count(*) FROM report WHERE received_at > now() - make_interval(days => :days)
+        AND state <> 'withdrawn')::int AS reports_in_window,
+       count(c.id) FILTER (WHERE c.agency_id IS NOT NULL)::int AS forwarded_in_window,
+       count(c.acknowledged_at)::int AS acknowledged_in_window
+FROM escalation_case c WHERE c.created_at > now() - make_interval(days => :days)
+""")
+_PHOTOS = text("""
+SELECT p.id AS photo_id, (row_number() OVER (ORDER BY ir.joined_at, rp.report_id, rp.position))::int AS position,
+       d.width, d.height
+FROM incident_report ir
+JOIN report r ON r.id = ir.report_id AND r.state IN ('accepted', 'merged')
+JOIN report_photo rp ON rp.report_id = r.id
+JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
+JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
+WHERE ir.incident_id = :incident_id
+ORDER BY position LIMIT 24
+""")
+
+
+def front_numbers(session: Session) -> FrontNumbers:
+    """Open incidents now; reports, forwarded and acknowledged cases of the last 30 days. One query."""
+    return FrontNumbers(**session.execute(_NUMBERS, {"days": NUMBERS_WINDOW_DAYS}).one()._mapping)
+
+
+def public_photos(session: Session, incident_id: uuid.UUID) -> list[PublicPhoto]:
+    """The pictures of an incident: rebuilt ones, of accepted reports only."""
+    return [PublicPhoto(**row._mapping) for row in session.execute(_PHOTOS, {"incident_id": incident_id})]
