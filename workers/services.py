@@ -106,7 +106,8 @@ class PrivatePostgres(PrivateServer):
             "log_parameter_max_length_on_error": "0",
         }
         if not self._is_durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            # synchronous_commit stays on: a commit must survive the kill of every process, in tests above all.
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         # SIGINT is PostgreSQL's fast shutdown: sessions end, a checkpoint is written.
         self._run([str(self.programs / "postgres"), "-D", str(self.cluster), *options], orphan_signal=signal.SIGINT)

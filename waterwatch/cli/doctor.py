@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import smtplib
+import ssl
 import sys
 import tempfile
 import uuid
@@ -24,6 +25,7 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import APP_ROLE, make_engine
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings, SettingsError
+from waterwatch.messaging.smtp import Server, parse_url
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MIN_PYTHON = (3, 11)
@@ -178,19 +180,30 @@ def _check_redis(settings: Settings) -> str:
 
 
 def _check_smtp(settings: Settings) -> str:
-    """Greets the mail server (EHLO) and leaves; sends nothing."""
-    parts = urlsplit(settings.smtp_url)
-    host, is_tls = parts.hostname or "localhost", parts.scheme == "smtps"
-    port = parts.port or (465 if is_tls else 25)
-    connect = smtplib.SMTP_SSL if is_tls else smtplib.SMTP
+    """Greets the mail server (EHLO), over TLS where the address asks for it, and leaves; sends nothing."""
     try:
-        with connect(host, port, timeout=TIMEOUT_S) as client:
+        server = parse_url(settings.smtp_url)
+    except ValueError as error:
+        raise Fault(str(error), "Mend SMTP_URL.") from None
+    place = f"{server.host}:{server.port}"
+    try:
+        with _greet(server) as client:
             code, _ = client.ehlo()
     except (OSError, smtplib.SMTPException) as error:
-        raise Fault(f"{host}:{port}: {_first_line(error)}", "Check SMTP_URL and that the mail server runs.") from None
+        raise Fault(f"{place}: {_first_line(error)}", "Check SMTP_URL and that the mail server runs there.") from None
     if code != 250:
-        raise Fault(f"{host}:{port} answers {code} to EHLO", "Use a mail server that speaks ESMTP.")
-    return f"{host}:{port} answers"
+        raise Fault(f"{place} answers {code} to EHLO", "Use a mail server that speaks ESMTP.")
+    return f"{place} answers ({server.scheme})"
+
+
+def _greet(server: Server) -> smtplib.SMTP:
+    context = ssl.create_default_context()
+    if server.scheme == "smtps":
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)
+    client = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
+    if server.scheme == "smtp+starttls":
+        client.starttls(context=context)
+    return client
 
 
 def _check_objects(settings: Settings) -> str:
