@@ -5,6 +5,7 @@ between leaves a claim that runs out; the delivery is then sent again under the 
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,13 +13,17 @@ from sqlalchemy.orm import Session
 
 from waterwatch.agencies.queries import CompetentAgency, competent_agencies
 from waterwatch.escalation import queries, rules
+from waterwatch.escalation.channels import letter
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
+from waterwatch.messaging import smtp
 from waterwatch.messaging.email import is_address
 
 TOPIC_DELIVER = "escalation.deliver"
@@ -247,6 +252,65 @@ def record_failure(
     return None
 
 
+def deliver(context: JobContext, message: outbox.Message) -> None:
+    """The job of :data:`TOPIC_DELIVER`: hand one mail over, or say when to try again.
+
+    Idempotent: what was sent or given up is only marked done; two workers at once cannot both claim; a worker killed
+    at any point leaves a claim that runs out. Sent at least once, always under the delivery's one Message-ID.
+
+    Raises:
+        Unavailable: to be rung again after ``retry_after_s``.
+    """
+    settings = context.settings
+    with transaction(context.sessions) as session:
+        delivery_id = uuid.UUID(message.payload["delivery_id"])
+        claim = claim_delivery(session, delivery_id, settings=settings, now=context.now())
+        if claim is None:
+            outbox.finish(session, message.id)
+            return
+    failure = _hand_over(context, claim)
+    with transaction(context.sessions) as session:
+        if failure is None:
+            record_sent(session, claim, now=context.now())
+            outbox.finish(session, message.id)
+            return
+        pause_s = record_failure(session, claim, failure, settings=settings, now=context.now())
+        if pause_s is None:
+            outbox.finish(session, message.id)
+            return
+    log.warning("delivery.postponed", delivery_id=str(claim.delivery_id), error=failure.code, retry_after_s=pause_s)
+    raise Unavailable(failure.code, retry_after_s=pause_s)
+
+
+def _hand_over(context: JobContext, claim: Claim) -> Failure | None:
+    """Write the mail and send it, with no transaction open during either; None when it was taken over."""
+    settings = context.settings
+    facts, pictures = letter.gather(context, claim.case_id)
+    mail = letter.write(
+        facts,
+        pictures,
+        settings=settings,
+        recipient=claim.address,
+        message_id=claim.message_id,
+        claimed_at=claim.claimed_at,
+    )
+    if context.now() >= claim.send_before:
+        return Failure("preparation_slow")  # the claim may run out during the send: somebody else would send, too
+    try:
+        smtp.send(
+            settings.smtp_url,
+            mail,
+            envelope_from=settings.mail_from,
+            recipients=[claim.address],
+            timeout_s=settings.smtp_timeout_s,
+        )
+    except smtp.Refused as refusal:
+        return Failure(refusal.code, is_deferred=not refusal.permanent, is_permanent=refusal.permanent)
+    except smtp.SendError as error:
+        return Failure(error.code)
+    return None
+
+
 @dataclass(frozen=True)
 class Acknowledgement:
     """When the agency acknowledged; ``is_new`` is False when it had before."""
@@ -279,8 +343,8 @@ def _audit(
     *,
     actor: Actor,
     now: datetime,
-    before: dict[str, audit.Fact] | None = None,
-    after: dict[str, audit.Fact] | None = None,
+    before: Mapping[str, audit.Fact] | None = None,
+    after: Mapping[str, audit.Fact] | None = None,
 ) -> None:
     audit.record(
         session,

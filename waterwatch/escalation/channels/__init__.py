@@ -1,0 +1,1 @@
+"""The ways a case reaches an agency, each on one client of messaging."""

@@ -1,0 +1,135 @@
+"""The mail an agency gets: what was seen, where, how grave, until when to acknowledge. Nothing of the citizen."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2.ext import i18n
+
+from waterwatch.escalation import rules
+from waterwatch.escalation.queries import CaseFacts, case_facts
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.log import get_logger
+from waterwatch.kernel.settings import Settings
+from waterwatch.kernel.signing import sign_link
+from waterwatch.mapping.rules import LEVEL_COLOURS
+from waterwatch.mapping.snapshot import incident_png
+from waterwatch.messaging.email import InlineImage, Mailbox, compose
+from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SEVERITY_WORDS
+
+LINK_PURPOSE = "acknowledge"
+LANGUAGE = "zh-Hans"  # of every agency so far; the words of codes outside of a request are their msgids
+SIZE_BUDGET_BYTES = 5 * 1024 * 1024  # departments' servers turn larger mails away; 10 MB is the usual limit
+_TEXT_ALLOWANCE_BYTES = 64 * 1024
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The photo (JPEG) and the map (PNG); None where one cannot be had, because no mail waits for a picture."""
+
+    photo: bytes | None
+    map: bytes | None
+
+
+def gather(context: JobContext, case_id: uuid.UUID) -> tuple[CaseFacts, Pictures]:
+    """Read the case, draw its map, then fetch its photo with no transaction open. Raises :class:`NotFound`."""
+    with transaction(context.sessions) as session:
+        facts = case_facts(session, case_id, language=LANGUAGE)
+    drawn = photo = None
+    try:
+        with transaction(context.sessions) as session:
+            drawn = incident_png(session, facts.incident_id)
+        if facts.photo_key is not None:
+            photo = b"".join(context.objects.open(facts.photo_key))
+    except Exception as error:  # an urgent mail without a picture beats none; its link shows the pictures
+        log.error("letter.picture_missing", case_id=str(case_id), error=type(error).__name__)
+    return facts, Pictures(photo, drawn)
+
+
+def acknowledge_url(settings: Settings, case_id: uuid.UUID, created_at: datetime) -> str:
+    """The signed link that acknowledges a case; the same each time, so every attempt sends the same mail."""
+    expires_at = created_at + timedelta(days=settings.acknowledge_link_days)
+    return f"{settings.public_url}/a/{sign_link(settings, LINK_PURPOSE, case_id, expires_at=expires_at)}"
+
+
+def write(
+    facts: CaseFacts,
+    pictures: Pictures,
+    *,
+    settings: Settings,
+    recipient: str,
+    message_id: str,
+    claimed_at: datetime,
+) -> EmailMessage:
+    """Compose the mail for one address. ``claimed_at`` is the attempt's beginning, from which the deadline counts
+    unless another of the agency's addresses got the case before. Pictures that would burst the budget stay out.
+    """
+    images = _fitting(pictures)
+    reply_by = facts.state_deadline_at if facts.state == "delivered" else None
+    words = {
+        "facts": facts,
+        "kind": str(KIND_WORDS[facts.kind]),
+        "severity": str(SEVERITY_WORDS[facts.severity]),
+        "extent": str(EXTENT_WORDS[facts.extent]) if facts.extent else None,
+        "colour": LEVEL_COLOURS[facts.severity],
+        "ink": "#1c2733" if facts.severity == 2 else "#ffffff",  # white on yellow cannot be read
+        "reply_by": reply_by or rules.acknowledge_by(facts.severity, claimed_at),
+        "acknowledge_url": acknowledge_url(settings, facts.case_id, facts.created_at),
+        "gcj02": None,
+        "incident_url": f"{settings.public_url}/i/{facts.code}",
+        "images": {image.content_id for image in images},
+    }
+    render = _environment().get_template
+    return compose(
+        sender=Mailbox(render("escalation/mail_sender.txt").render(), settings.mail_from),
+        recipient=recipient,
+        subject=render("escalation/mail_subject.txt").render(words),
+        text=render("escalation/mail.txt").render(words),
+        html=render("escalation/mail.html").render(words),
+        message_id=message_id,
+        sent_at=claimed_at,
+        language=LANGUAGE,
+        images=images,
+    )
+
+
+def _fitting(pictures: Pictures) -> list[InlineImage]:
+    """The pictures that keep the mail within its budget; base64 makes four bytes of three, plus line ends."""
+    wanted = [
+        InlineImage("photo", "image/jpeg", pictures.photo or b"", "photo.jpg"),
+        InlineImage("map", "image/png", pictures.map or b"", "map.png"),
+    ]
+    left, fitting = SIZE_BUDGET_BYTES - _TEXT_ALLOWANCE_BYTES, []
+    for image in wanted:
+        encoded_bytes = len(image.content) * 4 * 78 // (3 * 76)
+        if 0 < encoded_bytes <= left:
+            fitting.append(image)
+            left -= encoded_bytes
+    return fitting
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("waterwatch.escalation"),
+        extensions=[i18n],
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    translations: Any = environment
+    translations.install_null_translations(newstyle=True)
+    environment.filters["china_time"] = _china_time
+    return environment
+
+
+def _china_time(moment: datetime) -> str:
+    return f"{moment.astimezone(rules.CHINA_TIME):%Y-%m-%d %H:%M}"
