@@ -50,8 +50,11 @@ def escalate(
         _regrade(session, case, place.severity, actor=actor, now=now)
     agencies = competent_agencies(session, place.lon, place.lat, place.kind, place.severity)
     for agency in agencies:
-        case = known.pop(agency.agency_id, None) or known.pop(None, None)
-        if case is None:
+        if agency.agency_id in known:
+            case = known.pop(agency.agency_id)
+        elif None in known:
+            case = known.pop(None)  # nobody was competent until now
+        else:
             case = _open_case(
                 session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
             )
@@ -79,7 +82,7 @@ def _open_case(
         rules.case_life(settings).move(case, "no_contact", now=now)  # the row may exist in no other state
     session.add(case)
     session.flush()
-    facts = {"incident_id": incident_id, "agency_id": agency_id, "severity": severity}
+    facts: dict[str, audit.Fact] = {"incident_id": incident_id, "agency_id": agency_id, "severity": severity}
     _audit(session, "case.opened", case, actor=actor, now=now, after=facts)
     return case
 
@@ -101,7 +104,7 @@ def _address(
         return
     if case.state != "queued":
         before = rules.case_life(settings).move(case, "queued", now=now)
-        facts = {"state": "queued", "agency_id": agency.agency_id}
+        facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
         _audit(session, "case.queued", case, actor=actor, now=now, before={"state": before}, after=facts)
     for address in missing:
         _queue_delivery(session, case, address, settings=settings, now=now)
@@ -130,7 +133,7 @@ def _say_no_contact(
         rules.case_life(settings).move(case, "no_contact", now=now)
     elif case.agency_id is not None:
         return  # said when it happened
-    facts = {"state": case.state, "reason": reason, "severity": case.severity}
+    facts: dict[str, audit.Fact] = {"state": case.state, "reason": reason, "severity": case.severity}
     _audit(session, "case.no_contact", case, actor=actor, now=now, after=facts)
     log.error("case.no_contact", case_id=str(case.id), incident_id=str(case.incident_id), reason=reason)
 
@@ -195,7 +198,7 @@ def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:
     rules.DELIVERY.move(delivery, "sent", now=now)
     delivery.sent_at, delivery.last_error = now, None
     case = queries.locked_case(session, delivery.case_id)
-    facts = {"delivery_id": delivery.id, "attempt": claim.attempt}
+    facts: dict[str, audit.Fact] = {"delivery_id": delivery.id, "attempt": claim.attempt}
     if case.state == "dead":
         rules.CASE.move(case, "queued", now=now)
     if case.state == "queued":
@@ -242,7 +245,12 @@ def record_failure(
     rules.DELIVERY.move(delivery, "refused" if failure.is_permanent else "dead", now=now)
     session.flush()
     case = queries.locked_case(session, delivery.case_id)
-    facts = {"delivery_id": delivery.id, "state": delivery.state, "error": failure.code, "attempt": claim.attempt}
+    facts: dict[str, audit.Fact] = {
+        "delivery_id": delivery.id,
+        "state": delivery.state,
+        "error": failure.code,
+        "attempt": claim.attempt,
+    }
     _audit(session, "delivery.failed", case, actor=_SENDER, now=now, after=facts)
     log.error("delivery.failed", case_id=str(case.id), delivery_id=str(delivery.id), error=failure.code)
     if case.state == "queued" and queries.is_hopeless(session, case.id):
