@@ -203,12 +203,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bin/demo", description="江湖網·預警圖: the whole system, until Ctrl-C")
     parser.add_argument("--port", type=int, help=f"the web address' port ({FIRST_PORT} or the next free one)")
     parser.add_argument("--reset", action="store_true", help="begin anew: remove the demo's own data first")
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / "var" / "demo", help="where its data lie (var/demo)")
     parser.add_argument("--no-install", action="store_true", help="never install system packages")
     options = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     progress = Progress()
-    demo = Demo(CHECKOUT / "var" / "demo", progress, port=options.port)
+    demo = Demo(options.folder.resolve(), progress, port=options.port)
     try:
         demo.claim()
     except ServiceError as error:

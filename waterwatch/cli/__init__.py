@@ -125,13 +125,13 @@ def load_agencies() -> None:
 @main.command("demo-data")
 def demo_data() -> None:
     """Make the demo's people, and print each one's log-in with the second factor's current code. Demo mode only."""
-    from waterwatch.accounts.service import load_demo_people
-
     settings = _settings()
     if settings.mode != "demo":
         _refuse(
             "只能在演示模式下使用 · only in demo mode (WATERWATCH_MODE=demo): these passwords are public", exit_code=2
         )
+    from waterwatch.accounts.service import load_demo_people
+
     with _session(settings) as session:
         people = load_demo_people(session, now=utc_now())
     for person in people:
