@@ -22,7 +22,7 @@ from werkzeug.formparser import FormDataParser
 from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.ids import new_id
 
-FIELD_MAX_BYTES = 32 * 1024  # one text field
+FIELD_MAX_BYTES = 256 * 1024  # one text field; below werkzeug's 64 KiB read buffer it would refuse files, too
 FIELDS_MAX_BYTES = 1024 * 1024  # all text fields, part headers and boundaries together
 PARTS_MAX = 64
 RETRY_AFTER_FULL_S = 60

@@ -1,0 +1,181 @@
+"""The moderators' desk: queue, review, grade, refuse, second a red."""
+
+import uuid
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask_babel import gettext
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from waterwatch.escalation.queries import open_no_contact
+from waterwatch.incidents.queries import graders_of, incidents_awaiting_second, incidents_near
+from waterwatch.incidents.rules import RubricInputs, score
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Invalid, NotFound
+from waterwatch.moderation import forms, queries, service
+from waterwatch.photos.views import serve_derivative
+from waterwatch.reports import queries as report_queries
+from waterwatch.reports.queries import ReviewFacts
+from waterwatch.waters import queries as waters
+from waterwatch.web.guards import requires
+from waterwatch.web.house import house
+from waterwatch.web.people import current_actor
+from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, RECEPTOR_WORDS, REFUSAL_WORDS, SEVERITY_WORDS
+
+bp = Blueprint("moderation", __name__, url_prefix="/desk", template_folder="templates")
+
+CANDIDATES = 5
+SNAP_FAR_M = 20_000.0  # the moderator may choose among waters this far from the pin; the citizen sees 2 km
+
+
+@bp.get("/")
+@requires("review")
+def desk() -> str:
+    """What waits, since when; red grades that need a second; cases nobody could be reached for."""
+    person_id, now = _person_id(), utc_now()
+    with transaction(house().sessions) as session:
+        summary = queries.queue_summary(session, now=now)
+        waiting = queries.waiting_reports(session, person_id, now=now)
+        reds = incidents_awaiting_second(session)
+        graders = graders_of(session, [red.incident_id for red in reds])
+        unreachable = open_no_contact(session)
+    return render_template(
+        "moderation/desk.html",
+        summary=summary,
+        waiting=waiting,
+        reds=reds,
+        own_red=person_id in graders,
+        unreachable=unreachable,
+        kinds=KIND_WORDS,
+    )
+
+
+@bp.post("/next")
+@requires("review")
+def claim_next() -> WerkzeugResponse:
+    """Take the most urgent report that nobody looks at."""
+    with transaction(house().sessions) as session:
+        report_id = service.claim_next(session, _person_id(), settings=house().settings, now=utc_now())
+    if report_id is None:
+        flash(gettext("没有等待审核的上报。谢谢你，现在可以歇一会儿。"), "success")
+        return redirect(url_for("moderation.desk"))
+    return redirect(url_for("moderation.review", report_id=report_id), code=303)
+
+
+@bp.get("/<uuid:report_id>")
+@requires("review")
+def review(report_id: uuid.UUID) -> str:
+    """One report with everything a judgement needs."""
+    return _render_review(report_id, {}, {})
+
+
+@bp.post("/<uuid:report_id>/grade")
+@requires("review")
+def grade(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
+    """Accept with a grade: opens or joins an incident and sets map, departments and citizen moving."""
+    try:
+        command = forms.parse_grade(report_id, request.form)
+        with transaction(house().sessions) as session:
+            incident = service.grade_report(
+                session, command, settings=house().settings, actor=current_actor(), now=utc_now()
+            )
+    except Invalid as error:
+        return _render_review(report_id, request.form, error.errors), 400
+    flash(gettext("已受理并评级，事件编号 %(code)s；正在转交主管部门。", code=incident.code), "success")
+    return redirect(url_for("moderation.desk"), code=303)
+
+
+@bp.post("/<uuid:report_id>/refuse")
+@requires("review")
+def refuse(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
+    """Refuse with a reason from the list and words the author will read."""
+    try:
+        code, words = forms.parse_refusal(request.form)
+        with transaction(house().sessions) as session:
+            service.refuse_report(
+                session, report_id, code, words, settings=house().settings, actor=current_actor(), now=utc_now()
+            )
+    except Invalid as error:
+        return _render_review(report_id, request.form, error.errors), 400
+    flash(gettext("已退回，上报人会看到你写的理由。"), "success")
+    return redirect(url_for("moderation.desk"), code=303)
+
+
+@bp.post("/<uuid:report_id>/release")
+@requires("review")
+def release(report_id: uuid.UUID) -> WerkzeugResponse:
+    """Give the report back to the queue."""
+    with transaction(house().sessions) as session:
+        service.release(session, report_id, _person_id())
+    return redirect(url_for("moderation.desk"), code=303)
+
+
+@bp.post("/incident/<uuid:incident_id>/second")
+@requires("review")
+def second(incident_id: uuid.UUID) -> WerkzeugResponse:
+    """Confirm another moderator's red grade."""
+    with transaction(house().sessions) as session:
+        service.second_red(session, incident_id, settings=house().settings, actor=current_actor(), now=utc_now())
+    flash(gettext("已复核为红色，地图与部门同时更新。"), "success")
+    return redirect(url_for("moderation.desk"), code=303)
+
+
+@bp.get("/photo/<uuid:photo_id>/<int:size_px>")
+@requires("review")
+def photo(photo_id: uuid.UUID, size_px: int) -> Response:
+    """A rebuilt picture of a report under review."""
+    with transaction(house().sessions) as session:
+        if not queries.is_reviewable_photo(session, photo_id):
+            raise NotFound("photo_not_found")
+    return serve_derivative(photo_id, size_px, cache_control="private, max-age=600")
+
+
+def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[str]]) -> str:
+    now = utc_now()
+    with transaction(house().sessions) as session:
+        facts = report_queries.review_facts(session, report_id)
+        if facts is None:
+            raise NotFound("report_not_found")
+        is_mine = service.hold(session, report_id, _person_id(), settings=house().settings, now=now)
+        candidates = _candidates(session, facts)
+        nearby = incidents_near(session, facts.lon, facts.lat)
+    return render_template(
+        "moderation/review.html",
+        facts=facts,
+        fields=fields,
+        errors=errors,
+        is_mine=is_mine,
+        candidates=candidates,
+        nearby=nearby,
+        proposal=score(_observed(facts)),
+        kinds=KIND_WORDS,
+        severities=SEVERITY_WORDS,
+        extents=EXTENT_WORDS,
+        receptors=RECEPTOR_WORDS,
+        refusals=REFUSAL_WORDS,
+    )
+
+
+def _candidates(session: Session, facts: ReviewFacts) -> list[tuple[waters.Candidate, dict[str, str]]]:
+    found = waters.nearest_waters(
+        session, facts.lon, facts.lat, facts.accuracy_m or 0.0, limit=CANDIDATES, search_limit_m=SNAP_FAR_M
+    )
+    names = waters.names_of(session, [candidate.water_body_id for candidate in found])
+    return [(candidate, names.get(candidate.water_body_id, {})) for candidate in found]
+
+
+def _observed(facts: ReviewFacts) -> RubricInputs:
+    return RubricInputs(
+        kind=facts.kind,
+        extent=facts.extent,
+        is_ongoing=bool(facts.is_ongoing),
+        has_dead_animals=bool(facts.has_dead_animals),
+        has_ill_people=bool(facts.affects_people),
+    )
+
+
+def _person_id() -> uuid.UUID:
+    person_id = current_actor().id
+    assert person_id is not None, "guards let only signed-in people in"
+    return person_id

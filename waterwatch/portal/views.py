@@ -1,0 +1,122 @@
+"""The public pages: the map, a water, an incident, the search. Nothing here knows who reported what."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, render_template, request
+from flask_babel import get_locale
+from sqlalchemy.orm import Session
+
+from waterwatch.advisories.queries import level_of_water
+from waterwatch.escalation.queries import CaseView, cases_of
+from waterwatch.incidents.queries import IncidentView, incident_by_code, incidents_of_water
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import NotFound
+from waterwatch.mapping.queries import levelled_waters
+from waterwatch.photos.views import serve_derivative
+from waterwatch.portal import queries
+from waterwatch.waters import queries as waters
+from waterwatch.web.guards import public
+from waterwatch.web.house import house
+
+bp = Blueprint("portal", __name__, template_folder="templates")
+
+LISTED_WATERS = 200
+PUBLIC_SIZES_PX = (320, 1024)
+PICTURE_CACHE = "public, max-age=60"  # what a moderator withdraws is gone from every cache within a minute
+
+
+@dataclass(frozen=True)
+class IncidentCard:
+    """An incident on a water's page, with its departments and the positions of its pictures."""
+
+    incident: IncidentView
+    cases: list[CaseView]
+    photos: list[queries.PublicPhoto]
+
+
+@bp.get("/")
+@public
+def national() -> str:
+    """The map of the country, three numbers, how to report; below it the coloured waters as a list."""
+    with transaction(house().sessions) as session:
+        numbers = queries.front_numbers(session)
+        listed = levelled_waters(session, limit=LISTED_WATERS)
+    return render_template("portal/national.html", numbers=numbers, waters=listed, name_of=name_in_language)
+
+
+@bp.get("/w/<public_id>")
+@public
+def water(public_id: str) -> str:
+    """A water: its level and why, its incidents with pictures, who is responsible and how they answered."""
+    with transaction(house().sessions) as session:
+        found = waters.water_by_public_id(session, public_id)
+        if found is None:
+            raise NotFound("water_not_found")
+        names = waters.names_of(session, [found.water_body_id]).get(found.water_body_id, {})
+        level = level_of_water(session, found.water_body_id)
+        cards = [_card(session, incident) for incident in incidents_of_water(session, found.water_body_id, limit=20)]
+        features = waters.feature_ids_of(session, found.water_body_id)
+    return render_template(
+        "portal/water.html",
+        water=found,
+        names=names,
+        name=name_in_language(names, public_id),
+        level=level,
+        cards=cards,
+        feature_ids=features,
+    )
+
+
+@bp.get("/i/<code>")
+@public
+def incident(code: str) -> str:
+    """One incident: what, where on the water, how serious, who was told and what they did."""
+    with transaction(house().sessions) as session:
+        found = _incident(session, code)
+        names = waters.names_of(session, [found.water_body_id]).get(found.water_body_id, {})
+        public_id = waters.public_ids_of(session, {found.water_body_id})[found.water_body_id]
+        card = _card(session, found)
+    return render_template(
+        "portal/incident.html", card=card, public_id=public_id, name=name_in_language(names, public_id)
+    )
+
+
+@bp.get("/i/<code>/photo/<int:position>/<int:size_px>")
+@public
+def incident_photo(code: str, position: int, size_px: int) -> Response:
+    """A picture of an incident by its place in the gallery: no identifier of a report or photo is ever public."""
+    if size_px not in PUBLIC_SIZES_PX:
+        raise NotFound("photo_not_found")
+    with transaction(house().sessions) as session:
+        found = _incident(session, code)
+        photo = next((p for p in queries.public_photos(session, found.incident_id) if p.position == position), None)
+    if photo is None:
+        raise NotFound("photo_not_found")
+    return serve_derivative(photo.photo_id, size_px, cache_control=PICTURE_CACHE)
+
+
+@bp.get("/search")
+@public
+def search() -> str:
+    """Waters by name in any language."""
+    words = request.args.get("q", "").strip()[:60]
+    with transaction(house().sessions) as session:
+        found = waters.search_names(session, words, limit=30) if words else []
+    return render_template("portal/search.html", words=words, found=found, name_of=name_in_language)
+
+
+def name_in_language(names: dict[str, str], fallback: str) -> str:
+    """A water's name in the viewer's language, else in Chinese, else in English, else its public id."""
+    locale = str(get_locale() or "zh_Hans").replace("_", "-")
+    return names.get(locale) or names.get("zh-Hans") or names.get("en") or fallback
+
+
+def _incident(session: Session, code: str) -> IncidentView:
+    found = incident_by_code(session, code)
+    if found is None:
+        raise NotFound("incident_not_found")
+    return found
+
+
+def _card(session: Session, found: IncidentView) -> IncidentCard:
+    return IncidentCard(found, cases_of(session, found.incident_id), queries.public_photos(session, found.incident_id))

@@ -1,0 +1,212 @@
+"""Every question about waters. Geometry leaves as numbers or GeoJSON; distances are metres through geography.
+
+Nearest neighbours are found by the index on the Web-Mercator column (a true order locally, unlike degrees, which pick
+the wrong river for 1-3 % of points) and measured exactly outside.
+"""
+
+import json
+import math
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
+from sqlalchemy.orm import Session
+
+CANDIDATE_FLOOR_M = 50.0  # candidates lie within max(this, twice the accuracy), else the nearest within the limit
+SEARCH_LIMIT_M = 2000.0
+OVERFETCH = 4  # Mercator neighbours looked at per candidate wanted, before exact metres rank them
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A reach or lake near a place, with the nearest point on it (WGS-84)."""
+
+    water_feature_id: uuid.UUID
+    feature_id: int
+    water_body_id: uuid.UUID
+    public_id: str
+    kind: str
+    distance_m: float
+    snapped_lon: float
+    snapped_lat: float
+
+
+@dataclass(frozen=True)
+class WaterView:
+    """A water body as its page shows it."""
+
+    water_body_id: uuid.UUID
+    public_id: str
+    kind: str
+    basin: str | None
+    basin_area_km2: float | None
+    mean_discharge_cms: float | None
+    length_km: float | None
+    parent_public_id: str | None
+    parent_id: uuid.UUID | None
+
+
+@dataclass(frozen=True)
+class FoundWater:
+    """A water found by name."""
+
+    public_id: str
+    kind: str
+    names: dict[str, str]
+
+
+_NEAREST = text("""
+WITH place AS (
+    SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at,
+           ST_Transform(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 3857) AS at_3857
+), near AS (
+    SELECT f.id, f.feature_id, f.water_body_id, f.kind, f.geom, f.ord_stra, f.upland_skm
+    FROM water_feature f, place
+    WHERE f.retired_at IS NULL AND ST_DWithin(f.geom_3857, place.at_3857, :reach_mercator)
+    ORDER BY f.geom_3857 <-> place.at_3857 LIMIT :fetch
+), measured AS (
+    SELECT near.*, ST_ClosestPoint(near.geom, place.at) AS snapped,
+           ST_Distance(near.geom::geography, place.at::geography) AS distance_m
+    FROM near, place
+)
+SELECT m.id AS water_feature_id, m.feature_id, m.water_body_id, b.public_id, m.kind, m.distance_m,
+       ST_X(m.snapped) AS snapped_lon, ST_Y(m.snapped) AS snapped_lat
+FROM measured m JOIN water_body b ON b.id = m.water_body_id
+WHERE m.distance_m <= :limit_m
+ORDER BY m.distance_m, m.feature_id
+""")
+_SNAP = text("""
+SELECT ST_X(p) AS lon, ST_Y(p) AS lat, ST_Distance(p::geography, at::geography) AS distance_m
+FROM (SELECT ST_ClosestPoint(f.geom, place.at) AS p, place.at
+      FROM water_feature f, (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at) place
+      WHERE f.id = :id) nearest
+""")
+_BY_PUBLIC_ID = text("""
+SELECT b.id AS water_body_id, b.public_id, b.kind, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km,
+       parent.public_id AS parent_public_id, b.parent_id
+FROM water_body b LEFT JOIN water_body parent ON parent.id = b.parent_id WHERE b.public_id = :public_id
+""")
+_IDS = {"type_": ARRAY(UUID(as_uuid=True))}
+_NAMES = text("""
+SELECT water_body_id, lang, name FROM water_name WHERE is_primary AND water_body_id = ANY(:ids)
+""").bindparams(bindparam("ids", **_IDS))
+_PUBLIC_IDS = text("SELECT id, public_id FROM water_body WHERE id = ANY(:ids)").bindparams(bindparam("ids", **_IDS))
+_FEATURE_IDS = text("""
+SELECT feature_id FROM water_feature WHERE water_body_id = :id AND retired_at IS NULL ORDER BY feature_id
+""")
+_GEOJSON = text("""
+SELECT f.feature_id, f.kind, b.public_id, b.rank,
+       coalesce((SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
+                 WHERE n.water_body_id = b.id AND n.is_primary), '{}'::jsonb) AS names,
+       ST_AsGeoJSON(ST_SimplifyPreserveTopology(f.geom, :tolerance_deg), 4) AS geometry
+FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
+WHERE f.retired_at IS NULL ORDER BY f.feature_id
+""")
+_SEARCH = text("""
+SELECT b.public_id, b.kind,
+       (SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
+        WHERE n.water_body_id = b.id AND n.is_primary) AS names
+FROM water_body b
+JOIN (SELECT water_body_id, min(CASE WHEN lower(name) = :words THEN 0 WHEN lower(name) LIKE :prefix THEN 1 ELSE 2 END)
+             AS closeness
+      FROM water_name WHERE lower(name) LIKE :part GROUP BY water_body_id) hit ON hit.water_body_id = b.id
+WHERE b.retired_at IS NULL
+ORDER BY hit.closeness, b.rank, b.public_id LIMIT :limit
+""")
+
+
+def nearest_waters(
+    session: Session,
+    lon: float,
+    lat: float,
+    accuracy_m: float,
+    limit: int = 3,
+    *,
+    search_limit_m: float = SEARCH_LIMIT_M,
+) -> list[Candidate]:
+    """Candidates for the water of a place, nearest first: all within max(50 m, 2 × accuracy), else the nearest ones.
+
+    ``lon``, ``lat`` WGS-84 degrees; nothing farther than ``search_limit_m`` is ever returned. Ties at a shared vertex
+    are broken by feature id. One query.
+    """
+    # Mercator stretches by 1/cos(lat): the index search must reach that far to miss nothing, a little more is fine.
+    reach_mercator = search_limit_m * 1.01 / max(0.05, math.cos(math.radians(lat)))
+    rows = session.execute(
+        _NEAREST,
+        {
+            "lon": lon,
+            "lat": lat,
+            "reach_mercator": reach_mercator,
+            "limit_m": search_limit_m,
+            "fetch": limit * OVERFETCH,
+        },
+    )
+    found = [Candidate(**row._mapping) for row in rows]
+    radius_m = max(CANDIDATE_FLOOR_M, 2 * accuracy_m)
+    within = [candidate for candidate in found if candidate.distance_m <= radius_m]
+    return (within or found)[:limit]
+
+
+def snap(session: Session, water_feature_id: uuid.UUID, lon: float, lat: float) -> tuple[float, float, float]:
+    """(lon, lat, distance in m) of the nearest point on a reach or lake. Raises ``NoResultFound`` for an unknown id."""
+    row = session.execute(_SNAP, {"id": water_feature_id, "lon": lon, "lat": lat}).one()
+    return row.lon, row.lat, row.distance_m
+
+
+def water_by_public_id(session: Session, public_id: str) -> WaterView | None:
+    """A water body by its page address."""
+    row = session.execute(_BY_PUBLIC_ID, {"public_id": public_id}).first()
+    return WaterView(**row._mapping) if row else None
+
+
+def names_of(session: Session, water_body_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, str]]:
+    """Primary names per language of several waters. One query."""
+    names: dict[uuid.UUID, dict[str, str]] = {}
+    for row in session.execute(_NAMES, {"ids": list(water_body_ids)}):
+        names.setdefault(row.water_body_id, {})[row.lang] = row.name
+    return names
+
+
+def public_ids_of(session: Session, water_body_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Page addresses of several waters. One query."""
+    return {row.id: row.public_id for row in session.execute(_PUBLIC_IDS, {"ids": list(water_body_ids)})}
+
+
+def feature_ids_of(session: Session, water_body_id: uuid.UUID) -> list[int]:
+    """The stable integers of a water's reaches or lakes, as the published map knows them."""
+    return list(session.execute(_FEATURE_IDS, {"id": water_body_id}).scalars())
+
+
+def features_geojson(session: Session, *, tolerance_deg: float = 0.004) -> dict[str, Any]:
+    """Every reach and lake as one GeoJSON FeatureCollection, simplified for a map of the country."""
+    features = [
+        {
+            "type": "Feature",
+            "id": row.feature_id,
+            "geometry": json.loads(row.geometry),
+            "properties": {
+                "feature_id": row.feature_id,
+                "kind": row.kind,
+                "water": row.public_id,
+                "rank": row.rank,
+                "name_zh_hans": row.names.get("zh-Hans"),
+                "name_zh_hant": row.names.get("zh-Hant"),
+                "name_en": row.names.get("en"),
+            },
+        }
+        for row in session.execute(_GEOJSON, {"tolerance_deg": tolerance_deg})
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def search_names(session: Session, words: str, *, limit: int = 20) -> list[FoundWater]:
+    """Waters whose name in any language contains ``words``: exact before prefix before part, large before small."""
+    cleaned = " ".join(words.lower().split())
+    escaped = cleaned.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    rows = session.execute(
+        _SEARCH, {"words": cleaned, "prefix": f"{escaped}%", "part": f"%{escaped}%", "limit": limit}
+    )
+    return [FoundWater(row.public_id, row.kind, row.names or {}) for row in rows]

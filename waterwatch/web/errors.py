@@ -1,0 +1,128 @@
+"""One table from what went wrong to an HTTP status and words. Inside an error page there is never an inside view."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, jsonify, render_template, request
+from flask_babel import lazy_gettext as _l
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from waterwatch.kernel import errors
+from waterwatch.kernel.log import current_request_id, get_logger
+
+log = get_logger(__name__)
+
+STATUS: dict[type[errors.DomainError], int] = {
+    errors.NotFound: 404,
+    errors.Forbidden: 403,
+    errors.Gone: 410,
+    errors.Conflict: 409,
+    errors.Invalid: 400,
+    errors.Unavailable: 503,
+    errors.DomainError: 400,
+}
+
+# status → (title, what to do)
+PAGES = {
+    400: (_l("没有看懂这次请求"), _l("请返回上一页检查后再试。")),
+    403: (_l("你没有权限打开这一页"), _l("如果你认为应当可以，请换一个账号登录，或联系管理员。")),
+    404: (_l("没有找到这一页"), _l("请检查链接是否完整，或从首页重新开始。")),
+    405: (_l("这个地址不能这样使用"), _l("请从首页重新开始。")),
+    409: (_l("情况已经变化"), _l("请返回上一页，刷新后再看。")),
+    410: (_l("这个链接已经失效"), _l("请使用最新的一封邮件里的链接，或从首页重新开始。")),
+    413: (_l("文件太大"), _l("请选择小一些的照片再试。")),
+    429: (_l("操作太频繁"), _l("请稍等一会儿再试；你填写的内容还在上一页。")),
+    500: (_l("系统出了故障"), _l("不是你的错。请稍后再试；如果一直这样，请把下面的编号告诉我们。")),
+    503: (_l("系统暂时不可用"), _l("请过一分钟再试。")),
+}
+
+WORDS = {
+    "report_not_found": _l("没有这条上报，或者它已被撤回。"),
+    "incident_not_found": _l("没有这个事件编号。"),
+    "water_not_found": _l("没有这片水体。"),
+    "photo_not_found": _l("没有这张照片。"),
+    "link_unknown": _l("这个链接不完整或不正确。"),
+    "link_expired": _l("这个链接已经过期。"),
+    "lease_lost": _l("另一位审核员正在处理这一条。"),
+    "report_already_accepted": _l("这条上报已经受理过了。"),
+    "incident_is_closed": _l("这个事件已经结束。"),
+    "no_red_waiting": _l("没有等待复核的红色等级。"),
+    "second_must_be_another": _l("红色等级必须由另一位审核员复核。"),
+    "illegal_move": _l("这一步现在不能做：情况已经变化。"),
+    "csrf": _l("页面停留太久，安全校验已过期。请返回上一页，刷新后再提交一次。"),
+}
+
+
+def install_errors(app: Flask) -> None:
+    """Handle domain errors, HTTP errors and everything unforeseen."""
+
+    @app.errorhandler(errors.DomainError)
+    def _domain(error: errors.DomainError) -> Response:
+        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        fields = error.errors if isinstance(error, errors.Invalid) else None
+        response = render_error(status, code=error.error_code, fields=fields)
+        if isinstance(error, errors.Unavailable) and "retry_after_s" in error.facts:
+            response.headers["Retry-After"] = str(int(error.facts["retry_after_s"]) + 1)
+        return response
+
+    @app.errorhandler(CSRFError)
+    def _csrf(_error: CSRFError) -> Response:
+        return render_error(400, code="csrf")
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response | HTTPException:
+        if error.code is None or error.code < 400:
+            return error
+        response = render_error(error.code, code=HTTPStatus(error.code).name.lower())
+        for name, value in error.get_headers():
+            if name.lower() in ("allow", "retry-after"):
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def _unforeseen(error: Exception) -> Response:
+        log.exception("request.failed", exception_class=type(error).__name__)
+        return render_error(500, code="internal_server_error")
+
+
+def render_error(status: int, *, code: str, fields: dict[str, list[str]] | None = None) -> Response:
+    """An error page, or problem+json (RFC 9457) for programs. ``fields`` maps field names to codes."""
+    title, what_to_do = PAGES.get(status, PAGES[400 if status < 500 else 500])
+    message = WORDS.get(code)
+    if wants_json():
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": str(title),
+            "status": status,
+            "code": code,
+            "detail": str(message or what_to_do),
+            "request_id": current_request_id(),
+        }
+        if fields:
+            body["errors"] = fields
+        response = jsonify(body)
+        response.mimetype = "application/problem+json"
+    else:
+        page = render_template(
+            "error.html",
+            status=status,
+            title=title,
+            message=message,
+            what_to_do=what_to_do,
+            request_id=current_request_id(),
+        )
+        response = Response(page, mimetype="text/html")
+    response.status_code = status
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def wants_json() -> bool:
+    """Whether the caller is a program: an API address, or one that prefers JSON to HTML."""
+    if request.path.startswith("/api/"):
+        return True
+    best = request.accept_mimetypes.best_match(["text/html", "application/json"])
+    return best == "application/json" and (
+        request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]
+    )
