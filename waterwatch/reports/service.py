@@ -190,10 +190,9 @@ def correct_water(
         raise Conflict("not_in_review", state=report.state)
     before = report.water_feature_id
     place = queries.place_of(session, report.id)
-    snap = waters.snap(session, water_feature_id, place.lon, place.lat)
-    if snap is None:
+    if not queries.has_water(session, water_feature_id):
         raise NotFound("water_not_found")
-    _snap_to(session, report, water_feature_id, snap.lon, snap.lat, snap.distance_m)
+    _snap_to(session, report, water_feature_id, waters.snap(session, water_feature_id, place.lon, place.lat))
     facts: dict[str, audit.Fact] = {"water_feature_id": before}
     _record(session, "report.water_corrected", report.id, actor, now, facts, {"water_feature_id": water_feature_id})
 
@@ -252,16 +251,15 @@ def _settle_water(session: Session, report: Report, settings: Settings) -> None:
     """Snap onto the citizen's water where it is plausible, else onto the best candidate, else onto none."""
     place = queries.place_of(session, report.id)
     candidates = waters.nearest_waters(
-        session, place.lon, place.lat, accuracy_m=place.accuracy_m, limit_m=settings.snap_limit_m, limit=CANDIDATES
+        session, place.lon, place.lat, place.accuracy_m or 0.0, CANDIDATES, search_limit_m=settings.snap_limit_m
     )
     chosen = [one for one in candidates if one.water_feature_id == report.chosen_water_feature_id]
     for best in (chosen or candidates)[:1]:
-        _snap_to(session, report, best.water_feature_id, best.lon, best.lat, best.distance_m)
+        _snap_to(session, report, best.water_feature_id, (best.snapped_lon, best.snapped_lat, best.distance_m))
 
 
-def _snap_to(
-    session: Session, report: Report, feature_id: uuid.UUID, lon: float, lat: float, distance_m: float
-) -> None:
+def _snap_to(session: Session, report: Report, feature_id: uuid.UUID, snapped: tuple[float, float, float]) -> None:
+    lon, lat, distance_m = snapped
     report.water_feature_id = feature_id
     report.snapped_point = queries.point(lon, lat)
     report.snap_distance_m = distance_m
