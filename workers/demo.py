@@ -127,11 +127,11 @@ class Demo:
 
     def _describe_environment(self, database_url: str, redis_url: str) -> None:
         self._web_port = self._choose_web_port()
-        smtp_port, self._mailbox_port = pick_free_port(), pick_free_port()
+        self._smtp_port, self._mailbox_port = self._remembered_port("smtp"), self._remembered_port("mailbox")
         defaults = {
             "WATERWATCH_SECRET_KEY": self._secret(),
             "WATERWATCH_PUBLIC_URL": f"http://127.0.0.1:{self._web_port}",
-            "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}",
+            "SMTP_URL": f"smtp://127.0.0.1:{self._smtp_port}",
             "WATERWATCH_OBJECTS_URL": (self.folder / "objects").as_uri(),
             "WATERWATCH_SPOOL_DIR": str(self.folder / "spool"),
             "WATERWATCH_PUBLISH_DIR": str(self.folder / "published"),
@@ -140,7 +140,6 @@ class Demo:
         chosen = {name: value for name, value in os.environ.items() if name.startswith(("WATERWATCH_", "SMTP_URL"))}
         fixed = {"WATERWATCH_MODE": "demo", "DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self.environment = {**defaults, **chosen, **fixed}
-        self._smtp_port = smtp_port
         for name in ("objects", "spool", "published", "mail", "logs"):
             (self.folder / name).mkdir(mode=0o700, exist_ok=True)
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(self.environment.items())]
@@ -156,6 +155,15 @@ class Demo:
             if is_port_free(port):
                 return port
         raise ServiceError("web server", f"{PORTS_TRIED} ports from {FIRST_PORT} are taken", "Name one by --port.")
+
+    def _remembered_port(self, name: str) -> int:
+        """The port this folder's demo used before, when it is still free; else a new one, which is remembered."""
+        known = self._read(f"{name}.port")
+        if known is not None and is_port_free(int(known)):
+            return int(known)
+        port = pick_free_port()
+        self._write(f"{name}.port", str(port))
+        return port
 
     def _start_mailbox(self, supervisor: Supervisor) -> None:
         process = mailbox_process(self.environment, self._smtp_port, self._mailbox_port, self.folder / "mail")

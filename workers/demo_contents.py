@@ -33,14 +33,15 @@ def load_contents(progress: Progress) -> list[DemoLogin]:
 
     What is there already stays as it is, so this runs at every start.
     """
-    from waterwatch.accounts.service import load_demo_people
-    from waterwatch.agencies.service import load_builtin as load_agencies
-    from waterwatch.kernel.clock import utc_now
-    from waterwatch.kernel.db import make_engine, make_sessions, transaction
-    from waterwatch.waters.service import load_builtin as load_waters
+    with progress.step("准备载入示例", "preparing to load the contents"):
+        from waterwatch.accounts.service import load_demo_people
+        from waterwatch.agencies.service import load_builtin as load_agencies
+        from waterwatch.kernel.clock import utc_now
+        from waterwatch.kernel.db import make_engine, make_sessions, transaction
+        from waterwatch.waters.service import load_builtin as load_waters
 
-    engine = make_engine(os.environ["DATABASE_URL"], statement_timeout_s=300)
-    sessions = make_sessions(engine)
+        engine = make_engine(os.environ["DATABASE_URL"], statement_timeout_s=300)
+        sessions = make_sessions(engine)
     with progress.step("载入内置水体", "loading the built-in waters"), transaction(sessions) as session:
         load_waters(session, now=utc_now(), progress=progress.say)
     with progress.step("载入内置部门", "loading the built-in agencies"), transaction(sessions) as session:
