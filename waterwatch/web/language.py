@@ -1,0 +1,111 @@
+"""The viewer's language and hours: simplified Chinese by default, traditional Chinese and English complete."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from flask import Blueprint, Flask, redirect, request
+from flask_babel import Babel, format_date, format_datetime, get_locale
+from flask_login import current_user
+from markupsafe import Markup
+from werkzeug.wrappers import Response
+
+from waterwatch.kernel.settings import Settings
+from waterwatch.web.guards import public
+
+LANGUAGES = {"zh-Hans": "简体中文", "zh-Hant": "繁體中文", "en": "English"}
+DEFAULT_LANGUAGE = "zh-Hans"
+DEFAULT_ZONE = "Asia/Shanghai"
+COOKIE = "language"
+ZONE_COOKIE = "tz"
+COOKIE_AGE_S = 365 * 86400
+_TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
+
+bp = Blueprint("web", __name__)
+
+
+def install_language(app: Flask, settings: Settings) -> None:
+    """Choose language and time zone per request; give templates ``localtime`` and ``localdate``."""
+    Babel(
+        app,
+        locale_selector=lambda: viewer_language().replace("-", "_"),
+        timezone_selector=viewer_zone,
+        default_locale="zh_Hans",
+        default_translation_directories="translations",
+    )
+    app.config["LANGUAGE_COOKIE_SECURE"] = settings.is_https
+    app.jinja_env.filters["localtime"] = local_time
+    app.jinja_env.filters["localdate"] = local_date
+    app.jinja_env.globals.update(languages=LANGUAGES, viewer_language=viewer_language, get_locale=get_locale)
+    app.register_blueprint(bp)
+
+
+@bp.post("/language")
+@public
+def set_language() -> Response:
+    """Remember the chosen language for a year and go back to the page."""
+    chosen = request.form.get("language", "")
+    response = redirect(_local_target(request.form.get("next", "/")), code=303)
+    if chosen in LANGUAGES:
+        response.set_cookie(COOKIE, chosen, max_age=COOKIE_AGE_S, httponly=True, samesite="Lax", secure=request.is_secure)
+    return response
+
+
+def viewer_language() -> str:
+    """The language of this request: what was chosen, else the account's, else what the browser prefers."""
+    chosen = request.cookies.get(COOKIE)
+    if chosen in LANGUAGES:
+        return str(chosen)
+    if current_user and current_user.is_authenticated:
+        return str(current_user.language)
+    for tag, _quality in request.accept_languages:
+        lowered = tag.lower()
+        if lowered.startswith(_TRADITIONAL):
+            return "zh-Hant"
+        if lowered.startswith("zh"):
+            return "zh-Hans"
+        if lowered.startswith("en"):
+            return "en"
+    return DEFAULT_LANGUAGE
+
+
+def viewer_zone() -> str:
+    """The viewer's time zone: what their browser said, else the account's, else China's."""
+    for name in (request.cookies.get(ZONE_COOKIE), _account_zone()):
+        if name and _is_zone(name):
+            return name
+    return DEFAULT_ZONE
+
+
+def local_time(moment: datetime | None) -> Markup:
+    """An instant as the viewer's clock shows it, machine-readable beside it."""
+    if moment is None:
+        return Markup("")
+    words = format_datetime(moment, "yyyy-MM-dd HH:mm")
+    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), words)
+
+
+def local_date(moment: datetime | None) -> Markup:
+    """The viewer's calendar day of an instant."""
+    if moment is None:
+        return Markup("")
+    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), format_date(moment, "yyyy-MM-dd"))
+
+
+def _account_zone() -> str | None:
+    return current_user.timezone if current_user and current_user.is_authenticated else None
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return False
+    return True
+
+
+def _local_target(target: str) -> str:
+    """Only a path on this site: never an address somebody else chose."""
+    is_local = target.startswith("/") and not target.startswith(("//", "/\\"))
+    return target if is_local else "/"
+
+
