@@ -178,7 +178,9 @@ def show_html(name: str) -> Response:
     if body is None:
         abort(404)
     page = _CID.sub(rf"\1/{name}/part/\2\1", body.get_content())
-    return Response(page.replace("<head>", '<head><base target="_blank">', 1), mimetype="text/html")
+    base = '<base target="_blank">'
+    page = page.replace("<head>", f"<head>{base}", 1) if "<head>" in page else base + page
+    return Response(page, mimetype="text/html")
 
 
 @bp.get("/<name>/part/<content_id>")

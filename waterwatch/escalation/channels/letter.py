@@ -79,7 +79,7 @@ def write(
         "severity": str(SEVERITY_WORDS[facts.severity]),
         "extent": str(EXTENT_WORDS[facts.extent]) if facts.extent else None,
         "colour": LEVEL_COLOURS[facts.severity],
-        "ink": "#1c2733" if facts.severity == 2 else "#ffffff",  # white on yellow cannot be read
+        "ink": "#1c2733" if facts.severity in (2, 3) else "#ffffff",  # white on yellow or orange is hard to read
         "reply_by": reply_by or rules.acknowledge_by(facts.severity, claimed_at),
         "acknowledge_url": acknowledge_url(settings, facts.case_id, facts.created_at),
         "gcj02": None,
