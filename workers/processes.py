@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 # Below Linux's ephemeral range (32768 and up), so that no outgoing connection takes a port we remember, and SeaweedFS's
 # gRPC ports (port + 10000) stay below 65536. No well-known server's default port lies in it.
@@ -121,6 +122,11 @@ def pick_free_port(is_wanted: Callable[[int], bool] = is_port_free) -> int:
     raise ServiceError("free port", "every port from 20100 to 26299 is taken", "Stop what uses them.")
 
 
+def open_log(path: Path) -> BinaryIO:
+    """A log to append to, private to us. Never through a symbolic link: its folder may belong to a server's account."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab")
+
+
 def read_tail(path: Path, lines: int = LOG_TAIL_LINES) -> str:
     """The last ``lines`` lines of a log file; empty when there is no such file."""
     try:
@@ -193,7 +199,7 @@ class ChildProcess:
         self._process = self._starter.submit(self._spawn).result()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as output:
+        with open_log(self.log) as output:
             return subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,

@@ -26,6 +26,7 @@ from workers.processes import (
     ServiceError,
     environment_of,
     is_port_free,
+    open_log,
     pick_free_port,
     read_tail,
     unprivileged_account,
@@ -130,7 +131,7 @@ class PrivatePostgres(PrivateServer):
         if not self._is_durable:
             command.append("--no-sync")
         as_account = ["setpriv", *self.account.setpriv_options(), "--", *command]
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             done = subprocess.run(
                 as_account,
                 stdin=subprocess.DEVNULL,
