@@ -55,9 +55,7 @@ def add_agency(
     )
     insert(session, "agency_name", agency_id=agency_id, lang="zh-Hans", name=name)
     insert(session, "agency_name", agency_id=agency_id, lang="en", name=f"{name} (en)")
-    insert(
-        session, "competence", agency_id=agency_id, observation_kind=observation_kind, min_severity=min_severity
-    )
+    insert(session, "competence", agency_id=agency_id, observation_kind=observation_kind, min_severity=min_severity)
     for position, address in enumerate(addresses):
         insert(session, "agency_contact", agency_id=agency_id, channel="email", address=address, position=position)
     return agency_id
@@ -98,7 +96,9 @@ def add_incident(
     )
 
 
-def add_report(session: Session, incident_id: uuid.UUID, *, now: datetime, note: str | None = None, **facts: Any) -> uuid.UUID:
+def add_report(
+    session: Session, incident_id: uuid.UUID, *, now: datetime, note: str | None = None, **facts: Any
+) -> uuid.UUID:
     """An accepted report that evidences an incident."""
     report_id = insert(
         session,

@@ -1,0 +1,286 @@
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.escalation.rows import IN_WUHAN, add_agency, add_incident, add_photo, add_report
+from tests.messaging.servers import HOST, Inbox, Peer, closed_port, kind_server, rude_server
+from waterwatch.escalation import service
+from waterwatch.escalation.tables import Case, Delivery
+from waterwatch.kernel import outbox
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Unavailable
+from waterwatch.kernel.objects import ObjectStore
+from waterwatch.kernel.settings import Settings
+
+NOTE = "我住在三单元，看见老王家往江里倒东西"
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A delivery that waits, and how to run its job against a server on a port."""
+
+    settings: Settings
+    sessions: sessionmaker[Session]
+    photo: bytes
+
+    def context(self, port: int, *, timeout_s: float = 5.0) -> JobContext:
+        changes = {"smtp_url": f"smtp://{HOST}:{port}", "smtp_timeout_s": timeout_s, "mail_from": "waters@example.org"}
+        settings = self.settings.model_copy(update=changes)
+        return JobContext(settings, self.sessions, ObjectStore(settings.objects_url))
+
+    def message(self) -> outbox.Message:
+        """The row a worker would have begun."""
+        with transaction(self.sessions) as session:
+            session.execute(text("UPDATE outbox SET available_at = now() - interval '1 s', leased_until = NULL"))
+            (ring,) = outbox.lease(session, window=8, lease_s=30)
+            begun = outbox.begin(session, ring.id, ring.lease_no, lease_s=30)
+        assert begun is not None
+        return begun
+
+    def run(self, port: int, *, timeout_s: float = 5.0) -> None:
+        service.deliver(self.context(port, timeout_s=timeout_s), self.message())
+
+    def outcome(self) -> tuple[str, str, int, str | None]:
+        """State of the case, state of the delivery, attempts, last error."""
+        with transaction(self.sessions) as session:
+            case, delivery = session.query(Case).one(), session.query(Delivery).one()
+            return case.state, delivery.state, delivery.attempts, delivery.last_error
+
+    def is_done(self) -> bool:
+        with transaction(self.sessions) as session:
+            return session.execute(text("SELECT bool_and(done_at IS NOT NULL) FROM outbox")).scalar_one() is True
+
+
+@pytest.fixture
+def sending(
+    make_settings: Callable[..., Settings],
+    database_url: str,
+    sessions: sessionmaker[Session],
+    tmp_path: Path,
+) -> Sending:
+    settings = make_settings(database_url=database_url, public_url="https://waters.example.org")
+    now = JobContext(settings, sessions, ObjectStore(settings.objects_url)).now()
+    with transaction(sessions) as session:
+        add_agency(session, "武汉市生态环境局", ["huanbao@wuhan.example"])
+        incident_id = add_incident(session, now=now)
+        report_id = add_report(session, incident_id, now=now - timedelta(hours=1), note=NOTE, extent="under_1_km")
+        photo = add_photo(session, report_id, ObjectStore(settings.objects_url), tmp_path, now=now)
+        service.escalate(session, incident_id, settings=settings, actor=Actor.system("tests"), now=now)
+    return Sending(settings, sessions, photo)
+
+
+def parsed(inbox: Inbox) -> list[EmailMessage]:
+    mails = [message_from_bytes(envelope.content or b"", policy=default) for envelope in inbox.received]
+    return [mail for mail in mails if isinstance(mail, EmailMessage)]
+
+
+def test_the_agency_gets_a_mail_with_photo_map_place_grade_and_link(sending: Sending) -> None:
+    inbox = Inbox()
+    with kind_server(inbox) as port:
+        sending.run(port)
+    assert sending.outcome() == ("delivered", "sent", 1, None)
+    assert sending.is_done()
+    (mail,) = parsed(inbox)
+    assert mail["To"] == "huanbao@wuhan.example"
+    assert mail["From"].addresses[0].addr_spec == inbox.received[0].mail_from == "waters@example.org"
+    assert str(mail["Subject"]).startswith("【公众观察·橙色·重大】长江：污水直排（事件 ")
+    body = mail.get_body(("plain",))
+    page = mail.get_body(("html",))
+    assert body is not None
+    assert page is not None
+    for words in (body.get_content(), page.get_content()):
+        assert "武汉市生态环境局" in words
+        assert "不是政府" in words
+        assert "100 米到 1 公里" in words
+        assert f"北纬 {IN_WUHAN[1]:.6f}，东经 {IN_WUHAN[0]:.6f}" in words
+        assert "https://waters.example.org/a/" in words
+    pictures = {
+        part["Content-ID"]: part.get_content() for part in mail.walk() if part.get_content_maintype() == "image"
+    }
+    assert pictures["<photo>"] == sending.photo
+    assert pictures["<map>"].startswith(b"\x89PNG")
+    assert 'src="cid:photo"' in page.get_content()
+    assert 'src="cid:map"' in page.get_content()
+
+
+def test_nothing_of_the_citizen_is_in_the_mail(sending: Sending) -> None:
+    inbox = Inbox()
+    with kind_server(inbox) as port:
+        sending.run(port)
+    (mail,) = parsed(inbox)
+    words = "".join(part.get_content() for part in mail.walk() if part.get_content_maintype() == "text")
+    with transaction(sending.sessions) as session:
+        report = session.execute(text("SELECT code, id::text FROM report")).one()
+    for secret in (NOTE, "老王", report.code, report.id):
+        assert secret not in words
+        assert secret not in str(mail["Subject"])
+
+
+def _drop_after_data(peer: Peer) -> None:
+    peer.take_mail()
+
+
+def _hang_after_data(peer: Peer) -> None:
+    peer.take_mail()
+    peer.hang()
+
+
+def _busy(peer: Peer) -> None:
+    peer.say("421 too busy")
+
+
+def _greylist(peer: Peer) -> None:
+    peer.say("220 mail.test")
+    peer.exchange("250 mail.test", "250 OK", "450 come back later")
+    peer.hear()
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "pause_s"),
+    [
+        (_busy, "connection_refused_421", 1),
+        (_drop_after_data, "lost_after_data", 1),
+        (_hang_after_data, "timeout_after_data", 1),
+        (_greylist, "recipient_refused_450", 60),
+    ],
+)
+def test_after_a_failure_the_mail_goes_out_again_under_the_same_message_id(
+    sending: Sending, script: Callable[[Peer], None], code: str, pause_s: float
+) -> None:
+    with rude_server(script) as port, pytest.raises(Unavailable) as caught:
+        sending.run(port, timeout_s=1.0)
+    assert (caught.value.error_code, caught.value.facts["retry_after_s"]) == (code, pause_s)
+    assert sending.outcome() == ("queued", "pending", 1, code)
+    assert not sending.is_done()
+    with transaction(sending.sessions) as session:
+        message_id = session.query(Delivery).one().message_id
+    inbox = Inbox()
+    with kind_server(inbox) as port:
+        sending.run(port)
+    assert [mail["Message-ID"] for mail in parsed(inbox)] == [message_id]
+    assert sending.outcome() == ("delivered", "sent", 2, None)
+
+
+def test_every_attempt_uses_the_one_delivery_row_and_its_message_id(sending: Sending) -> None:
+    seen: list[str] = []
+
+    def note_and_drop(peer: Peer) -> None:
+        mail = message_from_bytes(peer.take_mail(), policy=default)
+        seen.append(mail["Message-ID"])
+
+    with rude_server(note_and_drop) as port:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                sending.run(port)
+    with transaction(sending.sessions) as session:
+        (delivery,) = session.query(Delivery).all()
+    assert seen == [delivery.message_id] * 3
+
+
+def test_a_dead_server_is_tried_later_and_nothing_is_lost(sending: Sending) -> None:
+    with pytest.raises(Unavailable) as caught:
+        sending.run(closed_port())
+    assert caught.value.facts["retry_after_s"] == 1
+    assert sending.outcome() == ("queued", "pending", 1, "nobody_listens")
+
+
+def test_an_address_refused_for_good_ends_the_case_and_the_job(sending: Sending) -> None:
+    with kind_server(Inbox({"RCPT": "550 no such user"})) as port:
+        sending.run(port)
+    assert sending.outcome() == ("dead", "refused", 1, "recipient_refused_550")
+    assert sending.is_done()
+
+
+def test_a_mail_taken_over_right_before_the_connection_drops_is_not_sent_again(sending: Sending) -> None:
+    def accept_and_drop(peer: Peer) -> None:
+        peer.take_mail()
+        peer.say("250 OK")
+
+    with rude_server(accept_and_drop) as port:
+        sending.run(port)
+    assert sending.outcome() == ("delivered", "sent", 1, None)
+
+
+def test_two_workers_on_one_delivery_send_one_mail(sending: Sending) -> None:
+    """The second begins while the first waits for the server's answer to its mail."""
+    has_mail, may_answer, mails = threading.Event(), threading.Event(), []
+
+    def answer_when_told(peer: Peer) -> None:
+        mails.append(peer.take_mail())
+        has_mail.set()
+        may_answer.wait()
+        peer.say("250 OK")
+
+    message = sending.message()
+    with rude_server(answer_when_told) as port:
+        first = threading.Thread(target=service.deliver, args=(sending.context(port), message))
+        first.start()
+        assert has_mail.wait(30)
+        with pytest.raises(Unavailable) as caught:
+            service.deliver(sending.context(port), message)
+        may_answer.set()
+        first.join()
+        service.deliver(sending.context(port), message)  # a third finds nothing left to do
+    assert caught.value.error_code == "delivery_claimed"
+    assert len(mails) == 1
+    assert sending.outcome() == ("delivered", "sent", 1, None)
+
+
+def test_a_worker_killed_while_sending_leaves_a_claim_that_runs_out(sending: Sending) -> None:
+    inbox = Inbox()
+    message = sending.message()
+    with transaction(sending.sessions) as session:
+        delivery_id = uuid.UUID(message.payload["delivery_id"])
+        long_ago = datetime.now().astimezone() - timedelta(minutes=5)
+        service.claim_delivery(session, delivery_id, settings=sending.settings, now=long_ago)
+    with kind_server(inbox) as port:
+        service.deliver(sending.context(port), message)
+    assert len(inbox.received) == 1
+    assert sending.outcome() == ("delivered", "sent", 2, None)
+
+
+def test_a_lost_photo_does_not_hold_the_mail_back(sending: Sending) -> None:
+    store = ObjectStore(sending.settings.objects_url)
+    for stored in list(store.list("public/")):
+        store.delete(stored.key)
+    inbox = Inbox()
+    with kind_server(inbox) as port:
+        sending.run(port)
+    (mail,) = parsed(inbox)
+    page = mail.get_body(("html",))
+    assert page is not None
+    assert "照片没有随信附上" in page.get_content()
+    assert "cid:photo" not in page.get_content()
+    assert "cid:map" in page.get_content()
+
+
+def test_no_transaction_is_open_while_the_server_takes_its_time(sending: Sending) -> None:
+    open_transactions: list[int] = []
+
+    def look(peer: Peer) -> None:
+        peer.take_mail()
+        with transaction(sending.sessions) as session:
+            count = session.execute(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+                )
+            )
+            open_transactions.append(count.scalar_one())
+        peer.say("250 OK")
+
+    with rude_server(look) as port:
+        sending.run(port)
+    assert open_transactions == [0]
