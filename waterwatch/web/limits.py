@@ -52,7 +52,7 @@ def install_limits(app: Flask, settings: Settings) -> Limiter:
 def _tighten(app: Flask, limiter: Limiter, settings: Settings) -> None:
     """Stricter limits for what writes or could be guessed; only requests that change something count."""
     stricter = {
-        "reports.new": settings.report_rate_limit,
+        "reports.submit": settings.report_rate_limit,
         "security.login": settings.login_rate_limit,
         "security.two_factor_token_validation": settings.login_rate_limit,
         "security.mf_recovery": settings.login_rate_limit,
