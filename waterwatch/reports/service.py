@@ -26,7 +26,6 @@ from waterwatch.waters import queries as waters
 SANITISER = Actor.system("sanitiser")
 FOLLOW = "follow"  # purpose of the follow token's key
 MAX_REFUSAL_WORDS = 500
-CANDIDATES = 10  # how many plausible waters are looked at when the citizen named one of them
 CODE_ATTEMPTS = 5  # two equal codes meet about once in 10^5 at a million reports; five in a row never
 
 
@@ -248,13 +247,18 @@ def _first_receipt(session: Session, idempotency_key: uuid.UUID, settings: Setti
 
 
 def _settle_water(session: Session, report: Report, settings: Settings) -> None:
-    """Snap onto the citizen's water where it is plausible, else onto the best candidate, else onto none."""
+    """Snap onto the water the citizen chose where it lies within the limit, else onto the nearest, else onto none."""
     place = queries.place_of(session, report.id)
-    candidates = waters.nearest_waters(
-        session, place.lon, place.lat, place.accuracy_m or 0.0, CANDIDATES, search_limit_m=settings.snap_limit_m
+    chosen = report.chosen_water_feature_id
+    if chosen is not None:
+        snapped = waters.snap(session, chosen, place.lon, place.lat)
+        if snapped[2] <= settings.snap_limit_m:
+            _snap_to(session, report, chosen, snapped)
+            return
+    nearest = waters.nearest_waters(
+        session, place.lon, place.lat, place.accuracy_m or 0.0, 1, search_limit_m=settings.snap_limit_m
     )
-    chosen = [one for one in candidates if one.water_feature_id == report.chosen_water_feature_id]
-    for best in (chosen or candidates)[:1]:
+    for best in nearest:
         _snap_to(session, report, best.water_feature_id, (best.snapped_lon, best.snapped_lat, best.distance_m))
 
 

@@ -1,0 +1,103 @@
+"""The follow page: whoever holds the link sees the steps of the report, its photos, and may take it back."""
+
+import uuid
+
+from flask import Blueprint, Response, flash, redirect, render_template, url_for
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Conflict, NotFound
+from waterwatch.notices import queries, rules
+from waterwatch.photos.views import serve_derivative
+from waterwatch.reports import queries as reports
+from waterwatch.reports import service
+from waterwatch.web.guards import by_link
+from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language
+from waterwatch.web.words import KIND_WORDS, SEVERITY_WORDS
+
+bp = Blueprint("notices", __name__, url_prefix="/f", template_folder="templates")
+
+STEP_WORDS = {
+    "received": _l("已收到"),
+    "photos_ready": _l("照片已处理"),
+    "in_review": _l("审核中"),
+    "graded": _l("已核实并评级"),
+    "handed_over": _l("已转交部门"),
+    "acknowledged": _l("部门已确认收到"),
+    "refused": _l("没有受理"),
+    "withdrawn": _l("您已撤回"),
+    "no_contact": _l("还没有可联系的主管部门，我们的工作人员会继续查找"),
+    "dead": _l("没能送达，我们的工作人员会联系这个部门"),
+    "refused_not_ours": _l("这个部门说不属于其职责，我们的工作人员会改送别的部门"),
+}
+# What a step is called while it has not happened yet.
+PENDING_WORDS = {
+    "photos_ready": _l("处理照片"),
+    "in_review": _l("审核"),
+    "graded": _l("核实并评级"),
+    "handed_over": _l("转交部门"),
+    "acknowledged": _l("部门确认收到"),
+}
+REFUSAL_SENTENCES = {
+    "not_water": _l("照片里看不到河湖。如果拍到了水面，欢迎换一张照片再报一次。"),
+    "unclear": _l("照片看不清问题出在哪里。请走近一些、光线好的时候再拍一张。"),
+    "private_matter": _l("这看起来是私人之间的事，我们无法处理。"),
+    "indoors": _l("这看起来在室内。本网站只处理河流和湖泊的问题。"),
+    "advertisement": _l("内容像是广告，所以没有受理。"),
+    "abuse": _l("内容不适合公开处理，所以没有受理。"),
+    "duplicate": _l("您发送的与已有的上报相同，问题已经在处理。谢谢您的留意。"),
+    "photo_unusable": _l("照片无法读取：文件可能损坏，或者不是照片。请重新拍一张再报一次。"),
+}
+PHOTO_CACHE = "private, max-age=600"
+
+
+@bp.get("/<token>")
+@by_link
+def follow(token: str) -> str:
+    """Where the report stands. Never kept by a cache, never indexed; looks again by itself while machines work."""
+    with transaction(house().sessions) as session:
+        found = queries.following(session, token, language=viewer_language())
+    return render_template(
+        "notices/follow.html",
+        token=token,
+        found=found,
+        report=found.report,
+        steps=rules.steps(found.progress),
+        refresh_s=rules.refresh_after_s(found.progress),
+        can_withdraw=rules.can_withdraw(found.report.state),
+        step_words=STEP_WORDS,
+        pending_words=PENDING_WORDS,
+        refusal_sentences=REFUSAL_SENTENCES,
+        kinds=KIND_WORDS,
+        severities=SEVERITY_WORDS,
+        water_name=found.water_names.get(viewer_language()) or found.water_names.get("zh-Hans"),
+    )
+
+
+@bp.post("/<token>/withdraw")
+@by_link
+def withdraw(token: str) -> WerkzeugResponse:
+    """Take the report back; too late is said kindly on the same page."""
+    try:
+        with transaction(house().sessions) as session:
+            report = reports.report_by_follow_token(session, token)
+            service.withdraw(session, report.report_id, now=utc_now())
+        flash(gettext("已撤回。谢谢您的留意；需要时欢迎再次上报。"), "success")
+    except Conflict:
+        flash(gettext("这条上报已经审核完毕，不能再撤回。"), "warning")
+    return redirect(url_for("notices.follow", token=token), code=303)
+
+
+@bp.get("/<token>/photo/<uuid:photo_id>/<int:size_px>")
+@by_link
+def photo(token: str, photo_id: uuid.UUID, size_px: int) -> Response:
+    """A rebuilt picture of this very report; any other photo's id is not found."""
+    with transaction(house().sessions) as session:
+        report = reports.report_by_follow_token(session, token)
+        if not reports.has_photo(session, report.report_id, photo_id):
+            raise NotFound("photo_not_found")
+    return serve_derivative(photo_id, size_px, cache_control=PHOTO_CACHE)

@@ -1,0 +1,221 @@
+"""Sending a report: the form, the upload, the receipt; and the question which water is near."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, g, jsonify, redirect, render_template, request
+from flask_babel import lazy_gettext as _l
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Invalid
+from waterwatch.kernel.log import get_logger
+from waterwatch.kernel.settings import MEBIBYTE
+from waterwatch.reports import forms, service
+from waterwatch.reports.service import Receipt, SubmitReport
+from waterwatch.waters import queries as waters
+from waterwatch.waters.rules import to_wgs84
+from waterwatch.web.errors import render_error, wants_json
+from waterwatch.web.guards import public
+from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language
+from waterwatch.web.uploads import Spool, SpooledFile, UploadLimits, spool_uploads
+from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SMELL_WORDS
+
+bp = Blueprint("reports", __name__, template_folder="templates")
+log = get_logger(__name__)
+
+NEAREST_SHOWN = 3
+ERROR_WORDS = {
+    "idempotency_key_missing": _l("页面不完整。请重新打开上报页面再填一次。"),
+    "idempotency_key_malformed": _l("页面不完整。请重新打开上报页面再填一次。"),
+    "kind_missing": _l("请选择看到的是什么问题。"),
+    "kind_unknown": _l("请从列表里选择问题的种类。"),
+    "place_missing": _l("请在地图上标出位置，或填写经度和纬度。"),
+    "place_swapped": _l("经度和纬度好像填反了，请对调后再提交。"),
+    "place_confirmed_unknown": _l("请确认地图上的位置。"),
+    "place_not_confirmed": _l("请确认地图上的位置就是您看到污染的地方。"),
+    "datum_unknown": _l("请从列表里选择坐标系。"),
+    "lon_missing": _l("请填写经度。"),
+    "lon_not_a_number": _l("没有看懂经度。请这样写：114.3055 或 114°18′20″。"),
+    "lon_out_of_range": _l("经度应在 −180 到 180 之间，分和秒都小于 60。"),
+    "lon_wrong_axis": _l("经度只能是东经或西经。"),
+    "lat_missing": _l("请填写纬度。"),
+    "lat_not_a_number": _l("没有看懂纬度。请这样写：30.5928 或 30°35′34″。"),
+    "lat_out_of_range": _l("纬度应在 −90 到 90 之间，分和秒都小于 60。"),
+    "lat_wrong_axis": _l("纬度只能是北纬或南纬。"),
+    "photo_missing": _l("请至少附一张照片。"),
+    "photo_too_many": _l("照片太多，最多 %(photos)s 张。"),
+    "photo_too_large": _l("有照片超过 %(megabytes)s MB。请选择小一些的照片，其他内容都已保留。"),
+    "photo_empty": _l("有照片是空文件。请重新选择。"),
+    "photo_choose_again": _l("请重新选择照片：浏览器不会替网页记住文件，其他内容都已保留。"),
+    "note_too_long": _l("说明太长，最多 500 个字。"),
+    "extent_unknown": _l("请从列表里选择范围。"),
+    "smell_unknown": _l("请从列表里选择气味的轻重。"),
+    "ongoing_unknown": _l("请回答“是”或“否”，或者留空。"),
+    "dead_animals_unknown": _l("请回答“是”或“否”，或者留空。"),
+    "people_affected_unknown": _l("请回答“是”或“否”，或者留空。"),
+    "water_feature_id_malformed": _l("请从列表里选择水体，或者留空。"),
+}
+
+
+@bp.url_value_preprocessor
+def _spool_photos(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Before anything reads the form, CSRF protection included: its files go straight to the spool."""
+    if endpoint == "reports.submit":
+        g.spool = spool_uploads(request, house().settings.spool_dir, _limits())
+
+
+@bp.teardown_request
+def _discard_spool(_error: BaseException | None) -> None:
+    if (spool := g.pop("spool", None)) is not None:
+        spool.discard()
+
+
+@bp.errorhandler(RequestEntityTooLarge)
+def _too_large(_error: RequestEntityTooLarge) -> Response:
+    return render_error(413, code="upload_too_large", fields={"photo": ["photo_too_large"]})
+
+
+@bp.get("/report")
+@public
+def new() -> str:
+    """The empty form, with the key that makes sending it twice the same as once."""
+    return _form({"idempotency_key": str(uuid.uuid4())}, {})
+
+
+@bp.post("/report")
+@public
+def submit() -> WerkzeugResponse | tuple[str, int]:
+    """Take one report. 303 to its follow page, or 201 with JSON for the form's script; faults 400 or 413."""
+    spool: Spool = g.spool
+    fields = request.form.to_dict()
+    settings = house().settings
+    try:
+        command = forms.parse_submission(
+            fields,
+            spool.files,
+            left_out=spool.left_out,
+            photos_per_report=settings.photos_per_report,
+            language=viewer_language(),
+            to_wgs84=to_wgs84,
+            now=utc_now(),
+        )
+    except Invalid as fault:
+        return _refuse(fields, fault.errors, has_photos=bool(spool.files))
+    return _answer(_store(command, spool.files))
+
+
+@bp.get("/api/nearest")
+@public
+def nearest() -> Response:
+    """The best three waters at a place, by name in the viewer's language, with their distance in metres."""
+    lon, lat, datum, accuracy_m = forms.parse_place_query(request.args)
+    lon, lat = to_wgs84(lon, lat, datum)
+    language = viewer_language()
+    with transaction(house().sessions) as session:
+        found = waters.nearest_waters(
+            session, lon, lat, accuracy_m or 0.0, NEAREST_SHOWN, search_limit_m=house().settings.snap_limit_m
+        )
+        names = waters.names_of(session, {one.water_body_id for one in found})
+    response = jsonify(
+        [
+            {
+                "water_feature_id": str(one.water_feature_id),
+                "name": _name_in(language, names.get(one.water_body_id, {}), one.public_id),
+                "kind": one.kind,
+                "distance_m": round(one.distance_m),
+                "lon": one.snapped_lon,
+                "lat": one.snapped_lat,
+            }
+            for one in found
+        ]
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _store(command: SubmitReport, parts: list[SpooledFile]) -> Receipt:
+    """Durable bytes first, then one transaction. What did not become a report is removed again.
+
+    When the commit itself fails its outcome is unknown: the photos stay, for the reconciliation to keep or remove, and
+    the same key sent again tells the person which it was.
+    """
+    objects, settings = house().objects, house().settings
+    is_committing = False
+    try:
+        for photo, part in zip(command.photos, parts, strict=True):
+            objects.adopt_file(photo.object_key, part.make_durable())
+            part.path = None
+        with transaction(house().sessions) as session:
+            receipt = service.submit(session, command, settings=settings, now=utc_now())
+            is_committing = True
+    except BaseException:
+        if not is_committing:
+            _remove_originals(command)
+        raise
+    if receipt.is_repeat:
+        _remove_originals(command)
+    log.info("report.submitted", report_id=str(receipt.report_id), photos=len(parts), is_repeat=receipt.is_repeat)
+    return receipt
+
+
+def _remove_originals(command: SubmitReport) -> None:
+    for photo in command.photos:
+        house().objects.delete(photo.object_key)
+
+
+def _answer(receipt: Receipt) -> WerkzeugResponse:
+    follow_url = f"/f/{receipt.follow_token}"
+    if not wants_json():
+        return redirect(follow_url, code=303)
+    response = jsonify(follow_url=follow_url, code=receipt.code)
+    response.status_code = 201
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _refuse(
+    fields: Mapping[str, str], errors: dict[str, list[str]], *, has_photos: bool
+) -> WerkzeugResponse | tuple[str, int]:
+    status = 413 if "photo_too_large" in errors.get("photo", []) else 400
+    if wants_json():
+        return render_error(status, code="invalid", fields=errors)
+    if has_photos and "photo" not in errors:
+        errors = errors | {"photo": ["photo_choose_again"]}
+    kept = dict(fields)
+    if "idempotency_key" in errors:
+        kept["idempotency_key"] = str(uuid.uuid4())
+    return _form(kept, errors), status
+
+
+def _form(values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
+    """Render the form. ``errors`` reach the template as sentences by field, in the order of the form."""
+    settings = house().settings
+    facts = {"photos": settings.photos_per_report, "megabytes": settings.photo_max_bytes // MEBIBYTE}
+    words = {field: [str(ERROR_WORDS[code]) % facts for code in codes] for field, codes in errors.items()}
+    return render_template(
+        "reports/new.html",
+        values=values,
+        errors=words,
+        error_codes=errors,
+        kinds=KIND_WORDS,
+        extents=EXTENT_WORDS,
+        smells=SMELL_WORDS,
+        photos_per_report=settings.photos_per_report,
+        photo_max_megabytes=facts["megabytes"],
+        photo_max_bytes=settings.photo_max_bytes,
+        note_max_characters=forms.NOTE_MAX_CHARACTERS,
+    )
+
+
+def _limits() -> UploadLimits:
+    settings = house().settings
+    return UploadLimits(max_file_bytes=settings.photo_max_bytes, max_files=settings.photos_per_report)
+
+
+def _name_in(language: str, names: Mapping[str, str], fallback: str) -> str:
+    return names.get(language) or names.get("zh-Hans") or names.get("en") or fallback
