@@ -1,0 +1,95 @@
+"""Puts the house together. The only module that knows every slice and all of Flask's wiring."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from flask import Flask
+from flask_wtf.csrf import CSRFProtect
+from prometheus_client import CollectorRegistry
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from waterwatch.accounts import views as accounts
+from waterwatch.escalation import views as escalation
+from waterwatch.kernel import log
+from waterwatch.kernel.db import make_engine, make_sessions
+from waterwatch.kernel.objects import ObjectStore
+from waterwatch.kernel.settings import Settings
+from waterwatch.mapping import views as mapping
+from waterwatch.moderation import views as moderation
+from waterwatch.notices import views as notices
+from waterwatch.portal import views as portal
+from waterwatch.reports import views as reports
+from waterwatch.web import health, words
+from waterwatch.web.assets import install_assets
+from waterwatch.web.errors import install_errors
+from waterwatch.web.guards import install_guards
+from waterwatch.web.headers import install_headers
+from waterwatch.web.house import EXTENSION, House
+from waterwatch.web.language import install_language
+from waterwatch.web.limits import install_limits
+from waterwatch.web.requests import RequestScope, install_request_log
+
+SESSION_HOURS = 12
+FORM_MEMORY_BYTES = 256 * 1024  # every field that is not a file
+
+
+def create_app(settings: Settings) -> Flask:
+    """A WSGI application for these settings. Connects to nothing yet: each worker opens its own connections."""
+    log.configure(settings.log_level, settings.log_format)
+    app = Flask("waterwatch", static_folder=None)
+    _configure(app, settings)
+    engine = make_engine(settings.database_url)
+    settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = House(settings, engine, make_sessions(engine), ObjectStore(settings.objects_url))
+    app.extensions[EXTENSION] = found
+    registry = CollectorRegistry()
+
+    install_request_log(app, registry)
+    install_errors(app)
+    CSRFProtect(app)
+    accounts.register_accounts(app, found)
+    install_language(app, settings)
+    install_assets(app, settings.front_end_dir)
+    install_guards(app)
+    for blueprint in (
+        portal.bp,
+        reports.bp,
+        notices.bp,
+        moderation.bp,
+        escalation.bp,
+        mapping.bp,
+        health.make_blueprint(registry),
+    ):
+        app.register_blueprint(blueprint)
+    install_headers(app, is_https=settings.is_https)
+    install_limits(app, settings)
+    app.jinja_env.globals.update(words=words, is_demo=settings.mode == "demo")
+
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    session_key = settings.derive_key("session")
+    previous_key = settings.derive_key("session", previous=True)
+    assert session_key is not None
+    app.config.update(
+        SECRET_KEY=session_key,
+        SECRET_KEY_FALLBACKS=[previous_key] if previous_key else [],
+        SESSION_COOKIE_NAME="waterwatch",
+        SESSION_COOKIE_SECURE=settings.is_https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=timedelta(hours=SESSION_HOURS),
+        PREFERRED_URL_SCHEME=urlsplit(settings.public_url).scheme,
+        # The whole request: all photos, and a little for the rest of the form.
+        MAX_CONTENT_LENGTH=settings.photos_per_report * settings.photo_max_bytes + FORM_MEMORY_BYTES,
+        MAX_FORM_MEMORY_SIZE=FORM_MEMORY_BYTES,
+        MAX_FORM_PARTS=100,
+        TESTING=settings.mode == "test",
+        WTF_CSRF_SSL_STRICT=False,  # Referer is suppressed by our own policy; the token and SameSite carry the defence
+        WTF_CSRF_TIME_LIMIT=SESSION_HOURS * 3600,
+    )

@@ -1,0 +1,179 @@
+"""Use cases of a photo: register what arrived, sanitise it, record what came of it. Only ``sanitise`` opens transactions."""
+
+import secrets
+import tempfile
+import uuid
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from waterwatch.kernel import audit, outbox
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import NotFound
+from waterwatch.kernel.ids import new_id
+from waterwatch.kernel.settings import Settings
+from waterwatch.photos import pixels
+from waterwatch.photos.pixels import Derived, Rebuilt, Refused
+from waterwatch.photos.rules import Limits, timed
+from waterwatch.photos.tables import Photo, PhotoDerivative
+
+TOPIC_SANITISE = "photos.sanitise"
+TOPIC_SETTLED = "photos.settled"
+FINAL_STATES = ("ready", "refused")
+SANITISER = Actor.system("sanitiser")
+
+
+def register(
+    session: Session,
+    photo_id: uuid.UUID,
+    original_key: str,
+    original_bytes: int,
+    sha256: bytes,
+    *,
+    settings: Settings,
+    now: datetime,
+) -> None:
+    """A photo whose bytes lie durably in quarantine: write its row, its audit entry and the order to sanitise it."""
+    photo = Photo(
+        id=photo_id,
+        sha256=sha256,
+        original_key=original_key,
+        original_bytes=original_bytes,
+        received_at=now,
+        original_delete_after=now + timedelta(days=settings.original_retention_days),
+    )
+    timed(settings).enter(photo, now=now)
+    session.add(photo)
+    session.flush()
+    _record(session, "photo.received", photo, Actor.anonymous(), now)
+    outbox.emit(session, TOPIC_SANITISE, {"photo_id": str(photo_id)}, now=now)
+
+
+def sanitise(context: JobContext, photo_id: uuid.UUID) -> str:
+    """Decode a photo in a confined child and store what was rebuilt; returns the state it ends in.
+
+    Idempotent: a photo that is settled is left alone, and a repeated run writes new objects under new keys before the
+    one transaction that makes them the photo's; objects of a run that died are nobody's and the reconciler removes
+    them. No transaction is open while pixels are worked on or objects move.
+    """
+    with transaction(context.sessions) as session:
+        photo = _locked(session, photo_id)
+        if photo.state in FINAL_STATES:
+            return photo.state
+        if photo.state == "received":
+            timed(context.settings).move(photo, "sanitising", now=context.now())
+            _record(session, "photo.sanitising", photo, SANITISER, context.now())
+        original_key = photo.original_key
+    if original_key is None:
+        return _settle(context, photo_id, Refused("undecodable"), {})
+    with tempfile.TemporaryDirectory(dir=context.settings.spool_dir, prefix="sanitise-") as folder:
+        original = Path(folder) / "original"
+        context.objects.fetch(original_key, original)
+        outcome = pixels.rebuild_in_child(original, Path(folder), Limits.from_settings(context.settings))
+        keys = _store(context, photo_id, outcome) if isinstance(outcome, Rebuilt) else {}
+        return _settle(context, photo_id, outcome, keys)
+
+
+def record_ready(
+    session: Session, photo_id: uuid.UUID, rebuilt: Rebuilt, keys: dict[int, str], *, settings: Settings, now: datetime
+) -> bool:
+    """The photo was rebuilt; ``keys`` maps size to object key. False when it was settled already."""
+    photo = _locked(session, photo_id)
+    if photo.state in FINAL_STATES:
+        return False
+    timed(settings).move(photo, "ready", now=now)
+    evidence = rebuilt.evidence
+    photo.media_type, photo.width, photo.height = rebuilt.media_type, rebuilt.width, rebuilt.height
+    photo.phash, photo.exif_lon, photo.exif_lat = rebuilt.phash, evidence.lon, evidence.lat
+    photo.exif_taken_at_local = evidence.taken_at_local
+    photo.exif_taken_at = datetime.fromisoformat(evidence.taken_at) if evidence.taken_at else None
+    session.add_all(_derivative(photo_id, derived, keys[derived.size_px]) for derived in rebuilt.derived)
+    _settled(session, "photo.ready", photo, now)
+    return True
+
+
+def record_refused(session: Session, photo_id: uuid.UUID, code: str, *, settings: Settings, now: datetime) -> bool:
+    """The photo cannot be used, for the reason ``code``. False when it was settled already."""
+    photo = _locked(session, photo_id)
+    if photo.state in FINAL_STATES:
+        return False
+    if photo.state == "received":
+        timed(settings).move(photo, "sanitising", now=now)
+    timed(settings).move(photo, "refused", now=now)
+    photo.refusal_code = code
+    _settled(session, "photo.refused", photo, now)
+    return True
+
+
+def forget_original(session: Session, photo_id: uuid.UUID, *, now: datetime) -> str | None:
+    """The retention time is over: drop the reference to the sealed original; returns the key to delete afterwards."""
+    photo = _locked(session, photo_id)
+    key = photo.original_key
+    if key is None or photo.original_delete_after > now:
+        return None
+    photo.original_key = None
+    photo.exif_lon = photo.exif_lat = None
+    _record(session, "photo.original_forgotten", photo, Actor.system("sweep"), now)
+    return key
+
+
+def _settle(context: JobContext, photo_id: uuid.UUID, outcome: Rebuilt | Refused, keys: dict[int, str]) -> str:
+    with transaction(context.sessions) as session:
+        if isinstance(outcome, Rebuilt):
+            record_ready(session, photo_id, outcome, keys, settings=context.settings, now=context.now())
+        else:
+            record_refused(session, photo_id, outcome.code, settings=context.settings, now=context.now())
+        return _locked(session, photo_id).state
+
+
+def _store(context: JobContext, photo_id: uuid.UUID, rebuilt: Rebuilt) -> dict[int, str]:
+    """Put the pictures under keys nobody can guess from anything public."""
+    folder = f"public/{photo_id.hex[-2:]}/{photo_id}-{secrets.token_hex(12)}"
+    keys = {derived.size_px: f"{folder}/{derived.size_px}.jpg" for derived in rebuilt.derived}
+    for derived in rebuilt.derived:
+        context.objects.put_file(keys[derived.size_px], Path(derived.path))
+    return keys
+
+
+def _derivative(photo_id: uuid.UUID, derived: Derived, key: str) -> PhotoDerivative:
+    return PhotoDerivative(
+        id=new_id(),
+        photo_id=photo_id,
+        size_px=derived.size_px,
+        key=key,
+        bytes=derived.bytes,
+        width=derived.width,
+        height=derived.height,
+        sha256=bytes.fromhex(derived.sha256),
+    )
+
+
+def _locked(session: Session, photo_id: uuid.UUID) -> Photo:
+    session.flush()
+    photo = session.scalars(
+        select(Photo).where(Photo.id == photo_id).with_for_update().execution_options(populate_existing=True)
+    ).one_or_none()
+    if photo is None:
+        raise NotFound("photo_not_found")
+    return photo
+
+
+def _settled(session: Session, action: str, photo: Photo, now: datetime) -> None:
+    _record(session, action, photo, SANITISER, now)
+    outbox.emit(session, TOPIC_SETTLED, {"photo_id": str(photo.id)}, now=now)
+
+
+def _record(session: Session, action: str, photo: Photo, actor: Actor, now: datetime) -> None:
+    audit.record(
+        session,
+        action=action,
+        subject_kind="photo",
+        subject_id=photo.id,
+        actor=actor,
+        now=now,
+        after={"state": photo.state, "code": photo.refusal_code, "sha256": photo.sha256.hex()},
+    )
