@@ -74,25 +74,6 @@ def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
 
 
 @dataclass(frozen=True)
-class OpenNoContact:
-    """A case nobody could be told of."""
-
-    case_id: uuid.UUID
-    incident_id: uuid.UUID
-    agency_id: uuid.UUID | None
-    severity: int
-    since: datetime
-
-
-def open_no_contact(session: Session, *, limit: int = 200) -> list[OpenNoContact]:
-    """The cases that wait because nobody is competent or no address is known; gravest first, then oldest."""
-    cases = session.scalars(
-        select(Case).where(Case.state == "no_contact").order_by(Case.severity.desc(), Case.created_at).limit(limit)
-    )
-    return [OpenNoContact(c.id, c.incident_id, c.agency_id, c.severity, c.state_since) for c in cases]
-
-
-@dataclass(frozen=True)
 class CaseFacts:
     """What the competent agency may know of its case, exact place included; of the citizen, nothing.
 
@@ -191,3 +172,31 @@ def cases_of(session: Session, incident_id: uuid.UUID, *, language: str = "zh-Ha
     """An incident's cases, oldest first, the agencies' names in ``language`` where known: one query."""
     rows = session.execute(_CASES, {"incident_id": incident_id, "language": language})
     return [CaseView(**row._mapping) for row in rows]
+
+
+@dataclass(frozen=True)
+class OpenNoContact:
+    """A case nobody could be told of; ``agency_name`` is None when nobody is competent."""
+
+    case_id: uuid.UUID
+    incident_id: uuid.UUID
+    code: str
+    kind: str
+    agency_id: uuid.UUID | None
+    agency_name: str | None
+    severity: int
+    since: datetime
+
+
+_NO_CONTACT = text(f"""
+SELECT c.id AS case_id, c.incident_id, i.code, i.kind, c.agency_id, c.severity, c.state_since AS since,
+       (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
+FROM escalation_case c JOIN incident i ON i.id = c.incident_id
+WHERE c.state = 'no_contact' AND i.closed_at IS NULL ORDER BY c.severity DESC, c.created_at LIMIT :limit
+""")  # noqa: S608  # the pieces are constants of this module
+
+
+def open_no_contact(session: Session, *, language: str = "zh-Hans", limit: int = 200) -> list[OpenNoContact]:
+    """Open incidents' cases that wait because nobody is competent or no address is known; gravest, then oldest."""
+    rows = session.execute(_NO_CONTACT, {"language": language, "limit": limit})
+    return [OpenNoContact(**row._mapping) for row in rows]

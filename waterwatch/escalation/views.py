@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from flask import Blueprint, Response, make_response, redirect, render_template, url_for
-from flask_babel import get_locale
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -20,7 +19,7 @@ from waterwatch.kernel.signing import open_link
 from waterwatch.mapping.snapshot import incident_png
 from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
-from waterwatch.web.words import CASE_STATE_WORDS, EXTENT_WORDS, KIND_WORDS, SEVERITY_WORDS
+from waterwatch.web.language import viewer_language
 
 bp = Blueprint("escalation", __name__, template_folder="templates")
 
@@ -31,16 +30,7 @@ def show_case(token: str) -> BaseResponse:
     """The case and one button. Changes nothing: scanners of mail follow every link they find."""
     try:
         with _case(token) as (_, facts, now):
-            page = render_template(
-                "escalation/case.html",
-                token=token,
-                facts=facts,
-                now=now,
-                kinds=KIND_WORDS,
-                severities=SEVERITY_WORDS,
-                extents=EXTENT_WORDS,
-                states=CASE_STATE_WORDS,
-            )
+            page = render_template("escalation/case.html", token=token, facts=facts, now=now)
     except Gone:
         return _private(make_response(render_template("escalation/expired.html"), 410))
     return _private(make_response(page))
@@ -86,19 +76,10 @@ def _case(token: str) -> Iterator[tuple[Session, CaseFacts, datetime]]:
     now = utc_now()
     case_id = open_link(house().settings, LINK_PURPOSE, token, now=now)
     with transaction(house().sessions) as session:
-        yield session, case_facts(session, case_id, language=_language()), now
-
-
-def _language() -> str:
-    locale = get_locale()
-    if locale is None or locale.language != "zh":
-        return "en" if locale else "zh-Hans"
-    return "zh-Hant" if locale.script == "Hant" else "zh-Hans"
+        yield session, case_facts(session, case_id, language=viewer_language()), now
 
 
 def _private(response: BaseResponse) -> BaseResponse:
-    """The address is a key: it is neither stored, nor indexed, nor passed on to any page linked from here."""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
+    """The address is a key: no search engine keeps it. That no cache and no other site does is the house's rule."""
     response.headers["X-Robots-Tag"] = "noindex, nofollow"
     return response
