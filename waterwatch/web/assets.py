@@ -1,0 +1,84 @@
+"""Addresses of the built front end: Vite's manifest read once, given to templates as ``asset_url`` and ``asset_css``.
+
+Names under ``/static/assets/`` carry a hash of their content, so they are cached for ever; what has no hash is asked
+for again each time.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, send_from_directory
+
+MANIFEST = Path(".vite") / "manifest.json"
+STATIC_PATH = "/static"
+SOURCE_FOLDER = "src"
+HASHED = re.compile(r"assets/[^/]+-[A-Za-z0-9_-]{8}\.[a-z0-9]+")
+FOREVER = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+
+
+class AssetsMissing(RuntimeError):
+    """The front end was not built, or has no such entry. The message says which command to run."""
+
+
+@dataclass(frozen=True)
+class Assets:
+    """The manifest of one build: entries named as in the sources (``report.ts``, ``site.css``)."""
+
+    entries: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, front_end_dir: Path) -> "Assets":
+        """Read a build folder. Raises :class:`AssetsMissing` when nothing was built there."""
+        path = front_end_dir / MANIFEST
+        try:
+            return cls(json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise AssetsMissing(f"the front end is not built: {path} is missing. Run: bin/build") from None
+        except ValueError:
+            raise AssetsMissing(f"{path} is not a manifest. Build the front end again: bin/build") from None
+
+    def url(self, name: str) -> str:
+        """Address of an entry's file. Raises :class:`AssetsMissing` for a name that is no entry."""
+        return f"{STATIC_PATH}/{self._entry(name)['file']}"
+
+    def css(self, name: str) -> list[str]:
+        """Addresses of the style sheets that a script entry needs before it runs, its static imports' included."""
+        found: dict[str, None] = {}
+        waiting, seen = [self._entry(name)], {name}
+        while waiting:
+            entry = waiting.pop(0)
+            found.update(dict.fromkeys(entry.get("css", ())))
+            for imported in entry.get("imports", ()):
+                if imported not in seen:
+                    seen.add(imported)
+                    waiting.append(self.entries[imported])
+        return [f"{STATIC_PATH}/{path}" for path in found]
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        entry = self.entries.get(f"{SOURCE_FOLDER}/{name}")
+        if entry is None or not entry.get("isEntry"):
+            known = ", ".join(sorted(key for key, value in self.entries.items() if value.get("isEntry")))
+            raise AssetsMissing(f"the front end has no entry {name!r} (it has: {known}). Run: bin/build")
+        return entry
+
+
+def install_assets(app: Flask, front_end_dir: Path) -> Assets:
+    """Serve a build folder under ``/static/`` and give templates ``asset_url(name)`` and ``asset_css(name)``.
+
+    ``app`` is made with ``static_folder=None``. Raises :class:`AssetsMissing` when the folder holds no build: an
+    application without its pages must not start.
+    """
+    assets = Assets.read(front_end_dir)
+
+    def static(filename: str) -> Response:
+        response = send_from_directory(front_end_dir, filename)
+        response.headers["Cache-Control"] = FOREVER if HASHED.fullmatch(filename) else REVALIDATE
+        return response
+
+    app.add_url_rule(f"{STATIC_PATH}/<path:filename>", "static", static)
+    app.jinja_env.globals.update(asset_url=assets.url, asset_css=assets.css)
+    return assets
