@@ -1,0 +1,159 @@
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
+from waterwatch.app import create_app
+from waterwatch.escalation import service
+from waterwatch.escalation.channels.letter import LINK_PURPOSE, acknowledge_url
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.objects import ObjectStore
+from waterwatch.kernel.settings import Settings
+from waterwatch.kernel.signing import sign_link
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """A case an agency was told of, and the path of its link."""
+
+    case_id: uuid.UUID
+    path: str
+    photo: bytes
+    client: FlaskClient
+    sessions: sessionmaker[Session]
+    engine: Engine
+
+    def standing(self) -> tuple[str, int]:
+        """State of the case, number of its audit entries."""
+        with transaction(self.sessions) as session:
+            state = session.execute(text("SELECT state FROM escalation_case WHERE id = :id"), {"id": self.case_id})
+            count = session.execute(
+                text("SELECT count(*) FROM audit_entry WHERE subject_id = :id"), {"id": self.case_id}
+            )
+            return state.scalar_one(), count.scalar_one()
+
+    def press_the_button(self) -> int:
+        """Post the form of the page as a browser would; gives the status."""
+        page = self.client.get(self.path).text
+        found = re.search(r'<form method="post">\s*<input type="hidden" name="csrf_token" value="([^"]+)"', page)
+        assert found is not None
+        return self.client.post(self.path, data={"csrf_token": found[1]}).status_code
+
+
+@pytest.fixture
+def forwarded(settings: Settings, sessions: sessionmaker[Session], tmp_path: Path) -> Iterator[Forwarded]:
+    now = datetime.now(UTC)
+    objects = ObjectStore(settings.objects_url)
+    with transaction(sessions) as session:
+        add_agency(session, "武汉市生态环境局", ["huanbao@wuhan.example"])
+        incident_id = add_incident(session, now=now)
+        photo = add_photo(session, add_report(session, incident_id, now=now), objects, tmp_path, now=now)
+        (case,) = service.escalate(session, incident_id, settings=settings, actor=Actor.system("tests"), now=now)
+        delivery_id = session.execute(text("SELECT id FROM delivery")).scalar_one()
+        claim = service.claim_delivery(session, delivery_id, settings=settings, now=now)
+        assert claim is not None
+        service.record_sent(session, claim, now=now)
+    app = create_app(settings)
+    path = acknowledge_url(settings, case.id, now).removeprefix(settings.public_url)
+    engine = app.extensions["waterwatch"].engine
+    yield Forwarded(case.id, path, photo, app.test_client(), sessions, engine)
+    engine.dispose()
+
+
+def test_looking_at_the_case_changes_nothing_however_often_a_mail_scanner_does(forwarded: Forwarded) -> None:
+    before = forwarded.standing()
+    for _ in range(3):
+        page = forwarded.client.get(forwarded.path)
+        assert page.status_code == 200
+        forwarded.client.head(forwarded.path)
+    assert forwarded.standing() == before
+    for words in ("长江：污水直排", "橙色·重大", "武汉市生态环境局", "不是政府预警", "确认收到"):
+        assert words in page.text
+
+
+def test_the_button_acknowledges_once_and_says_when(forwarded: Forwarded) -> None:
+    assert forwarded.press_the_button() == 303
+    state, entries = forwarded.standing()
+    assert state == "acknowledged"
+    page = forwarded.client.get(forwarded.path).text
+    assert re.search(r"贵单位已于 <time[^>]*>[^<]+</time> 确认收到", page)
+    assert '<form method="post">' not in page
+    with transaction(forwarded.sessions) as session:
+        actor = session.execute(
+            text("SELECT actor_kind, actor_id FROM audit_entry WHERE action = 'case.acknowledged'")
+        ).one()
+        agency_id = session.execute(text("SELECT id FROM agency")).scalar_one()
+    assert (actor.actor_kind, actor.actor_id) == ("agency_link", agency_id)
+    assert entries == 3
+
+
+def test_two_officers_who_press_it_at_once_are_both_right(forwarded: Forwarded) -> None:
+    page = forwarded.client.get(forwarded.path).text
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found is not None
+    answers = [forwarded.client.post(forwarded.path, data={"csrf_token": found[1]}).status_code for _ in range(2)]
+    assert answers == [303, 303]
+    assert forwarded.standing() == ("acknowledged", 3)
+
+
+def test_a_post_from_elsewhere_acknowledges_nothing(forwarded: Forwarded) -> None:
+    before = forwarded.standing()
+    assert forwarded.client.post(forwarded.path).status_code == 400
+    assert forwarded.client.post(forwarded.path, data={"csrf_token": "forged"}).status_code == 400
+    assert forwarded.standing() == before
+
+
+@pytest.mark.parametrize("part", ["", "/map.png", "/photo.jpg"])
+def test_a_forged_link_and_one_for_another_purpose_open_nothing(
+    forwarded: Forwarded, settings: Settings, part: str
+) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    foreign = sign_link(settings, "follow", forwarded.case_id, expires_at=tomorrow)
+    own = forwarded.path.removeprefix("/a/")
+    flipped = own[:-2] + ("A" if own[-2] != "A" else "B") + own[-1]
+    unknown = sign_link(settings, LINK_PURPOSE, uuid.uuid4(), expires_at=tomorrow)
+    for token in (foreign, flipped, own[:-8], "x", unknown):
+        assert forwarded.client.get(f"/a/{token}{part}").status_code == 404
+
+
+def test_an_expired_link_says_what_to_do(forwarded: Forwarded, settings: Settings) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    path = f"/a/{sign_link(settings, LINK_PURPOSE, forwarded.case_id, expires_at=yesterday)}"
+    page = forwarded.client.get(path)
+    assert page.status_code == 410
+    assert "这个链接已过期" in page.text
+    assert "请回复当时收到的邮件" in page.text
+
+
+def test_the_photo_and_the_map_are_there_for_the_holder_of_the_link(forwarded: Forwarded) -> None:
+    photo = forwarded.client.get(forwarded.path + "/photo.jpg")
+    assert (photo.mimetype, photo.data) == ("image/jpeg", forwarded.photo)
+    drawn = forwarded.client.get(forwarded.path + "/map.png")
+    assert drawn.mimetype == "image/png"
+    assert drawn.data.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("part", ["", "/map.png", "/photo.jpg"])
+def test_the_links_address_is_kept_nowhere(forwarded: Forwarded, part: str) -> None:
+    headers = forwarded.client.get(forwarded.path + part).headers
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["X-Robots-Tag"] == "noindex, nofollow"
+
+
+def test_the_page_asks_the_database_one_question(forwarded: Forwarded) -> None:
+    forwarded.client.get(forwarded.path)
+    statements: list[str] = []
+    listener: Callable[..., None] = lambda *arguments: statements.append(arguments[2])  # noqa: E731
+    event.listen(forwarded.engine, "before_cursor_execute", listener)
+    forwarded.client.get(forwarded.path)
+    assert len(statements) == 1
