@@ -29,7 +29,7 @@ STEP_WORDS = {
     "handed_over": _l("已转交部门"),
     "acknowledged": _l("部门已确认收到"),
     "refused": _l("没有受理"),
-    "withdrawn": _l("您已撤回"),
+    "withdrawn": _l("你已撤回"),
     "no_contact": _l("还没有可联系的主管部门，我们的工作人员会继续查找"),
     "dead": _l("没能送达，我们的工作人员会联系这个部门"),
     "refused_not_ours": _l("这个部门说不属于其职责，我们的工作人员会改送别的部门"),
@@ -49,7 +49,7 @@ REFUSAL_SENTENCES = {
     "indoors": _l("这看起来在室内。本网站只处理河流和湖泊的问题。"),
     "advertisement": _l("内容像是广告，所以没有受理。"),
     "abuse": _l("内容不适合公开处理，所以没有受理。"),
-    "duplicate": _l("您发送的与已有的上报相同，问题已经在处理。谢谢您的留意。"),
+    "duplicate": _l("你发送的与已有的上报相同，问题已经在处理。谢谢你的留意。"),
     "photo_unusable": _l("照片无法读取：文件可能损坏，或者不是照片。请重新拍一张再报一次。"),
 }
 PHOTO_CACHE = "private, max-age=600"
@@ -86,7 +86,7 @@ def withdraw(token: str) -> WerkzeugResponse:
         with transaction(house().sessions) as session:
             report = reports.report_by_follow_token(session, token)
             service.withdraw(session, report.report_id, now=utc_now())
-        flash(gettext("已撤回。谢谢您的留意；需要时欢迎再次上报。"), "success")
+        flash(gettext("已撤回。谢谢你的留意；需要时欢迎再次上报。"), "success")
     except Conflict:
         flash(gettext("这条上报已经审核完毕，不能再撤回。"), "warning")
     return redirect(url_for("notices.follow", token=token), code=303)

@@ -37,7 +37,7 @@ ERROR_WORDS = {
     "place_missing": _l("请在地图上标出位置，或填写经度和纬度。"),
     "place_swapped": _l("经度和纬度好像填反了，请对调后再提交。"),
     "place_confirmed_unknown": _l("请确认地图上的位置。"),
-    "place_not_confirmed": _l("请确认地图上的位置就是您看到污染的地方。"),
+    "place_not_confirmed": _l("请确认地图上的位置就是你看到污染的地方。"),
     "datum_unknown": _l("请从列表里选择坐标系。"),
     "lon_missing": _l("请填写经度。"),
     "lon_not_a_number": _l("没有看懂经度。请这样写：114.3055 或 114°18′20″。"),
