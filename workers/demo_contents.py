@@ -43,9 +43,9 @@ def load_contents(progress: Progress) -> list[DemoLogin]:
         engine = make_engine(os.environ["DATABASE_URL"], statement_timeout_s=300)
         sessions = make_sessions(engine)
     with progress.step("载入内置水体", "loading the built-in waters"), transaction(sessions) as session:
-        load_waters(session, now=utc_now(), progress=progress.say)
+        load_waters(session, now=utc_now())
     with progress.step("载入内置部门", "loading the built-in agencies"), transaction(sessions) as session:
-        load_agencies(session, now=utc_now(), progress=progress.say)
+        load_agencies(session, now=utc_now())
     with progress.step("准备演示人员", "making the demo people"), transaction(sessions) as session:
         people = load_demo_people(session, now=utc_now())
     engine.dispose()

@@ -103,8 +103,8 @@ def load_waters() -> None:
     from waterwatch.waters.service import load_builtin
 
     with _session(_settings()) as session:
-        load_builtin(session, now=utc_now(), progress=click.echo)
-    click.echo("内置水体已载入 · the built-in waters are loaded")
+        report = load_builtin(session, now=utc_now())
+    click.echo(f"内置水体已载入 · the built-in waters are loaded: {report.waters} waters, {report.features} features")
 
 
 @main.group("agencies")
@@ -118,7 +118,7 @@ def load_agencies() -> None:
     from waterwatch.agencies.service import load_builtin
 
     with _session(_settings()) as session:
-        load_builtin(session, now=utc_now(), progress=click.echo)
+        load_builtin(session, now=utc_now())
     click.echo("内置部门已载入 · the built-in agencies are loaded")
 
 
