@@ -56,8 +56,14 @@ def make_engine(
     ``pool_pre_ping`` is on: after a database restart the first request of each pooled connection reconnects instead
     of failing.
     """
+    # Parameters carry what a citizen wrote and where they stood: no exception text may repeat them.
     engine = create_engine(
-        normalise_url(url), pool_size=pool_size, max_overflow=4, pool_pre_ping=True, pool_recycle=1800
+        normalise_url(url),
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

@@ -6,6 +6,7 @@ the last processor drops keys that would carry such things, as a second net.
 
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,6 +46,7 @@ def configure(level: str, form: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_request_id,
         _drop_forbidden,
+        _withhold_rows,
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
@@ -75,3 +77,24 @@ def _drop_forbidden(_logger: Any, _method: str, event: MutableMapping[str, Any])
     for key in FORBIDDEN_KEYS & event.keys():
         event[key] = "[withheld]"
     return event
+
+
+def _withhold_rows(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A database error's own text quotes the row that failed: log where it happened and its SQLSTATE instead."""
+    found = event.get("exc_info")
+    error = sys.exc_info()[1] if found is True else found[1] if isinstance(found, tuple) else found
+    if not isinstance(error, BaseException) or not _quotes_rows(error):
+        return event
+    del event["exc_info"]
+    original = getattr(error, "orig", None) or error
+    event["sqlstate"] = getattr(original, "sqlstate", None)
+    event["exception"] = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    return event
+
+
+def _quotes_rows(error: BaseException | None) -> bool:
+    while error is not None:
+        if type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -20,7 +20,7 @@ ZONE_COOKIE = "tz"
 COOKIE_AGE_S = 365 * 86400
 _TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 
-bp = Blueprint("web", __name__)
+bp = Blueprint("web", __name__, template_folder="templates")
 
 
 def install_language(app: Flask, settings: Settings) -> None:
