@@ -38,6 +38,7 @@ def load_contents(progress: Progress) -> list[DemoLogin]:
         from waterwatch.agencies.service import load_builtin as load_agencies
         from waterwatch.kernel.clock import utc_now
         from waterwatch.kernel.db import make_engine, make_sessions, transaction
+        from waterwatch.kernel.settings import Settings
         from waterwatch.waters.service import load_builtin as load_waters
 
         engine = make_engine(os.environ["DATABASE_URL"], statement_timeout_s=300)
@@ -47,7 +48,7 @@ def load_contents(progress: Progress) -> list[DemoLogin]:
     with progress.step("载入内置部门", "loading the built-in agencies"), transaction(sessions) as session:
         load_agencies(session, now=utc_now())
     with progress.step("准备演示人员", "making the demo people"), transaction(sessions) as session:
-        people = load_demo_people(session, now=utc_now())
+        people = load_demo_people(session, settings=Settings.from_environ(), now=utc_now())
     engine.dispose()
     return [DemoLogin(person.email, person.password, person.role, person.totp_secret) for person in people]
 

@@ -12,8 +12,8 @@ from typing import NoReturn
 import click
 from sqlalchemy.orm import Session
 
+from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.doctor import examine, render
-from waterwatch.cli.onetime import current_code
 from waterwatch.kernel import audit, migrate
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
@@ -21,7 +21,6 @@ from waterwatch.kernel.errors import DomainError
 from waterwatch.kernel.settings import Settings, SettingsError
 
 LONG_STATEMENT_S = 600.0
-ROLES = ("citizen", "moderator", "lead_moderator", "agency_officer", "admin")
 
 
 def _refuse(sentence: str, *, exit_code: int = 1) -> NoReturn:
@@ -44,7 +43,8 @@ def _session(settings: Settings) -> Iterator[Session]:
         with transaction(make_sessions(engine)) as session:
             yield session
     except DomainError as error:
-        facts = ", ".join(f"{key}={value}" for key, value in error.facts.items())
+        found = getattr(error, "errors", None) or error.facts
+        facts = ", ".join(f"{key}={value}" for key, value in found.items())
         _refuse(f"被拒绝 · refused: {error.error_code} {facts}".rstrip())
     finally:
         engine.dispose()
@@ -130,10 +130,30 @@ def demo_data() -> None:
         _refuse(
             "只能在演示模式下使用 · only in demo mode (WATERWATCH_MODE=demo): these passwords are public", exit_code=2
         )
-    from waterwatch.accounts.service import load_demo_people
+    from waterwatch.accounts.service import load_demo_people, totp_factory
 
     with _session(settings) as session:
-        people = load_demo_people(session, now=utc_now())
+        people = load_demo_people(session, settings=settings, now=utc_now())
     for person in people:
-        code = current_code(person.totp_secret, utc_now()) if person.totp_secret else "-"
-        click.echo(f"{person.role:16} {person.email:36} {person.password:24} {code}")
+        code = totp_factory(settings)(key=person.totp_secret, format="base32").generate().token
+        click.echo(f"{person.role:16} {person.email:28} {person.password:20} {code}")
+
+
+@main.group("users")
+def users_group() -> None:
+    """People who log in."""
+
+
+@users_group.command("create")
+@click.argument("email")
+@click.option("--role", type=click.Choice(sorted(ROLES)), required=True)
+@click.option("--agency", "agency_code", help="The department's code, for an agency officer.")
+@click.password_option(help="Asked for when not given.")
+def create_user(email: str, role: str, agency_code: str | None, password: str) -> None:
+    """Make an account; staff set up their second factor at the first log-in."""
+    from waterwatch.accounts.service import CreatePerson, create_person
+
+    with _session(_settings()) as session:
+        command = CreatePerson(email, password, role, agency_code)
+        create_person(session, command, actor=audit.Actor.system("operator"), now=utc_now())
+    click.echo(f"已建立账号 · the account is made: {email} ({role})")

@@ -1,0 +1,144 @@
+"""Use cases of accounts. Passwords are hashed with Argon2id, second-factor secrets are encrypted at rest."""
+
+import base64
+import hashlib
+import hmac
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from argon2 import PasswordHasher
+from email_validator import EmailNotValidError, validate_email
+from passlib.totp import TOTP
+from sqlalchemy.orm import Session
+
+from waterwatch.accounts import queries
+from waterwatch.accounts.rules import DEMO_ACCOUNTS, DEMO_PASSWORD, MIN_PASSWORD_LENGTH, TOTP_ISSUER
+from waterwatch.accounts.tables import ROLES, Membership, Person
+from waterwatch.kernel import audit
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.errors import Conflict, Forbidden, Invalid
+from waterwatch.kernel.ids import new_id
+from waterwatch.kernel.settings import Settings
+
+
+@dataclass(frozen=True)
+class CreatePerson:
+    """A new account within the default organisation."""
+
+    email: str
+    password: str
+    role: str
+    agency_code: str | None = None
+    language: str = "zh-Hans"
+
+
+@dataclass(frozen=True)
+class DemoPerson:
+    """Somebody the demonstration lets you be; ``totp_secret`` is base32, for an authenticator app."""
+
+    email: str
+    password: str
+    role: str
+    totp_secret: str
+
+
+def create_person(session: Session, command: CreatePerson, *, actor: Actor, now: datetime) -> Person:
+    """Create an account. Raises :class:`Invalid` with every fault at once, :class:`Conflict` when the address is taken."""
+    errors: dict[str, list[str]] = {}
+    if not _is_address(command.email):
+        errors["email"] = ["email_invalid"]
+    if len(command.password) < MIN_PASSWORD_LENGTH:
+        errors["password"] = ["password_too_short"]
+    if command.role not in ROLES:
+        errors["role"] = ["role_unknown"]
+    if errors:
+        raise Invalid(errors)
+    email = command.email.strip().lower()
+    if queries.person_by_email(session, email) is not None:
+        raise Conflict("email_taken")
+    person = Person(
+        id=new_id(),
+        email=email,
+        password=hash_password(command.password),
+        fs_uniquifier=uuid.uuid4().hex,
+        confirmed_at=now,
+        language=command.language,
+        created_at=now,
+    )
+    session.add(person)
+    session.flush()
+    session.add(
+        Membership(
+            id=new_id(),
+            person_id=person.id,
+            organisation_id=queries.default_organisation_id(session),
+            role_id=queries.role_by_name(session, command.role).id,
+            agency_code=command.agency_code,
+            created_at=now,
+        )
+    )
+    audit.record(
+        session,
+        action="person.created",
+        subject_kind="person",
+        subject_id=person.id,
+        actor=actor,
+        now=now,
+        after={"role": command.role, "agency_code": command.agency_code},
+    )
+    return person
+
+
+def load_demo_people(session: Session, *, settings: Settings, now: datetime) -> list[DemoPerson]:
+    """The demonstration's people, each with a second factor that is known. Idempotent. Refuses in production."""
+    if settings.mode == "production":
+        raise Forbidden("not_in_production")
+    people = []
+    for account in DEMO_ACCOUNTS:
+        secret = demo_totp_secret(settings, account.email)
+        person = queries.person_by_email(session, account.email)
+        if person is None:
+            command = CreatePerson(account.email, DEMO_PASSWORD, account.role, account.agency_code)
+            person = create_person(session, command, actor=Actor.system("demo"), now=now)
+        person.tf_primary_method = "authenticator"
+        person.tf_totp_secret = totp_factory(settings)(key=secret, format="base32").to_json(encrypt=True)
+        people.append(DemoPerson(account.email, DEMO_PASSWORD, account.role, secret))
+    session.flush()
+    return people
+
+
+def demo_totp_secret(settings: Settings, email: str) -> str:
+    """The base32 secret of a demonstration account: derived, so every start prints the same one."""
+    key = settings.derive_key("demo-totp")
+    assert key is not None
+    return base64.b32encode(hmac.new(key, email.encode(), hashlib.sha256).digest()[:20]).decode()
+
+
+def totp_keys(settings: Settings) -> dict[str, str]:
+    """The keys under which second-factor secrets are encrypted at rest; the highest tag encrypts, all decrypt."""
+    keys = {}
+    for tag, is_previous in (("1", True), ("2", False)):
+        key = settings.derive_key("totp", previous=is_previous)
+        if key is not None:
+            keys[tag] = key.hex()
+    return keys
+
+
+def totp_factory(settings: Settings) -> type[TOTP]:
+    """Makes and reads second-factor secrets the way Flask-Security stores them."""
+    factory: type[TOTP] = TOTP.using(issuer=TOTP_ISSUER, secrets=totp_keys(settings))
+    return factory
+
+
+def hash_password(password: str) -> str:
+    """Argon2id with the library's present parameters."""
+    return PasswordHasher().hash(password)
+
+
+def _is_address(email: str) -> bool:
+    try:
+        validate_email(email.strip(), check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return False
+    return True
