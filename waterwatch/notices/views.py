@@ -11,6 +11,7 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, NotFound
 from waterwatch.notices import queries, rules
+from waterwatch.photos.views import REFUSAL_WORDS as PHOTO_WORDS
 from waterwatch.photos.views import serve_derivative
 from waterwatch.reports import queries as reports
 from waterwatch.reports import service
@@ -72,6 +73,7 @@ def follow(token: str) -> str:
         step_words=STEP_WORDS,
         pending_words=PENDING_WORDS,
         refusal_sentences=REFUSAL_SENTENCES,
+        photo_words=PHOTO_WORDS,
         kinds=KIND_WORDS,
         severities=SEVERITY_WORDS,
         water_name=found.water_names.get(viewer_language()) or found.water_names.get("zh-Hans"),
