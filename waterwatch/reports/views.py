@@ -196,12 +196,13 @@ def _form(values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
     """Render the form. ``errors`` reach the template as sentences by field, in the order of the form."""
     settings = house().settings
     facts = {"photos": settings.photos_per_report, "megabytes": settings.photo_max_bytes // MEBIBYTE}
-    words = {field: [str(ERROR_WORDS[code]) % facts for code in codes] for field, codes in errors.items()}
+    sentences = {code: str(sentence) % facts for code, sentence in ERROR_WORDS.items()}
     return render_template(
         "reports/new.html",
         values=values,
-        errors=words,
+        errors={field: [sentences[code] for code in codes] for field, codes in errors.items()},
         error_codes=errors,
+        error_words=sentences,  # the page's script says them when the answer is JSON
         kinds=KIND_WORDS,
         extents=EXTENT_WORDS,
         smells=SMELL_WORDS,

@@ -1,0 +1,64 @@
+/** What a map's frame shows while there is no map: opening, failed, not possible on this device. */
+
+/** WebGL 2 is what MapLibre needs; asking first spares old phones half a megabyte. */
+export function canDrawMaps(): boolean {
+  try {
+    return document.createElement("canvas").getContext("webgl2") !== null;
+  } catch {
+    return false;
+  }
+}
+
+export function clearFrame(frame: HTMLElement): void {
+  for (const part of frame.querySelectorAll("[data-loading], .map-message")) part.remove();
+}
+
+/** A sentence in the frame's middle, with an optional link and an optional second try. */
+export function showMessage(
+  frame: HTMLElement,
+  text: string,
+  offers: { readonly link?: readonly [string, string]; readonly retry?: readonly [string, () => void] } = {},
+): void {
+  clearFrame(frame);
+  const message = document.createElement("div");
+  message.className = "map-message";
+  message.setAttribute("role", "status");
+  message.append(Object.assign(document.createElement("p"), { textContent: text }));
+  if (offers.link) {
+    const [href, words] = offers.link;
+    message.append(Object.assign(document.createElement("a"), { href, textContent: words, className: "button" }));
+  }
+  if (offers.retry) {
+    const [words, again] = offers.retry;
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: words, className: "button" });
+    button.addEventListener("click", again);
+    message.append(button);
+  }
+  frame.append(message);
+}
+
+/** Run once, when an element comes near the screen. */
+export function whenNear(element: Element, run: () => void): void {
+  if (!("IntersectionObserver" in window)) {
+    run();
+    return;
+  }
+  const observer = new IntersectionObserver(
+    (entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      observer.disconnect();
+      run();
+    },
+    { rootMargin: "200px" },
+  );
+  observer.observe(element);
+}
+
+/** "12 minutes ago" is for people: date and time in the viewer's zone, as every page writes them. */
+export function localTime(iso: string): string {
+  const moment = new Date(iso);
+  const two = (number: number): string => String(number).padStart(2, "0");
+  const day = `${moment.getFullYear()}-${two(moment.getMonth() + 1)}-${two(moment.getDate())}`;
+  return `${day} ${two(moment.getHours())}:${two(moment.getMinutes())}`;
+}
+

@@ -1,0 +1,80 @@
+/** Chosen photos: checked, previewed, removable. The files stay in memory until they are sent. */
+
+import { say, type Words } from "../words";
+
+export interface PhotoLimits {
+  readonly maxBytes: number;
+  readonly maxCount: number;
+}
+
+export type PhotoFault = "photo_too_large" | "photo_not_image" | "photo_empty" | "photo_too_many";
+
+export interface Sized {
+  readonly name: string;
+  readonly size: number;
+  readonly type: string;
+}
+
+/** Some phones give HEIC no type at all, so an empty type passes; the server looks at the bytes. */
+const NAMES_OF_PICTURES = /\.(jpe?g|png|webp|heic|heif|avif|gif|tiff?|bmp|dng)$/i;
+
+/** Why a file is not taken, or null. `already` counts the photos taken before it. */
+export function faultOf(file: Sized, already: number, limits: PhotoLimits): PhotoFault | null {
+  if (file.type ? !file.type.startsWith("image/") : !NAMES_OF_PICTURES.test(file.name)) return "photo_not_image";
+  if (file.size === 0) return "photo_empty";
+  if (file.size > limits.maxBytes) return "photo_too_large";
+  return already >= limits.maxCount ? "photo_too_many" : null;
+}
+
+export class PhotoTray {
+  readonly files: File[] = [];
+
+  constructor(
+    private readonly list: HTMLElement,
+    private readonly status: HTMLElement,
+    private readonly limits: PhotoLimits,
+    private readonly words: Words,
+  ) {}
+
+  /** Take what an input holds and empty it, so that the same file may be chosen again after removal. */
+  takeFrom(input: HTMLInputElement): void {
+    const faults: string[] = [];
+    for (const file of Array.from(input.files ?? [])) {
+      if (this.files.some((known) => known.name === file.name && known.size === file.size && known.lastModified === file.lastModified)) continue;
+      const fault = faultOf(file, this.files.length, this.limits);
+      if (fault) faults.push(say(this.words, fault, { name: file.name }));
+      else this.files.push(file);
+    }
+    input.value = "";
+    this.render([...new Set(faults)]);
+  }
+
+  private render(faults: readonly string[]): void {
+    for (const image of this.list.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    this.list.replaceChildren(...this.files.map((file, index) => this.row(file, index)));
+    const lines = faults.map((text) => Object.assign(document.createElement("p"), { className: "field-error", textContent: text }));
+    const count = Object.assign(document.createElement("p"), {
+      className: "small muted",
+      textContent: this.files.length > 0 ? say(this.words, "photo_count", { count: this.files.length }) : "",
+    });
+    this.status.replaceChildren(...lines, count);
+  }
+
+  private row(file: File, index: number): HTMLElement {
+    const row = Object.assign(document.createElement("li"), { className: "photo-item" });
+    const image = document.createElement("img");
+    image.alt = say(this.words, "photo_alt", { number: index + 1 });
+    // HEIC and its like have no preview in most browsers.
+    image.onerror = () => image.replaceWith(Object.assign(document.createElement("span"), { className: "photo-blind", textContent: say(this.words, "photo_no_preview") }));
+    image.src = URL.createObjectURL(file);
+    const remove = Object.assign(document.createElement("button"), { type: "button", className: "photo-remove", textContent: "×" });
+    remove.setAttribute("aria-label", say(this.words, "photo_remove", { number: index + 1 }));
+    remove.addEventListener("click", () => {
+      this.files.splice(index, 1);
+      this.render([]);
+      (this.list.querySelector<HTMLElement>(".photo-remove") ?? document.getElementById("photo"))?.focus();
+    });
+    row.append(image, remove);
+    return row;
+  }
+}
