@@ -175,7 +175,7 @@ class Demo:
 
         with self.progress.step("更新数据库结构", "bringing the database schema up to date"):
             migrate.upgrade(self.environment["DATABASE_URL"])
-        return load_contents(self.progress)
+        return load_contents(self.progress, self.folder / "loaded")
 
     def _announce(self, logins: Sequence[DemoLogin]) -> None:
         url = self.environment["WATERWATCH_PUBLIC_URL"]

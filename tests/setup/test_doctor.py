@@ -178,14 +178,25 @@ def test_demo_people_are_refused_outside_the_demo(environment: pytest.MonkeyPatc
     assert "WATERWATCH_MODE=demo" in result.output
 
 
-def test_the_one_time_code_is_the_standards_own(environment: pytest.MonkeyPatch) -> None:
-    from base64 import b32encode
-    from datetime import UTC, datetime
+def test_an_account_is_made_once_and_a_second_time_refused(environment: pytest.MonkeyPatch) -> None:
+    arguments = ("users", "create", "ann@example.org", "--role", "moderator", "--password", "a long enough password")
+    first = run(*arguments)
+    assert first.exit_code == 0, first.output
+    second = run(*arguments)
+    assert second.exit_code == 1
+    assert "email_taken" in second.output
 
-    from waterwatch.cli.onetime import current_code
 
-    secret = b32encode(b"12345678901234567890").decode()
-    # RFC 6238, appendix B, SHA-1, the last six of the eight digits
-    assert current_code(secret, datetime.fromtimestamp(59, UTC)) == "287082"
-    assert current_code(secret, datetime.fromtimestamp(1_111_111_109, UTC)) == "081804"
-    assert current_code(secret, datetime.fromtimestamp(20_000_000_000, UTC)) == "353130"
+def test_every_fault_of_an_account_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    result = run("users", "create", "nobody", "--role", "moderator", "--password", "short")
+    assert result.exit_code == 1
+    assert "email_invalid" in result.output
+    assert "password_too_short" in result.output
+
+
+def test_demo_people_get_the_current_code_of_their_second_factor(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WATERWATCH_MODE", "demo")
+    result = run("demo-data")
+    assert result.exit_code == 0, result.output
+    assert {line.split()[0] for line in result.output.splitlines()} >= {"moderator", "agency_officer", "admin"}
+    assert all(len(line.split()[-1]) == 6 and line.split()[-1].isdigit() for line in result.output.splitlines())
