@@ -90,12 +90,15 @@ class Demo:
 
     def run(self) -> None:
         """Start everything, print the welcome, and watch over it until a signal ends it."""
+        has_mail_server = bool(os.environ.get("SMTP_URL"))
         database_url = self._start_database()
         redis_url = self._start_redis()
         self._describe_environment(database_url, redis_url)
         supervisor = Supervisor(self.folder / "logs", self.progress)
         self._started.callback(supervisor.stop)
-        if "SMTP_URL" not in os.environ:
+        if has_mail_server:
+            self.progress.say("使用 SMTP_URL 指定的邮件服务器 · using the mail server that SMTP_URL names")
+        else:
             self._start_mailbox(supervisor)
         logins = self._load()
         for process in processes_of(self.environment, self._web_port):
@@ -137,7 +140,8 @@ class Demo:
             "WATERWATCH_PUBLISH_DIR": str(self.folder / "published"),
             "WATERWATCH_MAIL_FROM": "waterwatch@demo.invalid",
         }
-        chosen = {name: value for name, value in os.environ.items() if name.startswith(("WATERWATCH_", "SMTP_URL"))}
+        names = ("WATERWATCH_", "SMTP_URL")
+        chosen = {name: value for name, value in os.environ.items() if name.startswith(names) and value}
         fixed = {"WATERWATCH_MODE": "demo", "DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self.environment = {**defaults, **chosen, **fixed}
         for name in ("objects", "spool", "published", "mail", "logs"):
