@@ -1,0 +1,112 @@
+"""The relay: leases outbox rows and rings a worker for each. Several may run at once.
+
+It listens for the database's NOTIFY and polls besides, because a notification is lost when nobody listens. Redis is
+only the doorbell: what it forgets comes back when the lease runs out.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from waterwatch.kernel import outbox
+from waterwatch.kernel.db import make_engine, make_sessions, transaction
+from waterwatch.kernel.log import get_logger
+from waterwatch.kernel.outbox import Ring
+from waterwatch.kernel.settings import Settings
+from workers.topics import QUEUES, TOPICS
+
+JOB = "workers.jobs.run"
+RING_LIFE_S = 600  # a ring nobody answered is worthless long before
+BACKOFF_CAP_S = 5.0
+log = get_logger(__name__)
+
+
+class Relay:
+    """Runs until ``stop`` is set; every connection is remade after a failure."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        self._settings, self._stop = settings, stop
+        self._engine = make_engine(settings.database_url, pool_size=2)
+        self._sessions = make_sessions(self._engine)
+        self._redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
+        self._queues = {
+            name: Queue(name, connection=self._redis, serializer=JSONSerializer) for name in QUEUES
+        }
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                with psycopg.connect(_plain_url(self._settings.database_url), autocommit=True) as listener:
+                    listener.execute(f"LISTEN {outbox.CHANNEL}")
+                    log.info("relay.listening")
+                    failures = 0
+                    self._serve(listener)
+            except (psycopg.Error, SQLAlchemyError, RedisError) as error:
+                failures += 1
+                pause_s = min(BACKOFF_CAP_S, 0.2 * 2**failures)
+                log.warning("relay.interrupted", error=type(error).__name__, pause_s=pause_s)
+                self._stop.wait(pause_s)
+        self._engine.dispose()
+
+    def _serve(self, listener: "psycopg.Connection[tuple[object, ...]]") -> None:
+        while not self._stop.is_set():
+            rung = self.ring_once()
+            if rung == 0:
+                # One notification is enough to look again; the time limit is the poll.
+                for _ in listener.notifies(timeout=self._settings.relay_poll_s, stop_after=1):
+                    pass
+
+    def ring_once(self) -> int:
+        """Lease what is due and ring for it; returns how many. The lease is committed before the bell is touched."""
+        with transaction(self._sessions) as session:
+            rings = outbox.lease(
+                session, window=self._settings.relay_window, lease_s=self._settings.outbox_lease_s
+            )
+        if rings:
+            self._ring(rings)
+        return len(rings)
+
+    def _ring(self, rings: Iterable[Ring]) -> None:
+        by_queue: dict[str, list[Ring]] = {}
+        for ring in rings:
+            if ring.topic not in TOPICS:
+                log.error("relay.unknown_topic", topic=ring.topic)
+                continue
+            by_queue.setdefault(TOPICS[ring.topic].queue, []).append(ring)
+        for name, waiting in by_queue.items():
+            self._queues[name].enqueue_many(
+                [
+                    Queue.prepare_data(
+                        JOB,
+                        (str(ring.id), ring.lease_no),
+                        timeout=TOPICS[ring.topic].timeout_s,
+                        # The lease number belongs in the id: an old key may live on when the row is rung again.
+                        job_id=f"{ring.id}-{ring.lease_no}",
+                        result_ttl=0,
+                        failure_ttl=60,
+                        ttl=RING_LIFE_S,
+                    )
+                    for ring in waiting
+                ]
+            )
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Run a relay until ``stop`` is set."""
+    started = time.monotonic()
+    Relay(settings, stop).run()
+    log.info("relay.stopped", after_s=round(time.monotonic() - started, 1))
+
+
+def _plain_url(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
