@@ -1,5 +1,7 @@
 /** Small things every page may ask for by attribute. Loaded on every page, so it stays small. */
 
+import { keepFresh } from "./refresh";
+
 const YEAR_S = 365 * 86_400;
 
 document.documentElement.classList.add("script");
@@ -62,4 +64,5 @@ keepTimeZone();
 watchNetwork();
 offerCopy();
 guardForms();
+keepFresh();
 document.querySelector<HTMLElement>("[data-focus]")?.focus();

@@ -83,7 +83,7 @@ def test_a_fresh_report_shows_its_code_its_steps_and_looks_again_by_itself(visit
     assert answer.status_code == 200
     assert re.search(r'<h1 class="code">[2-9A-Z]{4}-[2-9A-Z]{4}</h1>', answer.text)
     assert standings(answer.text) == ["done", "current", "waiting", "waiting", "waiting", "waiting"]
-    assert '<meta http-equiv="refresh" content="5">' in answer.text
+    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in answer.text
     assert answer.headers["Cache-Control"] == "no-store"
     assert "noindex" in answer.text
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import re
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from waterwatch.app import create_app
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.migrate import owner_engine
 from waterwatch.kernel.settings import MEBIBYTE, Settings
+from waterwatch.reports import views
 
 
 @pytest.fixture
@@ -291,3 +293,35 @@ def await_that(condition: Callable[[], Any]) -> None:
                 return
         threading.Event().wait(0.01)
     raise AssertionError("the condition did not come true within 10 s")
+
+
+def test_the_faults_are_listed_in_the_order_of_the_form(visitor: Visitor) -> None:
+    page = visitor.send(photos=[], kind=None, lon=None, lat=None, note="水" * 501).text
+    summary = page.partition("error-summary")[2].partition("</ul>")[0]
+    assert re.findall(r'href="#(\w+)"', summary) == ["photo", "place", "kind", "note"]
+
+
+EVERY_FAULT: list[dict[str, str | None]] = [
+    {"idempotency_key": None},
+    {"idempotency_key": "7"},
+    {"kind": "ufo", "datum": "mars", "extent": "huge", "smell": "4", "ongoing": "?", "dead_animals": "?"},
+    {"kind": None, "people_affected": "?", "water_feature_id": "7", "note": "水" * 501, "place_confirmed": "?"},
+    {"lon": "abc", "lat": "abc", "place_confirmed": None},
+    {"lon": "181", "lat": "30°N 3"},
+    {"lon": "30.5", "lat": "114.3"},
+    {"lon": "", "lat": "30°E"},
+    {"lon": "30°N", "lat": ""},
+    {"lon": None, "lat": None},
+    {"place_confirmed": None},
+]
+
+
+def test_every_code_the_form_answers_has_words_and_a_place_on_the_page(visitor: Visitor) -> None:
+    said: set[str] = set()
+    for changes in EVERY_FAULT:
+        answer = visitor.send(json=True, photos=[b""], **changes)
+        assert set(answer.json["errors"]) <= set(views.FIELD_ORDER)
+        said |= {code for codes in answer.json["errors"].values() for code in codes}
+    for photos in ([], [JPEG] * 7, [bytes(MEBIBYTE + 1)]):
+        said |= set(visitor.send(json=True, photos=photos).json["errors"]["photo"])
+    assert said == set(views.ERROR_WORDS) - {"photo_choose_again"}

@@ -29,6 +29,11 @@ bp = Blueprint("reports", __name__, template_folder="templates")
 log = get_logger(__name__)
 
 NEAREST_SHOWN = 3
+# As a person meets them on the page; the summary of faults follows it.
+FIELD_ORDER = (
+    *("idempotency_key", "photo", "place", "lon", "lat", "datum", "water_feature_id", "place_confirmed"),
+    *("kind", "note", "extent", "ongoing", "smell", "dead_animals", "people_affected"),
+)
 ERROR_WORDS = {
     "idempotency_key_missing": _l("页面不完整。请重新打开上报页面再填一次。"),
     "idempotency_key_malformed": _l("页面不完整。请重新打开上报页面再填一次。"),
@@ -200,8 +205,7 @@ def _form(values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
     return render_template(
         "reports/new.html",
         values=values,
-        errors={field: [sentences[code] for code in codes] for field, codes in errors.items()},
-        error_codes=errors,
+        errors={field: [sentences[code] for code in errors[field]] for field in sorted(errors, key=FIELD_ORDER.index)},
         error_words=sentences,  # the page's script says them when the answer is JSON
         kinds=KIND_WORDS,
         extents=EXTENT_WORDS,
