@@ -13,7 +13,7 @@ from waterwatch.incidents import service as incidents
 from waterwatch.incidents.service import Judgement
 from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.audit import Actor
-from waterwatch.kernel.errors import Conflict, Invalid, NotFound
+from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.reports import queries as report_queries
@@ -154,7 +154,7 @@ def _open(
     lon, lat, _distance_m = waters.snap(session, water_feature_id, facts.lon, facts.lat)
     opening = incidents.OpenIncident(
         report_id=command.report_id,
-        organisation_id=facts.organisation_id,
+        organisation_id=_organisation(actor),
         water_feature_id=water_feature_id,
         exact=(facts.lon, facts.lat),
         public=(lon, lat),
@@ -178,3 +178,9 @@ def _person(actor: Actor) -> uuid.UUID:
     if actor.id is None:
         raise Conflict("lease_lost")
     return actor.id
+
+
+def _organisation(actor: Actor) -> uuid.UUID:
+    if actor.organisation_id is None:
+        raise Forbidden("acts_for_nobody")
+    return actor.organisation_id

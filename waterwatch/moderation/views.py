@@ -4,6 +4,7 @@ import uuid
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -25,6 +26,13 @@ from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, RECEPTOR_WORDS, REFUS
 
 bp = Blueprint("moderation", __name__, url_prefix="/desk", template_folder="templates")
 
+ERROR_WORDS = {
+    "missing": _l("请选择一项。"),
+    "choice_unknown": _l("请从列表里选择。"),
+    "too_long": _l("最多 500 个字，请写短一些。"),
+    "departure_needs_reason": _l("等级与评分表的建议不同，请写明理由（至少三个字）。"),
+    "water_unknown": _l("请选择是哪片水体。"),
+}
 CANDIDATES = 5
 SNAP_FAR_M = 20_000.0  # the moderator may choose among waters this far from the pin; the citizen sees 2 km
 
@@ -145,6 +153,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         facts=facts,
         fields=fields,
         errors=errors,
+        error_words={name: [ERROR_WORDS[code] for code in codes] for name, codes in errors.items()},
         is_mine=is_mine,
         candidates=candidates,
         nearby=nearby,

@@ -52,7 +52,8 @@ def water(public_id: str) -> str:
         found = waters.water_by_public_id(session, public_id)
         if found is None:
             raise NotFound("water_not_found")
-        names = waters.names_of(session, [found.water_body_id]).get(found.water_body_id, {})
+        known = waters.names_of(session, [key for key in (found.water_body_id, found.parent_id) if key])
+        names = known.get(found.water_body_id, {})
         level = level_of_water(session, found.water_body_id)
         cards = [_card(session, incident) for incident in incidents_of_water(session, found.water_body_id, limit=20)]
         features = waters.feature_ids_of(session, found.water_body_id)
@@ -61,6 +62,7 @@ def water(public_id: str) -> str:
         water=found,
         names=names,
         name=name_in_language(names, public_id),
+        parent_name=name_in_language(known.get(found.parent_id, {}), "") if found.parent_id else "",
         level=level,
         cards=cards,
         feature_ids=features,
@@ -102,7 +104,7 @@ def search() -> str:
     words = request.args.get("q", "").strip()[:60]
     with transaction(house().sessions) as session:
         found = waters.search_names(session, words, limit=30) if words else []
-    return render_template("portal/search.html", words=words, found=found, name_of=name_in_language)
+    return render_template("portal/search.html", words_sought=words, found=found, name_of=name_in_language)
 
 
 def name_in_language(names: dict[str, str], fallback: str) -> str:
