@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.box import SIMPLE
-from rich.table import Table
+from rich.cells import cell_len
 from sqlalchemy import Engine, text
 
 from workers.progress import Progress
@@ -81,19 +80,31 @@ def _is_loaded(engine: Engine) -> bool:
 
 def print_welcome(progress: Progress, url: str, mailbox_url: str | None, logins: Sequence[DemoLogin]) -> None:
     """Say that everything runs, where, and whom to log in as."""
-    addresses = Table(box=SIMPLE, show_header=False, title=f"江湖網·預警圖 · WaterWatch ({progress.elapsed_s:.0f} s)")
-    addresses.add_column()
-    addresses.add_column(no_wrap=True)
-    addresses.add_row("公众地图 · public map", f"{url}/")
-    addresses.add_row("拍照上报 · report with a photo", f"{url}/report")
-    addresses.add_row("审核台 · moderators' desk", f"{url}/desk")
+    addresses = [
+        ("公众地图 · public map", f"{url}/"),
+        ("拍照上报 · report with a photo", f"{url}/report"),
+        ("工作人员登录 · staff log in", f"{url}/login"),
+        ("审核台 · moderators' desk", f"{url}/desk"),
+    ]
     if mailbox_url is not None:
-        addresses.add_row("演示邮箱 · mail that was sent", mailbox_url)
-    progress.console.print(addresses)
-    people = Table("角色 · role", "邮箱 · e-mail", "密码 · password", "两步验证密钥 · second factor", box=SIMPLE)
-    for login in logins:
-        role = ROLE_NAMES.get(login.role, login.role)
-        people.add_row(role, login.email, login.password, login.totp_secret or "")
-    progress.console.print(people)
-    progress.say("两步验证的当前口令 · the current code of the second factor: bin/waterwatch demo-data")
+        addresses.append(("演示邮箱 · the mail that was sent", mailbox_url))
+    people = [
+        ("角色 · role", "邮箱 · e-mail", "密码 · password", "两步验证密钥 · second factor"),
+        *((ROLE_NAMES.get(who.role, who.role), who.email, who.password, who.totp_secret or "") for who in logins),
+    ]
+    progress.say(f"\n江湖網·預警圖 · WaterWatch: {progress.elapsed_s:.0f} s\n")
+    for rows in (addresses, people):
+        for line in _align(rows):
+            progress.say(line)
+        progress.say("")
+    progress.say("两步验证的当前口令 · the second factor's current code: bin/waterwatch demo-data")
     progress.say("按 Ctrl-C 停止全部 · Ctrl-C stops everything")
+
+
+def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines of even columns; a Chinese character is two columns wide. A narrow window cuts nothing off."""
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -60,14 +60,24 @@ def is_page_answering(port: int, path: str) -> bool:
 
 
 def is_queue_served(redis_url: str) -> bool:
-    """Whether at least one queue worker has registered; never raises."""
+    """Whether a worker of every team has registered; never raises."""
+    from workers.queues import TEAMS  # imports the picture libraries: late, while the workers do the same
+
     client = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
     try:
-        return bool(client.scard("rq:workers"))
+        return bool(client.scard("rq:workers") >= len(TEAMS))
     except redis.RedisError:
         return False
     finally:
         client.close()
+
+
+def has_said(log: Path, words: str) -> bool:
+    """Whether a log holds ``words``; never raises."""
+    try:
+        return words in log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def _worker(name: str, *arguments: str) -> tuple[str, ...]:
@@ -82,17 +92,24 @@ def mailbox_process(environment: Mapping[str, str], smtp_port: int, http_port: i
     )
 
 
-def processes_of(environment: Mapping[str, str], web_port: int) -> list[Process]:
-    """Web server, relay, queue workers and sweep, in the order in which they start."""
+def processes_of(environment: Mapping[str, str], web_port: int, logs: Path) -> list[Process]:
+    """Web server, relay, queue workers and sweep, in the order in which they start.
+
+    The sweep is ready when it runs: it looks at what is overdue, and nothing waits for its first round.
+    """
+
+    def is_relay_listening() -> bool:
+        return has_said(logs / "relay.log", "relay.listening")
+
     web = (
         sys.executable,
         *("-m", "gunicorn", "wsgi:application", "--bind", f"127.0.0.1:{web_port}", "--no-control-socket"),
-        *("--workers", "2", "--threads", "4", "--graceful-timeout", "2", "--access-logfile", "/dev/null"),
+        *("--workers", "1", "--threads", "8", "--graceful-timeout", "2", "--access-logfile", "/dev/null"),
     )
     redis_url = environment["REDIS_URL"]
     return [
         Process("web", "网站", "the web server", web, environment, lambda: is_page_answering(web_port, "/readyz")),
-        Process("relay", "转发器", "the relay", _worker("relay"), environment, lambda: True),
+        Process("relay", "转发器", "the relay", _worker("relay"), environment, is_relay_listening),
         Process(
             "work", "任务进程", "the queue workers", _worker("work"), environment, lambda: is_queue_served(redis_url)
         ),
