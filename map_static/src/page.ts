@@ -26,8 +26,8 @@ function watchNetwork(): void {
   show();
 }
 
-function offerCopy(): void {
-  for (const button of document.querySelectorAll<HTMLElement>("[data-copy]")) {
+function offerCopy(part: ParentNode): void {
+  for (const button of part.querySelectorAll<HTMLElement>("[data-copy]")) {
     // The clipboard exists on secure origins only; elsewhere the button stays as the server left it.
     if (!("clipboard" in navigator)) continue;
     button.hidden = false;
@@ -62,7 +62,7 @@ function guardForms(): void {
 
 keepTimeZone();
 watchNetwork();
-offerCopy();
+offerCopy(document);
 guardForms();
-keepFresh();
+keepFresh(offerCopy);
 document.querySelector<HTMLElement>("[data-focus]")?.focus();

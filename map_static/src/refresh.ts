@@ -2,25 +2,29 @@
 
 const SLOWEST_S = 60;
 
-export function keepFresh(): void {
+type Attend = (part: ParentNode) => void;
+
+/** `attend` makes a replaced part work again: its buttons are new ones. */
+export function keepFresh(attend: Attend): void {
   const part = document.querySelector<HTMLElement>("[data-refresh-s]");
-  if (part) lookAgain(part, Number(part.dataset.refreshS) || SLOWEST_S);
+  if (part) lookAgain(part, Number(part.dataset.refreshS) || SLOWEST_S, attend);
 }
 
-function lookAgain(part: HTMLElement, wait_s: number): void {
-  setTimeout(() => void replace(part, wait_s), wait_s * 1000);
+function lookAgain(part: HTMLElement, wait_s: number, attend: Attend): void {
+  setTimeout(() => void replace(part, wait_s, attend), wait_s * 1000);
 }
 
-async function replace(part: HTMLElement, wait_s: number): Promise<void> {
+async function replace(part: HTMLElement, wait_s: number, attend: Attend): Promise<void> {
   const fresh = await fetchPart(part.id);
   // Without an answer: more and more seldom. While somebody's focus is inside: not under their hands.
   if (!fresh || part.contains(document.activeElement)) {
-    lookAgain(part, fresh ? wait_s : Math.min(2 * wait_s, SLOWEST_S));
+    lookAgain(part, fresh ? wait_s : Math.min(2 * wait_s, SLOWEST_S), attend);
     return;
   }
   announce(fresh);
   part.replaceWith(fresh);
-  keepFresh();
+  attend(fresh);
+  keepFresh(attend);
 }
 
 async function fetchPart(id: string): Promise<HTMLElement | null> {
