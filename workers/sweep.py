@@ -23,6 +23,7 @@ from waterwatch.kernel.errors import DomainError
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
+from waterwatch.mapping import service as mapping
 from waterwatch.moderation import service as moderation
 from waterwatch.photos import service as photos
 
@@ -59,6 +60,11 @@ ORDER BY d.state_deadline_at LIMIT :limit
 _ORIGINALS_DUE = text("""
 SELECT id FROM photo WHERE original_key IS NOT NULL AND original_delete_after < :now
 ORDER BY original_delete_after LIMIT :limit
+""")
+_PUBLICATION_DUE = text("""
+SELECT NOT EXISTS (SELECT FROM publication WHERE published_at > now() - make_interval(secs => :age_s))
+   AND NOT EXISTS (SELECT FROM outbox WHERE topic = 'mapping.publish' AND done_at IS NULL AND dead_at IS NULL)
+   AND EXISTS (SELECT FROM water_feature)
 """)
 # What nobody but a person can hurry: counted, logged, shown; the department's parent is told in a later version.
 _OVERDUE = text("""
@@ -166,6 +172,16 @@ def clear_spool(context: JobContext) -> int:
     return removed
 
 
+def renew_publication(context: JobContext) -> int:
+    """A map never published, or published so long ago that its readers would be told it is stale."""
+    values = {"age_s": context.settings.published_stale_after_s / 2}
+    with transaction(context.sessions) as session:
+        is_due = bool(session.execute(_PUBLICATION_DUE, values).scalar_one())
+        if is_due:
+            mapping.request_publication(session, now=context.now())
+        return int(is_due)
+
+
 def count_overdue(context: JobContext) -> int:
     """Reports waiting for a moderator and cases waiting for a department past their deadline."""
     with transaction(context.sessions) as session:
@@ -184,6 +200,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_originals,
     prune_outbox,
     clear_spool,
+    renew_publication,
     count_overdue,
 )
 
