@@ -20,7 +20,6 @@ from waterwatch.kernel.ids import new_id
 BUILTIN = Path(__file__).parent / "builtin" / "waters.geojson.gz"
 SOURCE_CODE = "natural-earth-10m"
 RETRIEVED_ON = date(2026, 11, 23)
-MAJOR_BASIN_KM2 = 500_000.0
 STEPS = 4
 
 
@@ -103,21 +102,29 @@ ON CONFLICT (water_body_id, lang, name) DO NOTHING
 """)
 _FEATURES = text("""
 WITH given AS (
-    SELECT g.id, g.key, g.kind, g.water_body_id, g.length_km,
+    SELECT g.id, g.key, g.kind, g.water_body_id, g.length_km, g.dist_dn_km,
            ST_SetSRID(ST_GeomFromGeoJSON(g.geometry), 4326) AS shape
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS g(id uuid, key text, kind text, water_body_id uuid, length_km float8, geometry text)),
+        AS g(id uuid, key text, kind text, water_body_id uuid, length_km float8, dist_dn_km float8, geometry text)),
 repaired AS (
     SELECT given.*, CASE WHEN kind = 'lake' THEN ST_CollectionExtract(ST_MakeValid(shape), 3) ELSE shape END AS geom
     FROM given)
-INSERT INTO water_feature (id, kind, water_body_id, geom, length_km, area_km2, source_id, source_key)
-SELECT id, kind, water_body_id, geom, length_km,
+INSERT INTO water_feature (id, kind, water_body_id, geom, length_km, dist_dn_km, area_km2, source_id, source_key)
+SELECT id, kind, water_body_id, geom, length_km, dist_dn_km,
        CASE WHEN kind = 'lake' THEN round((ST_Area(geom::geography) / 1e6)::numeric, 2) END, :source_id, key
 FROM repaired ORDER BY key
 ON CONFLICT (source_id, source_key) DO UPDATE SET kind = excluded.kind, water_body_id = excluded.water_body_id,
-    geom = excluded.geom, length_km = excluded.length_km, area_km2 = excluded.area_km2, retired_at = NULL
-    WHERE (water_feature.geom, water_feature.water_body_id, water_feature.retired_at IS NULL)
-          IS DISTINCT FROM (excluded.geom, excluded.water_body_id, true)
+    geom = excluded.geom, length_km = excluded.length_km, dist_dn_km = excluded.dist_dn_km,
+    area_km2 = excluded.area_km2, retired_at = NULL
+    WHERE (water_feature.geom, water_feature.water_body_id, water_feature.length_km, water_feature.dist_dn_km,
+           water_feature.retired_at)
+          IS DISTINCT FROM (excluded.geom, excluded.water_body_id, excluded.length_km, excluded.dist_dn_km, NULL)
+""")
+_NEXT_DOWN = text("""
+UPDATE water_feature f SET next_down_id = below.id
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(key text, next_down text)
+LEFT JOIN water_feature below ON below.source_id = :source_id AND below.source_key = g.next_down
+WHERE f.source_id = :source_id AND f.source_key = g.key AND f.next_down_id IS DISTINCT FROM below.id
 """)
 _RETIRE_FEATURES = text("""
 UPDATE water_feature SET retired_at = :now
@@ -145,8 +152,8 @@ def _bodies(session: Session, source_id: uuid.UUID, bodies: list[dict[str, Any]]
             "basin": body["basin"],
             "basin_area_km2": body["basin_area_km2"],
             "mean_discharge_cms": body["mean_discharge_cms"],
-            "length_km": None,
-            "rank": _rank(body),
+            "length_km": body["length_km"],
+            "rank": body["rank"],
         }
         for body in bodies
     ]
@@ -155,12 +162,6 @@ def _bodies(session: Session, source_id: uuid.UUID, bodies: list[dict[str, Any]]
     parents = [{"key": body["key"], "parent": body["flows_into"]} for body in bodies]
     session.execute(_PARENTS, {"rows": json.dumps(parents), "source_id": source_id})
     return ids
-
-
-def _rank(body: dict[str, Any]) -> int:
-    """1 for the great rivers, 2 for what has a stated basin, 3 for the rest: search and labels prefer the larger."""
-    area = body["basin_area_km2"] or 0.0
-    return 1 if area >= MAJOR_BASIN_KM2 else 2 if area else 3
 
 
 def _names(session: Session, ids: dict[str, uuid.UUID], bodies: list[dict[str, Any]]) -> None:
@@ -191,11 +192,15 @@ def _features(
             "kind": feature["properties"]["kind"],
             "water_body_id": str(ids[feature["properties"]["body"]]),
             "length_km": feature["properties"].get("length_km"),
+            "dist_dn_km": feature["properties"].get("dist_dn_km"),
+            "next_down": feature["properties"]["next_down"],
             "geometry": json.dumps(feature["geometry"]),
         }
         for feature in features
     ]
-    session.execute(_FEATURES, {"rows": json.dumps(rows), "source_id": source_id})
+    values = {"rows": json.dumps(rows), "source_id": source_id}
+    session.execute(_FEATURES, values)
+    session.execute(_NEXT_DOWN, values)
     return [row["key"] for row in rows]
 
 
