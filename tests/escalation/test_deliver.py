@@ -1,4 +1,5 @@
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
-from waterwatch.kernel.db import transaction
+from waterwatch.kernel.db import make_engine, transaction
 from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
@@ -266,19 +267,82 @@ def test_a_lost_photo_does_not_hold_the_mail_back(sending: Sending) -> None:
     assert "cid:map" in page.get_content()
 
 
+def test_a_store_that_hangs_holds_the_mail_back_only_twice(sending: Sending) -> None:
+    message, inbox = sending.message(), Inbox()
+    with transaction(sending.sessions) as session:
+        session.execute(text("UPDATE delivery SET attempts = 2, last_error = 'preparation_slow'"))
+    with kind_server(inbox) as port:
+        service.deliver(sending.context(port), message)
+    (mail,) = parsed(inbox)
+    assert [part for part in mail.walk() if part.get_content_maintype() == "image"] == []
+
+
+def test_no_address_is_written_into_the_log(sending: Sending, capfd: pytest.CaptureFixture[str]) -> None:
+    """Not even when the recipient's server repeats it in its refusal."""
+    with kind_server(Inbox({"RCPT": "450 <huanbao@wuhan.example> is over quota"})) as port, pytest.raises(Unavailable):
+        sending.run(port)
+    with kind_server(Inbox({"RCPT": "550 no huanbao@wuhan.example here"})) as port:
+        sending.run(port)
+    written = "".join(capfd.readouterr())
+    assert "delivery.postponed" in written
+    assert "delivery.failed" in written
+    assert "huanbao" not in written
+    with transaction(sending.sessions) as session:
+        kept = session.execute(text("SELECT string_agg(a::text, ' ') FROM audit_entry a")).scalar_one()
+    assert "huanbao" not in kept
+
+
+def test_two_moderators_at_once_make_one_case(sending: Sending) -> None:
+    """The second waits for the first's transaction and then finds its case."""
+    now = JobContext(sending.settings, sending.sessions, ObjectStore(sending.settings.objects_url)).now()
+    with transaction(sending.sessions) as session:
+        incident_id = add_incident(session, now=now)
+
+    def escalate_too() -> None:
+        with transaction(sending.sessions) as session:
+            escalate(session)
+
+    def escalate(session: Session) -> None:
+        service.escalate(session, incident_id, settings=sending.settings, actor=Actor.system("tests"), now=now)
+
+    with transaction(sending.sessions) as session:
+        escalate(session)
+        second = threading.Thread(target=escalate_too)
+        second.start()
+        _wait_until_somebody_waits(sending.settings)
+    second.join()
+    with transaction(sending.sessions) as session:
+        assert session.query(Case).filter_by(incident_id=incident_id).count() == 1
+
+
+def _activity(settings: Settings, condition: str) -> int:
+    """How many other connections to this database meet a condition; only the owner is shown what they do."""
+    engine = make_engine(settings.database_url, role=None)
+    try:
+        with engine.connect() as connection:
+            counted = connection.execute(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    f" AND pid <> pg_backend_pid() AND {condition}"
+                )
+            )
+            return int(counted.scalar_one())
+    finally:
+        engine.dispose()
+
+
+def _wait_until_somebody_waits(settings: Settings) -> None:
+    deadline = time.monotonic() + 30
+    while not _activity(settings, "wait_event_type = 'Lock'"):
+        assert time.monotonic() < deadline, "nobody waits for a lock"
+
+
 def test_no_transaction_is_open_while_the_server_takes_its_time(sending: Sending) -> None:
     open_transactions: list[int] = []
 
     def look(peer: Peer) -> None:
         peer.take_mail()
-        with transaction(sending.sessions) as session:
-            count = session.execute(
-                text(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
-                )
-            )
-            open_transactions.append(count.scalar_one())
+        open_transactions.append(_activity(sending.settings, "xact_start IS NOT NULL"))
         peer.say("250 OK")
 
     with rude_server(look) as port:

@@ -92,6 +92,17 @@ def test_the_link_in_the_mail_opens_the_case_until_it_expires(settings: Settings
     assert open_link(settings, letter.LINK_PURPOSE, token, now=last) == FACTS.case_id
 
 
+def test_the_place_is_given_in_both_datums_on_the_mainland_and_in_one_off_it(settings: Settings) -> None:
+    _, text, html, _ = words(FACTS, settings)
+    for body in (text, html):
+        assert "北纬 30.592800，东经 114.305500" in body
+        assert "GCJ-02" in body
+    assert FACTS.gcj02 is not None
+    assert f"北纬 {FACTS.gcj02[1]:.6f}，东经 {FACTS.gcj02[0]:.6f}" in text
+    off_the_mainland = changed(lon=114.1694, lat=22.3193)  # Hong Kong
+    assert "GCJ-02" not in words(off_the_mainland, settings)[1]
+
+
 def test_names_from_data_cannot_become_markup_or_headers(settings: Settings) -> None:
     subject, _, html, _ = words(changed(water_name="<b>江\r\nBcc: x@y.z", agency_name="<script>"), settings)
     assert "\n" not in subject

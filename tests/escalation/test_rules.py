@@ -63,5 +63,10 @@ def test_pauses_a_recipient_asks_for_grow_to_an_hour() -> None:
     assert [rules.deferral_pause_s(n) for n in range(1, 7)] == [60, 300, 900, 3600, 3600, 3600]
 
 
+def test_a_mail_that_waits_for_its_pictures_goes_without_them_in_the_end() -> None:
+    assert [rules.carries_pictures(n, "preparation_slow") for n in (1, 2, 3, 4)] == [True, True, False, False]
+    assert rules.carries_pictures(9, "nobody_listens")
+
+
 def test_a_graver_case_goes_first() -> None:
     assert sorted((1, 2, 3, 4), key=rules.priority) == [4, 3, 2, 1]

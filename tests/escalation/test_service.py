@@ -107,7 +107,7 @@ def test_a_new_grade_changes_the_severity_and_adds_who_is_competent_now(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
     province = add_agency(
-        session, "湖北省生态环境厅", ["d@hubei.example"], area=HUBEI, level="province", min_severity=4
+        session, "湖北省水利厅", ["d@hubei.example"], area=HUBEI, level="province", kind="water", min_severity=4
     )
     escalate(session, case.incident_id, settings, now)
     assert session.query(Case).filter_by(incident_id=case.incident_id).count() == 1

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel.errors import NotFound
+from waterwatch.waters.rules import from_wgs84, is_mainland
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,13 @@ class CaseFacts:
     has_dead_animals: bool | None
     affects_people: bool | None
     photo_key: str | None
+
+    @property
+    def gcj02(self) -> tuple[float, float] | None:
+        """(lon, lat) as Chinese maps count, or None off the mainland, where they do not shift positions."""
+        if not is_mainland(self.lon, self.lat):
+            return None
+        return from_wgs84(self.lon, self.lat, "gcj02")
 
 
 _NAME_ORDER = (

@@ -127,6 +127,14 @@ def transport_pause_s(attempts: int, cap_s: float) -> float:
     return min(TRANSPORT_PAUSES_S[min(attempts, len(TRANSPORT_PAUSES_S)) - 1], cap_s)
 
 
+def carries_pictures(attempts: int, last_error: str | None) -> bool:
+    """Whether the ``attempts``-th try includes photo and map: from the third on not, if getting them took too long.
+
+    Where the object store hangs, the mail goes out without them; its link shows them as soon as the store is back.
+    """
+    return attempts < 3 or last_error not in ("preparation_slow", "claim_expired")
+
+
 def deferral_pause_s(deferrals: int) -> float:
     """Seconds to wait after the recipient's server has said "later" for the ``deferrals``-th time (≥ 1)."""
     return DEFERRAL_PAUSES_S[min(deferrals, len(DEFERRAL_PAUSES_S)) - 1]

@@ -162,6 +162,7 @@ class Claim:
     attempt: int
     claimed_at: datetime
     send_before: datetime
+    with_pictures: bool
 
 
 def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settings, now: datetime) -> Claim | None:
@@ -177,6 +178,8 @@ def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settin
     until = delivery.state_deadline_at
     if delivery.state == "sending" and until is not None and until > now:
         raise Unavailable("delivery_claimed", retry_after_s=max(1.0, (until - now).total_seconds()))
+    if delivery.state == "sending":
+        delivery.last_error = "claim_expired"
     rules.delivery_life(settings).move(delivery, "sending", now=now)
     delivery.attempts += 1
     return Claim(
@@ -187,6 +190,7 @@ def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settin
         delivery.attempts,
         now,
         now + timedelta(seconds=rules.PREPARATION_S),
+        rules.carries_pictures(delivery.attempts, delivery.last_error),
     )
 
 
@@ -293,7 +297,7 @@ def deliver(context: JobContext, message: outbox.Message) -> None:
 def _hand_over(context: JobContext, claim: Claim) -> Failure | None:
     """Write the mail and send it, with no transaction open during either; None when it was taken over."""
     settings = context.settings
-    facts, pictures = letter.gather(context, claim.case_id)
+    facts, pictures = letter.gather(context, claim.case_id, with_pictures=claim.with_pictures)
     mail = letter.write(
         facts,
         pictures,

@@ -1,6 +1,7 @@
 """The mail an agency gets: what was seen, where, how grave, until when to acknowledge. Nothing of the citizen."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -38,19 +39,29 @@ class Pictures:
     map: bytes | None
 
 
-def gather(context: JobContext, case_id: uuid.UUID) -> tuple[CaseFacts, Pictures]:
+def gather(context: JobContext, case_id: uuid.UUID, *, with_pictures: bool = True) -> tuple[CaseFacts, Pictures]:
     """Read the case, draw its map, then fetch its photo with no transaction open. Raises :class:`NotFound`."""
+
+    def draw() -> bytes:
+        with transaction(context.sessions) as session:
+            return incident_png(session, facts.incident_id)
+
+    def fetch() -> bytes:
+        return b"".join(context.objects.open(facts.photo_key)) if facts.photo_key is not None else b""
+
     with transaction(context.sessions) as session:
         facts = case_facts(session, case_id, language=LANGUAGE)
-    drawn = photo = None
+    if not with_pictures:
+        return facts, Pictures(None, None)
+    return facts, Pictures(_obtain(fetch, "photo", case_id), _obtain(draw, "map", case_id))
+
+
+def _obtain(source: Callable[[], bytes], what: str, case_id: uuid.UUID) -> bytes | None:
     try:
-        with transaction(context.sessions) as session:
-            drawn = incident_png(session, facts.incident_id)
-        if facts.photo_key is not None:
-            photo = b"".join(context.objects.open(facts.photo_key))
+        return source()
     except Exception as error:  # an urgent mail without a picture beats none; its link shows the pictures
-        log.error("letter.picture_missing", case_id=str(case_id), error=type(error).__name__)
-    return facts, Pictures(photo, drawn)
+        log.error("letter.picture_missing", case_id=str(case_id), picture=what, error=type(error).__name__)
+        return None
 
 
 def acknowledge_url(settings: Settings, case_id: uuid.UUID, created_at: datetime) -> str:
@@ -82,7 +93,6 @@ def write(
         "ink": "#1c2733" if facts.severity in (2, 3) else "#ffffff",  # white on yellow or orange is hard to read
         "reply_by": reply_by or rules.acknowledge_by(facts.severity, claimed_at),
         "acknowledge_url": acknowledge_url(settings, facts.case_id, facts.created_at),
-        "gcj02": None,
         "incident_url": f"{settings.public_url}/i/{facts.code}",
         "images": {image.content_id for image in images},
     }
