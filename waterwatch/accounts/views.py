@@ -91,6 +91,7 @@ def _options(found: House) -> dict[str, Any]:
         "SECURITY_PASSWORD_HASH": "argon2",
         "SECURITY_PASSWORD_SINGLE_HASH": ["argon2"],
         "SECURITY_PASSWORD_LENGTH_MIN": MIN_PASSWORD_LENGTH,
+        "SECURITY_JOIN_USER_ROLES": False,  # roles come by memberships, which load with the person
         "SECURITY_REGISTERABLE": False,
         "SECURITY_RECOVERABLE": False,
         "SECURITY_CHANGEABLE": False,
