@@ -247,7 +247,8 @@ def main() -> None:
 def _contest(ours: int, plain: int, bare: Path, photo: bytes, asked: argparse.Namespace) -> None:
     visitor = open_form(ours)
     each = f"{asked.uploads} uploads of {asked.megabytes} MB over {asked.threads} connections"
-    print(f"{asked.rounds} rounds; in each, every contestant takes {each}; {os.cpu_count()} cores")
+    print(f"{asked.rounds} rounds; in each, every contestant takes {each}")
+    print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before the start")
     contestants: dict[str, Callable[[], Round]] = {
         "bare write+fsync": lambda: bare_round(bare, photo, asked.uploads, asked.threads),
         "plain Flask": lambda: http_round(plain, photo, asked.uploads, asked.threads, None),

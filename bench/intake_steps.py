@@ -48,7 +48,7 @@ def print_steps(environment: dict[str, str], photo: bytes, *, uploads: int) -> N
         for step, elapsed_s in zip(STEPS, times, strict=True):
             seen[step].append(elapsed_s)
     engine.dispose()
-    print(f"\none upload of {len(photo) // 1024} KiB taken apart, alone on the machine, {uploads} times")
+    print(f"\none upload of {len(photo) // 1024} KiB taken apart, one after another in one process, {uploads} times")
     total = sum(statistics.median(times) for times in seen.values())
     for step, times in seen.items():
         median = statistics.median(times)

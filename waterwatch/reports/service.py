@@ -7,9 +7,9 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import insert
+from sqlalchemy import Table, insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,10 @@ from waterwatch.waters import queries as waters
 SANITISER = Actor.system("sanitiser")
 FOLLOW = "follow"  # purpose of the follow token's key
 MAX_REFUSAL_WORDS = 500
+# Built once and given parameters: building either for each report costs more than PostgreSQL takes to run it.
+_REPORT, _REPORT_PHOTO = cast(Table, Report.__table__), cast(Table, ReportPhoto.__table__)
+_INSERT_ONCE = upsert(_REPORT).on_conflict_do_nothing().returning(_REPORT.c.id)
+_INSERT_PHOTO = insert(_REPORT_PHOTO)
 CODE_ATTEMPTS = 5  # two equal codes meet about once in 10^5 at a million reports; five in a row never
 
 
@@ -95,7 +99,8 @@ def submit(session: Session, command: SubmitReport, *, settings: Settings, now: 
         photos.register(
             session, photo.photo_id, photo.object_key, photo.size_bytes, photo.sha256, settings=settings, now=now
         )
-        session.execute(insert(ReportPhoto).values(report_id=report_id, photo_id=photo.photo_id, position=position))
+        link = {"report_id": report_id, "photo_id": photo.photo_id, "position": position}
+        session.execute(_INSERT_PHOTO, link)
     after: dict[str, audit.Fact] = {"state": rules.REPORT.initial, "kind": command.kind, "photos": len(command.photos)}
     _record(session, "report.submitted", report_id, Actor.anonymous(), now, None, after)
     return Receipt(report_id, code, token, is_repeat=False)
@@ -218,21 +223,25 @@ def _new_row(
         "affects_people": command.affects_people,
         "language": command.language,
         "received_at": now,
-        "point": queries.point(command.lon, command.lat),
+        "point": _ewkt(command.lon, command.lat),
         "place_source": command.place_source,
         "input_datum": command.input_datum,
         "accuracy_m": command.accuracy_m,
-        "device_point": None if device[0] is None or device[1] is None else queries.point(device[0], device[1]),
+        "device_point": None if device[0] is None or device[1] is None else _ewkt(device[0], device[1]),
         "chosen_water_feature_id": chosen if chosen and queries.has_water(session, chosen) else None,
     }
+
+
+def _ewkt(lon: float, lat: float) -> str:
+    """A point as PostGIS reads it from a parameter; ``repr`` of a float gives back the same float."""
+    return f"SRID=4326;POINT({lon!r} {lat!r})"
 
 
 def _insert(session: Session, row: dict[str, Any]) -> str | None:
     """Insert the report under a fresh code; None when its idempotency key is already taken."""
     for _attempt in range(CODE_ATTEMPTS):
         code = new_code()
-        statement = upsert(Report).values(**row, code=code).on_conflict_do_nothing().returning(Report.id)
-        if session.execute(statement).first() is not None:
+        if session.execute(_INSERT_ONCE, row | {"code": code}).first() is not None:
             return code
         if queries.receipt_facts(session, row["idempotency_key"]) is not None:
             return None
