@@ -161,7 +161,7 @@ def test_after_a_failure_the_mail_goes_out_again_under_the_same_message_id(
     sending: Sending, script: Callable[[Peer], None], code: str, pause_s: float
 ) -> None:
     with rude_server(script) as port, pytest.raises(Unavailable) as caught:
-        sending.run(port, timeout_s=1.0)
+        sending.run(port, timeout_s=3.0)
     assert (caught.value.error_code, caught.value.facts["retry_after_s"]) == (code, pause_s)
     assert sending.outcome() == ("queued", "pending", 1, code)
     assert not sending.is_done()
