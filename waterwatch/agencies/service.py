@@ -18,8 +18,6 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
 
 BUILTIN = Path(__file__).parent / "builtin"
-LAST_RESORT_KIND = "ecology_environment"
-MUNICIPALITIES = ("110000", "120000", "310000", "500000")
 STEPS = 3
 
 
@@ -31,9 +29,7 @@ class LoadReport:
     agencies: int
 
 
-def load_builtin(
-    session: Session, *, now: datetime, progress: Callable[[int, int], None] | None = None
-) -> LoadReport:
+def load_builtin(session: Session, *, now: datetime, progress: Callable[[int, int], None] | None = None) -> LoadReport:
     """Load China's jurisdictions and the demonstration's agencies.
 
     Idempotent: rows are matched by code and keep their ids. Agencies and contacts an operator added are left alone.
@@ -43,7 +39,7 @@ def load_builtin(
     jurisdictions = json.loads(gzip.decompress(raw))
     _load_jurisdictions(session, jurisdictions)
     tell(1, STEPS)
-    agencies = _agencies(jurisdictions)
+    agencies = _agencies()
     _load_agencies(session, agencies)
     tell(2, STEPS)
     audit.record(
@@ -77,7 +73,8 @@ WHERE j.code = g.code AND j.parent_id IS DISTINCT FROM p.id
 _JURISDICTION_NAMES = text("""
 INSERT INTO jurisdiction_name (jurisdiction_id, lang, name)
 SELECT j.id, g.lang, g.name
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(code text, lang text, name text) JOIN jurisdiction j ON j.code = g.code
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(code text, lang text, name text)
+JOIN jurisdiction j ON j.code = g.code
 ON CONFLICT (jurisdiction_id, lang) DO UPDATE SET name = excluded.name
 """)
 _AGENCIES = text("""
@@ -127,45 +124,26 @@ def _load_jurisdictions(session: Session, jurisdictions: list[dict[str, Any]]) -
     session.execute(_JURISDICTION_NAMES, {"rows": json.dumps(names)})
 
 
-def _agencies(jurisdictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The listed agencies, and each province's ecology department as the last resort."""
+def _agencies() -> list[dict[str, Any]]:
+    """The listed agencies. Where ``observation_kinds`` is empty, an agency is competent for every kind."""
     with (BUILTIN / "agencies.csv").open(encoding="utf-8", newline="") as source:
         listed = list(csv.DictReader(source))
-    agencies = [
+    return [
         {
-            "code": row["code"],
-            "kind": row["kind"],
-            "level": row["level"],
-            "jurisdiction": row["jurisdiction"],
-            "parent": row["parent"] or (f"{row['jurisdiction'][:2]}-ecology" if row["kind"] == LAST_RESORT_KIND else None),
-            "names": {"zh-Hans": row["zh_hans"], "en": row["en"]},
+            **{column: row[column] for column in ("code", "kind", "level", "jurisdiction", "parent")},
+            "names": {"zh-Hans": row["zh_hans"], "zh-Hant": row["zh_hant"], "en": row["en"]},
             "observation_kinds": row["observation_kinds"].split("|") if row["observation_kinds"] else [None],
         }
         for row in listed
     ]
-    return [*(_province_department(j) for j in jurisdictions if j["level"] == "province"), *agencies]
-
-
-def _province_department(jurisdiction: dict[str, Any]) -> dict[str, Any]:
-    is_city = jurisdiction["code"] in MUNICIPALITIES
-    ending = "生态环境局" if is_city else "生态环境厅"
-    names = jurisdiction["names"]
-    return {
-        "code": f"{jurisdiction['code'][:2]}-ecology",
-        "kind": LAST_RESORT_KIND,
-        "level": "province",
-        "jurisdiction": jurisdiction["code"],
-        "parent": None,
-        "names": {"zh-Hans": names["zh-Hans"] + ending, "zh-Hant": names["zh-Hant"] + ending.replace("态", "態").replace("环", "環").replace("厅", "廳")},
-        "observation_kinds": [None],
-    }
 
 
 def _load_agencies(session: Session, agencies: list[dict[str, Any]]) -> None:
     def send(statement: Any, rows: list[dict[str, Any]]) -> None:
         session.execute(statement, {"rows": json.dumps(rows, ensure_ascii=False)})
 
-    send(_AGENCIES, [{"id": str(new_id()), **{k: a[k] for k in ("code", "kind", "level", "jurisdiction")}} for a in agencies])
+    columns = ("code", "kind", "level", "jurisdiction")
+    send(_AGENCIES, [{"id": str(new_id()), **{column: a[column] for column in columns}} for a in agencies])
     send(_AGENCY_PARENTS, [{"code": a["code"], "parent": a["parent"]} for a in agencies if a["parent"]])
     names = [{"code": a["code"], "lang": lang, "name": name} for a in agencies for lang, name in a["names"].items()]
     send(_AGENCY_NAMES, names)

@@ -23,6 +23,8 @@ LEVELS = (("province", "province"), ("prefecture", "city"), ("county", "district
 # Where GCJ-02 does not apply.
 WITHOUT_SHIFT = {"710000", "810000", "820000"}
 TOLERANCE_DEG = {"county": 0.008, "prefecture": 0.012, "province": 0.02}
+# Names that usage writes otherwise than the converter does.
+TRADITIONAL = {"赤峰市": "赤峰市", "龙岩市": "龍岩市", "昆玉市": "昆玉市"}
 MAINLAND_TOLERANCE_DEG = 0.01
 
 
@@ -56,7 +58,10 @@ def _level(path: Path, level: str) -> list[dict[str, Any]]:
         {
             "code": code,
             "level": level,
-            "names": {"zh-Hans": merged[code][0], "zh-Hant": converter.convert(merged[code][0])},
+            "names": {
+                "zh-Hans": (name := merged[code][0]),
+                "zh-Hant": TRADITIONAL.get(name) or converter.convert(name),
+            },
             "geometry": _rounded(geometry),
         }
         for code, geometry in zip(codes, simple, strict=True)
