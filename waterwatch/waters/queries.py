@@ -17,12 +17,13 @@ from sqlalchemy.orm import Session
 
 CANDIDATE_FLOOR_M = 50.0  # candidates lie within max(this, twice the accuracy), else the nearest within the limit
 SEARCH_LIMIT_M = 2000.0
+LAKE_GRID_DEG = 0.01  # about a kilometre; see snap()
 OVERFETCH = 4  # Mercator neighbours looked at per candidate wanted, before exact metres rank them
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A reach or lake near a place, with the nearest point on it (WGS-84)."""
+    """A reach or lake near a place, with the public point on it (WGS-84)."""
 
     water_feature_id: uuid.UUID
     feature_id: int
@@ -68,7 +69,8 @@ WITH place AS (
     WHERE f.retired_at IS NULL AND ST_DWithin(f.geom_3857, place.at_3857, :reach_mercator)
     ORDER BY f.geom_3857 <-> place.at_3857 LIMIT :fetch
 ), measured AS (
-    SELECT near.*, ST_ClosestPoint(near.geom, place.at) AS snapped,
+    SELECT near.*, ST_ClosestPoint(near.geom, CASE WHEN near.kind = 'lake' AND ST_Covers(near.geom, place.at)
+               THEN ST_SnapToGrid(place.at, :lake_grid_deg) ELSE place.at END) AS snapped,
            ST_Distance(near.geom::geography, place.at::geography) AS distance_m
     FROM near, place
 )
@@ -79,21 +81,23 @@ WHERE m.distance_m <= :limit_m
 ORDER BY m.distance_m, m.feature_id
 """)
 _SNAP = text("""
-SELECT ST_X(p) AS lon, ST_Y(p) AS lat, ST_Distance(p::geography, at::geography) AS distance_m
-FROM (SELECT ST_ClosestPoint(f.geom, place.at) AS p, place.at
+SELECT ST_X(p) AS lon, ST_Y(p) AS lat, ST_Distance(nearest::geography, at::geography) AS distance_m
+FROM (SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND ST_Covers(f.geom, place.at)
+                 THEN ST_SnapToGrid(place.at, :lake_grid_deg) ELSE place.at END) AS p,
+             ST_ClosestPoint(f.geom, place.at) AS nearest, place.at
       FROM water_feature f, (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at) place
-      WHERE f.id = :id) nearest
+      WHERE f.id = :id) snapped
 """)
 _BY_PUBLIC_ID = text("""
 SELECT b.id AS water_body_id, b.public_id, b.kind, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km,
        parent.public_id AS parent_public_id, b.parent_id
 FROM water_body b LEFT JOIN water_body parent ON parent.id = b.parent_id WHERE b.public_id = :public_id
 """)
-_IDS = {"type_": ARRAY(UUID(as_uuid=True))}
+_IDS = ARRAY(UUID(as_uuid=True))
 _NAMES = text("""
 SELECT water_body_id, lang, name FROM water_name WHERE is_primary AND water_body_id = ANY(:ids)
-""").bindparams(bindparam("ids", **_IDS))
-_PUBLIC_IDS = text("SELECT id, public_id FROM water_body WHERE id = ANY(:ids)").bindparams(bindparam("ids", **_IDS))
+""").bindparams(bindparam("ids", type_=_IDS))
+_PUBLIC_IDS = text("SELECT id, public_id FROM water_body WHERE id = ANY(:ids)").bindparams(bindparam("ids", type_=_IDS))
 _FEATURE_IDS = text("""
 SELECT feature_id FROM water_feature WHERE water_body_id = :id AND retired_at IS NULL ORDER BY feature_id
 """)
@@ -141,6 +145,7 @@ def nearest_waters(
             "lat": lat,
             "reach_mercator": reach_mercator,
             "limit_m": search_limit_m,
+            "lake_grid_deg": LAKE_GRID_DEG,
             "fetch": limit * OVERFETCH,
         },
     )
@@ -151,8 +156,14 @@ def nearest_waters(
 
 
 def snap(session: Session, water_feature_id: uuid.UUID, lon: float, lat: float) -> tuple[float, float, float]:
-    """(lon, lat, distance in m) of the nearest point on a reach or lake. Raises ``NoResultFound`` for an unknown id."""
-    row = session.execute(_SNAP, {"id": water_feature_id, "lon": lon, "lat": lat}).one()
+    """(lon, lat, distance in m): the public point on a reach or lake, and how far the water is from the place.
+
+    The public point is the nearest one on the water. Inside a lake's outline, coarse enough to cover its banks,
+    that would be the place itself and betray who stood there; there it is the nearest node of a kilometre grid instead.
+    Raises ``NoResultFound`` for an unknown id.
+    """
+    place = {"id": water_feature_id, "lon": lon, "lat": lat, "lake_grid_deg": LAKE_GRID_DEG}
+    row = session.execute(_SNAP, place).one()
     return row.lon, row.lat, row.distance_m
 
 
@@ -206,7 +217,5 @@ def search_names(session: Session, words: str, *, limit: int = 20) -> list[Found
     """Waters whose name in any language contains ``words``: exact before prefix before part, large before small."""
     cleaned = " ".join(words.lower().split())
     escaped = cleaned.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    rows = session.execute(
-        _SEARCH, {"words": cleaned, "prefix": f"{escaped}%", "part": f"%{escaped}%", "limit": limit}
-    )
+    rows = session.execute(_SEARCH, {"words": cleaned, "prefix": f"{escaped}%", "part": f"%{escaped}%", "limit": limit})
     return [FoundWater(row.public_id, row.kind, row.names or {}) for row in rows]

