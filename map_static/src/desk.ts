@@ -4,6 +4,7 @@ import { openDeskMap } from "./desk/map";
 import { actOf, isTyping } from "./desk/keys";
 import { PhotoZoom } from "./desk/zoom";
 import { whenNear } from "./map/frame";
+import { readWords } from "./words";
 
 function move(by: 1 | -1): void {
   const links = Array.from(document.querySelectorAll<HTMLElement>("[data-desk-list] a"));
@@ -51,5 +52,5 @@ document.addEventListener("click", (event) => {
 });
 for (const button of document.querySelectorAll("[data-open-help]")) button.addEventListener("click", help);
 for (const frame of document.querySelectorAll<HTMLElement>("[data-desk-map]")) {
-  whenNear(frame, () => void openDeskMap(frame, { unavailable: frame.dataset.unavailable ?? "", map_label: frame.dataset.label ?? "" }));
+  whenNear(frame, () => void openDeskMap(frame, readWords(frame)));
 }

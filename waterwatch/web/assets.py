@@ -20,7 +20,7 @@ FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 
 
-class AssetsMissing(RuntimeError):
+class AssetsMissingError(RuntimeError):
     """The front end was not built, or has no such entry. The message says which command to run."""
 
 
@@ -32,17 +32,17 @@ class Assets:
 
     @classmethod
     def read(cls, front_end_dir: Path) -> "Assets":
-        """Read a build folder. Raises :class:`AssetsMissing` when nothing was built there."""
+        """Read a build folder. Raises :class:`AssetsMissingError` when nothing was built there."""
         path = front_end_dir / MANIFEST
         try:
             return cls(json.loads(path.read_text()))
         except FileNotFoundError:
-            raise AssetsMissing(f"the front end is not built: {path} is missing. Run: bin/build") from None
+            raise AssetsMissingError(f"the front end is not built: {path} is missing. Run: bin/build") from None
         except ValueError:
-            raise AssetsMissing(f"{path} is not a manifest. Build the front end again: bin/build") from None
+            raise AssetsMissingError(f"{path} is not a manifest. Build the front end again: bin/build") from None
 
     def url(self, name: str) -> str:
-        """Address of an entry's file. Raises :class:`AssetsMissing` for a name that is no entry."""
+        """Address of an entry's file. Raises :class:`AssetsMissingError` for a name that is no entry."""
         return f"{STATIC_PATH}/{self._entry(name)['file']}"
 
     def css(self, name: str) -> list[str]:
@@ -62,14 +62,14 @@ class Assets:
         entry = self.entries.get(f"{SOURCE_FOLDER}/{name}")
         if entry is None or not entry.get("isEntry"):
             known = ", ".join(sorted(key for key, value in self.entries.items() if value.get("isEntry")))
-            raise AssetsMissing(f"the front end has no entry {name!r} (it has: {known}). Run: bin/build")
+            raise AssetsMissingError(f"the front end has no entry {name!r} (it has: {known}). Run: bin/build")
         return entry
 
 
 def install_assets(app: Flask, front_end_dir: Path) -> Assets:
     """Serve a build folder under ``/static/`` and give templates ``asset_url(name)`` and ``asset_css(name)``.
 
-    ``app`` is made with ``static_folder=None``. Raises :class:`AssetsMissing` when the folder holds no build: an
+    ``app`` is made with ``static_folder=None``. Raises :class:`AssetsMissingError` when the folder holds no build: an
     application without its pages must not start.
     """
     assets = Assets.read(front_end_dir)

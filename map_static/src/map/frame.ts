@@ -10,6 +10,7 @@ export function canDrawMaps(): boolean {
 }
 
 export function clearFrame(frame: HTMLElement): void {
+  frame.classList.remove("map-frame-plain");
   for (const part of frame.querySelectorAll("[data-loading], .map-message")) part.remove();
 }
 
@@ -35,6 +36,7 @@ export function showMessage(
     message.append(button);
   }
   frame.append(message);
+  frame.classList.add("map-frame-plain"); // only as high as the sentence
 }
 
 /** Run once, when an element comes near the screen. */
@@ -54,7 +56,7 @@ export function whenNear(element: Element, run: () => void): void {
   observer.observe(element);
 }
 
-/** "12 minutes ago" is for people: date and time in the viewer's zone, as every page writes them. */
+/** Date and time on the viewer's clock, written as on every page. */
 export function localTime(iso: string): string {
   const moment = new Date(iso);
   const two = (number: number): string => String(number).padStart(2, "0");

@@ -3,7 +3,6 @@
 import "maplibre-gl/dist/maplibre-gl.css";
 
 import {
-  AttributionControl,
   GeolocateControl,
   Map as Canvas,
   Marker,
@@ -26,8 +25,10 @@ export { Canvas, GeolocateControl, Marker, Popup };
 
 setWorkerUrl(workerUrl);
 
-/** China and its neighbours' shared rivers. */
-export const NATIONAL_BOUNDS: [number, number, number, number] = [76, 18.5, 132, 52.5];
+type Box = [west: number, south: number, east: number, north: number];
+/** China and its neighbours' shared rivers; on an upright phone the middle and the east, where most people live. */
+const NATIONAL_BOUNDS: Box = [76, 18.5, 132, 52.5];
+const NATIONAL_BOUNDS_UPRIGHT: Box = [98, 20, 126, 50];
 const SHAPE_PX = 22;
 const PIXEL_RATIO = 2;
 
@@ -52,7 +53,7 @@ export async function openMap(
     map = new Canvas({
       container: canvas,
       style: buildStyle({ ...input, levels, palette: currentPalette() }),
-      bounds: NATIONAL_BOUNDS,
+      bounds: frame.clientHeight > frame.clientWidth ? NATIONAL_BOUNDS_UPRIGHT : NATIONAL_BOUNDS,
       maxZoom: 17,
       minZoom: 2,
       renderWorldCopies: false,
@@ -78,11 +79,10 @@ export async function openMap(
   return map;
 }
 
-/** Zoom buttons, a scale, and whose data it is. */
+/** Zoom buttons and a scale. Whose data it is stands in the legend (`_maps.html`). */
 export function addControls(map: Canvas): void {
   map.addControl(new NavigationControl({ showCompass: false }), "top-right");
   map.addControl(new ScaleControl({ maxWidth: 90, unit: "metric" }), "bottom-left");
-  map.addControl(new AttributionControl({ compact: true, customAttribution: "Natural Earth" }), "bottom-right");
 }
 
 function applyLevels(map: Canvas, levels: ReadonlyMap<number, Rank>): void {
@@ -92,18 +92,18 @@ function applyLevels(map: Canvas, levels: ReadonlyMap<number, Rank>): void {
   }
 }
 
+/** The words the page gives; MapLibre's own stand in for what a small map has no need of. */
 function localeOf(words: Words): Record<string, string> {
-  return {
+  const given = {
     "Map.Title": say(words, "map_label"),
-    "Marker.Title": say(words, "pin"),
+    "Marker.Title": say(words, "pin") || say(words, "map_label"),
     "NavigationControl.ZoomIn": say(words, "zoom_in"),
     "NavigationControl.ZoomOut": say(words, "zoom_out"),
     "GeolocateControl.FindMyLocation": say(words, "locate"),
     "GeolocateControl.LocationNotAvailable": say(words, "locate_failed"),
     "Popup.Close": say(words, "close"),
-    "ScaleControl.Meters": "m",
-    "ScaleControl.Kilometers": "km",
   };
+  return Object.fromEntries(Object.entries(given).filter(([, text]) => text !== ""));
 }
 
 /** The level's shapes as images, drawn here: disc, diamond, triangle, octagon, each with a white rim. */

@@ -56,7 +56,7 @@ function byLevel<T extends string | number>(of: Readonly<Record<1 | 2 | 3 | 4, T
 
 /** Width in pixels: as published at national zoom, growing with zoom; large rivers wider than brooks. */
 export function riverWidth(extraPx: number): ExpressionSpecification {
-  const quiet: ExpressionSpecification = ["match", SIZE, 1, 1.8, 2, 1.3, 3, 1, 0.7];
+  const quiet: ExpressionSpecification = ["match", SIZE, 1, 2.2, 2, 1.4, 3, 1, 0.7];
   const at = (factor: number): unknown => ["+", ["*", factor, byLevel(LEVEL_WIDTHS_PX, quiet)], extraPx];
   return ["interpolate", ["linear"], ["zoom"], 2, at(0.6), 4, at(1), 9, at(1.7), 14, at(2.6)] as ExpressionSpecification;
 }
@@ -204,7 +204,7 @@ export function marksOf(input: Pick<StyleInput, "waters" | "levels" | "language"
     return {
       type: "Feature",
       geometry: { type: "Point", coordinates: anchorOf(chosen) },
-      properties: { name: nameIn(input.language, chosen.properties), level, size, from_zoom: size <= 1 ? 0 : size + 2 },
+      properties: { name: nameIn(input.language, chosen.properties), level, size, from_zoom: size <= 1 ? 0 : size + 1.5 },
     };
   });
   return { type: "FeatureCollection", features };

@@ -138,7 +138,9 @@ export class PlacePicker {
       pin.getElement().setAttribute("aria-label", say(this.words, "pin"));
       this.pin = pin;
     }
-    this.pin.setLngLat([lon, lat]).addTo(this.map);
+    this.pin.setLngLat([lon, lat]);
+    // Adding anew would take the element out of the page for a moment, and the keyboard's focus with it.
+    if (!this.pin.getElement().isConnected) this.pin.addTo(this.map);
     if (follow) this.map.flyTo({ center: [lon, lat], zoom: Math.max(this.map.getZoom(), PLACE_ZOOM), duration: 600 });
   }
 

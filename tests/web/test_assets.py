@@ -1,0 +1,101 @@
+"""The built front end: its addresses, how long they may be cached, and what a phone has to load."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from waterwatch.web.assets import Assets, AssetsMissingError, install_assets
+
+DIST = Path(__file__).resolve().parents[2] / "map_static" / "dist"
+REPORT_BUDGET_BYTES = 200 * 1024
+MANIFEST = {
+    "src/site.css": {"file": "assets/site-AAAAAAAA.css", "isEntry": True},
+    "src/map.ts": {
+        "file": "assets/map-BBBBBBBB.js",
+        "isEntry": True,
+        "imports": ["_shared.js"],
+        "css": ["assets/a.css"],
+    },
+    "_shared.js": {"file": "assets/shared-CCCCCCCC.js", "imports": ["_deep.js"], "css": ["assets/b.css"]},
+    "_deep.js": {"file": "assets/deep-DDDDDDDD.js", "imports": ["_shared.js"], "css": ["assets/a.css", "assets/c.css"]},
+}
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    (tmp_path / ".vite").mkdir()
+    (tmp_path / ".vite" / "manifest.json").write_text(json.dumps(MANIFEST))
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "map-BBBBBBBB.js").write_text("1")
+    (tmp_path / "icon.svg").write_text("<svg/>")
+    return tmp_path
+
+
+def test_a_missing_build_says_which_command_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(AssetsMissingError, match=r"not built.*Run: bin/build"):
+        Assets.read(tmp_path)
+
+
+def test_a_torn_manifest_says_so(build: Path) -> None:
+    (build / ".vite" / "manifest.json").write_text("{")
+    with pytest.raises(AssetsMissingError, match=r"is not a manifest.*bin/build"):
+        Assets.read(build)
+
+
+def test_an_unknown_entry_names_the_known_ones(build: Path) -> None:
+    with pytest.raises(AssetsMissingError, match=r"no entry 'maps\.ts' \(it has: src/map\.ts, src/site\.css\)"):
+        Assets.read(build).url("maps.ts")
+
+
+def test_an_entry_has_an_address_and_every_style_sheet_of_its_imports_once(build: Path) -> None:
+    assets = Assets.read(build)
+    assert assets.url("map.ts") == "/static/assets/map-BBBBBBBB.js"
+    assert assets.css("map.ts") == ["/static/assets/a.css", "/static/assets/b.css", "/static/assets/c.css"]
+    assert assets.css("site.css") == []
+
+
+def test_hashed_names_are_cached_for_ever_and_others_asked_for_again(build: Path) -> None:
+    app = Flask("test", static_folder=None)
+    install_assets(app, build)
+    client = app.test_client()
+    with client.get("/static/assets/map-BBBBBBBB.js") as hashed:
+        assert (hashed.status_code, hashed.headers["Cache-Control"]) == (200, "public, max-age=31536000, immutable")
+    with client.get("/static/icon.svg") as plain:
+        assert (plain.status_code, plain.headers["Cache-Control"]) == (200, "no-cache")
+    for outside in ("/static/../setup.cfg", "/static/%2e%2e/setup.cfg", "/static/assets"):
+        assert client.get(outside).status_code == 404
+
+
+def _static_files(assets: Assets, *names: str) -> Iterator[str]:
+    """Files a page loads before anything is asked for lazily."""
+    waiting, seen = [f"src/{name}" for name in names], set()
+    while waiting:
+        key = waiting.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        entry = assets.entries[key]
+        yield entry["file"]
+        yield from entry.get("css", ())
+        waiting.extend(entry.get("imports", ()))
+
+
+def test_the_report_page_is_light_before_its_map_comes_into_view() -> None:
+    files = set(_static_files(Assets.read(DIST), "site.css", "page.ts", "report.ts"))
+    total = sum(len(gzip.compress((DIST / file).read_bytes())) for file in files)
+    assert total <= REPORT_BUDGET_BYTES
+
+
+def test_leaflet_lies_where_the_drawn_maps_expect_it() -> None:
+    assert {path.name for path in (DIST / "vendor").iterdir()} == {"leaflet.js", "leaflet.css"}
+
+
+def test_the_build_names_no_foreign_address_to_load_from() -> None:
+    styles = "".join(path.read_text() for path in DIST.rglob("*.css"))
+    assert "@import" not in styles
+    assert "url(http" not in styles
+    assert "url(//" not in styles
