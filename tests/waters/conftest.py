@@ -1,0 +1,22 @@
+"""The built-in waters, loaded once; every test works in a transaction that is rolled back."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from tests.waters.database import loaded_engine, rollback_session
+from waterwatch.waters.service import load_builtin
+
+
+@pytest.fixture(scope="session")
+def waters_engine(admin_url: str, template_database: str) -> Iterator[Engine]:
+    """A clone of the template that holds the built-in waters."""
+    yield from loaded_engine(admin_url, template_database, load_builtin)
+
+
+@pytest.fixture
+def session(waters_engine: Engine) -> Iterator[Session]:
+    """A session on the loaded clone."""
+    yield from rollback_session(waters_engine)
