@@ -1,5 +1,6 @@
 """Loading the built-in waters: complete, repeatable, and never losing what hangs on a water."""
 
+import csv
 import gzip
 import json
 from datetime import datetime
@@ -16,6 +17,23 @@ def test_the_load_says_how_much_there_is(session: Session, now: datetime) -> Non
     report = load_builtin(session, now=now)
     content = json.loads(gzip.decompress(service.BUILTIN.read_bytes()))
     assert (report.waters, report.features, report.retired) == (len(content["bodies"]), len(content["features"]), 0)
+
+
+def test_the_file_was_derived_from_the_facts_as_they_stand() -> None:
+    with (service.BUILTIN.parent / "facts.csv").open(encoding="utf-8") as source:
+        facts = list(csv.DictReader(source))
+    bodies = json.loads(gzip.decompress(service.BUILTIN.read_bytes()))["bodies"]
+    columns = ("key", "kind", "flows_into", "basin", "basin_area_km2", "mean_discharge_cms", "source")
+    stated = [(*(fact[column] for column in columns), fact["zh_hans"], fact["en"]) for fact in facts]
+    derived = [
+        (
+            *("" if body[c] is None else f"{body[c]:.0f}" if isinstance(body[c], float) else body[c] for c in columns),
+            body["names"]["zh-Hans"],
+            body["names"]["en"],
+        )
+        for body in bodies
+    ]
+    assert derived == stated
 
 
 def test_loading_again_leaves_identical_rows(session: Session, now: datetime) -> None:
