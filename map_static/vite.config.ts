@@ -19,6 +19,16 @@ function vendorLeaflet(): Plugin {
   };
 }
 
+/** MapLibre declares its worker file free of side effects, which would leave nothing of it. */
+function keepWorker(): Plugin {
+  return {
+    name: "keep-worker",
+    transform(code, id) {
+      return id.includes("maplibre-gl-worker") ? { code, map: null, moduleSideEffects: true } : null;
+    },
+  };
+}
+
 export default defineConfig({
   base: "/static/",
   plugins: [vendorLeaflet()],
@@ -31,5 +41,5 @@ export default defineConfig({
     chunkSizeWarningLimit: 1200,
     rollupOptions: { input: entries.map((name) => resolve(here, "src", name)) },
   },
-  worker: { format: "es" },
+  worker: { format: "es", plugins: () => [keepWorker()] },
 });

@@ -1,5 +1,6 @@
 /** The only module that loads MapLibre: import it dynamically, so that pages stay light until a map comes into view. */
 
+import "./old-browsers";
 import "maplibre-gl/dist/maplibre-gl.css";
 
 import {
@@ -12,8 +13,7 @@ import {
   setWorkerUrl,
   type MapOptions,
 } from "maplibre-gl";
-// A file of our own: the content policy allows no blob worker.
-import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
+import workerUrl from "./worker?worker&url";
 
 import { LEVEL_COLOURS, LEVEL_SHAPES, RANKS, toRank, type Rank } from "../levels";
 import type { Levels } from "../published";
