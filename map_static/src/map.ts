@@ -9,7 +9,13 @@ import { toRank } from "./levels";
 import { isStale, nameIn, NotPublished, readPublished, type IncidentProperties, type Published, type WaterProperties } from "./published";
 import { readWords, say, type Words } from "./words";
 
+/** A finger needs more than the width of a line. */
 const POINTING_PX = 8;
+
+interface MarkProperties {
+  readonly name: string;
+  readonly level: number;
+}
 
 async function start(frame: HTMLElement): Promise<void> {
   const words = readWords(frame);
@@ -77,9 +83,10 @@ async function answerPointing(map: Canvas, frame: HTMLElement, language: string,
 }
 
 function waterContent(found: MapGeoJSONFeature, frame: HTMLElement, language: string, words: Words): HTMLElement {
+  const { name, water, level } = found.properties as Partial<MarkProperties> & WaterProperties;
+  const href = (frame.dataset.waterUrl ?? "/w/") + encodeURIComponent(water);
   const properties = found.properties as WaterProperties;
-  const href = (frame.dataset.waterUrl ?? "/w/") + encodeURIComponent(properties.water);
-  return waterPopup(nameIn(language, properties), toRank(found.state.level), href, words);
+  return waterPopup(name ?? nameIn(language, properties), toRank(level ?? found.state.level), href, words);
 }
 
 function pointedAt(map: Canvas, point: { x: number; y: number }): MapGeoJSONFeature | undefined {
@@ -87,7 +94,7 @@ function pointedAt(map: Canvas, point: { x: number; y: number }): MapGeoJSONFeat
     [point.x - POINTING_PX, point.y - POINTING_PX],
     [point.x + POINTING_PX, point.y + POINTING_PX],
   ];
-  const first = map.queryRenderedFeatures(box, { layers: ["incidents", "incident-clusters"] })[0];
+  const first = map.queryRenderedFeatures(box, { layers: ["incidents", "incident-clusters", "level-marks", "names"] })[0];
   if (first) return first;
   const waters = map.queryRenderedFeatures(box, { layers: ["rivers", "lakes"] });
   return waters.reduce<MapGeoJSONFeature | undefined>((best, one) => (toRank(one.state.level) > toRank(best?.state.level) ? one : best), waters[0]);

@@ -10,8 +10,6 @@ import type { Palette } from "./palette";
 export const WATERS = "waters";
 export const MARKS = "marks";
 export const INCIDENTS = "incidents";
-/** Layers that answer to pointing. */
-export const WATER_LAYERS = ["lakes", "rivers", "rivers-touch"];
 
 const FONT = ["Noto Sans CJK SC,PingFang SC,Microsoft YaHei,sans-serif"];
 const LEVEL: ExpressionSpecification = ["coalesce", ["feature-state", "level"], 0];
@@ -100,14 +98,6 @@ function waterLayers(palette: Palette): LayerSpecification[] {
         "line-color": byLevel(LEVEL_COLOURS, ["case", hovered, palette.label, palette.river]),
         "line-width": riverWidth(0),
       },
-    },
-    {
-      // Invisible and wide: a finger needs more than a pixel.
-      id: "rivers-touch",
-      type: "line",
-      source: WATERS,
-      filter: IS_RIVER,
-      paint: { "line-width": 20, "line-opacity": 0 },
     },
   ];
 }
@@ -205,7 +195,13 @@ export function marksOf(input: Pick<StyleInput, "waters" | "levels" | "language"
     return {
       type: "Feature",
       geometry: { type: "Point", coordinates: anchorOf(chosen) },
-      properties: { name: nameIn(input.language, chosen.properties), level, size, from_zoom: size <= 1 ? 0 : size + 1.5 },
+      properties: {
+        name: nameIn(input.language, chosen.properties),
+        water: chosen.properties.water,
+        level,
+        size,
+        from_zoom: size <= 1 ? 0 : size + 1.5,
+      },
     };
   });
   return { type: "FeatureCollection", features };
