@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.kernel.db import Base
+from waterwatch.waters.tables import WaterFeature
 
 
 class Advisory(Base):
@@ -18,7 +19,7 @@ class Advisory(Base):
         CheckConstraint("basis IN ('confirmed', 'approaching')", name="basis"),
     )
 
-    water_feature_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_feature.id"), primary_key=True)
+    water_feature_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(WaterFeature.id), primary_key=True)
     basis: Mapped[str] = mapped_column(Text, primary_key=True)
     level: Mapped[int] = mapped_column(SmallInteger)
     since: Mapped[datetime]

@@ -6,6 +6,8 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from waterwatch.agencies.tables import Agency
+from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.db import Base
 
 CASE_STATES = (
@@ -40,8 +42,8 @@ class Case(Base):
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    incident_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("incident.id"))
-    agency_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agency.id"), index=True)
+    incident_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Incident.id))
+    agency_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Agency.id), index=True)
     state: Mapped[str] = mapped_column(Text)
     state_since: Mapped[datetime]
     state_deadline_at: Mapped[datetime | None]

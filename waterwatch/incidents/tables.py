@@ -8,7 +8,10 @@ from geoalchemy2 import Geometry, WKBElement
 from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from waterwatch.accounts.tables import Organisation, Person
 from waterwatch.kernel.db import Base
+from waterwatch.reports.tables import Report
+from waterwatch.waters.tables import WaterFeature
 
 STATES = ("open", "answered", "resolved_claimed", "verified_clean", "reopened", "expired")
 
@@ -35,14 +38,14 @@ class Incident(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(Text, unique=True)
-    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
+    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Organisation.id))
     state: Mapped[str] = mapped_column(Text)
     state_since: Mapped[datetime]
     state_deadline_at: Mapped[datetime | None]
     kind: Mapped[str] = mapped_column(Text)
     severity: Mapped[int] = mapped_column(SmallInteger)
     graded_severity: Mapped[int] = mapped_column(SmallInteger)
-    water_feature_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_feature.id"))
+    water_feature_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(WaterFeature.id))
     exact_point: Mapped[WKBElement] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
     public_point: Mapped[WKBElement] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
     opened_at: Mapped[datetime]
@@ -55,7 +58,7 @@ class IncidentReport(Base):
 
     __tablename__ = "incident_report"
 
-    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("report.id"), primary_key=True)
+    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Report.id), primary_key=True)
     incident_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("incident.id"), index=True)
     joined_at: Mapped[datetime]
 
@@ -74,12 +77,12 @@ class Grade(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     incident_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("incident.id"), index=True)
     graded_at: Mapped[datetime]
-    graded_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    graded_by: Mapped[uuid.UUID] = mapped_column(ForeignKey(Person.id))
     rubric_version: Mapped[str] = mapped_column(Text)
     inputs: Mapped[dict[str, Any]]
     points: Mapped[int] = mapped_column(SmallInteger)
     proposed_severity: Mapped[int] = mapped_column(SmallInteger)
     severity: Mapped[int] = mapped_column(SmallInteger)
     departure_reason: Mapped[str | None] = mapped_column(Text)
-    seconded_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    seconded_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Person.id))
     seconded_at: Mapped[datetime | None]

@@ -6,7 +6,9 @@ from datetime import datetime
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
+from waterwatch.accounts.tables import Person
 from waterwatch.kernel.db import Base
+from waterwatch.reports.tables import Report
 
 
 class ReviewLease(Base):
@@ -14,6 +16,6 @@ class ReviewLease(Base):
 
     __tablename__ = "review_lease"
 
-    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"), primary_key=True)
-    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"), index=True)
+    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Report.id, ondelete="CASCADE"), primary_key=True)
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Person.id), index=True)
     leased_until: Mapped[datetime]

@@ -7,7 +7,10 @@ from geoalchemy2 import Geometry, WKBElement
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from waterwatch.accounts.tables import Organisation
 from waterwatch.kernel.db import Base
+from waterwatch.photos.tables import Photo
+from waterwatch.waters.tables import WaterFeature
 
 KINDS = (
     "black_odorous",
@@ -61,7 +64,7 @@ class Report(Base):
     code: Mapped[str] = mapped_column(Text, unique=True)
     follow_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     idempotency_key: Mapped[uuid.UUID] = mapped_column(unique=True)
-    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
+    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Organisation.id))
     state: Mapped[str] = mapped_column(Text)
     state_since: Mapped[datetime]
     state_deadline_at: Mapped[datetime | None]
@@ -81,8 +84,8 @@ class Report(Base):
     input_datum: Mapped[str] = mapped_column(Text)
     accuracy_m: Mapped[float | None]
     device_point: Mapped[WKBElement | None] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
-    chosen_water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("water_feature.id"))
-    water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("water_feature.id"), index=True)
+    chosen_water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(WaterFeature.id))
+    water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(WaterFeature.id), index=True)
     snapped_point: Mapped[WKBElement | None] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
     snap_distance_m: Mapped[float | None]
 
@@ -97,5 +100,5 @@ class ReportPhoto(Base):
     )
 
     report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"), primary_key=True)
-    photo_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("photo.id"), primary_key=True, unique=True)
+    photo_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Photo.id), primary_key=True, unique=True)
     position: Mapped[int] = mapped_column(SmallInteger)
