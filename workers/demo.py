@@ -101,7 +101,7 @@ class Demo:
         else:
             self._start_mailbox(supervisor)
         logins = self._load()
-        for process in processes_of(self.environment, self._web_port):
+        for process in processes_of(self.environment, self._web_port, self.folder / "logs"):
             supervisor.start(process)
         supervisor.wait_until_ready()
         self._announce(logins)
@@ -139,6 +139,7 @@ class Demo:
             "WATERWATCH_SPOOL_DIR": str(self.folder / "spool"),
             "WATERWATCH_PUBLISH_DIR": str(self.folder / "published"),
             "WATERWATCH_MAIL_FROM": "waterwatch@demo.invalid",
+            "WATERWATCH_SNAP_LIMIT_M": "5000",  # the built-in waters are drawn at 1:10 million, up to 2 km from the bank
         }
         names = ("WATERWATCH_", "SMTP_URL")
         chosen = {name: value for name, value in os.environ.items() if name.startswith(names) and value}

@@ -21,7 +21,7 @@ DEMO_ACCOUNTS = (
     DemoAccount("moderator@demo.example", "moderator"),
     DemoAccount("second@demo.example", "moderator"),
     DemoAccount("lead@demo.example", "lead_moderator"),
-    DemoAccount("officer@demo.example", "agency_officer", "wuhan-water"),
+    DemoAccount("officer@demo.example", "agency_officer", "wuchang-water"),
     DemoAccount("admin@demo.example", "admin"),
 )
 

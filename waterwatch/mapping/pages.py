@@ -13,7 +13,7 @@ import folium
 from branca.element import Element
 
 from waterwatch.mapping.queries import LevelledWater
-from waterwatch.mapping.rules import GROUND_COLOUR, LEVEL_COLOURS, LEVEL_WIDTHS_PX
+from waterwatch.mapping.rules import GROUND_COLOUR, LAKE_COLOUR, LEVEL_COLOURS, LEVEL_WIDTHS_PX, WATER_COLOUR
 
 CHINA_CENTRE = (34.5, 106.0)
 LOCAL_JS = [("leaflet", "vendor/leaflet.js")]
@@ -21,28 +21,54 @@ LOCAL_CSS = [("leaflet_css", "vendor/leaflet.css")]
 LEVEL_NAMES = {1: "蓝色·一般", 2: "黄色·较大", 3: "橙色·重大", 4: "红色·特别重大"}
 
 
-def national_page(waters: list[LevelledWater], *, published_at: datetime) -> str:
-    """The country's coloured waters as one self-contained page (besides Leaflet next to it)."""
+def national_page(waters: list[LevelledWater], background: list[dict[str, Any]], *, published_at: datetime) -> str:
+    """The country's coloured waters as one self-contained page (besides Leaflet next to it).
+
+    ``background``: geometries of the larger waters, drawn pale so that one sees where one is.
+    """
     page = folium.Map(location=list(CHINA_CENTRE), zoom_start=4, tiles=None, attributionControl=False)
     page.default_js, page.default_css = LOCAL_JS, LOCAL_CSS
-    for water in waters:
-        _draw(water).add_to(page)
+    _layer([{"geometry": geometry, "properties": {}} for geometry in background], _pale).add_to(page)
+    if waters:
+        coloured = _layer([_feature(water) for water in waters], _coloured)
+        coloured.add_child(folium.GeoJsonPopup(fields=["words"], labels=False))
+        coloured.add_to(page)
     page.get_root().html.add_child(Element(_legend(published_at)))
-    page.get_root().header.add_child(Element(f"<style>.leaflet-container{{background:{GROUND_COLOUR}}}</style>"))
+    page.get_root().header.add_child(
+        Element(
+            f'<link rel="icon" href="data:,">'
+            f"<style>.leaflet-container.leaflet-container{{background:{GROUND_COLOUR}}}</style>"
+        )
+    )
     _pin_ids(page)
     return str(page.get_root().render())
 
 
-def _draw(water: LevelledWater) -> folium.GeoJson:
-    colour = LEVEL_COLOURS[water.level]
+def _layer(features: list[dict[str, Any]], style: Any) -> folium.GeoJson:
+    collection = {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "id": str(number), **feature} for number, feature in enumerate(features)],
+    }
+    layer = folium.GeoJson(json.dumps(collection), style_function=style)
+    layer.default_js, layer.default_css = [], []
+    return layer
+
+
+def _pale(_feature: dict[str, Any]) -> dict[str, Any]:
+    return {"color": WATER_COLOUR, "weight": 1, "fillColor": LAKE_COLOUR, "fillOpacity": 1, "interactive": False}
+
+
+def _coloured(feature: dict[str, Any]) -> dict[str, Any]:
+    level = feature["properties"]["level"]
+    colour = LEVEL_COLOURS[level]
+    return {"color": colour, "weight": LEVEL_WIDTHS_PX[level] + 2, "fillColor": colour, "fillOpacity": 0.6}
+
+
+def _feature(water: LevelledWater) -> dict[str, Any]:
+    """A popup's words are raw HTML to folium: every text in them is escaped here."""
     name = escape(water.names.get("zh-Hans") or water.names.get("en") or water.public_id)
-    style = {"color": colour, "weight": LEVEL_WIDTHS_PX[water.level], "fillColor": colour, "fillOpacity": 0.45}
-    feature: dict[str, Any] = {"type": "Feature", "geometry": water.geometry, "properties": {}}
-    drawn = folium.GeoJson(json.dumps(feature), style_function=lambda _feature: style)
-    drawn.default_js, drawn.default_css = [], []
     words = f'<a href="/w/{escape(water.public_id)}" target="_top">{name}</a><br>{LEVEL_NAMES[water.level]}'
-    drawn.add_child(folium.Popup(words, max_width=240))
-    return drawn
+    return {"geometry": water.geometry, "properties": {"level": water.level, "words": words}}
 
 
 def _legend(published_at: datetime) -> str:

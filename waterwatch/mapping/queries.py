@@ -53,16 +53,22 @@ JOIN water_body b ON b.id = f.water_body_id
 WHERE a.basis = 'confirmed'
 ORDER BY a.level DESC, f.feature_id LIMIT :limit
 """)
-_LAST = text("SELECT geometry_file, levels_file, incidents_file FROM publication ORDER BY published_at DESC, id DESC LIMIT 1")
+_BACKGROUND = text("""
+SELECT ST_AsGeoJSON(ST_SimplifyPreserveTopology(f.geom, 0.04), 2) AS geometry
+FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
+WHERE f.retired_at IS NULL AND (b.rank <= 2 OR f.area_km2 > 800)
+ORDER BY f.feature_id LIMIT :limit
+""")
+_LAST = text(
+    "SELECT geometry_file, levels_file, incidents_file FROM publication ORDER BY published_at DESC, id DESC LIMIT 1"
+)
 
 
 def waters_in_frame(session: Session, bounds: tuple[float, float, float, float]) -> list[DrawnWater]:
     """Reaches and lakes that touch (west, south, east, north), clipped to it, lakes first so lines lie above them."""
     west, south, east, north = bounds
     rows = session.execute(_IN_FRAME, {"west": west, "south": south, "east": east, "north": north})
-    return [
-        DrawnWater(row.water_feature_id, row.kind, row.name, row.level, json.loads(row.geometry)) for row in rows
-    ]
+    return [DrawnWater(row.water_feature_id, row.kind, row.name, row.level, json.loads(row.geometry)) for row in rows]
 
 
 def levelled_waters(session: Session, *, limit: int = 300) -> list[LevelledWater]:
@@ -72,6 +78,11 @@ def levelled_waters(session: Session, *, limit: int = 300) -> list[LevelledWater
         LevelledWater(row.feature_id, row.public_id, row.level, row.kind, row.names, json.loads(row.geometry))
         for row in rows
     ]
+
+
+def background_waters(session: Session, *, limit: int = 1500) -> list[dict[str, Any]]:
+    """GeoJSON geometries of the larger waters, coarsely simplified: the ground of a small national map."""
+    return [json.loads(row.geometry) for row in session.execute(_BACKGROUND, {"limit": limit})]
 
 
 def last_publication(session: Session) -> tuple[str, str, str] | None:

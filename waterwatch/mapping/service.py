@@ -23,7 +23,7 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.outbox import Message
 from waterwatch.mapping import pages
-from waterwatch.mapping.queries import levelled_waters
+from waterwatch.mapping.queries import background_waters, levelled_waters
 from waterwatch.mapping.rules import hashed_name
 from waterwatch.mapping.tables import Publication
 from waterwatch.waters import queries as waters
@@ -49,7 +49,7 @@ def publish(context: JobContext, message: Message) -> None:
     published_at = context.now()
     with transaction(context.sessions) as session:
         contents = _read(session)
-        snapshot = pages.national_page(levelled_waters(session), published_at=published_at)
+        snapshot = pages.national_page(levelled_waters(session), background_waters(session), published_at=published_at)
     folder = context.settings.publish_dir
     folder.mkdir(parents=True, exist_ok=True)
     names = {stem: hashed_name(stem, content) for stem, content in contents.items()}

@@ -133,6 +133,8 @@ def nearest_waters(
 ) -> list[Candidate]:
     """Candidates for the water of a place, nearest first: all within max(50 m, 2 × accuracy), else the nearest ones.
 
+    Each water is named once, by its nearest reach: people are asked "is it 长江?", not which sixty kilometres of it.
+
     ``lon``, ``lat`` WGS-84 degrees; nothing farther than ``search_limit_m`` is ever returned. Ties at a shared vertex
     are broken by feature id. One query.
     """
@@ -149,7 +151,10 @@ def nearest_waters(
             "fetch": limit * OVERFETCH,
         },
     )
-    found = [Candidate(**row._mapping) for row in rows]
+    nearest_of: dict[uuid.UUID, Candidate] = {}
+    for row in rows:
+        nearest_of.setdefault(row.water_body_id, Candidate(**row._mapping))
+    found = list(nearest_of.values())
     radius_m = max(CANDIDATE_FLOOR_M, 2 * accuracy_m)
     within = [candidate for candidate in found if candidate.distance_m <= radius_m]
     return (within or found)[:limit]
