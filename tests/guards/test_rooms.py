@@ -15,6 +15,7 @@ GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"
 # Files a slice has beside the grammar, each for a reason of its own.
 SPECIAL = {
     ("photos", "pixels"): "decodes pictures; the only importer of PIL",
+    ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
     ("escalation", "mail"): "composes the department's mail",

@@ -7,32 +7,58 @@ answer is a finished set of pictures or an exact refusal: it fails closed.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
-import os
-import resource
-import select
-import signal
-import time
 import warnings
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import (
+    AvifImagePlugin,
+    ExifTags,
+    Image,
+    ImageCms,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
 
-from waterwatch.photos.rules import ACCEPTED, JPEG_QUALITY, SIZES_PX, Limits, refuse_type, sniff
+from waterwatch.kernel.errors import Unavailable
+from waterwatch.photos.confinement import ChildDiedError, run_confined
+from waterwatch.photos.rules import (
+    ACCEPTED,
+    JPEG_QUALITY,
+    REFUSALS,
+    SIZES_PX,
+    Limits,
+    bare_jpeg_size,
+    is_cut_short,
+    refuse_type,
+    sniff,
+)
 
-pillow_heif.register_heif_opener(thumbnails=False)
+# The readers of what we accept, loaded now: Pillow would otherwise import all it has, after the fork.
+_READERS = (AvifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the CPU limit counts every thread, and each reserves address space
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 PngImagePlugin.MAX_TEXT_CHUNK = 1 << 20
 PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
 
 SNIFF_BYTES: Final = 64
-ANSWER_LIMIT_BYTES: Final = 65536
+RETRY_AFTER_S: Final = 30.0
+# Trouble of the machine, not of the picture: the photo is tried again instead of being refused.
+_OUR_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOENT})
+_YEARS = range(1990, 2100)  # of digital photographs
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -77,7 +103,7 @@ class Refused:
     code: str
 
 
-class _Refusal(Exception):
+class _RefusedError(Exception):
     def __init__(self, code: str) -> None:
         self.code = code
         super().__init__(code)
@@ -86,26 +112,16 @@ class _Refusal(Exception):
 def rebuild_in_child(original: Path, target: Path, limits: Limits) -> Rebuilt | Refused:
     """Decode ``original`` in a confined child process and leave the pictures in the folder ``target``.
 
-    The child may use ``limits.memory_bytes`` of address space on top of what it inherits, ``limits.cpu_s`` of CPU and
-    ``limits.wall_s`` in all; it answers through a pipe. Death by signal, running out of memory or time, and any
-    exception become a :class:`Refused`. The calling process needs no other thread to be alive at the fork.
+    Death by signal, running out of memory or time, and any exception become a :class:`Refused`. What the child made is
+    held against :func:`bare_jpeg_size` by this process, which decodes nothing.
+
+    Raises:
+        Unavailable: the disk is full or the like; the photo itself may be fine.
     """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _answer_from_child(writer, original, target, limits)  # never returns
-    os.close(writer)
     try:
-        raw, is_late = _read_answer(reader, limits.wall_s)
-    finally:
-        os.close(reader)
-        # The child has answered, died, or is late: in no case may it live on. A zombie takes the signal quietly.
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    if is_late:
-        return Refused("timed_out")
-    return _parse_answer(raw)
+        return _accept(run_confined(lambda: _answer(original, target, limits), limits), target)
+    except (ChildDiedError, _RefusedError) as refusal:
+        return Refused(refusal.code)
 
 
 def rebuild(original: Path, target: Path, limits: Limits) -> Rebuilt | Refused:
@@ -114,17 +130,59 @@ def rebuild(original: Path, target: Path, limits: Limits) -> Rebuilt | Refused:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters is refused by our own checks
             return _rebuild(original, target, limits)
-    except _Refusal as refusal:
+    except _RefusedError as refusal:
         return Refused(refusal.code)
     except MemoryError:
         return Refused("too_heavy")
     except Image.DecompressionBombError:
         return Refused("too_many_pixels")
-    except UnidentifiedImageError:
-        return Refused("undecodable")
     except Exception as error:  # Pillow's plugins raise nearly everything on broken files
-        is_short = "truncated" in str(error).lower() or isinstance(error, EOFError)
-        return Refused("truncated" if is_short else "undecodable")
+        if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
+            raise
+        return Refused(_explain(error, original))
+
+
+def _explain(error: Exception, original: Path) -> str:
+    """Which refusal fits a file that could not be decoded."""
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return "too_heavy"
+    if "MAX_TEXT" in str(error):  # PngImagePlugin: a chunk of text that unpacks to more than a photo's text ever is
+        return "too_heavy"
+    content = original.read_bytes()
+    return "truncated" if is_cut_short(content, sniff(content[:SNIFF_BYTES]) or "") else "undecodable"
+
+
+def _answer(original: Path, target: Path, limits: Limits) -> bytes:
+    """What the child writes into the pipe."""
+    try:
+        outcome = rebuild(original, target, limits)
+    except OSError as error:
+        return json.dumps({"failed": errno.errorcode.get(error.errno or 0, "EIO")}).encode()
+    if isinstance(outcome, Refused):
+        return json.dumps({"refused": outcome.code}).encode()
+    return json.dumps(asdict(replace(outcome, derived=()))).encode()
+
+
+def _accept(raw: bytes, target: Path) -> Rebuilt | Refused:
+    answer = json.loads(raw)
+    if "failed" in answer:
+        raise Unavailable("photo_not_processed", retry_after_s=RETRY_AFTER_S, reason=answer["failed"])
+    if "refused" in answer:
+        return Refused(answer["refused"] if answer["refused"] in REFUSALS else "undecodable")
+    return Rebuilt(**(answer | {"derived": _inspect_all(target), "evidence": Evidence(**answer["evidence"])}))
+
+
+def _inspect_all(target: Path) -> tuple[Derived, ...]:
+    return tuple(_inspect(target / f"{size_px}.jpg", size_px) for size_px in SIZES_PX)
+
+
+def _inspect(path: Path, size_px: int) -> Derived:
+    """A rebuilt picture as it lies on disk. One that is not the bare JPEG it has to be is refused."""
+    content = b"" if path.is_symlink() else path.read_bytes()
+    size = bare_jpeg_size(content)
+    if size is None or not 0 < max(size) <= size_px:
+        raise _RefusedError("undecodable")
+    return Derived(size_px, str(path), size[0], size[1], len(content), hashlib.sha256(content).hexdigest())
 
 
 def _rebuild(original: Path, target: Path, limits: Limits) -> Rebuilt:
@@ -132,33 +190,37 @@ def _rebuild(original: Path, target: Path, limits: Limits) -> Rebuilt:
         head = source.read(SNIFF_BYTES)
     form = sniff(head)
     if form is None:
-        raise _Refusal(refuse_type(head))
+        raise _RefusedError(refuse_type(head))
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     with Image.open(original, formats=[form]) as picture:
         width, height = picture.size
         _check_size(width, height, limits)
         evidence = read_evidence(picture)
         orientation = _orientation(picture, form)
-        largest = SIZES_PX[0]
         if form == "JPEG":
-            picture.draft("RGB" if picture.mode in ("RGB", "YCbCr", "L") else picture.mode, (largest, largest))
+            picture.draft(None, _fit(width, height, SIZES_PX[0]))
         picture.load()
         clean = _to_srgb(picture)
     clean = _turned(clean, orientation)
     if orientation >= 5:
         width, height = height, width
-    derived = []
     for size_px in SIZES_PX:  # a cascade: each smaller picture is made from the one before
         clean.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        derived.append(_save(clean, size_px, target))
-    return Rebuilt(ACCEPTED[form], width, height, perceptual_hash(clean), tuple(derived), evidence)
+        _save(clean, target / f"{size_px}.jpg", JPEG_QUALITY[size_px])
+    return Rebuilt(ACCEPTED[form], width, height, perceptual_hash(clean), _inspect_all(target), evidence)
+
+
+def _fit(width: int, height: int, longest_px: int) -> tuple[int, int]:
+    """The size within ``longest_px``. Pillow's draft halves while both edges stay above it."""
+    longest = max(width, height, longest_px)
+    return max(1, width * longest_px // longest), max(1, height * longest_px // longest)
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.max_pixels:
-        raise _Refusal("too_many_pixels")
+        raise _RefusedError("too_many_pixels")
     if max(width, height) > limits.max_edge_ratio * min(width, height):
-        raise _Refusal("too_narrow")
+        raise _RefusedError("too_narrow")
 
 
 def _to_srgb(picture: Image.Image) -> Image.Image:
@@ -189,15 +251,16 @@ def _flatten(picture: Image.Image) -> Image.Image:
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """16- and 32-bit greys scaled to 8 bits; Pillow's own conversion would clip everything above 255 to white."""
-    values = np.asarray(picture, dtype=np.float32)
-    ceiling = 65535.0 if values.max(initial=0.0) > 255.0 else 255.0
-    return Image.fromarray(np.clip(values * (255.0 / ceiling), 0, 255).astype(np.uint8))
+    """16-bit greys scaled to 8 bits; Pillow's own conversion would clip everything above 255 to white."""
+    values = np.asarray(picture)
+    if values.dtype == np.float32 or values.max(initial=0) > 0xFFFF or values.min(initial=0) < 0:
+        return picture.convert("L")
+    return Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
 
 
 def _orientation(picture: Image.Image, form: str) -> int:
-    """EXIF orientation 1 to 8. HEIF and AVIF decoders have turned the pixels already."""
-    if form in ("HEIF", "AVIF"):
+    """EXIF orientation 1 to 8. libheif has turned its pixels already; Pillow reports AVIF's turn as if it were EXIF."""
+    if form == "HEIF":
         return 1
     with contextlib.suppress(Exception):
         value = picture.getexif().get(ExifTags.Base.Orientation, 1)
@@ -221,12 +284,12 @@ def _turned(picture: Image.Image, orientation: int) -> Image.Image:
     return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
 
 
-def _save(picture: Image.Image, size_px: int, target: Path) -> Derived:
-    path = target / f"{size_px}.jpg"
-    picture.save(path, "JPEG", quality=JPEG_QUALITY[size_px], subsampling="4:2:0", progressive=True)
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return Derived(size_px, str(path), picture.width, picture.height, len(content), digest)
+def _save(picture: Image.Image, path: Path, quality: int) -> None:
+    encoded = io.BytesIO()  # and only then to disk: the encoder would hide why a file could not be written
+    picture.save(
+        encoded, "JPEG", quality=quality, subsampling="4:2:0"
+    )  # progressive: 5 × the time for a tenth of the bytes
+    path.write_bytes(encoded.getbuffer())
 
 
 def perceptual_hash(picture: Image.Image) -> int:
@@ -276,62 +339,16 @@ def _degrees(parts: Any, reference: Any, positive: str, negative: str, limit: fl
 
 def _clean_time(value: Any) -> str | None:
     with contextlib.suppress(ValueError, TypeError):
-        parsed = time.strptime(str(value).strip("\x00 "), "%Y:%m:%d %H:%M:%S")
-        return time.strftime("%Y-%m-%dT%H:%M:%S", parsed)
+        parsed = datetime.strptime(str(value).strip("\x00 "), "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007  # it has no zone
+        return parsed.isoformat() if parsed.year in _YEARS else None
     return None
 
 
 def _with_offset(local: str | None, offset: Any) -> str | None:
+    """The instant, where a zone is given that exists."""
     text = str(offset or "").strip("\x00 ")
-    is_offset = len(text) == 6 and text[0] in "+-" and text[3] == ":" and (text[1:3] + text[4:]).isdigit()
-    return f"{local}{text}" if local and is_offset else None
-
-
-def confine(limits: Limits) -> None:
-    """Limit this process for good: address space beyond what it has now, CPU, size of files it may write, no children."""
-    with Path("/proc/self/statm").open() as statm:
-        present_bytes = int(statm.read().split()[0]) * resource.getpagesize()
-    ceiling = present_bytes + limits.memory_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _answer_from_child(writer: int, original: Path, target: Path, limits: Limits) -> None:
-    """The child's whole life. Leaves by ``os._exit``: none of the parent's clean-up may run here."""
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-            signal.signal(number, signal.SIG_DFL)
-        confine(limits)
-        outcome = rebuild(original, target, limits)
-        kind = "rebuilt" if isinstance(outcome, Rebuilt) else "refused"
-        os.write(writer, json.dumps({"kind": kind, **asdict(outcome)}).encode())
-    except BaseException:  # fails closed: no answer is a refusal
-        os._exit(1)
-    os._exit(0)
-
-
-def _read_answer(reader: int, wall_s: float) -> tuple[bytes, bool]:
-    """(answer, whether time ran out). End of file without an answer means the child died."""
-    deadline, raw = time.monotonic() + wall_s, b""
-    while len(raw) < ANSWER_LIMIT_BYTES:
-        remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0 or not select.select([reader], [], [], remaining_s)[0]:
-            return raw, True
-        chunk = os.read(reader, 4096)
-        if not chunk:
-            break
-        raw += chunk
-    return raw, False
-
-
-def _parse_answer(raw: bytes) -> Rebuilt | Refused:
-    if not raw:
-        return Refused("too_heavy")  # killed: by the CPU limit or for memory a C library could not get
-    answer = json.loads(raw)
-    if answer.pop("kind") == "refused":
-        return Refused(answer["code"])
-    derived = tuple(Derived(**one) for one in answer.pop("derived"))
-    return Rebuilt(**{**answer, "derived": derived, "evidence": Evidence(**answer["evidence"])})
+    if local is None or text[:1] not in ("+", "-", "Z"):
+        return None
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(local + text).isoformat()
+    return None

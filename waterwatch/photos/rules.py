@@ -1,7 +1,10 @@
 """Pure decisions about photos: what a file is by its first bytes, the life of a photo, the limits it is read under."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import Machine
@@ -59,7 +62,10 @@ def timed(settings: Settings) -> Machine:
 ACCEPTED = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heif", "AVIF": "image/avif"}
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
-_OTHER_IMAGES = (b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*", b"8BPS", b"\x00\x00\x01\x00", b"<svg", b"<?xml")
+_OTHER_IMAGES = (
+    b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*", b"8BPS", b"\x00\x00\x01\x00", b"<svg", b"<?xml",
+    b"\xff\x0a", b"\x00\x00\x00\x0cJXL ", b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51",
+)  # fmt: skip
 
 
 def sniff(head: bytes) -> str | None:
@@ -70,8 +76,9 @@ def sniff(head: bytes) -> str | None:
         return "PNG"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
-    if head[4:8] == b"ftyp":
-        brands = {head[8:12], *(head[start : start + 4] for start in range(16, min(len(head), 64), 4))}
+    if head[4:8] == b"ftyp":  # ISO/IEC 14496-12: size, "ftyp", major brand, version, compatible brands
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        brands = {head[8:12], *(head[start : start + 4] for start in range(16, end, 4))}
         if brands & _AVIF_BRANDS:
             return "AVIF"
         if brands & _HEIF_BRANDS:
@@ -83,4 +90,102 @@ def refuse_type(head: bytes) -> str:
     """Which refusal fits a file whose format is not accepted."""
     if not head:
         return "empty_file"
-    return "type_not_accepted" if head.lstrip().startswith(_OTHER_IMAGES) else "not_an_image"
+    return (
+        "type_not_accepted" if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_OTHER_IMAGES) else "not_an_image"
+    )
+
+
+_SOF0, _SOF2, _DHT, _EOI, _SOS, _DQT, _DRI, _APP0 = 0xC0, 0xC2, 0xC4, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0
+_STRUCTURE: Final = frozenset({_SOF0, _SOF2, _DHT, _SOS, _DQT, _DRI, _APP0})
+# In entropy-coded data FF is followed by a stuffed zero or a restart marker; anything else ends it (T.81, B.1.1.5).
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+
+
+def bare_jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """(width, height) of a JPEG that is nothing but its picture, or None for any other content.
+
+    Nothing but: tables, frame, scans and a JFIF header without thumbnail. No other APPn segment, no comment, no byte
+    behind the end. Every rebuilt picture is held against this before it is stored, by a process that did not decode it.
+    """
+    size = None
+    try:
+        for marker, start, end in _segments(content):
+            if marker == _EOI:
+                return size if end == len(content) else None
+            payload = content[start:end]
+            if marker not in _STRUCTURE or (marker == _APP0 and not _is_plain_jfif(payload)):
+                return None
+            if marker in (_SOF0, _SOF2):
+                size = int.from_bytes(payload[3:5], "big"), int.from_bytes(payload[1:3], "big")
+    except (EOFError, ValueError):
+        return None
+    return None
+
+
+def _is_plain_jfif(payload: bytes) -> bool:
+    return len(payload) == 14 and payload.startswith(b"JFIF\x00") and payload[12:] == b"\x00\x00"
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, start, end of payload) of each segment of a JPEG, up to EOI (ITU-T T.81, annex B).
+
+    Raises:
+        EOFError: the file stops in the middle.
+        ValueError: what follows is not a marker.
+    """
+    at = 2
+    while True:
+        if at + 2 > len(content):
+            raise EOFError
+        marker = content[at + 1]
+        if content[at] != 0xFF or marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
+            raise ValueError("not a marker")
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker == _EOI:
+            yield marker, at + 2, at + 2
+            return
+        end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+        if end > len(content):
+            raise EOFError
+        if end < at + 4:
+            raise ValueError("no room for its own length")
+        yield marker, at + 4, end
+        at = end
+        if marker == _SOS:
+            found = _END_OF_SCAN.search(content, end)
+            if found is None:
+                raise EOFError
+            at = found.start()
+
+
+def is_cut_short(content: bytes, form: str) -> bool:
+    """Whether a file that could not be decoded just stops too early: sending it again may help then."""
+    if form == "JPEG":
+        try:
+            for _segment in _segments(content):
+                pass
+        except EOFError:
+            return True
+        except ValueError:
+            return False
+        return False
+    if form == "PNG":
+        return b"IEND" not in content
+    if form == "WEBP":
+        return int.from_bytes(content[4:8], "little") + 8 > len(content)
+    return _has_short_box(content)
+
+
+def _has_short_box(content: bytes) -> bool:
+    """Whether a top-level box of an ISO base media file (HEIF, AVIF) claims more bytes than there are."""
+    at = 0
+    while at + 8 <= len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(content[at + 8 : at + 16], "big")
+        if size == 0:
+            return False
+        at += max(size, 8)
+    return at != len(content)

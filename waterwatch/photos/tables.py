@@ -21,6 +21,7 @@ from waterwatch.kernel.db import Base
 
 STATES = ("received", "sanitising", "ready", "refused")
 SIZES_PX = (2000, 1024, 320)
+Digest = bytes  # a name of its own: PhotoDerivative has a column called bytes
 
 
 class Photo(Base):
@@ -49,7 +50,7 @@ class Photo(Base):
     state_since: Mapped[datetime]
     state_deadline_at: Mapped[datetime | None]
     refusal_code: Mapped[str | None] = mapped_column(Text)
-    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    sha256: Mapped[Digest] = mapped_column(LargeBinary)
     original_key: Mapped[str | None] = mapped_column(Text, unique=True)
     original_bytes: Mapped[int] = mapped_column(BigInteger)
     media_type: Mapped[str | None] = mapped_column(Text)
@@ -82,4 +83,4 @@ class PhotoDerivative(Base):
     bytes: Mapped[int] = mapped_column(Integer)
     width: Mapped[int] = mapped_column(Integer)
     height: Mapped[int] = mapped_column(Integer)
-    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    sha256: Mapped[Digest] = mapped_column(LargeBinary)

@@ -1,4 +1,4 @@
-"""Serving rebuilt pictures, and the words for photos that could not be used. Who may see one, the calling view decides."""
+"""Serving rebuilt pictures, and words for photos that could not be used. Who may see one, the calling view decides."""
 
 import uuid
 
