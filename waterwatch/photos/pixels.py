@@ -195,11 +195,13 @@ def _rebuild(original: Path, target: Path, limits: Limits) -> Rebuilt:
     with Image.open(original, formats=[form]) as picture:
         width, height = picture.size
         _check_size(width, height, limits)
-        evidence = read_evidence(picture)
-        orientation = _orientation(picture, form)
         if form == "JPEG":
             picture.draft(None, _fit(width, height, SIZES_PX[0]))
+        # Before any metadata is asked for: Pillow decodes a PNG to find its EXIF, and once a decoding has failed it
+        # passes off the black canvas as the picture.
         picture.load()
+        evidence = read_evidence(picture)
+        orientation = _orientation(picture, form)
         clean = _to_srgb(picture)
     clean = _turned(clean, orientation)
     if orientation >= 5:

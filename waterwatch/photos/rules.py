@@ -147,7 +147,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             yield marker, at + 2, at + 2
             return
         end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-        if end > len(content):
+        if at + 4 > len(content) or end > len(content):
             raise EOFError
         if end < at + 4:
             raise ValueError("no room for its own length")
