@@ -70,6 +70,7 @@ def sanitise(context: JobContext, photo_id: uuid.UUID) -> str:
         original_key = photo.original_key
     if original_key is None:
         return _settle(context, photo_id, Refused("undecodable"), {})
+    context.settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=context.settings.spool_dir, prefix="sanitise-") as folder:
         original = Path(folder) / "original"
         context.objects.fetch(original_key, original)

@@ -37,4 +37,5 @@ def serve_derivative(photo_id: uuid.UUID, size_px: int, *, cache_control: str) -
     response.headers["Content-Disposition"] = f'inline; filename="{size_px}.jpg"'
     response.headers["Cache-Control"] = cache_control
     response.headers["Content-Security-Policy"] = PICTURE_CSP
+    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
