@@ -27,16 +27,18 @@ def relay() -> None:
 
 
 @main.command()
-@click.option("--queues", default=None, help="Serve these queues in this order in this one process: photos,mail,map")
+@click.option("--queues", default=None, help="Serve these, in this order, in this one process: photos,mail,map")
 @click.option("--burst", is_flag=True, help="Stop when the queues are empty.")
 def work(queues: str | None, burst: bool) -> None:
     """Do the jobs. Without --queues: one process for each team of queues, restarted when one dies."""
     settings = _prepare()
-    from workers import queues as process
-
     if queues is None:
-        process.supervise(_stop_on_signal())
+        from workers import teams
+
+        teams.supervise(_stop_on_signal())
     else:
+        from workers import queues as process
+
         process.work(settings, queues.split(","), burst=burst)
 
 

@@ -61,11 +61,11 @@ def is_page_answering(port: int, path: str) -> bool:
 
 def is_queue_served(redis_url: str) -> bool:
     """Whether a worker of every team has registered; never raises."""
-    from workers.queues import TEAMS  # imports the picture libraries: late, while the workers do the same
+    from workers.teams import TEAMS
 
     client = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
     try:
-        return bool(client.scard("rq:workers") >= len(TEAMS))
+        return len(client.smembers("rq:workers")) >= len(TEAMS)
     except redis.RedisError:
         return False
     finally:

@@ -6,7 +6,7 @@ only the doorbell: what it forgets comes back when the lease runs out.
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import psycopg
 from redis import Redis
@@ -21,11 +21,12 @@ from waterwatch.kernel.db import make_engine, make_sessions, transaction
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.outbox import Ring
 from waterwatch.kernel.settings import Settings
-from workers.topics import QUEUES, TOPICS
+from workers.teams import QUEUES
+from workers.topics import TOPICS, topics_of
 
 JOB = "workers.jobs.run"
 RING_LIFE_S = 600  # a ring nobody answered is worthless long before
-BACKOFF_CAP_S = 5.0
+BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.4, 5.0
 log = get_logger(__name__)
 
 
@@ -37,68 +38,69 @@ class Relay:
         self._engine = make_engine(settings.database_url, pool_size=2)
         self._sessions = make_sessions(self._engine)
         self._redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
-        self._queues = {
-            name: Queue(name, connection=self._redis, serializer=JSONSerializer) for name in QUEUES
-        }
+        self._queues = {name: Queue(name, connection=self._redis, serializer=JSONSerializer) for name in QUEUES}
 
     def run(self) -> None:
         """Serve until told to stop."""
-        failures = 0
+        pause_s = BACKOFF_FIRST_S
         while not self._stop.is_set():
+            began = time.monotonic()
             try:
                 with psycopg.connect(_plain_url(self._settings.database_url), autocommit=True) as listener:
                     listener.execute(f"LISTEN {outbox.CHANNEL}")
                     log.info("relay.listening")
-                    failures = 0
                     self._serve(listener)
             except (psycopg.Error, SQLAlchemyError, RedisError) as error:
-                failures += 1
-                pause_s = min(BACKOFF_CAP_S, 0.2 * 2**failures)
+                if time.monotonic() - began > BACKOFF_CAP_S:  # it had worked for a while
+                    pause_s = BACKOFF_FIRST_S
                 log.warning("relay.interrupted", error=type(error).__name__, pause_s=pause_s)
                 self._stop.wait(pause_s)
+                pause_s = min(BACKOFF_CAP_S, 2 * pause_s)
         self._engine.dispose()
+        self._redis.close()
 
     def _serve(self, listener: "psycopg.Connection[tuple[object, ...]]") -> None:
         while not self._stop.is_set():
-            rung = self.ring_once()
-            if rung == 0:
+            if self.ring_once() == 0:
                 # One notification is enough to look again; the time limit is the poll.
                 for _ in listener.notifies(timeout=self._settings.relay_poll_s, stop_after=1):
                     pass
 
     def ring_once(self) -> int:
-        """Lease what is due and ring for it; returns how many. The lease is committed before the bell is touched."""
-        with transaction(self._sessions) as session:
-            rings = outbox.lease(
-                session, window=self._settings.relay_window, lease_s=self._settings.outbox_lease_s
-            )
-        if rings:
-            self._ring(rings)
-        return len(rings)
+        """Lease what is due, queue by queue, and ring for it; returns how many.
 
-    def _ring(self, rings: Iterable[Ring]) -> None:
-        by_queue: dict[str, list[Ring]] = {}
-        for ring in rings:
-            if ring.topic not in TOPICS:
-                log.error("relay.unknown_topic", topic=ring.topic)
-                continue
-            by_queue.setdefault(TOPICS[ring.topic].queue, []).append(ring)
-        for name, waiting in by_queue.items():
-            self._queues[name].enqueue_many(
-                [
-                    Queue.prepare_data(
-                        JOB,
-                        (str(ring.id), ring.lease_no),
-                        timeout=TOPICS[ring.topic].timeout_s,
-                        # The lease number belongs in the id: an old key may live on when the row is rung again.
-                        job_id=f"{ring.id}-{ring.lease_no}",
-                        result_ttl=0,
-                        failure_ttl=60,
-                        ttl=RING_LIFE_S,
-                    )
-                    for ring in waiting
-                ]
-            )
+        The leases are committed before the bell is touched: a ring for a row that is not leased would be refused. Each
+        queue has a window of its own, so that mails waiting behind a hanging server leave the photos theirs.
+        """
+        rung: dict[str, list[Ring]] = {}
+        with transaction(self._sessions) as session:
+            for name in QUEUES:
+                rung[name] = outbox.lease(
+                    session,
+                    window=self._settings.relay_window,
+                    lease_s=self._settings.outbox_lease_s,
+                    topics=topics_of(name),
+                )
+        self._ring(rung)
+        return sum(len(rings) for rings in rung.values())
+
+    def _ring(self, rung: Mapping[str, Iterable[Ring]]) -> None:
+        for name, rings in rung.items():
+            jobs = [
+                Queue.prepare_data(
+                    JOB,
+                    (str(ring.id), ring.lease_no),
+                    timeout=TOPICS[ring.topic].timeout_s,
+                    # The lease number belongs in the id: an old key may live on when the row is rung again.
+                    job_id=f"{ring.id}-{ring.lease_no}",
+                    result_ttl=0,
+                    failure_ttl=60,
+                    ttl=RING_LIFE_S,
+                )
+                for ring in rings
+            ]
+            if jobs:
+                self._queues[name].enqueue_many(jobs)
 
 
 def run(settings: Settings, stop: threading.Event) -> None:

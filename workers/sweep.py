@@ -4,59 +4,31 @@ Each duty runs in transactions of its own; one that fails is logged and tried ag
 the others from running. Every duty is idempotent, so several sweeps may run at once.
 """
 
+import contextlib
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
-from waterwatch.escalation import service as escalation
-from waterwatch.incidents.queries import overdue_incidents
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
-from waterwatch.kernel.errors import DomainError
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
-from waterwatch.moderation import service as moderation
 from waterwatch.photos import service as photos
+from workers import deadlines
+from workers.topics import TOPICS
 
 BATCH = 200
 KEEP_DONE = timedelta(days=7)
 STALE_SPOOL_S = 3600.0
 log = get_logger(__name__)
 
-# Work that should be under way but has no open outbox row any more is ordered again.
-_PHOTOS_FORGOTTEN = text("""
-SELECT p.id FROM photo p
-WHERE p.state IN ('received', 'sanitising') AND p.state_deadline_at < :now AND NOT EXISTS (
-    SELECT FROM outbox o WHERE o.topic = 'photos.sanitise' AND o.done_at IS NULL AND o.dead_at IS NULL
-      AND o.payload ->> 'photo_id' = p.id::text)
-ORDER BY p.state_deadline_at LIMIT :limit
-""")
-_REPORTS_FORGOTTEN = text("""
-SELECT DISTINCT ON (r.id) rp.photo_id
-FROM report r JOIN report_photo rp ON rp.report_id = r.id
-WHERE r.state IN ('received', 'sanitising') AND r.state_deadline_at < :now
-  AND NOT EXISTS (SELECT FROM report_photo x JOIN photo p ON p.id = x.photo_id
-                  WHERE x.report_id = r.id AND p.state NOT IN ('ready', 'refused'))
-  AND NOT EXISTS (SELECT FROM outbox o JOIN report_photo x ON o.payload ->> 'photo_id' = x.photo_id::text
-                  WHERE x.report_id = r.id AND o.topic = 'photos.settled' AND o.done_at IS NULL AND o.dead_at IS NULL)
-ORDER BY r.id LIMIT :limit
-""")
-_DELIVERIES_FORGOTTEN = text("""
-SELECT d.id FROM delivery d
-WHERE d.state IN ('pending', 'sending') AND d.state_deadline_at < :now AND NOT EXISTS (
-    SELECT FROM outbox o WHERE o.topic = 'escalation.deliver' AND o.done_at IS NULL AND o.dead_at IS NULL
-      AND o.payload ->> 'delivery_id' = d.id::text)
-ORDER BY d.state_deadline_at LIMIT :limit
-""")
 _ORIGINALS_DUE = text("""
 SELECT id FROM photo WHERE original_key IS NOT NULL AND original_delete_after < :now
 ORDER BY original_delete_after LIMIT :limit
@@ -66,82 +38,67 @@ SELECT NOT EXISTS (SELECT FROM publication WHERE published_at > now() - make_int
    AND NOT EXISTS (SELECT FROM outbox WHERE topic = 'mapping.publish' AND done_at IS NULL AND dead_at IS NULL)
    AND EXISTS (SELECT FROM water_feature)
 """)
-# What nobody but a person can hurry: counted, logged, shown; the department's parent is told in a later version.
-_OVERDUE = text("""
-SELECT 'report' AS kind, state, count(*)::int AS rows FROM report WHERE state = 'in_review' AND state_deadline_at < :now
-GROUP BY state
-UNION ALL
-SELECT 'case', state, count(*)::int FROM escalation_case WHERE state_deadline_at < :now GROUP BY state
+_STRAYS = text("""
+SELECT topic, count(*)::int AS rows FROM outbox
+WHERE done_at IS NULL AND dead_at IS NULL AND NOT topic = ANY(:known) GROUP BY topic
 """)
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Sweep every ``settings.sweep_every_s`` until told to stop."""
     engine = make_engine(settings.database_url, pool_size=2)
-    context = JobContext(settings, make_sessions(engine), ObjectStore(settings.objects_url))
+    watchman = Sweep(JobContext(settings, make_sessions(engine), ObjectStore(settings.objects_url)))
     while not stop.is_set():
-        sweep(context)
+        watchman.round()
         stop.wait(settings.sweep_every_s)
     engine.dispose()
 
 
-def sweep(context: JobContext) -> dict[str, int]:
-    """One round; returns what each duty did, by name. A duty that failed is missing."""
-    done: dict[str, int] = {}
-    for duty in DUTIES:
+class Sweep:
+    """Round after round; remembers only what it has last said, so that the log is not told the same every time."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._said: dict[str, int] = {}
+
+    def round(self) -> dict[str, int]:
+        """One round; returns what each duty did, by name. A duty that failed is missing."""
+        done: dict[str, int] = {}
+        for duty in DUTIES:
+            try:
+                done[duty.__name__] = duty(self._context)
+            except Exception:
+                log.exception("sweep.duty_failed", duty=duty.__name__)
+        if any(done.values()):
+            log.info("sweep.done", **{name: count for name, count in done.items() if count})
         try:
-            done[duty.__name__] = duty(context)
+            self._say_what_is_late()
         except Exception:
-            log.exception("sweep.duty_failed", duty=duty.__name__)
-    if any(done.values()):
-        log.info("sweep.done", **{name: count for name, count in done.items() if count})
-    return done
+            log.exception("sweep.duty_failed", duty="say_what_is_late")
+        return done
+
+    def _say_what_is_late(self) -> None:
+        """What waits for a person past its deadline, and rows nobody knows how to work on; said when it changes."""
+        found = late(self._context)
+        for what in sorted(found.keys() | self._said.keys()):
+            if found.get(what) != self._said.get(what):
+                log.warning("sweep.late", what=what, rows=found.get(what, 0))
+        self._said = found
+
+
+def late(context: JobContext) -> dict[str, int]:
+    """Counts of what no duty of the sweep can help: ``table.state`` past its deadline, ``topic:name`` without a job."""
+    with transaction(context.sessions) as session:
+        overdue = deadlines.overdue(session, now=context.now())
+        strays = session.execute(_STRAYS, {"known": list(TOPICS)}).all()
+    found = {".".join(key): rows for key, rows in overdue.items() if deadlines.REMEDIES.get(key) is None}
+    return found | {f"topic:{row.topic}": row.rows for row in strays}
 
 
 def seal_audit(context: JobContext) -> int:
     """Give new audit entries their place in the hash chain."""
     with transaction(context.sessions) as session:
         return audit.seal(session, now=context.now())
-
-
-def reorder_photos(context: JobContext) -> int:
-    """Photos that should have been sanitised by now."""
-
-    def order(session: Session, photo_id: uuid.UUID) -> None:
-        outbox.emit(session, photos.TOPIC_SANITISE, {"photo_id": str(photo_id)}, now=context.now())
-
-    return _for_each(context, _PHOTOS_FORGOTTEN, order)
-
-
-def reorder_reports(context: JobContext) -> int:
-    """Reports whose photos are all settled, but which have not moved on."""
-
-    def order(session: Session, photo_id: uuid.UUID) -> None:
-        outbox.emit(session, photos.TOPIC_SETTLED, {"photo_id": str(photo_id)}, now=context.now())
-
-    return _for_each(context, _REPORTS_FORGOTTEN, order)
-
-
-def reorder_deliveries(context: JobContext) -> int:
-    """Deliveries nobody is trying any more."""
-
-    def order(session: Session, delivery_id: uuid.UUID) -> None:
-        outbox.emit(session, escalation.TOPIC_DELIVER, {"delivery_id": str(delivery_id)}, now=context.now())
-
-    return _for_each(context, _DELIVERIES_FORGOTTEN, order)
-
-
-def step_incidents_down(context: JobContext) -> int:
-    """Incidents nobody confirmed for too long lose a colour."""
-    with transaction(context.sessions) as session:
-        due = overdue_incidents(session, now=context.now(), limit=BATCH)
-    for incident_id in due:
-        try:
-            with transaction(context.sessions) as session:
-                moderation.step_down(session, incident_id, now=context.now())
-        except DomainError as error:
-            log.warning("sweep.incident_left", incident_id=str(incident_id), error=error.error_code)
-    return len(due)
 
 
 def forget_originals(context: JobContext) -> int:
@@ -163,12 +120,13 @@ def prune_outbox(context: JobContext) -> int:
 
 
 def clear_spool(context: JobContext) -> int:
-    """Files of uploads and decodings that died half-way."""
+    """Files of uploads and decodings that died half-way. A file somebody else removes meanwhile is as good."""
     horizon, removed = time.time() - STALE_SPOOL_S, 0
     for path in sorted(Path(context.settings.spool_dir).rglob("*"), reverse=True):
-        if path.lstat().st_mtime < horizon:
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
-            removed += 1
+        with contextlib.suppress(OSError):  # gone already, or a folder in which something younger lies
+            if path.lstat().st_mtime < horizon:
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+                removed += 1
     return removed
 
 
@@ -182,32 +140,12 @@ def renew_publication(context: JobContext) -> int:
         return int(is_due)
 
 
-def count_overdue(context: JobContext) -> int:
-    """Reports waiting for a moderator and cases waiting for a department past their deadline."""
-    with transaction(context.sessions) as session:
-        rows = session.execute(_OVERDUE, {"now": context.now()}).all()
-    for row in rows:
-        log.warning("sweep.overdue", kind=row.kind, state=row.state, rows=row.rows)
-    return 0
-
-
 DUTIES: tuple[Callable[[JobContext], int], ...] = (
     seal_audit,
-    reorder_photos,
-    reorder_reports,
-    reorder_deliveries,
-    step_incidents_down,
+    # Each remedy once, however many states it serves, in the order of the table.
+    *dict.fromkeys(remedy for remedy in deadlines.REMEDIES.values() if remedy is not None),
     forget_originals,
     prune_outbox,
     clear_spool,
     renew_publication,
-    count_overdue,
 )
-
-
-def _for_each(context: JobContext, query: object, act: Callable[[Session, uuid.UUID], None]) -> int:
-    with transaction(context.sessions) as session:
-        found = session.execute(query, {"now": context.now(), "limit": BATCH}).scalars().all()  # type: ignore[call-overload]
-        for row_id in found:
-            act(session, row_id)
-        return len(found)

@@ -8,17 +8,20 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-from waterwatch.kernel.errors import NotFound
+from waterwatch.kernel.errors import NotFound, Unavailable
 
 CHUNK_BYTES = 256 * 1024
+RETRY_AFTER_S = 5.0
 _KEY = re.compile(r"(?:quarantine|public|probe)/[A-Za-z0-9][A-Za-z0-9_\-./]{0,200}")
 
 
@@ -32,7 +35,10 @@ class Stored:
 
 
 class ObjectStore:
-    """Put, fetch, list and delete whole objects. Local writes are durable (file and folder fsynced) before return."""
+    """Put, fetch, list and delete whole objects. Local writes are durable (file and folder fsynced) before return.
+
+    A bucket that does not answer, or refuses us, is :class:`Unavailable`; trouble with the local disk is ``OSError``.
+    """
 
     def __init__(self, url: str) -> None:
         """``file:///absolute/folder`` or ``s3://bucket/prefix?endpoint=http://…&region=…``.
@@ -55,7 +61,7 @@ class ObjectStore:
         """Store a copy of a file under ``key``, replacing what was there."""
         self._check(key)
         if self._folder is None:
-            with path.open("rb") as source:
+            with path.open("rb") as source, _answering():
                 obstore.put(self._store, key, source)
             return
         target = self._folder / key
@@ -65,7 +71,7 @@ class ObjectStore:
             shutil.copyfileobj(source, sink, CHUNK_BYTES)
             sink.flush()
             os.fsync(sink.fileno())
-        os.replace(draft, target)
+        draft.replace(target)
         _sync_folder(target.parent)
 
     def adopt_file(self, key: str, path: Path) -> None:
@@ -74,7 +80,7 @@ class ObjectStore:
         if self._folder is not None and path.stat().st_dev == self._folder.stat().st_dev:
             target = self._folder / key
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.replace(path, target)
+            path.replace(target)
             _sync_folder(target.parent)
             return
         self.put_file(key, path)
@@ -90,16 +96,18 @@ class ObjectStore:
         """The object's bytes in chunks; the object is looked up before the first chunk. Raises :class:`NotFound`."""
         self._check(key)
         try:
-            found = obstore.get(self._store, key)
+            with _answering():
+                found = obstore.get(self._store, key)
         except FileNotFoundError:
             raise NotFound("object_not_found") from None
-        return (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK_BYTES))
+        return _chunks(found)
 
     def has(self, key: str) -> bool:
         """Whether an object is there."""
         self._check(key)
         try:
-            obstore.head(self._store, key)
+            with _answering():
+                obstore.head(self._store, key)
         except FileNotFoundError:
             return False
         return True
@@ -108,20 +116,37 @@ class ObjectStore:
         """Remove an object; removing what is not there is fine."""
         self._check(key)
         try:
-            obstore.delete(self._store, key)
+            with _answering():
+                obstore.delete(self._store, key)
         except FileNotFoundError:
             return
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Every object below ``prefix`` (a zone or a folder in one), in no particular order."""
-        for page in obstore.list(self._store, prefix=prefix):
-            for item in page:
-                yield Stored(item["path"], item["size"], item["last_modified"])
+        with _answering():
+            for page in obstore.list(self._store, prefix=prefix):
+                for item in page:
+                    yield Stored(item["path"], item["size"], item["last_modified"])
 
     @staticmethod
     def _check(key: str) -> None:
         if not _KEY.fullmatch(key) or ".." in key or "//" in key:
             raise ValueError("not a key of ours")
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Whatever the store's client raises besides "not found" means: not now. Its text names our bucket, so it goes."""
+    try:
+        yield
+    except BaseError:
+        raise Unavailable("objects_unavailable", retry_after_s=RETRY_AFTER_S) from None
+
+
+def _chunks(found: "obstore.GetResult") -> Iterator[bytes]:
+    with _answering():
+        for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+            yield bytes(chunk)
 
 
 def _open_bucket(bucket: str, prefix: str, query: dict[str, list[str]]) -> S3Store:

@@ -6,6 +6,7 @@ killed process) comes back when the lease runs out. Times of leases are the data
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -104,37 +105,43 @@ WHERE id IN (
     SELECT id FROM outbox
     WHERE done_at IS NULL AND dead_at IS NULL AND available_at <= clock_timestamp()
       AND (leased_until IS NULL OR leased_until < clock_timestamp())
+      AND (CAST(:topics AS text[]) IS NULL OR topic = ANY(CAST(:topics AS text[])))
     ORDER BY priority, available_at
     LIMIT GREATEST(0, :window - (
         SELECT count(*) FROM outbox
-        WHERE done_at IS NULL AND dead_at IS NULL AND leased_until >= clock_timestamp()))
+        WHERE done_at IS NULL AND dead_at IS NULL AND leased_until >= clock_timestamp()
+          AND (CAST(:topics AS text[]) IS NULL OR topic = ANY(CAST(:topics AS text[])))))
     FOR UPDATE SKIP LOCKED)
 RETURNING id, lease_no, topic, priority, available_at
 """)
 
 
-def lease(session: Session, *, window: int, lease_s: float) -> list[Ring]:
-    """Lease open rows, most urgent first, so that at most ``window`` are out at a time.
+def lease(session: Session, *, window: int, lease_s: float, topics: Sequence[str] | None = None) -> list[Ring]:
+    """Lease open rows of ``topics`` (None: all), most urgent first, so that at most ``window`` of them are out.
 
     The window keeps the order in the database: a red case overtakes a thousand waiting mails, and rows do not sit in
-    Redis until their lease runs out.
+    Redis until their lease runs out. Counted per queue, so that hanging mails never use up the window of the photos;
+    see ``docs/decisions/0004``. Two callers at the same moment may together exceed it, once.
     """
-    rows = session.execute(_LEASE, {"window": window, "lease_s": lease_s}).all()
+    values = {"window": window, "lease_s": lease_s, "topics": None if topics is None else list(topics)}
+    rows = session.execute(_LEASE, values).all()
     return [Ring(row.id, row.lease_no, row.topic) for row in sorted(rows, key=lambda r: (r.priority, r.available_at))]
 
 
 _BEGIN = text("""
 UPDATE outbox SET attempts = attempts + 1, leased_until = clock_timestamp() + make_interval(secs => :lease_s)
-WHERE id = :id AND lease_no = :lease_no AND done_at IS NULL AND dead_at IS NULL
+WHERE id = :id AND lease_no = :lease_no AND attempts < lease_no AND leased_until IS NOT NULL
+  AND done_at IS NULL AND dead_at IS NULL
 RETURNING topic, payload, attempts, clock_timestamp() - created_at AS age, request_id, last_error
 """)
 
 
 def begin(session: Session, row_id: uuid.UUID, lease_no: int, *, lease_s: float) -> Message | None:
-    """Begin a rung row: counts the attempt and renews the lease. None when it is done or was leased anew since.
+    """Begin a rung row: counts the attempt and renews the lease.
 
-    ``lease_no >= attempts`` holds because each lease is begun at most once: a second begin of the same ring would
-    need the same RQ job to run twice, and then the CHECK refuses it.
+    None when it is done, was given back, or was leased anew since: the ring is then out of date. A ring that reaches
+    two workers is begun by one of them, unless an attempt before it was not counted (see :func:`retry`); handlers are
+    idempotent for that, and for every lease that runs out while its worker still lives.
     """
     row = session.execute(_BEGIN, {"id": row_id, "lease_no": lease_no, "lease_s": lease_s}).first()
     if row is None:
@@ -142,10 +149,22 @@ def begin(session: Session, row_id: uuid.UUID, lease_no: int, *, lease_s: float)
     return Message(row_id, lease_no, row.topic, row.payload, row.attempts, row.age, row.request_id, row.last_error)
 
 
+def renew(session: Session, row_id: uuid.UUID, lease_no: int, *, lease_s: float) -> bool:
+    """Prolong the lease of a row that is being worked on. False when it is no longer this lease's."""
+    result = session.execute(
+        text("""UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+                WHERE id = :id AND lease_no = :lease_no AND leased_until IS NOT NULL
+                  AND done_at IS NULL AND dead_at IS NULL RETURNING id"""),
+        {"id": row_id, "lease_no": lease_no, "lease_s": lease_s},
+    )
+    return result.first() is not None
+
+
 def finish(session: Session, row_id: uuid.UUID) -> None:
     """Mark a row done, in the job's last transaction. Idempotent."""
     session.execute(
-        text("UPDATE outbox SET done_at = clock_timestamp(), leased_until = NULL WHERE id = :id AND done_at IS NULL AND dead_at IS NULL"),
+        text("""UPDATE outbox SET done_at = clock_timestamp(), leased_until = NULL
+                WHERE id = :id AND done_at IS NULL AND dead_at IS NULL"""),
         {"id": row_id},
     )
 
@@ -168,13 +187,27 @@ def absorb(session: Session, message: Message) -> int:
     return int(result.scalar_one())
 
 
-def retry(session: Session, row_id: uuid.UUID, lease_no: int, *, after_s: float, error: str) -> None:
-    """Give a row back, to be leased again ``after_s`` seconds from now. ``error`` is a code or a class name."""
+def retry(
+    session: Session, row_id: uuid.UUID, lease_no: int, *, after_s: float, error: str, is_counted: bool = True
+) -> None:
+    """Give a row back, to be leased again ``after_s`` seconds from now. ``error`` is a code or a class name.
+
+    ``is_counted=False``: the attempt says nothing about the work itself (a server was away), so it is not counted.
+    Does nothing for a lease that is over.
+    """
     session.execute(
         text("""UPDATE outbox SET leased_until = NULL, last_error = :error,
+                attempts = CASE WHEN :is_counted THEN attempts ELSE greatest(0, attempts - 1) END,
                 available_at = clock_timestamp() + make_interval(secs => :after_s)
-                WHERE id = :id AND lease_no = :lease_no AND done_at IS NULL AND dead_at IS NULL"""),
-        {"id": row_id, "lease_no": lease_no, "after_s": after_s, "error": error[:200]},
+                WHERE id = :id AND lease_no = :lease_no AND leased_until IS NOT NULL
+                  AND done_at IS NULL AND dead_at IS NULL"""),
+        {
+            "id": row_id,
+            "lease_no": lease_no,
+            "after_s": after_s,
+            "error": error[:200],
+            "is_counted": is_counted,
+        },
     )
 
 
@@ -200,8 +233,10 @@ class Depth:
 def depth(session: Session) -> Depth:
     """Counts for readiness, metrics and the sweep."""
     row = session.execute(
-        text("""SELECT count(*) FILTER (WHERE dead_at IS NULL) AS waiting, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
-                coalesce(extract(epoch FROM clock_timestamp() - min(available_at) FILTER (WHERE dead_at IS NULL)), 0)::float8 AS oldest_s
+        text("""SELECT count(*) FILTER (WHERE dead_at IS NULL) AS waiting,
+                count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
+                coalesce(extract(epoch FROM clock_timestamp()
+                    - min(available_at) FILTER (WHERE dead_at IS NULL)), 0)::float8 AS oldest_s
                 FROM outbox WHERE done_at IS NULL""")
     ).one()
     return Depth(row.waiting, row.dead, max(0.0, row.oldest_s))
@@ -210,7 +245,8 @@ def depth(session: Session) -> Depth:
 def prune(session: Session, *, older_than: timedelta) -> int:
     """Delete rows done longer ago than ``older_than``; dead letters stay. Returns how many went."""
     result = session.execute(
-        text("WITH gone AS (DELETE FROM outbox WHERE done_at < clock_timestamp() - :age RETURNING 1) SELECT count(*) FROM gone"),
+        text("""WITH gone AS (DELETE FROM outbox WHERE done_at < clock_timestamp() - :age RETURNING 1)
+                SELECT count(*) FROM gone"""),
         {"age": older_than},
     )
     return int(result.scalar_one())

@@ -1,0 +1,122 @@
+"""Every state that must be left by a time, and what is done when it was not: one table, so that none is forgotten.
+
+Work that should be under way but has no open outbox row any more is ordered again. What only a person can hurry is
+counted (``waterwatch_overdue`` in ``/metrics``) and logged; telling the department's parent comes in a later version.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.orm import Session
+
+from waterwatch.escalation import service as escalation
+from waterwatch.incidents.queries import overdue_incidents
+from waterwatch.kernel import outbox
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import DomainError
+from waterwatch.kernel.log import get_logger
+from waterwatch.moderation import service as moderation
+from waterwatch.photos import service as photos
+
+BATCH = 200
+Remedy = Callable[[JobContext], int]
+log = get_logger(__name__)
+
+_PHOTOS_FORGOTTEN = text("""
+SELECT p.id FROM photo p
+WHERE p.state IN ('received', 'sanitising') AND p.state_deadline_at < :now AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'photos.sanitise' AND o.done_at IS NULL AND o.dead_at IS NULL
+      AND o.payload ->> 'photo_id' = p.id::text)
+ORDER BY p.state_deadline_at LIMIT :limit
+""")
+_REPORTS_FORGOTTEN = text("""
+SELECT DISTINCT ON (r.id) rp.photo_id
+FROM report r JOIN report_photo rp ON rp.report_id = r.id
+WHERE r.state IN ('received', 'sanitising') AND r.state_deadline_at < :now
+  AND NOT EXISTS (SELECT FROM report_photo x JOIN photo p ON p.id = x.photo_id
+                  WHERE x.report_id = r.id AND p.state NOT IN ('ready', 'refused'))
+  AND NOT EXISTS (SELECT FROM outbox o JOIN report_photo x ON o.payload ->> 'photo_id' = x.photo_id::text
+                  WHERE x.report_id = r.id AND o.topic = 'photos.settled' AND o.done_at IS NULL AND o.dead_at IS NULL)
+ORDER BY r.id LIMIT :limit
+""")
+_DELIVERIES_FORGOTTEN = text("""
+SELECT d.id FROM delivery d
+WHERE d.state IN ('pending', 'sending') AND d.state_deadline_at < :now AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'escalation.deliver' AND o.done_at IS NULL AND o.dead_at IS NULL
+      AND o.payload ->> 'delivery_id' = d.id::text)
+ORDER BY d.state_deadline_at LIMIT :limit
+""")
+_OVERDUE = text(
+    " UNION ALL ".join(
+        f"SELECT '{name}' AS name, state, count(*)::int AS rows FROM {name}"  # noqa: S608  # names of our own
+        " WHERE state_deadline_at < :now GROUP BY state"
+        for name in ("photo", "report", "incident", "escalation_case", "delivery")
+    )
+)
+
+
+def sanitise_again(context: JobContext) -> int:
+    """Photos that should have been sanitised by now. Returns how many were ordered."""
+    return _order(context, _PHOTOS_FORGOTTEN, photos.TOPIC_SANITISE, "photo_id")
+
+
+def settle_again(context: JobContext) -> int:
+    """Reports whose photos are all settled, but which have not moved on. Returns how many were ordered."""
+    return _order(context, _REPORTS_FORGOTTEN, photos.TOPIC_SETTLED, "photo_id")
+
+
+def deliver_again(context: JobContext) -> int:
+    """Deliveries nobody is trying any more. Returns how many were ordered."""
+    return _order(context, _DELIVERIES_FORGOTTEN, escalation.TOPIC_DELIVER, "delivery_id")
+
+
+def step_incidents_down(context: JobContext) -> int:
+    """Incidents nobody confirmed for too long lose a colour, each in its own transaction. Returns how many."""
+    with transaction(context.sessions) as session:
+        due = overdue_incidents(session, now=context.now(), limit=BATCH)
+    for incident_id in due:
+        try:
+            with transaction(context.sessions) as session:
+                moderation.step_down(session, incident_id, now=context.now())
+        except DomainError as error:
+            log.warning("sweep.incident_left", incident_id=str(incident_id), error=error.error_code)
+    return len(due)
+
+
+# (table, state) → remedy; None: only a person can do it.
+REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
+    {
+        ("photo", "received"): sanitise_again,
+        ("photo", "sanitising"): sanitise_again,
+        ("report", "received"): settle_again,
+        ("report", "sanitising"): settle_again,
+        ("report", "in_review"): None,  # a moderator
+        ("incident", "open"): step_incidents_down,
+        ("incident", "answered"): step_incidents_down,
+        ("incident", "resolved_claimed"): step_incidents_down,
+        ("incident", "reopened"): step_incidents_down,
+        ("escalation_case", "queued"): None,  # its deliveries are watched below; nobody knows a faster way
+        ("escalation_case", "delivered"): None,  # the department: it owes an acknowledgement
+        ("delivery", "pending"): deliver_again,
+        ("delivery", "sending"): deliver_again,
+    }
+)
+
+
+def overdue(session: Session, *, now: datetime) -> dict[tuple[str, str], int]:
+    """How many rows of each (table, state) are past their deadline; only where there are any."""
+    return {(row.name, row.state): row.rows for row in session.execute(_OVERDUE, {"now": now})}
+
+
+def _order(context: JobContext, query: TextClause, topic: str, name: str) -> int:
+    """Emit ``topic`` for every id the query finds. Idempotent: the query leaves out what has been ordered."""
+    now = context.now()
+    with transaction(context.sessions) as session:
+        found: list[uuid.UUID] = list(session.execute(query, {"now": now, "limit": BATCH}).scalars())
+        for row_id in found:
+            outbox.emit(session, topic, {name: str(row_id)}, now=now)
+        return len(found)

@@ -1,0 +1,55 @@
+"""Jobs that take more than one service call, and what is done when a job is given up. Thin: the work is the slices'."""
+
+import uuid
+
+from waterwatch.escalation import service as escalation
+from waterwatch.kernel import outbox
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.outbox import Message
+from waterwatch.photos import service as photos
+from waterwatch.reports import service as reports
+
+
+def sanitise(context: JobContext, message: Message) -> None:
+    """Idempotent: a settled photo is left alone (see ``photos.service.sanitise``), and finishing twice is nothing."""
+    photos.sanitise(context, _id(message, "photo_id"))
+    with transaction(context.sessions) as session:
+        outbox.finish(session, message.id)
+
+
+def refuse_photo(context: JobContext, message: Message) -> None:
+    """The photo killed its worker or failed it too often: it is refused, and its author is told to take another.
+
+    Idempotent: a photo that was settled after all is left alone.
+    """
+    with transaction(context.sessions) as session:
+        photos.record_refused(
+            session, _id(message, "photo_id"), "undecodable", settings=context.settings, now=context.now()
+        )
+
+
+def settle(context: JobContext, message: Message) -> None:
+    """Idempotent: only a report that still waits for its photos moves (see ``reports.service.settle_photo``)."""
+    with transaction(context.sessions) as session:
+        reports.settle_photo(session, _id(message, "photo_id"), settings=context.settings, now=context.now())
+        outbox.finish(session, message.id)
+
+
+def abandon_delivery(context: JobContext, message: Message) -> None:
+    """A fault of ours, not of any mail server, kept failing: the delivery is recorded as failed, which moderators see.
+
+    Idempotent: a delivery that was settled meanwhile cannot be claimed. One still young enough goes back to ``pending``
+    and the sweep orders it again.
+    """
+    with transaction(context.sessions) as session:
+        claim = escalation.claim_delivery(
+            session, _id(message, "delivery_id"), settings=context.settings, now=context.now()
+        )
+        if claim is not None:
+            failure = escalation.Failure("worker_failed")
+            escalation.record_failure(session, claim, failure, settings=context.settings, now=context.now())
+
+
+def _id(message: Message, name: str) -> uuid.UUID:
+    return uuid.UUID(message.payload[name])

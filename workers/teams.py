@@ -1,0 +1,74 @@
+"""Queues, and the processes that serve them: ``python -m workers work`` keeps one for each team of queues.
+
+This module imports none of the slices: the supervisor stays small beside its workers.
+"""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from waterwatch.kernel.log import get_logger
+
+PHOTOS, MAIL, MAP = "photos", "mail", "map"
+QUEUES = (PHOTOS, MAIL, MAP)
+# A mail server that hangs holds the mail process alone; pictures and the map go on beside it.
+TEAMS: tuple[tuple[str, ...], ...] = ((PHOTOS, MAP), (MAIL,), (MAP, MAIL, PHOTOS))
+LOOK_EVERY_S = 0.5
+RESTART_PAUSE_FIRST_S, RESTART_PAUSE_CAP_S = 0.5, 30.0
+SETTLED_S = 20.0  # one that lived so long did not die of its start
+log = get_logger(__name__)
+
+
+class Team:
+    """One worker process and its restarts: at once when it had worked, ever slower when it dies young."""
+
+    def __init__(self, queues: Sequence[str]) -> None:
+        self.queues = ",".join(queues)
+        self._pause_s = RESTART_PAUSE_FIRST_S
+        self._start_at = 0.0
+        self._started_at = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def look_after(self, now_s: float) -> None:
+        """Start it, or start it again when its pause is over. ``now_s`` is monotonic."""
+        if self._process is not None and self._process.poll() is not None:
+            lived_s = now_s - self._started_at
+            self._pause_s = (
+                RESTART_PAUSE_FIRST_S if lived_s >= SETTLED_S else min(RESTART_PAUSE_CAP_S, 2 * self._pause_s)
+            )
+            status = self._process.returncode
+            log.error("worker.died", queues=self.queues, status=status, restart_after_s=self._pause_s)
+            self._start_at, self._process = now_s + self._pause_s, None
+        if self._process is None and now_s >= self._start_at:
+            self._started_at, self._process = now_s, self._start()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        # The kernel ends the child with this process, whatever ends this process.
+        command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "workers", "work", "--queues", self.queues]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def ask_to_stop(self) -> None:
+        """Let it finish its job and end."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def await_end(self) -> None:
+        """Wait for it."""
+        if self._process is not None:
+            self._process.wait()
+
+
+def supervise(stop: threading.Event) -> None:
+    """Keep one process per team running until told to stop; then let each finish its job."""
+    teams = [Team(queues) for queues in TEAMS]
+    while not stop.is_set():
+        for team in teams:
+            team.look_after(time.monotonic())
+        stop.wait(LOOK_EVERY_S)
+    for team in teams:
+        team.ask_to_stop()
+    for team in teams:
+        team.await_end()
