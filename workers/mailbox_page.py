@@ -24,7 +24,7 @@ OWN_NAMES = ["127.0.0.1", "localhost"]
 _NAME = re.compile(r"[0-9a-f-]{36}")
 _CID = re.compile(r"""(?i)(["'])cid:([^"'<>\s]+)\1""")
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none';"
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
 )
 # A page the mail links to must work whole: it leaves the sandbox by opening in a window of its own.

@@ -1,0 +1,74 @@
+"""The demonstration, running for real, and Debian's Chromium."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from pydantic import SecretStr
+
+from tests.journeys.people import Watch
+from tests.setup.test_demo import RunningDemo, read_facts
+from waterwatch.accounts.service import demo_totp_secret
+from waterwatch.kernel.settings import Settings
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_OPTIONS = (
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running demonstration."""
+
+    origin: str
+    mailbox: str
+    folder: Path
+
+    def totp_secret(self, email: str) -> str:
+        """The second factor of one of its people, as its terminal prints it."""
+        lines = (self.folder / "environment").read_text().splitlines()
+        environment = dict(line.split("=", 1) for line in lines)
+        secret = SecretStr(environment["WATERWATCH_SECRET_KEY"].strip("'"))
+        settings = Settings.model_construct(secret_key=secret, secret_key_previous=None)
+        return demo_totp_secret(settings, email)
+
+
+@pytest.fixture(scope="package")
+def site(services_folder: Path) -> Iterator[Site]:
+    """``bin/demo``'s second half on a folder of its own."""
+    running = RunningDemo(services_folder / "journeys")
+    try:
+        running.wait_for("Ctrl-C")
+        facts = read_facts(running)
+        yield Site(facts["url"], facts["mailbox"], running.folder)
+    finally:
+        if running.process.poll() is None:
+            running.interrupt()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    options = [*CHROMIUM_OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def watch(site: Site) -> Iterator[Watch]:
+    """Fails the journey when a script broke, the content policy refused something, or another host was asked."""
+    watching = Watch(site.origin, allowed=(site.mailbox,))
+    yield watching
+    assert watching.faults == []

@@ -1,0 +1,154 @@
+"""What people do in the browser: each function is one person's step, told in the words on the screen."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import numpy as np
+import pyotp
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from waterwatch.accounts.rules import DEMO_PASSWORD
+
+AXE = Path(__file__).resolve().parents[2] / "map_static" / "node_modules" / "axe-core" / "axe.min.js"
+PHONE = {"width": 360, "height": 740}
+DESKTOP = {"width": 1280, "height": 900}
+YANGTZE_AT_WUHAN = ("114.288", "30.549")  # 武汉长江大桥
+CANARY = "CANARY-7f3a"
+
+
+@dataclass
+class Watch:
+    """What must not happen while people use the pages."""
+
+    origin: str
+    allowed: tuple[str, ...] = ()
+    faults: list[str] = field(default_factory=list)
+
+    def follow(self, page: Page) -> None:
+        """Note scripts' errors, refused content and every request to another host."""
+        page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
+        page.on(
+            "console",
+            lambda line: (
+                self.faults.append(f"console: {line.text}") if "Content Security Policy" in line.text else None
+            ),
+        )
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((self.origin, "data:", "blob:", *self.allowed))
+                else self.faults.append(f"foreign: {request.url}")
+            ),
+        )
+
+
+@contextmanager
+def person(browser: Browser, watch: Watch, size: dict[str, int]) -> Iterator[Page]:
+    """Somebody with a fresh browser, reading simplified Chinese in China's time."""
+    context: BrowserContext = browser.new_context(
+        base_url=watch.origin,
+        viewport=size,
+        locale="zh-CN",
+        timezone_id="Asia/Shanghai",
+        device_scale_factor=2 if size is PHONE else 1,
+    )
+    context.set_default_timeout(30_000)
+    page = context.new_page()
+    watch.follow(page)
+    try:
+        yield page
+    finally:
+        context.close()
+
+
+def take_photo(path: Path, *, seed: int) -> Path:
+    """A JPEG of dirty water, unlike any other, with words in its metadata that nobody may ever be served."""
+    rng = np.random.default_rng(seed)
+    depth = np.linspace(0, 1, 900)[:, None, None]
+    water = np.array([92, 118, 112]) * (1 - depth) + np.array([44, 66, 58]) * depth
+    waves = 10 * np.sin(np.linspace(0, 60, 900) ** 1.1)[:, None, None]
+    pixels = water + waves + rng.normal(0, 7, (900, 1200, 3))
+    pixels[420:470, 250:900] = [38, 30, 22]
+    exif = Image.Exif()
+    exif[0x010E] = CANARY
+    exif[0x010F] = CANARY
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=88, exif=exif, comment=CANARY.encode())
+    return path
+
+
+def report_pollution(page: Page, origin: str, photo: Path, kind: str = "sewage_outfall") -> str:
+    """Choose a photo, confirm the place, say what it is, send; returns the address of the follow page."""
+    page.goto(f"{origin}/report")
+    page.set_input_files("#photo", photo)
+    expect(page.locator("#photo-list li")).to_have_count(1)
+    page.locator("#place-map").scroll_into_view_if_needed()
+    page.wait_for_selector("#place-map[data-ready]")
+    page.locator("#place-typed").evaluate("box => { box.open = true }")
+    page.fill("#lon", YANGTZE_AT_WUHAN[0])
+    page.fill("#lat", YANGTZE_AT_WUHAN[1])
+    page.locator("#lat").blur()
+    page.locator("#candidates").get_by_text("长江", exact=False).first.click()
+    page.locator("#place_confirmed").check(force=True)
+    page.locator(f"input[name=kind][value={kind}]").check(force=True)
+    page.click("#send")
+    page.wait_for_url(re.compile(r"/f/[\w-]+$"))
+    return page.url
+
+
+def await_step(page: Page, words: str) -> None:
+    """Wait until the follow page says so by itself: it looks again without being asked."""
+    expect(page.locator(".steps")).to_contain_text(words, timeout=60_000)
+
+
+def sign_in(page: Page, origin: str, email: str, secret: str) -> None:
+    """E-mail and password, then the code of the authenticator."""
+    page.goto(f"{origin}/desk/")
+    page.fill("#email", email)
+    page.fill("#password", DEMO_PASSWORD)
+    page.get_by_role("button", name="下一步").click()
+    page.fill("#code", pyotp.TOTP(secret).now())
+    page.get_by_role("button", name="登录", exact=True).click()
+    expect(page.get_by_role("heading", name="审核台")).to_be_visible()
+    page.wait_for_load_state("load")  # the keys work once the script has run
+
+
+def letters_in(folder: Path) -> list[EmailMessage]:
+    """Every mail the demonstration's server has taken."""
+    found = []
+    for path in sorted(folder.rglob("*.eml")):
+        letter = message_from_bytes(path.read_bytes(), policy=policy.default)
+        assert isinstance(letter, EmailMessage)
+        found.append(letter)
+    return found
+
+
+def link_in(letter: EmailMessage) -> str:
+    """The signed link of a department's mail."""
+    body = letter.get_body(("plain",))
+    assert body is not None
+    found = re.search(r"https?://\S+/a/[\w-]+", body.get_content())
+    assert found is not None, "the mail carries no link"
+    return found.group()
+
+
+def find_violations(page: Page) -> list[str]:
+    """What axe-core finds serious or critical on the page as it stands."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{page.url}: {violation['id']} ({violation['impact']}): {violation['nodes'][0]['html'][:160]}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+def overflow_px(page: Page) -> int:
+    """By how much the page is wider than the screen."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
