@@ -4,6 +4,7 @@ It listens for the database's NOTIFY and polls besides, because a notification i
 only the doorbell: what it forgets comes back when the lease runs out.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -25,7 +26,6 @@ from workers.teams import QUEUES
 from workers.topics import TOPICS, topics_of
 
 JOB = "workers.jobs.run"
-RING_LIFE_S = 600  # a ring nobody answered is worthless long before
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.4, 5.0
 log = get_logger(__name__)
 
@@ -95,7 +95,8 @@ class Relay:
                     job_id=f"{ring.id}-{ring.lease_no}",
                     result_ttl=0,
                     failure_ttl=60,
-                    ttl=RING_LIFE_S,
+                    # A ring that waited longer than its lease is worthless, and must not cost a worker a fork.
+                    ttl=math.ceil(self._settings.outbox_lease_s),
                 )
                 for ring in rings
             ]

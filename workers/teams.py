@@ -17,8 +17,8 @@ QUEUES = (PHOTOS, MAIL, MAP)
 # A mail server that hangs holds the mail process alone; pictures and the map go on beside it.
 TEAMS: tuple[tuple[str, ...], ...] = ((PHOTOS, MAP), (MAIL,), (MAP, MAIL, PHOTOS))
 LOOK_EVERY_S = 0.5
-RESTART_PAUSE_FIRST_S, RESTART_PAUSE_CAP_S = 0.5, 30.0
-SETTLED_S = 20.0  # one that lived so long did not die of its start
+RESTART_PAUSE_FIRST_S, RESTART_PAUSE_CAP_S = 0.5, 5.0
+SETTLED_S = 10.0  # one that lived so long did not die of its start
 log = get_logger(__name__)
 
 

@@ -1,0 +1,133 @@
+"""Citizens who send until they are answered, and a moderator who grades whatever waits."""
+
+import io
+import random
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import requests
+from PIL import Image
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from tests.faults.system import System
+from waterwatch.incidents.rules import RubricInputs, score
+from waterwatch.incidents.service import Judgement
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Conflict
+from waterwatch.moderation.service import GradeReport, grade_report
+
+PATIENCE_S = 150.0
+KINDS = ("sewage_outfall", "fish_kill", "black_odorous", "oil_slick", "floating_garbage")
+
+
+def photo(number: int) -> bytes:
+    """A small real JPEG, different for every number."""
+    random_colours = random.Random(number)
+    image = Image.effect_noise((160, 120), 40 + number % 50).convert("RGB")
+    image.paste(tuple(random_colours.randrange(256) for _ in range(3)), (0, 0, 80, 60))
+    drawn = io.BytesIO()
+    image.save(drawn, "JPEG", quality=85)
+    return drawn.getvalue()
+
+
+@dataclass
+class Citizen:
+    """Sends one report under one key until an answer comes."""
+
+    system: System
+    number: int
+    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+    tries: int = 0
+
+    def send(self) -> tuple[str, str]:
+        """Gives (code, follow address)."""
+        picture, deadline = photo(self.number), time.monotonic() + PATIENCE_S
+        with requests.Session() as browser:
+            while time.monotonic() < deadline:
+                self.tries += 1
+                try:
+                    answer = self._try(browser, picture)
+                except requests.RequestException:
+                    answer = None
+                if answer is not None and answer.status_code == 201:
+                    return answer.json()["code"], answer.json()["follow_url"]
+                threading.Event().wait(0.25)
+        raise AssertionError(f"report {self.number} was not taken in {self.tries} tries")
+
+    def _try(self, browser: requests.Session, picture: bytes) -> requests.Response | None:
+        page = browser.get(f"{self.system.address}/report", timeout=10)
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
+        if token is None:
+            return None
+        fields = {
+            "csrf_token": token[1],
+            "idempotency_key": self.key,
+            "kind": KINDS[self.number % len(KINDS)],
+            "lon": f"{114.3055 + (self.number % 100) / 10_000:.6f}",
+            "lat": "30.592800",
+            "place_confirmed": "1",
+        }
+        return browser.post(
+            f"{self.system.address}/report",
+            data=fields,
+            files={"photo": ("IMG.jpg", picture, "image/jpeg")},
+            headers={"Accept": "application/json"},
+            timeout=15,
+        )
+
+
+def send_many(system: System, numbers: range, *, threads: int, pause_s: Callable[[], float]) -> list[Citizen]:
+    """All these reports, by several people at a time; gives them when every one was answered."""
+    waiting, lock = list(numbers), threading.Lock()
+    citizens: list[Citizen] = []
+    faults: list[BaseException] = []
+
+    def live() -> None:
+        while True:
+            with lock:
+                if not waiting or faults:
+                    return
+                citizen = Citizen(system, waiting.pop(0))
+            try:
+                citizen.send()
+            except BaseException as fault:
+                faults.append(fault)
+            with lock:
+                citizens.append(citizen)
+            threading.Event().wait(pause_s())
+
+    crowd = [threading.Thread(target=live) for _ in range(threads)]
+    for person in crowd:
+        person.start()
+    for person in crowd:
+        person.join()
+    if faults:
+        raise faults[0]
+    return citizens
+
+
+def grade_all(system: System, *, pause_s: Callable[[], float]) -> None:
+    """Grade every report in review as the rubric proposes, each in one transaction, again when that was lost."""
+    actor = Actor.person(system.moderator_id, system.organisation_id)
+    waiting_query = text("SELECT id, kind FROM report WHERE state = 'in_review' ORDER BY received_at")
+    while True:
+        try:
+            with transaction(system.sessions) as session:
+                waiting = session.execute(waiting_query).all()
+            if not waiting:
+                return
+            for row in waiting:
+                inputs = RubricInputs(kind=row.kind)
+                command = GradeReport(row.id, Judgement(inputs, score(inputs).proposed), None)
+                with transaction(system.sessions) as session:
+                    grade_report(session, command, settings=system.settings, actor=actor, now=utc_now())
+                threading.Event().wait(pause_s())
+        except (SQLAlchemyError, Conflict):  # the database went away; perhaps after it had committed
+            threading.Event().wait(0.3)

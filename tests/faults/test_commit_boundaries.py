@@ -1,0 +1,85 @@
+"""Every process is killed once before and once after every commit it makes; nothing is lost and nothing done twice."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.outcome import assert_all_delivered, assert_all_in_review, assert_books_are_whole
+from tests.faults.people import Citizen, grade_all, send_many
+from tests.faults.system import System, await_true, running_system
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+LEASE_S = 3
+REPORTS_BY_ROUND = 40
+DRAINED_WITHIN_S = 60
+# What must be among the boundaries found; the rest depends on how many readings a job makes.
+KNOWN = {
+    "web.submit",
+    "relay.lease",
+    "sweep.seal",
+    "horse.photos.sanitise.4",
+    "horse.photos.settled.2",
+    "horse.escalation.deliver.3",
+    "horse.mapping.publish.4",
+}
+
+
+def drain(system: System, *, limit_s: float = 120) -> float:
+    return await_true(lambda: system.waiting() == 0, limit_s=limit_s, what="the queue is drained")
+
+
+def arm(system: System) -> set[str]:
+    """Every boundary seen so far kills once, and where the dying process has a parent of ours, once with it."""
+    armed = set()
+    for path in (system.faults / "seen").iterdir():
+        armed.add(path.name)
+        if path.name.startswith(("web.", "horse.")):
+            armed.add(f"{path.name}.both")
+    for name in armed:
+        (system.faults / "armed" / name).touch()
+    return armed
+
+
+def test_a_kill_at_any_commit_loses_nothing(folder: Path) -> None:
+    with running_system(folder, outbox_lease_s=str(LEASE_S), smtp_timeout_s="2") as system:
+        try:
+            _live_and_die(system)
+        except BaseException:
+            print(system.logs())
+            raise
+
+
+def _live_and_die(system: System) -> None:
+    # A quiet life first: it shows which commits there are.
+    citizens: list[Citizen] = send_many(system, range(3), threads=1, pause_s=lambda: 0.0)
+    drain(system)
+    grade_all(system, pause_s=lambda: 0.0)
+    drain(system)
+    await_true(lambda: (system.faults / "seen" / "sweep.seal.after").exists(), limit_s=20, what="the audit is sealed")
+    seen = {path.name.rpartition(".")[0] for path in (system.faults / "seen").iterdir()}
+    assert seen >= KNOWN
+
+    armed = arm(system)
+    fired = system.faults / "fired"
+    number = 3
+
+    def is_spent() -> bool:
+        return {path.name for path in fired.iterdir()} >= armed
+
+    rounds = 0
+    while not is_spent() and rounds < 4:
+        rounds += 1
+        print(f"round {rounds}: {len(list(fired.iterdir()))} of {len(armed)}", time.monotonic())
+        batch = send_many(system, range(number, number + REPORTS_BY_ROUND), threads=3, pause_s=lambda: 0.1)
+        number += REPORTS_BY_ROUND
+        citizens += batch
+        drain(system)
+        grade_all(system, pause_s=lambda: 0.02)
+        took_s = drain(system)
+    left = sorted(armed - {path.name for path in fired.iterdir()})
+    print(f"{len(armed)} boundaries, {rounds} rounds, {system.restarts} restarts, last drained in {took_s:.1f} s")
+    assert left == []
+    assert_all_delivered(system, reports=number)
+    assert_books_are_whole(system)
