@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 
 import psycopg
 from redis import Redis
@@ -56,6 +57,9 @@ class Relay:
                 log.warning("relay.interrupted", error=type(error).__name__, pause_s=pause_s)
                 self._stop.wait(pause_s)
                 pause_s = min(BACKOFF_CAP_S, 2 * pause_s)
+
+    def close(self) -> None:
+        """Hang up on the database and on Redis."""
         self._engine.dispose()
         self._redis.close()
 
@@ -107,7 +111,8 @@ class Relay:
 def run(settings: Settings, stop: threading.Event) -> None:
     """Run a relay until ``stop`` is set."""
     started = time.monotonic()
-    Relay(settings, stop).run()
+    with closing(Relay(settings, stop)) as relay:
+        relay.run()
     log.info("relay.stopped", after_s=round(time.monotonic() - started, 1))
 
 

@@ -18,7 +18,7 @@ QUEUES = (PHOTOS, MAIL, MAP)
 TEAMS: tuple[tuple[str, ...], ...] = ((PHOTOS, MAP), (MAIL,), (MAP, MAIL, PHOTOS))
 LOOK_EVERY_S = 0.5
 RESTART_PAUSE_FIRST_S, RESTART_PAUSE_CAP_S = 0.5, 5.0
-SETTLED_S = 10.0  # one that lived so long did not die of its start
+SETTLED_S = 5.0  # one that lived so long did not die of its start
 log = get_logger(__name__)
 
 

@@ -1,19 +1,17 @@
 """Every process is killed once before and once after every commit it makes; nothing is lost and nothing done twice."""
 
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.faults.outcome import assert_all_delivered, assert_all_in_review, assert_books_are_whole
-from tests.faults.people import Citizen, grade_all, send_many
+from tests.faults.outcome import assert_all_delivered, assert_books_are_whole
+from tests.faults.people import grade_all, send_many
 from tests.faults.system import System, await_true, running_system
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 LEASE_S = 3
-REPORTS_BY_ROUND = 40
-DRAINED_WITHIN_S = 60
+REPORTS_BY_ROUND = 30
 # What must be among the boundaries found; the rest depends on how many readings a job makes.
 KNOWN = {
     "web.submit",
@@ -53,11 +51,11 @@ def test_a_kill_at_any_commit_loses_nothing(folder: Path) -> None:
 
 def _live_and_die(system: System) -> None:
     # A quiet life first: it shows which commits there are.
-    citizens: list[Citizen] = send_many(system, range(3), threads=1, pause_s=lambda: 0.0)
+    send_many(system, range(3), threads=1, pause_s=lambda: 0.0)
     drain(system)
     grade_all(system, pause_s=lambda: 0.0)
     drain(system)
-    await_true(lambda: (system.faults / "seen" / "sweep.seal.after").exists(), limit_s=20, what="the audit is sealed")
+    await_true((system.faults / "seen" / "sweep.seal.after").exists, limit_s=20, what="the audit is sealed")
     seen = {path.name.rpartition(".")[0] for path in (system.faults / "seen").iterdir()}
     assert seen >= KNOWN
 
@@ -71,10 +69,8 @@ def _live_and_die(system: System) -> None:
     rounds = 0
     while not is_spent() and rounds < 4:
         rounds += 1
-        print(f"round {rounds}: {len(list(fired.iterdir()))} of {len(armed)}", time.monotonic())
-        batch = send_many(system, range(number, number + REPORTS_BY_ROUND), threads=3, pause_s=lambda: 0.1)
+        send_many(system, range(number, number + REPORTS_BY_ROUND), threads=3, pause_s=lambda: 0.1)
         number += REPORTS_BY_ROUND
-        citizens += batch
         drain(system)
         grade_all(system, pause_s=lambda: 0.02)
         took_s = drain(system)

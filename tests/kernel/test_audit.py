@@ -132,9 +132,9 @@ def test_two_sealers_at_once_make_one_chain(sessions: sessionmaker[Session]) -> 
 
 
 def test_an_entry_that_was_never_committed_leaves_no_gap(sessions: sessionmaker[Session]) -> None:
-    with pytest.raises(ZeroDivisionError), transaction(sessions) as session:
+    with sessions() as session:
         write(session)
-        _ = 1 / 0
+        session.rollback()
     with transaction(sessions) as session:
         write(session)
     with transaction(sessions) as session:

@@ -217,9 +217,9 @@ def test_a_commit_rings_whoever_listens(sessions: sessionmaker[Session], databas
 
 
 def test_a_rolled_back_transaction_leaves_nothing_to_do(sessions: sessionmaker[Session]) -> None:
-    with pytest.raises(ZeroDivisionError), transaction(sessions) as session:
+    with sessions() as session:
         emit(session)
-        _ = 1 / 0
+        session.rollback()
     with transaction(sessions) as session:
         assert outbox.depth(session).waiting == 0
 

@@ -1,0 +1,185 @@
+"""The sweep: every overdue state finds its remedy, and one duty that fails keeps no other from its work."""
+
+import os
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.escalation.rows import add_agency, add_incident, insert
+from tests.workers.conftest import AddPhoto
+from waterwatch.kernel import audit, outbox
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.ids import new_code, new_id
+from workers import deadlines, sweep
+
+Emit = Callable[..., None]
+
+
+def long_ago(**span: float) -> Any:
+    return utc_now() - timedelta(**(span or {"hours": 1}))
+
+
+def orders(context: JobContext) -> list[tuple[str, dict[str, str]]]:
+    """Open outbox rows, without the map's."""
+    with transaction(context.sessions) as session:
+        rows = session.execute(
+            text("SELECT topic, payload FROM outbox WHERE done_at IS NULL AND topic <> 'mapping.publish' ORDER BY id")
+        )
+        return [(row.topic, row.payload) for row in rows]
+
+
+def add_report(session: Session, state: str, *photo_ids: uuid.UUID, **facts: Any) -> uuid.UUID:
+    now = utc_now()
+    organisation_id = session.execute(text("SELECT id FROM organisation")).scalar_one()
+    values = {
+        "code": new_code(), "follow_digest": os.urandom(32), "idempotency_key": uuid.uuid4(), "state_since": now,
+        "kind": "foam", "language": "zh-Hans", "received_at": now, "point": "POINT(114.3 30.6)",
+        "place_source": "pin", "input_datum": "wgs84", "organisation_id": organisation_id,
+    }  # fmt: skip
+    report_id = insert(session, "report", state=state, **(values | facts))
+    for position, photo_id in enumerate(photo_ids):
+        insert(session, "report_photo", report_id=report_id, photo_id=photo_id, position=position)
+    return report_id
+
+
+def add_delivery(session: Session, *, state: str, state_deadline_at: Any, case_deadline_at: Any = None) -> uuid.UUID:
+    now = utc_now()
+    agency_id = add_agency(session, "局", ["a@example.org"])
+    incident_id = add_incident(session, now=now)
+    case_id = insert(
+        session, "escalation_case", incident_id=incident_id, agency_id=agency_id, state="queued", state_since=now,
+        severity=3, created_at=now, state_deadline_at=case_deadline_at,
+    )  # fmt: skip
+    return insert(
+        session, "delivery", case_id=case_id, channel="email", address="a@example.org", message_id=f"<{new_id()}@x>",
+        state=state, state_since=now, state_deadline_at=state_deadline_at, attempts=1, created_at=now,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["received", "sanitising"])
+def test_a_forgotten_photo_is_ordered_again_and_once(context: JobContext, add_photo: AddPhoto, state: str) -> None:
+    photo_id = add_photo(state, state_deadline_at=long_ago())
+    add_photo(state, state_deadline_at=utc_now() + timedelta(hours=1))
+    assert [deadlines.sanitise_again(context) for _ in range(2)] == [1, 0]
+    assert orders(context) == [("photos.sanitise", {"photo_id": str(photo_id)})]
+
+
+def test_a_photo_being_worked_on_is_not_forgotten(context: JobContext, add_photo: AddPhoto, emit: Emit) -> None:
+    emit("photos.sanitise", photo_id=add_photo("sanitising", state_deadline_at=long_ago()))
+    assert deadlines.sanitise_again(context) == 0
+
+
+def test_a_report_left_behind_by_its_photos_moves_on(context: JobContext, add_photo: AddPhoto) -> None:
+    done, refused, open_photo = (
+        add_photo("ready"),
+        add_photo("refused", refusal_code="undecodable"),
+        add_photo("received"),
+    )
+    with transaction(context.sessions) as session:
+        add_report(session, "sanitising", done, refused, state_deadline_at=long_ago())
+        add_report(session, "sanitising", open_photo, state_deadline_at=long_ago())
+    assert [deadlines.settle_again(context) for _ in range(2)] == [1, 0]
+    ((topic, payload),) = orders(context)
+    assert topic == "photos.settled"
+    assert payload["photo_id"] in (str(done), str(refused))
+
+
+@pytest.mark.parametrize("state", ["pending", "sending"])
+def test_a_delivery_nobody_tries_is_ordered_again(context: JobContext, state: str) -> None:
+    with transaction(context.sessions) as session:
+        delivery_id = add_delivery(session, state=state, state_deadline_at=long_ago())
+    assert [deadlines.deliver_again(context) for _ in range(2)] == [1, 0]
+    assert orders(context) == [("escalation.deliver", {"delivery_id": str(delivery_id)})]
+
+
+def test_an_incident_nobody_confirms_loses_a_colour_once(context: JobContext) -> None:
+    with transaction(context.sessions) as session:
+        incident_id = add_incident(session, now=long_ago(days=8), severity=3)
+        session.execute(text("UPDATE incident SET state_deadline_at = :at"), {"at": long_ago()})
+    assert [deadlines.step_incidents_down(context) for _ in range(2)] == [1, 0]
+    with transaction(context.sessions) as session:
+        query = text("SELECT severity FROM incident WHERE id = :id")
+        assert session.execute(query, {"id": incident_id}).scalar_one() == 2
+
+
+def test_what_only_people_can_hurry_is_counted(context: JobContext, emit: Emit) -> None:
+    with transaction(context.sessions) as session:
+        add_report(session, "in_review", state_deadline_at=long_ago())
+        add_report(session, "in_review", state_deadline_at=long_ago())
+        add_delivery(session, state="pending", state_deadline_at=None, case_deadline_at=long_ago())
+    emit("nobody.knows", x=1)
+    assert sweep.late(context) == {"report.in_review": 2, "escalation_case.queued": 1, "topic:nobody.knows": 1}
+
+
+def test_an_expired_original_is_forgotten_with_its_file(
+    context: JobContext, add_photo: AddPhoto, tmp_path: Path
+) -> None:
+    file = tmp_path / "original"
+    file.write_bytes(b"x")
+    for name in ("old", "young"):
+        context.objects.put_file(f"quarantine/{name}", file)
+    old = add_photo(original_key="quarantine/old", original_delete_after=long_ago())
+    add_photo(original_key="quarantine/young", original_delete_after=utc_now() + timedelta(days=1))
+    assert [sweep.forget_originals(context) for _ in range(2)] == [1, 0]
+    assert [context.objects.has(f"quarantine/{name}") for name in ("old", "young")] == [False, True]
+    with transaction(context.sessions) as session:
+        query = text("SELECT action FROM audit_entry WHERE subject_id = :id")
+        assert session.execute(query, {"id": old}).scalars().all() == ["photo.original_forgotten"]
+
+
+def test_the_spool_is_cleared_of_what_is_stale_alone(context: JobContext) -> None:
+    spool = context.settings.spool_dir
+    stale = {spool / "a.part", spool / "sanitise-x" / "original"}
+    fresh = {spool / "b.part", spool / "sanitise-y" / "original"}
+    for path in stale | fresh:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    for path in (*stale, spool / "sanitise-x", spool / "sanitise-y"):
+        os.utime(path, (1, 1))
+    assert sweep.clear_spool(context) == 2
+    assert {path for path in spool.rglob("*") if path.is_file()} == fresh
+    os.utime(spool / "sanitise-x", (1, 1))  # emptied just now, it goes when it is stale itself
+    assert sweep.clear_spool(context) == 1
+
+
+def test_a_round_seals_prunes_and_does_nothing_the_second_time(context: JobContext, add_photo: AddPhoto) -> None:
+    add_photo("received", state_deadline_at=long_ago())
+    with transaction(context.sessions) as session:
+        audit.record(
+            session, action="tests.act", subject_kind="photo", subject_id=new_id(),
+            actor=audit.Actor.system("tests"), now=utc_now(),
+        )  # fmt: skip
+        outbox.emit(session, "t", {}, now=utc_now())
+        session.execute(text("UPDATE outbox SET done_at = now() - interval '8 days'"))
+    watchman = sweep.Sweep(context)
+    first, second = watchman.round(), watchman.round()
+    assert (first["seal_audit"], first["prune_outbox"], first["sanitise_again"]) == (1, 1, 1)
+    assert set(second.values()) == {0}
+
+
+def test_a_duty_that_fails_keeps_no_other_from_its_work(
+    context: JobContext, add_photo: AddPhoto, sessions: sessionmaker[Session], database_url: str
+) -> None:
+    add_photo("received", state_deadline_at=long_ago())
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("REVOKE SELECT ON audit_entry FROM waterwatch_app")
+        owner.execute("ALTER TABLE incident RENAME TO elsewhere")
+    done = sweep.Sweep(context).round()
+    assert {"seal_audit", "step_incidents_down"}.isdisjoint(done)
+    assert done["sanitise_again"] == 1
+
+
+def test_a_map_is_published_before_anybody_asks_and_again_before_it_is_stale(context: JobContext) -> None:
+    assert sweep.renew_publication(context) == 0  # no waters, no map
+    with transaction(context.sessions) as session:
+        add_incident(session, now=utc_now())
+    assert [sweep.renew_publication(context) for _ in range(2)] == [1, 0]
