@@ -142,6 +142,19 @@ def test_an_entry_that_was_never_committed_leaves_no_gap(sessions: sessionmaker[
         assert audit.verify(session).is_whole
 
 
+def test_an_entry_committed_after_younger_ones_were_sealed_is_sealed_too(sessions: sessionmaker[Session]) -> None:
+    with sessions() as slow:
+        write(slow)
+        with transaction(sessions) as session:
+            write(session)
+        with transaction(sessions) as session:
+            assert audit.seal(session, now=NOW) == 1
+        slow.commit()
+    with transaction(sessions) as session:
+        assert audit.seal(session, now=NOW) == 1
+        assert audit.verify(session).is_whole
+
+
 @pytest.mark.parametrize("words", ["王小明", "a note", "somebody@example.org", "203.0.113.9/32", "x" * 81])
 def test_free_text_is_refused(session: Session, words: str) -> None:
     with pytest.raises(ValueError, match="free text"):

@@ -21,6 +21,7 @@ from workers.teams import MAP
 from workers.topics import Retry, Topic
 
 Run = Callable[..., Any]
+POLICY = Retry(10, 30, 3)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def run(settings: Settings, sessions: sessionmaker[Session], monkeypatch: pytest
     def run(
         handler: Callable[[JobContext, Message], None],
         *,
-        retry: Retry = Retry(10, 30, 3),
+        retry: Retry = POLICY,
         on_dead: Callable[[JobContext, Message], None] | None = None,
         before: str | None = None,
     ) -> Any:

@@ -24,7 +24,7 @@ def reconcile(settings: Settings) -> Reconcile:
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "workers", "reconcile", *options]
         variables = os.environ | environment(settings)
-        return subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
     return run
 

@@ -24,6 +24,9 @@ from waterwatch.kernel.ids import new_id
 ACTOR_KINDS = ("anonymous", "person", "agency_link", "system")
 GENESIS = bytes(32)
 SEALER_LOCK = 0x57415445_53454131  # "WATE SEA1": the advisory lock of the one sealer
+# An entry is committed at most so long after another that got its id later: no transaction lasts an hour, and no two
+# machines' clocks may differ by one. Older entries are all sealed, so the sealer need not look at the whole table.
+SEALED_LATE_MS = 3_600_000
 _REFERENCE = re.compile(r"[A-Za-z0-9_.:+\-]{0,80}")
 
 Fact: TypeAlias = str | int | bool | uuid.UUID | None
@@ -155,12 +158,12 @@ def seal(session: Session, *, now: datetime, limit: int = 5000) -> int:
     """
     if not session.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": SEALER_LOCK}).scalar_one():
         return 0
-    head = session.execute(select(AuditSeal.seq, AuditSeal.hash).order_by(AuditSeal.seq.desc()).limit(1)).first()
-    seq, chain = (head.seq, head.hash) if head else (0, GENESIS)
+    head = session.scalars(select(AuditSeal).order_by(AuditSeal.seq.desc()).limit(1)).first()
+    seq, chain, oldest_id = (head.seq, head.hash, _earlier(head.entry_id)) if head else (0, GENESIS, uuid.UUID(int=0))
     entries = session.scalars(
         select(AuditEntry)
         .outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
-        .where(AuditSeal.entry_id.is_(None))
+        .where(AuditEntry.id > oldest_id, AuditSeal.entry_id.is_(None))
         .order_by(AuditEntry.id)
         .limit(limit)
     ).all()
@@ -193,8 +196,16 @@ def verify(session: Session) -> Verdict:
         session.expunge_all()
         if len(rows) < batch:
             break
-    unsealed = session.execute(text("SELECT count(*) FROM audit_entry e WHERE NOT EXISTS (SELECT FROM audit_seal s WHERE s.entry_id = e.id)"))
+    unsealed = session.execute(
+        text("""SELECT count(*) FROM audit_entry e
+                WHERE NOT EXISTS (SELECT FROM audit_seal s WHERE s.entry_id = e.id)""")
+    )
     return Verdict(expected - 1, unsealed.scalar_one(), None, None)
+
+
+def _earlier(entry_id: uuid.UUID) -> uuid.UUID:
+    """The smallest UUIDv7 of the time ``SEALED_LATE_MS`` before another: its first 48 bits are milliseconds."""
+    return uuid.UUID(int=max(0, (entry_id.int >> 80) - SEALED_LATE_MS) << 80)
 
 
 def _fault(sealed: AuditSeal, entry: AuditEntry | None, expected: int, chain: bytes) -> str | None:
@@ -217,7 +228,12 @@ def _canonical(entry: AuditEntry) -> bytes:
     fields = {
         "id": str(entry.id),
         "at": entry.at.astimezone(UTC).isoformat(),
-        "actor": [entry.actor_kind, str(entry.actor_id or ""), entry.actor_name or "", str(entry.organisation_id or "")],
+        "actor": [
+            entry.actor_kind,
+            str(entry.actor_id or ""),
+            entry.actor_name or "",
+            str(entry.organisation_id or ""),
+        ],
         "action": entry.action,
         "subject": [entry.subject_kind, str(entry.subject_id)],
         "before": entry.before,
