@@ -13,7 +13,7 @@ import pytest
 def folder() -> Iterator[Path]:
     """World-traversable, because PostgreSQL and Redis may run as users of their own."""
     with tempfile.TemporaryDirectory(prefix="waterwatch-faults-", ignore_cleanup_errors=True) as made:
-        os.chmod(made, 0o755)
+        Path(made).chmod(0o755)
         yield Path(made)
 
 

@@ -89,7 +89,7 @@ class HostilePeer:
             if verb == b"DATA":
                 writer.write(b"354 go on\r\n")
                 content = (await reader.readuntil(b"\r\n.\r\n")).removesuffix(b".\r\n")
-                if not await self._take(recipient, content, writer):
+                if not await self._take(recipient, content, reader, writer):
                     return
                 continue
             if verb == b"RCPT":
@@ -98,13 +98,16 @@ class HostilePeer:
             if verb == b"QUIT":
                 return
 
-    async def _take(self, recipient: str, content: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _take(
+        self, recipient: str, content: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
         """Write the mail down, then answer as the manners of the moment are; False ends the conversation."""
         manners = self.manners
         is_accepted = manners not in ("hangs_after_data", "drops_before_250")
         self._write_down(recipient, content.replace(b"\r\n..", b"\r\n."), is_accepted=is_accepted)
         if manners == "hangs_after_data":
-            await asyncio.Event().wait()  # until the peer stops; the client leaves long before
+            await reader.read()  # until the client has had enough
+            return False
         if manners == "drops_before_250":
             writer.transport.abort()
             return False

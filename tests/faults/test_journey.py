@@ -106,7 +106,7 @@ def test_two_hundred_reports_reach_their_departments(folder: Path, chance: rando
 
 def _travel(system: System, chance: random.Random) -> None:
     with Trouble(system, chance) as trouble:
-        citizens = send_many(system, range(REPORTS), threads=4, pause_s=lambda: chance.uniform(0.2, 0.6))
+        citizens = send_many(system, range(REPORTS), threads=4, pause_s=lambda: chance.uniform(0.1, 0.5))
     took_s = _drain(system)
     tries = sum(citizen.tries for citizen in citizens)
     print(f"sent: {REPORTS} in {tries} tries; faults {trouble.done}; drained {took_s:.1f} s after the last")

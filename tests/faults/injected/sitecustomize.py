@@ -24,11 +24,36 @@ MARKS = {
 }
 
 
-class Marks(threading.local):
-    """What the transaction of this thread has done, and which job this process is."""
+class Watch(threading.local):
+    """What the transaction of this thread has done, and which job this process is doing."""
 
     mark: str | None = None
     boundary: str | None = None
+    topic: str = ""
+    row: str = ""
+    commits: int = 0
+
+    def note_statement(self, _connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
+        """Remember what the transaction is about."""
+        for words, mark in MARKS.items():
+            if words in statement and cursor.rowcount != 0:
+                self.mark = mark
+
+    def before_commit(self, role: str) -> None:
+        """Name the commit that is about to happen."""
+        self.boundary = None
+        if role == "horse" and self.topic:
+            self.commits += 1
+            self.boundary = f"horse.{self.topic}.{self.commits}"
+        elif role != "horse" and self.mark is not None:
+            self.boundary = f"{role}.{self.mark}"
+        self.mark = None
+        self.pass_boundary("before")
+
+    def pass_boundary(self, side: str) -> None:
+        """The commit's boundary on this side, if it has a name."""
+        if self.boundary is not None:
+            pass_boundary(f"{self.boundary}.{side}", self.row)
 
 
 def install(role: str) -> None:
@@ -38,39 +63,19 @@ def install(role: str) -> None:
 
     from waterwatch.kernel import outbox
 
-    marks, job = Marks(), {"topic": "", "row": "", "commits": 0}
+    watch = Watch()
     begin = outbox.begin
 
     def noting_begin(session: Any, row_id: Any, lease_no: int, **options: Any) -> Any:
         message = begin(session, row_id, lease_no, **options)
         if message is not None:
-            job.update(topic=message.topic, row=str(row_id), commits=0)
+            watch.topic, watch.row, watch.commits = message.topic, str(row_id), 0
         return message
 
     outbox.begin = noting_begin  # production modules call it through this module
-
-    @event.listens_for(Engine, "after_cursor_execute")
-    def note(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
-        for words, mark in MARKS.items():
-            if words in statement and cursor.rowcount != 0:
-                marks.mark = mark
-
-    @event.listens_for(Engine, "commit")
-    def before(_connection: Any) -> None:
-        marks.boundary = None
-        if role == "horse" and job["topic"]:
-            job["commits"] += 1
-            marks.boundary = f"horse.{job['topic']}.{job['commits']}"
-        elif role != "horse" and marks.mark is not None:
-            marks.boundary = f"{role}.{marks.mark}"
-        marks.mark = None
-        if marks.boundary is not None:
-            pass_boundary(f"{marks.boundary}.before", job["row"])
-
-    @event.listens_for(Session, "after_commit")
-    def after(_session: Any) -> None:
-        if marks.boundary is not None:
-            pass_boundary(f"{marks.boundary}.after", job["row"])
+    event.listen(Engine, "after_cursor_execute", watch.note_statement)
+    event.listen(Engine, "commit", lambda _connection: watch.before_commit(role))
+    event.listen(Session, "after_commit", lambda _session: watch.pass_boundary("after"))
 
 
 def pass_boundary(name: str, row: str) -> None:
