@@ -47,8 +47,8 @@ def create_app(settings: Settings) -> Flask:
     install_request_log(app, registry)
     install_errors(app)
     CSRFProtect(app)
-    accounts.register_accounts(app, found)
-    install_language(app, settings)
+    accounts.register_accounts(app, found, registry)
+    install_language(app)
     install_assets(app, settings.front_end_dir)
     install_guards(app)
     for blueprint in (

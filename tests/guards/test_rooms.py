@@ -1,5 +1,6 @@
 """Each slice has only its kinds of file, and the contracts between the rooms hold."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,15 @@ def test_no_file_is_longer_than_450_lines() -> None:
     paths = [*(ROOT / "waterwatch").rglob("*.py"), *(ROOT / "workers").rglob("*.py")]
     long = {str(path.relative_to(ROOT)): lines for path in paths if (lines := len(path.read_text().splitlines())) > 450}
     assert long == {}
+
+
+def test_only_messaging_imports_the_standard_librarys_clients() -> None:
+    # import-linter knows only whole packages outside our own: `urllib` and `http` are used for harmless things too.
+    client = re.compile(
+        r"^\s*(from (urllib|http) import .*\b(request|client)\b|(from|import) (urllib\.request|http\.client))", re.M
+    )
+    paths = [path for path in (ROOT / "waterwatch").rglob("*.py") if "messaging" not in path.parts]
+    assert [str(path.relative_to(ROOT)) for path in paths if client.search(path.read_text())] == []
 
 
 def test_the_contracts_between_the_rooms_hold() -> None:

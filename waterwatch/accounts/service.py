@@ -44,7 +44,10 @@ class DemoPerson:
 
 
 def create_person(session: Session, command: CreatePerson, *, actor: Actor, now: datetime) -> Person:
-    """Create an account. Raises :class:`Invalid` with every fault at once, :class:`Conflict` when the address is taken."""
+    """Create an account.
+
+    Raises :class:`Invalid` with every fault at once, :class:`Conflict` when the address is taken.
+    """
     errors: dict[str, list[str]] = {}
     if not _is_address(command.email):
         errors["email"] = ["email_invalid"]

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from waterwatch.kernel.db import Base
@@ -32,9 +34,7 @@ class Role(Base):
 
     __tablename__ = "role"
     __table_args__ = (
-        CheckConstraint(
-            "name IN ('citizen', 'moderator', 'lead_moderator', 'agency_officer', 'admin')", name="name"
-        ),
+        CheckConstraint("name IN ('citizen', 'moderator', 'lead_moderator', 'agency_officer', 'admin')", name="name"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -59,7 +59,8 @@ class Person(Base):
     confirmed_at: Mapped[datetime | None]
     tf_primary_method: Mapped[str | None] = mapped_column(Text)
     tf_totp_secret: Mapped[str | None] = mapped_column(Text)
-    mf_recovery_codes: Mapped[list[Any] | None]
+    # Mutable: Flask-Security takes a used code out of the list in place, which a plain column would not notice.
+    mf_recovery_codes: Mapped[list[Any] | None] = mapped_column(MutableList.as_mutable(JSONB))
     language: Mapped[str] = mapped_column(Text, server_default=text("'zh-Hans'"))
     timezone: Mapped[str] = mapped_column(Text, server_default=text("'Asia/Shanghai'"))
     created_at: Mapped[datetime]

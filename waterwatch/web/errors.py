@@ -3,15 +3,18 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
 from waterwatch.kernel import errors
 from waterwatch.kernel.log import current_request_id, get_logger
 
 log = get_logger(__name__)
+
+RETRY_AFTER_S = 5  # a restarted database answers again within seconds
 
 STATUS: dict[type[errors.DomainError], int] = {
     errors.NotFound: 404,
@@ -26,6 +29,7 @@ STATUS: dict[type[errors.DomainError], int] = {
 # status → (title, what to do)
 PAGES = {
     400: (_l("没有看懂这次请求"), _l("请返回上一页检查后再试。")),
+    401: (_l("请先登录"), _l("这一页只对有账号的人开放。请登录后再试。")),
     403: (_l("你没有权限打开这一页"), _l("如果你认为应当可以，请换一个账号登录，或联系管理员。")),
     404: (_l("没有找到这一页"), _l("请检查链接是否完整，或从首页重新开始。")),
     405: (_l("这个地址不能这样使用"), _l("请从首页重新开始。")),
@@ -50,40 +54,69 @@ WORDS = {
     "no_red_waiting": _l("没有等待复核的红色等级。"),
     "second_must_be_another": _l("红色等级必须由另一位审核员复核。"),
     "illegal_move": _l("这一步现在不能做：情况已经变化。"),
+    "case_not_found": _l("没有这个案件。"),
+    "delivery_not_found": _l("没有这次转交。"),
+    "object_not_found": _l("没有这张照片。"),
+    "photo_not_processed": _l("照片还在处理，请过一会儿再看。"),
+    "not_in_review": _l("这条上报已经不在审核中。"),
+    "too_late_to_withdraw": _l("这条上报已经受理，不能再撤回。"),
+    "acts_for_nobody": _l("你的账号还不属于任何机构。请联系管理员。"),
+    "grader_must_be_person": _l("只有登录的审核员可以评级。"),
+    "storage_full": _l("服务器暂时存不下新的照片。"),
+    "objects_unavailable": _l("照片暂时取不到。"),
     "csrf": _l("页面停留太久，安全校验已过期。请返回上一页，刷新后再提交一次。"),
 }
 
 
 def install_errors(app: Flask) -> None:
-    """Handle domain errors, HTTP errors and everything unforeseen."""
+    """Handle domain errors, HTTP errors, an absent database and everything unforeseen."""
+    app.register_error_handler(errors.DomainError, _answer_domain_error)
+    app.register_error_handler(CSRFError, lambda _error: render_error(400, code="csrf"))
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(OperationalError, _answer_database_away)
+    app.register_error_handler(InterfaceError, _answer_database_away)
+    app.register_error_handler(Exception, _answer_unforeseen)
 
-    @app.errorhandler(errors.DomainError)
-    def _domain(error: errors.DomainError) -> Response:
-        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-        fields = error.errors if isinstance(error, errors.Invalid) else None
-        response = render_error(status, code=error.error_code, fields=fields)
-        if isinstance(error, errors.Unavailable) and "retry_after_s" in error.facts:
-            response.headers["Retry-After"] = str(int(error.facts["retry_after_s"]) + 1)
-        return response
 
-    @app.errorhandler(CSRFError)
-    def _csrf(_error: CSRFError) -> Response:
-        return render_error(400, code="csrf")
+def _answer_domain_error(error: errors.DomainError) -> Response:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    fields = error.errors if isinstance(error, errors.Invalid) else None
+    response = render_error(status, code=error.error_code, fields=fields)
+    if isinstance(error, errors.Unavailable) and "retry_after_s" in error.facts:
+        response.headers["Retry-After"] = str(int(error.facts["retry_after_s"]) + 1)
+    return response
 
-    @app.errorhandler(HTTPException)
-    def _http(error: HTTPException) -> Response | HTTPException:
-        if error.code is None or error.code < 400:
-            return error
-        response = render_error(error.code, code=HTTPStatus(error.code).name.lower())
-        for name, value in error.get_headers():
-            if name.lower() in ("allow", "retry-after"):
-                response.headers[name] = value
-        return response
 
-    @app.errorhandler(Exception)
-    def _unforeseen(error: Exception) -> Response:
-        log.exception("request.failed", exception_class=type(error).__name__)
+def _answer_http_error(error: HTTPException) -> Response | HTTPException:
+    if error.code is None or error.code < 400:
+        return error
+    response = render_error(error.code, code=HTTPStatus(error.code).name.lower())
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "retry-after"):
+            response.headers[name] = value
+    return response
+
+
+def _answer_database_away(error: Exception) -> Response:
+    log.exception("database.unavailable", exception_class=type(error).__name__)
+    _ask_nobody_who_is_signed_in()
+    response = render_error(503, code="unavailable")
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _answer_unforeseen(error: Exception) -> Response:
+    log.exception("request.failed", exception_class=type(error).__name__)
+    try:
         return render_error(500, code="internal_server_error")
+    except Exception as second:  # what broke the page may break the error page too: say the number at least
+        log.exception("error_page.failed", exception_class=type(second).__name__)
+        return Response(f"500 · {current_request_id()}\n", 500, mimetype="text/plain")
+
+
+def _ask_nobody_who_is_signed_in() -> None:
+    """Pages name the person signed in; while the database is away the error page must not ask it again."""
+    g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]
 
 
 def render_error(status: int, *, code: str, fields: dict[str, list[str]] | None = None) -> Response:

@@ -3,19 +3,34 @@
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from flask import Flask, abort, current_app, redirect, request, url_for
-from flask_login import current_user
+from flask import Flask, abort, current_app, redirect, request, session, url_for
+from flask_login import current_user, logout_user
 from werkzeug.wrappers import Response
 
 from waterwatch.kernel.log import get_logger
+from waterwatch.web.errors import wants_json
+from waterwatch.web.house import house
 
-PUBLIC, BY_LINK = "public", "by_link"
+PUBLIC, BY_LINK, SIGNED_IN = "public", "by_link", "signed_in"
+SECOND_FACTOR = "second_factor"  # key of the session: its sign-in was completed with a second factor
 _MARK = "waterwatch_permission"
 P = ParamSpec("P")
 R = TypeVar("R")
-# Flask-Security's and Flask's own views, which carry their own checks and cannot carry our decorator.
-FOREIGN_BLUEPRINTS = frozenset({"security"})
-FOREIGN_ENDPOINTS = frozenset({"static"})
+# Views of libraries, which carry their own checks and cannot carry our decorator. What Flask-Security registers
+# beyond these (its own static files, rescue by mail, a choice of methods) is not part of this system.
+FOREIGN_ENDPOINTS = frozenset(
+    {
+        "static",
+        "security.login",
+        "security.logout",
+        "security.verify",
+        "security.two_factor_setup",
+        "security.two_factor_setup_validate",
+        "security.two_factor_token_validation",
+        "security.mf_recovery",
+        "security.mf_recovery_codes",
+    }
+)
 
 log = get_logger(__name__)
 
@@ -31,7 +46,10 @@ def by_link(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def requires(permission: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Only signed-in people with this permission, their second factor passed, may call it."""
+    """Only signed-in people with this permission, in a session that showed a second factor, may call it.
+
+    :data:`SIGNED_IN` is the permission everybody with an account holds.
+    """
 
     def declare(view: Callable[P, R]) -> Callable[P, R]:
         return _declare(view, permission)
@@ -49,12 +67,12 @@ def install_guards(app: Flask) -> None:
 
     @app.before_request
     def _guard() -> Response | None:
-        if request.endpoint is None or _is_foreign(request.endpoint):
+        if request.endpoint is None or request.endpoint in FOREIGN_ENDPOINTS:
             return None
         permission = declared_permission(current_app.view_functions[request.endpoint])
         if permission is None:
             log.error("guard.undeclared", endpoint=request.endpoint)
-            abort(404)
+            abort(500 if current_app.testing and request.blueprint != "security" else 404)
         if permission in (PUBLIC, BY_LINK):
             return None
         return _refuse_unless(permission)
@@ -62,22 +80,21 @@ def install_guards(app: Flask) -> None:
 
 def _refuse_unless(permission: str) -> Response | None:
     if not current_user.is_authenticated:
-        return redirect(url_for("security.login", next=request.full_path if request.method == "GET" else None))
-    settings = current_app.extensions["waterwatch"].settings
-    if settings.two_factor_required and not _has_second_factor():
-        return redirect(url_for("security.two_factor_setup"))
-    if not current_user.has_permission(permission):
+        return _send_to_sign_in()
+    if permission != SIGNED_IN and not current_user.has_permission(permission):
         abort(403)
+    is_staff_matter = permission != SIGNED_IN or current_user.is_staff
+    if is_staff_matter and house().settings.two_factor_required and SECOND_FACTOR not in session:
+        logout_user()  # however this session came about, it has shown one factor only
+        return _send_to_sign_in()
     return None
 
 
-def _has_second_factor() -> bool:
-    """Whether the person has one. Flask-Security completes no sign-in of such a person before it was shown."""
-    return bool(current_user.tf_primary_method and current_user.tf_totp_secret)
-
-
-def _is_foreign(endpoint: str) -> bool:
-    return endpoint in FOREIGN_ENDPOINTS or endpoint.partition(".")[0] in FOREIGN_BLUEPRINTS
+def _send_to_sign_in() -> Response:
+    if wants_json():
+        abort(401)
+    came_for = request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else None
+    return redirect(url_for("security.login", next=came_for))
 
 
 def _declare(view: Callable[P, R], permission: str) -> Callable[P, R]:

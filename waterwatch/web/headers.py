@@ -1,64 +1,81 @@
-"""Security headers of every response. No third-party host is ever allowed; links that carry secrets never leak as referrer."""
+"""Security headers of every response.
+
+No third-party host is ever allowed; links that carry secrets never leak as referrer.
+"""
 
 from flask import Flask, Response, request
 from flask_login import current_user
+from secure import (
+    ContentSecurityPolicy,
+    CrossOriginOpenerPolicy,
+    CrossOriginResourcePolicy,
+    PermissionsPolicy,
+    ReferrerPolicy,
+    Secure,
+    StrictTransportSecurity,
+    XContentTypeOptions,
+    XFrameOptions,
+)
 
 from waterwatch.web.guards import BY_LINK, declared_permission
 
-CSP = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data: blob:",  # the map draws into blobs; previews of chosen photos are blobs too
-        "font-src 'self'",
-        "connect-src 'self'",
-        "worker-src 'self'",
-        "manifest-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "object-src 'none'",
-    )
-)
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "camera=(self), geolocation=(self), microphone=(), payment=(), usb=(), interest-cohort=()",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-HSTS = "max-age=31536000; includeSubDomains"
-_OVERRIDE = "X-WaterWatch-Policy"
+HSTS_S = 365 * 86400
+NOBODY, OURSELVES = "'none'", "'self'"
+CSP = (
+    ContentSecurityPolicy()
+    .default_src(NOBODY)
+    .script_src(OURSELVES)
+    .style_src(OURSELVES)
+    .img_src(OURSELVES, "data:", "blob:")  # the map draws into blobs; previews of chosen photos are blobs too
+    .font_src(OURSELVES)
+    .connect_src(OURSELVES)
+    .worker_src(OURSELVES)
+    .manifest_src(OURSELVES)
+    .form_action(OURSELVES)
+    .base_uri(NOBODY)
+    .frame_ancestors(NOBODY)
+    .object_src(NOBODY)
+).header_value
 
 
 def install_headers(app: Flask, *, is_https: bool) -> None:
     """Add the headers to every response, errors included."""
+    headers = dict(_policies(is_https=is_https).headers)
 
     @app.after_request
     def _add(response: Response) -> Response:
-        response.headers.setdefault("Content-Security-Policy", CSP)
-        for name, value in HEADERS.items():
+        for name, value in headers.items():
             response.headers.setdefault(name, value)
-        if is_https:
-            response.headers["Strict-Transport-Security"] = HSTS
-        if response.headers.pop(_OVERRIDE, None) == "embeddable":
+        if "frame-ancestors *" in response.headers["Content-Security-Policy"]:
             del response.headers["X-Frame-Options"]
-        if "Cache-Control" not in response.headers and _is_private(app):
-            response.headers["Cache-Control"] = "no-store"
+        if "Cache-Control" not in response.headers:
+            if _is_private(app):
+                response.headers["Cache-Control"] = "no-store"
+            elif response.mimetype == "text/html":
+                response.headers["Cache-Control"] = "private, no-cache"  # its forms carry the visitor's own token
         return response
 
 
 def override_csp(response: Response, policy: str) -> None:
     """Give one response another policy; one that lets anybody frame it also loses ``X-Frame-Options``."""
     response.headers["Content-Security-Policy"] = policy
-    if "frame-ancestors *" in policy:
-        response.headers[_OVERRIDE] = "embeddable"
+
+
+def _policies(*, is_https: bool) -> Secure:
+    return Secure(
+        csp=ContentSecurityPolicy().value(CSP),
+        xcto=XContentTypeOptions().nosniff(),
+        xfo=XFrameOptions().deny(),
+        referrer=ReferrerPolicy().no_referrer(),
+        permissions=PermissionsPolicy().camera("self").geolocation("self").microphone().payment().usb(),
+        coop=CrossOriginOpenerPolicy().same_origin(),
+        corp=CrossOriginResourcePolicy().same_origin(),
+        hsts=StrictTransportSecurity().max_age(HSTS_S).include_subdomains() if is_https else None,
+    )
 
 
 def _is_private(app: Flask) -> bool:
-    """Whether the page must not be kept: reached by a secret link, or by somebody signed in."""
+    """Whether the page must not be kept: reached by a secret link, or by somebody signed in or signing in."""
     if request.endpoint in app.view_functions and declared_permission(app.view_functions[request.endpoint]) == BY_LINK:
         return True
-    return bool(current_user and current_user.is_authenticated)
+    return request.blueprint == "security" or bool(current_user and current_user.is_authenticated)

@@ -9,8 +9,8 @@ from flask_login import current_user
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from waterwatch.kernel.settings import Settings
 from waterwatch.web.guards import public
+from waterwatch.web.house import house
 
 LANGUAGES = {"zh-Hans": "简体中文", "zh-Hant": "繁體中文", "en": "English"}
 DEFAULT_LANGUAGE = "zh-Hans"
@@ -23,7 +23,7 @@ _TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 bp = Blueprint("web", __name__, template_folder="templates")
 
 
-def install_language(app: Flask, settings: Settings) -> None:
+def install_language(app: Flask) -> None:
     """Choose language and time zone per request; give templates ``localtime`` and ``localdate``."""
     Babel(
         app,
@@ -32,11 +32,17 @@ def install_language(app: Flask, settings: Settings) -> None:
         default_locale="zh_Hans",
         default_translation_directories="translations",
     )
-    app.config["LANGUAGE_COOKIE_SECURE"] = settings.is_https
     app.jinja_env.filters["localtime"] = local_time
     app.jinja_env.filters["localdate"] = local_date
     app.jinja_env.globals.update(languages=LANGUAGES, viewer_language=viewer_language, get_locale=get_locale)
     app.register_blueprint(bp)
+
+    @app.after_request
+    def _name_language(response: Response) -> Response:
+        if response.mimetype == "text/html" and "Content-Language" not in response.headers:
+            response.headers["Content-Language"] = str(get_locale()).replace("_", "-")
+            response.vary.update(("Accept-Language", "Cookie"))
+        return response
 
 
 @bp.post("/language")
@@ -46,7 +52,8 @@ def set_language() -> Response:
     chosen = request.form.get("language", "")
     response = redirect(_local_target(request.form.get("next", "/")), code=303)
     if chosen in LANGUAGES:
-        response.set_cookie(COOKIE, chosen, max_age=COOKIE_AGE_S, httponly=True, samesite="Lax", secure=request.is_secure)
+        is_https = house().settings.is_https
+        response.set_cookie(COOKIE, chosen, max_age=COOKIE_AGE_S, httponly=True, samesite="Lax", secure=is_https)
     return response
 
 
@@ -107,5 +114,3 @@ def _local_target(target: str) -> str:
     """Only a path on this site: never an address somebody else chose."""
     is_local = target.startswith("/") and not target.startswith(("//", "/\\"))
     return target if is_local else "/"
-
-

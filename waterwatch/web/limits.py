@@ -1,18 +1,20 @@
-"""Rate limits. Counted in Redis; when Redis is away each process counts for itself, so nothing breaks and nothing is open.
+"""Rate limits, counted in Redis. When Redis is away each process counts for itself: nothing breaks, nothing is open.
 
 The key is an HMAC of the client's address under a key that changes every day: the address itself is stored nowhere.
 """
 
 import hashlib
 import hmac
+import ipaddress
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Flask, request
 from flask_limiter import Limiter
 
 from waterwatch.kernel.settings import Settings
 
-EXTENSION = "waterwatch_limiter"
+NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresses in it cost an attacker nothing
 # Answered as often as asked: probes, and files any static host could serve.
 EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
 
@@ -28,15 +30,14 @@ def install_limits(app: Flask, settings: Settings) -> Limiter:
 
     def client_key() -> str:
         day = datetime.now(UTC).date().isoformat()
-        address = request.remote_addr or "unknown"
-        return hmac.new(secret, f"{day}|{address}".encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.new(secret, f"{day}|{_source(request.remote_addr)}".encode(), hashlib.sha256).hexdigest()[:32]
 
     limiter = Limiter(
         client_key,
         app=app,
         default_limits=[settings.page_rate_limit],
         storage_uri=settings.redis_url,
-        storage_options={"socket_connect_timeout": 1, "socket_timeout": 1},  # type: ignore[dict-item]
+        storage_options={"socket_connect_timeout": 1, "socket_timeout": 1},
         strategy="fixed-window",
         in_memory_fallback_enabled=True,
         headers_enabled=True,
@@ -49,15 +50,31 @@ def install_limits(app: Flask, settings: Settings) -> Limiter:
     return limiter
 
 
+def _source(address: str | None) -> str:
+    """Where a request comes from: an IPv4 address, or the /64 network of an IPv6 address."""
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, NETWORK_BITS_V6), strict=False))
+    return str(found)
+
+
 def _tighten(app: Flask, limiter: Limiter, settings: Settings) -> None:
     """Stricter limits for what writes or could be guessed; only requests that change something count."""
     stricter = {
         "reports.submit": settings.report_rate_limit,
         "security.login": settings.login_rate_limit,
         "security.two_factor_token_validation": settings.login_rate_limit,
+        "security.two_factor_setup_validate": settings.login_rate_limit,
         "security.mf_recovery": settings.login_rate_limit,
+        "security.verify": settings.login_rate_limit,
     }
     for endpoint, limit in stricter.items():
         view = app.view_functions.get(endpoint)
         if view is not None:
-            app.view_functions[endpoint] = limiter.limit(limit, methods=["POST"], override_defaults=False)(view)
+            limited: Any = limiter.limit(limit, methods=["POST"], override_defaults=False)(view)
+            app.view_functions[endpoint] = limited

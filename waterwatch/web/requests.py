@@ -1,4 +1,4 @@
-"""What surrounds every request: an id that follows it into the jobs, and one line of log without any trace of a person."""
+"""What surrounds every request: an id that follows it into the jobs, and a line of log without trace of a person."""
 
 import time
 import uuid
@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 
 class RequestScope:
-    """WSGI middleware: gives the request its id for as long as its response is being sent. No id is accepted from outside."""
+    """WSGI middleware: gives the request an id until its response is made. No id is accepted from outside."""
 
     def __init__(self, application: "WSGIApplication") -> None:
         self._application = application
