@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     review_lease_s: int = Field(default=600, ge=30)
 
     relay_window: int = Field(default=64, ge=1)
-    outbox_lease_s: float = Field(default=30.0, ge=1)
+    outbox_lease_s: float = Field(default=15.0, ge=1)
     relay_poll_s: float = Field(default=1.0, gt=0)
     sweep_every_s: float = Field(default=5.0, gt=0)
     delivery_retry_cap_s: float = Field(default=30.0, gt=0)
