@@ -132,17 +132,20 @@ def work(settings: Settings, queues: Sequence[str], *, burst: bool = False) -> N
     """
     settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     _import_driver(settings)
+    connection = Redis.from_url(settings.redis_url, socket_connect_timeout=2)
     is_over = False
     while not is_over:
-        worker = _make_worker(settings, queues)
+        _await_redis(connection)
+        worker: ConfinedWorker | None = None
         try:
-            _await_redis(worker.connection)
+            worker = _make_worker(settings, queues, connection)
             worker.work(burst=burst, with_scheduler=False, logging_level=settings.log_level)
+            is_over = burst or worker.is_stopping
         except StopRequested:
-            break  # signalled while no job was under way
+            is_over = True  # signalled while no job was under way
         except RedisError as error:
             log.warning("worker.interrupted", error=type(error).__name__)
-        is_over = burst or worker.is_stopping
+            is_over = worker is not None and worker.is_stopping
 
 
 def _import_driver(settings: Settings) -> None:
@@ -156,8 +159,8 @@ def _import_driver(settings: Settings) -> None:
         engine.dispose()
 
 
-def _make_worker(settings: Settings, queues: Sequence[str]) -> ConfinedWorker:
-    connection = Redis.from_url(settings.redis_url, socket_connect_timeout=2)
+def _make_worker(settings: Settings, queues: Sequence[str], connection: Redis) -> ConfinedWorker:
+    """A new worker under a name of its own; asks Redis for our address already here."""
     worker = ConfinedWorker(
         [Queue(name, connection=connection, serializer=JSONSerializer) for name in queues],
         connection=connection,

@@ -118,6 +118,22 @@ def test_relay_and_worker_outlive_a_redis_that_is_away(
         assert None not in (relay.pid, worker.pid)
 
 
+def test_a_worker_waits_for_a_redis_that_is_away_and_can_still_be_stopped(
+    busy: Settings, own_redis: PrivateRedis, tmp_path: Path
+) -> None:
+    log = tmp_path / "work.log"
+    own_redis.stop()
+    with running(busy, log, "work", "--queues", "photos") as worker:
+        await_true(
+            lambda: log.exists() and log.read_text().count("worker.waits_for_redis") > 1,
+            limit_s=LIMIT_S,
+            what="the worker waits",
+        )
+        worker.send(signal.SIGTERM)
+        await_true(lambda: worker.exit_code is not None, limit_s=LIMIT_S, what="the worker has ended")
+    assert "Traceback" not in log.read_text()
+
+
 def test_a_killed_horse_gives_its_row_back_at_once(
     busy: Settings, sessions: sessionmaker[Session], add_photo: AddPhoto, emit: Emit, row: Row, tmp_path: Path
 ) -> None:
