@@ -4,6 +4,7 @@ The servers are private ones in a temporary folder, unless ``WATERWATCH_TEST_PG`
 ``WATERWATCH_TEST_REDIS`` name running ones.
 """
 
+import logging
 import os
 import tempfile
 import uuid
@@ -19,18 +20,25 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-from waterwatch.kernel import migrate
+from waterwatch.kernel import log, migrate
 from waterwatch.kernel.db import make_engine, make_sessions
 from waterwatch.kernel.settings import Settings
 
-SECRET = "a secret that only the tests know, 0123456789abcdef"  # noqa: S105  # not a secret of any system
+SECRET = "a secret that only the tests know, 0123456789abcdef"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_are_the_systems() -> None:
+    """What is logged passes through the system's own processors into ``caplog``, in whatever order tests run."""
+    log.configure("INFO", "json")
+    logging.getLogger().handlers.clear()
 
 
 @pytest.fixture(scope="session")
 def services_folder() -> Iterator[Path]:
     """A folder for the session's private servers; world-traversable, because PostgreSQL may run as another user."""
     with tempfile.TemporaryDirectory(prefix="waterwatch-tests-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)  # noqa: S103
+        Path(folder).chmod(0o755)
         yield Path(folder)
 
 
@@ -83,7 +91,9 @@ def _with_database(url: str, name: str) -> str:
 
 def _administer(url: str, statement: str, name: str, template: str | None = None) -> None:
     identifiers = {"name": sql.Identifier(name), "template": sql.Identifier(template or "template0")}
-    with psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True) as connection:
+    with psycopg.connect(
+        make_url(url).set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
+    ) as connection:
         connection.execute(sql.SQL(statement).format(**identifiers))
 
 

@@ -139,7 +139,7 @@ class Demo:
             "WATERWATCH_SPOOL_DIR": str(self.folder / "spool"),
             "WATERWATCH_PUBLISH_DIR": str(self.folder / "published"),
             "WATERWATCH_MAIL_FROM": "waterwatch@demo.invalid",
-            "WATERWATCH_SNAP_LIMIT_M": "5000",  # the built-in waters are drawn at 1:10 million, up to 2 km from the bank
+            "WATERWATCH_SNAP_LIMIT_M": "5000",  # at 1:10 million a drawn river is up to 2 km from its bank
         }
         names = ("WATERWATCH_", "SMTP_URL")
         chosen = {name: value for name, value in os.environ.items() if name.startswith(names) and value}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import cast
 
 import redis
 
@@ -65,7 +66,7 @@ def is_queue_served(redis_url: str) -> bool:
 
     client = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
     try:
-        return len(client.smembers("rq:workers")) >= len(TEAMS)
+        return cast(int, client.scard("rq:workers")) >= len(TEAMS)
     except redis.RedisError:
         return False
     finally:

@@ -23,7 +23,7 @@ def test_every_documented_setting_exists() -> None:
     assert named - known - {"WATERWATCH_TEST_PG", "WATERWATCH_TEST_REDIS"} == set()
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"], ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     broken = [target for target in targets if not (page.parent / target).exists()]

@@ -47,5 +47,5 @@ def test_only_messaging_imports_the_standard_librarys_clients() -> None:
 
 def test_the_contracts_between_the_rooms_hold() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
-    outcome = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    outcome = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert outcome.returncode == 0, outcome.stdout

@@ -29,8 +29,8 @@ def test_every_declared_check_exists_in_the_database(shared_engine: Engine) -> N
             )
         )
         present = {(row.relname, row.conname) for row in rows}
-    missing = {(table, f"ck_{table}_{name}" if not name.startswith("ck_") else name) for table, name in declared_checks()}
-    assert missing - present == set()
+    declared = {(table, name if name.startswith("ck_") else f"ck_{table}_{name}") for table, name in declared_checks()}
+    assert declared - present == set()
 
 
 def test_every_check_is_declared_with_a_name_of_its_own() -> None:

@@ -36,7 +36,7 @@ TIMEOUT_S = 5.0
 FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".fonts")
 
 
-class Fault(Exception):  # noqa: N818  # a fault of the system looked at, not of this program
+class Fault(Exception):
     """Something is not as the system needs it. ``remedy`` says what a person can do."""
 
     def __init__(self, detail: str, remedy: str) -> None:

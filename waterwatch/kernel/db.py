@@ -8,7 +8,7 @@ Migrations connect without that step.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -31,7 +31,7 @@ class Base(DeclarativeBase):
     """Declarative base of every slice's ``tables.py``."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
@@ -95,6 +95,6 @@ def is_answering(engine: Engine) -> bool:
     """Whether the database answers ``SELECT 1``; never raises."""
     try:
         with engine.connect() as connection:
-            return connection.execute(text("SELECT 1")).scalar_one() == 1
+            return bool(connection.execute(text("SELECT 1")).scalar_one() == 1)
     except Exception:  # any failure means the same thing to a readiness probe
         return False

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     def from_environ(cls) -> Self:
         """Read the process's environment. Raises :class:`SettingsError` naming every fault at once."""
         try:
-            return cls()  # type: ignore[call-arg]  # the environment supplies the required fields
+            return cls()
         except ValidationError as error:
             raise SettingsError(sorted(_describe_fault(fault) for fault in error.errors())) from None
 

@@ -164,8 +164,8 @@ def _reaches(river: River, mouth: Point, cuts: list[Point]) -> list[Reach]:
         reaches.append(Reach(f"{river.key}/{number}", river.key, line, round(length_km(line), 1)))
         chains[index].append(reaches[-1])
     for chain in chains.values():
-        for upper, lower in itertools.pairwise(chain):
-            upper.next_key = lower.key
+        for above, beneath in itertools.pairwise(chain):
+            above.next_key = beneath.key
         below = leads_to[_node(chain[-1].line.coords[-1])]
         chain[-1].next_key = None if below is None else chains[below][0].key
     return reaches
