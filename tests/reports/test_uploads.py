@@ -15,7 +15,7 @@ from flask import Flask, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.serving import make_server
 
-from waterwatch.web.uploads import Spool, UploadLimits, remove_stale, spool_uploads
+from waterwatch.web.uploads import Spool, UploadLimits, spool_uploads
 
 LIMITS = UploadLimits(max_file_bytes=300_000, max_files=2)
 
@@ -141,18 +141,6 @@ def test_ten_times_the_bytes_take_no_more_memory(folder: Path) -> None:
 
     peak_bytes(65_536)
     assert abs(peak_bytes(40_000_000) - peak_bytes(4_000_000)) < 65_536
-
-
-def test_what_a_killed_process_left_is_removed_once_it_is_old(folder: Path) -> None:
-    folder.mkdir()
-    old, new, other = folder / "1.part", folder / "2.part", folder / "notes.txt"
-    for path in (old, new, other):
-        path.touch()
-    os.utime(old, (1000, 1000))
-    os.utime(other, (1000, 1000))
-    os.utime(new, (1900, 1900))
-    assert remove_stale(folder, older_than_s=600, now_s=2000) == 1
-    assert left_behind(folder) == ["2.part", "notes.txt"]
 
 
 @pytest.fixture

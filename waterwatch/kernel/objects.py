@@ -65,7 +65,7 @@ class ObjectStore:
                 obstore.put(self._store, key, source)
             return
         target = self._folder / key
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folder(target.parent)
         draft = target.with_name(target.name + ".part")
         with path.open("rb") as source, draft.open("wb") as sink:
             shutil.copyfileobj(source, sink, CHUNK_BYTES)
@@ -79,7 +79,7 @@ class ObjectStore:
         self._check(key)
         if self._folder is not None and path.stat().st_dev == self._folder.stat().st_dev:
             target = self._folder / key
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(target.parent)
             path.replace(target)
             _sync_folder(target.parent)
             return
@@ -163,6 +163,15 @@ def _open_bucket(bucket: str, prefix: str, query: dict[str, list[str]]) -> S3Sto
         secret_access_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
         client_options={"allow_http": is_plain, "timeout": "30s", "connect_timeout": "5s"},
     )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and what is missing above it, each entered durably where it lies: a file is no safer than its way."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -173,19 +173,6 @@ def spool_uploads(request: Request, folder: Path, limits: UploadLimits) -> Spool
     return spool
 
 
-def remove_stale(folder: Path, *, older_than_s: float, now_s: float) -> int:
-    """Remove parts a killed process left behind; returns how many. ``now_s`` is seconds since the epoch."""
-    removed = 0
-    for path in folder.glob("*.part"):
-        try:
-            if path.stat().st_mtime < now_s - older_than_s:
-                path.unlink()
-                removed += 1
-        except FileNotFoundError:
-            continue
-    return removed
-
-
 def _write_some(descriptor: int, view: memoryview) -> int:
     try:
         return os.write(descriptor, view)
