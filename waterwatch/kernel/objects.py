@@ -166,7 +166,7 @@ def _open_bucket(bucket: str, prefix: str, query: dict[str, list[str]]) -> S3Sto
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and what is missing above it, each entered durably where it lies: a file is no safer than its way."""
+    """Make a folder and what is missing above it, each entered durably: a file is no safer than its way."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)
