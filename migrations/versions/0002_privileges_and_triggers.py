@@ -14,10 +14,13 @@ down_revision: str | None = "0001"
 branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
-# The role is shared by every database of a cluster, so another migration may be creating it at this moment.
+# The role is shared by every database of a cluster: an administrator may have made it for an owner who may not, and
+# another migration may be creating it at this moment.
 ROLE = """
 DO $$ BEGIN
-    CREATE ROLE waterwatch_app NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'waterwatch_app') THEN
+        CREATE ROLE waterwatch_app NOLOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$
 """

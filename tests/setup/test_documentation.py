@@ -51,7 +51,7 @@ def test_every_command_is_documented_and_every_documented_command_exists() -> No
 
 @pytest.mark.parametrize("text", [README, OPERATIONS], ids=["README.md", "docs/operations.md"])
 def test_every_named_script_exists(text: str) -> None:
-    for name in set(re.findall(r"(?:bin|\.ci)/[a-z-]+", text)):
+    for name in set(re.findall(r"(?<![\w/])(?:bin|\.ci)/[a-z-]+", text)):
         assert (CHECKOUT / name).is_file(), name
 
 
