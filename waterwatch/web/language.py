@@ -4,11 +4,12 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import Blueprint, Flask, redirect, request
-from flask_babel import Babel, format_date, format_datetime, get_locale
+from flask_babel import Babel, format_date, format_datetime, format_timedelta, get_locale
 from flask_login import current_user
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
+from waterwatch.kernel.clock import utc_now
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
 
@@ -24,7 +25,7 @@ bp = Blueprint("web", __name__, template_folder="templates")
 
 
 def install_language(app: Flask) -> None:
-    """Choose language and time zone per request; give templates ``localtime`` and ``localdate``."""
+    """Choose language and time zone per request; give templates ``localtime``, ``localdate``, ``elapsed``."""
     Babel(
         app,
         locale_selector=lambda: viewer_language().replace("-", "_"),
@@ -34,6 +35,7 @@ def install_language(app: Flask) -> None:
     )
     app.jinja_env.filters["localtime"] = local_time
     app.jinja_env.filters["localdate"] = local_date
+    app.jinja_env.filters["elapsed"] = elapsed
     app.jinja_env.globals.update(languages=LANGUAGES, viewer_language=viewer_language, get_locale=get_locale)
     app.register_blueprint(bp)
 
@@ -96,6 +98,14 @@ def local_date(moment: datetime | None) -> Markup:
     if moment is None:
         return Markup("")
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), format_date(moment, "yyyy-MM-dd"))
+
+
+def elapsed(moment: datetime | None) -> Markup:
+    """How long ago an instant was, in the viewer's words ("3 minutes"), machine-readable beside it."""
+    if moment is None:
+        return Markup("")
+    words = format_timedelta(utc_now() - moment, granularity="minute")
+    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), words)
 
 
 def _account_zone() -> str | None:
