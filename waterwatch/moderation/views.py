@@ -21,6 +21,7 @@ from waterwatch.reports.queries import ReviewFacts
 from waterwatch.waters import queries as waters
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language
 from waterwatch.web.people import current_actor
 from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, RECEPTOR_WORDS, REFUSAL_WORDS, SEVERITY_WORDS
 
@@ -47,7 +48,7 @@ def desk() -> str:
         waiting = queries.waiting_reports(session, person_id, now=now)
         reds = incidents_awaiting_second(session)
         graders = graders_of(session, [red.incident_id for red in reds])
-        unreachable = open_no_contact(session)
+        unreachable = open_no_contact(session, language=viewer_language())
     return render_template(
         "moderation/desk.html",
         summary=summary,

@@ -1,12 +1,14 @@
 """Answers for the public pages."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 NUMBERS_WINDOW_DAYS = 30
+GALLERY_LIMIT = 24
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,16 @@ SELECT (SELECT count(*) FROM incident WHERE closed_at IS NULL)::int AS open_inci
 FROM escalation_case c WHERE c.created_at > now() - make_interval(days => :days)
 """)
 _PHOTOS = text("""
-SELECT p.id AS photo_id, (row_number() OVER (ORDER BY ir.joined_at, rp.report_id, rp.position))::int AS position,
-       d.width, d.height
+SELECT * FROM (
+SELECT ir.incident_id, p.id AS photo_id, d.width, d.height, (row_number() OVER (
+           PARTITION BY ir.incident_id ORDER BY ir.joined_at, rp.report_id, rp.position))::int AS position
 FROM incident_report ir
 JOIN report r ON r.id = ir.report_id AND r.state IN ('accepted', 'merged')
 JOIN report_photo rp ON rp.report_id = r.id
 JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
 JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
-WHERE ir.incident_id = :incident_id
-ORDER BY position LIMIT 24
+WHERE ir.incident_id = ANY(:incident_ids)
+) AS gallery WHERE position <= :limit ORDER BY incident_id, position
 """)
 
 
@@ -62,6 +65,10 @@ def front_numbers(session: Session) -> FrontNumbers:
     return FrontNumbers(**session.execute(_NUMBERS, {"days": NUMBERS_WINDOW_DAYS}).one()._mapping)
 
 
-def public_photos(session: Session, incident_id: uuid.UUID) -> list[PublicPhoto]:
-    """The pictures of an incident: rebuilt ones, of accepted reports only."""
-    return [PublicPhoto(**row._mapping) for row in session.execute(_PHOTOS, {"incident_id": incident_id})]
+def public_photos(session: Session, incident_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[PublicPhoto]]:
+    """The pictures of each incident: rebuilt ones, of accepted reports only. One query for all."""
+    found: dict[uuid.UUID, list[PublicPhoto]] = {incident_id: [] for incident_id in incident_ids}
+    for row in session.execute(_PHOTOS, {"incident_ids": list(incident_ids), "limit": GALLERY_LIMIT}):
+        facts = dict(row._mapping)
+        found[facts.pop("incident_id")].append(PublicPhoto(**facts))
+    return found

@@ -1,5 +1,6 @@
 """The public pages: the map, a water, an incident, the search. Nothing here knows who reported what."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, render_template, request
@@ -7,7 +8,7 @@ from flask_babel import get_locale
 from sqlalchemy.orm import Session
 
 from waterwatch.advisories.queries import level_of_water
-from waterwatch.escalation.queries import CaseView, cases_of
+from waterwatch.escalation.queries import CaseView, cases_of_each
 from waterwatch.incidents.queries import IncidentView, incident_by_code, incidents_of_water
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import NotFound
@@ -17,6 +18,7 @@ from waterwatch.portal import queries
 from waterwatch.waters import queries as waters
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language
 
 bp = Blueprint("portal", __name__, template_folder="templates")
 
@@ -55,7 +57,7 @@ def water(public_id: str) -> str:
         known = waters.names_of(session, [key for key in (found.water_body_id, found.parent_id) if key])
         names = known.get(found.water_body_id, {})
         level = level_of_water(session, found.water_body_id)
-        cards = [_card(session, incident) for incident in incidents_of_water(session, found.water_body_id, limit=20)]
+        cards = _cards(session, incidents_of_water(session, found.water_body_id, limit=20))
         features = waters.feature_ids_of(session, found.water_body_id)
     return render_template(
         "portal/water.html",
@@ -77,7 +79,7 @@ def incident(code: str) -> str:
         found = _incident(session, code)
         names = waters.names_of(session, [found.water_body_id]).get(found.water_body_id, {})
         public_id = waters.public_ids_of(session, {found.water_body_id})[found.water_body_id]
-        card = _card(session, found)
+        (card,) = _cards(session, [found])
     return render_template(
         "portal/incident.html", card=card, public_id=public_id, name=name_in_language(names, public_id)
     )
@@ -91,7 +93,8 @@ def incident_photo(code: str, position: int, size_px: int) -> Response:
         raise NotFound("photo_not_found")
     with transaction(house().sessions) as session:
         found = _incident(session, code)
-        photo = next((p for p in queries.public_photos(session, found.incident_id) if p.position == position), None)
+        photos = queries.public_photos(session, [found.incident_id])[found.incident_id]
+    photo = next((photo for photo in photos if photo.position == position), None)
     if photo is None:
         raise NotFound("photo_not_found")
     return serve_derivative(photo.photo_id, size_px, cache_control=PICTURE_CACHE)
@@ -120,5 +123,8 @@ def _incident(session: Session, code: str) -> IncidentView:
     return found
 
 
-def _card(session: Session, found: IncidentView) -> IncidentCard:
-    return IncidentCard(found, cases_of(session, found.incident_id), queries.public_photos(session, found.incident_id))
+def _cards(session: Session, found: Sequence[IncidentView]) -> list[IncidentCard]:
+    """With two queries, however many incidents."""
+    keys = [incident.incident_id for incident in found]
+    cases, photos = cases_of_each(session, keys, language=viewer_language()), queries.public_photos(session, keys)
+    return [IncidentCard(incident, cases[incident.incident_id], photos[incident.incident_id]) for incident in found]
