@@ -54,7 +54,7 @@ def water(public_id: str) -> str:
         found = waters.water_by_public_id(session, public_id)
         if found is None:
             raise NotFound("water_not_found")
-        known = waters.names_of(session, [key for key in (found.water_body_id, found.parent_id) if key])
+        known = waters.names_of(session, [key for key in (found.water_body_id, found.parent_id, found.basin_id) if key])
         names = known.get(found.water_body_id, {})
         level = level_of_water(session, found.water_body_id)
         cards = _cards(session, incidents_of_water(session, found.water_body_id, limit=20))
@@ -65,6 +65,7 @@ def water(public_id: str) -> str:
         names=names,
         name=name_in_language(names, public_id),
         parent_name=name_in_language(known.get(found.parent_id, {}), "") if found.parent_id else "",
+        basin_name=name_in_language(known.get(found.basin_id, {}), "") if found.basin_id else "",
         level=level,
         cards=cards,
         feature_ids=features,

@@ -37,7 +37,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class WaterView:
-    """A water body as its page shows it."""
+    """A water body as its page shows it. ``basin_id`` is the water that gives the basin its name, where there is one."""
 
     water_body_id: uuid.UUID
     public_id: str
@@ -48,6 +48,7 @@ class WaterView:
     length_km: float | None
     parent_public_id: str | None
     parent_id: uuid.UUID | None
+    basin_id: uuid.UUID | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ FROM (SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND ST_Covers(f.g
 """)
 _BY_PUBLIC_ID = text("""
 SELECT b.id AS water_body_id, b.public_id, b.kind, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km,
-       parent.public_id AS parent_public_id, b.parent_id
+       parent.public_id AS parent_public_id, b.parent_id,
+       (SELECT n.water_body_id FROM water_name n JOIN water_body w ON w.id = n.water_body_id
+        WHERE n.lang = 'zh-Hans' AND n.is_primary AND n.name = b.basin ORDER BY w.rank, w.id LIMIT 1) AS basin_id
 FROM water_body b LEFT JOIN water_body parent ON parent.id = b.parent_id WHERE b.public_id = :public_id
 """)
 _IDS = ARRAY(UUID(as_uuid=True))

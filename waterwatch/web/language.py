@@ -60,12 +60,10 @@ def set_language() -> Response:
 
 
 def viewer_language() -> str:
-    """The language of this request: what was chosen, else the account's, else what the browser prefers."""
+    """The language of this request: what was chosen, else what the browser prefers, else the account's."""
     chosen = request.cookies.get(COOKIE)
     if chosen in LANGUAGES:
         return str(chosen)
-    if current_user and current_user.is_authenticated:
-        return str(current_user.language)
     for tag, _quality in request.accept_languages:
         lowered = tag.lower()
         if lowered.startswith(_TRADITIONAL):
@@ -74,6 +72,8 @@ def viewer_language() -> str:
             return "zh-Hans"
         if lowered.startswith("en"):
             return "en"
+    if current_user and current_user.is_authenticated:
+        return str(current_user.language)
     return DEFAULT_LANGUAGE
 
 
@@ -104,7 +104,7 @@ def elapsed(moment: datetime | None) -> Markup:
     """How long ago an instant was, in the viewer's words ("3 minutes"), machine-readable beside it."""
     if moment is None:
         return Markup("")
-    words = format_timedelta(utc_now() - moment, granularity="minute")
+    words = format_timedelta(utc_now() - moment, granularity="minute", format="short")
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), words)
 
 
