@@ -3,8 +3,9 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from babel.dates import format_timedelta
 from flask import Blueprint, Flask, redirect, request
-from flask_babel import Babel, format_date, format_datetime, format_timedelta, get_locale
+from flask_babel import Babel, format_date, format_datetime, get_locale
 from flask_login import current_user
 from markupsafe import Markup
 from werkzeug.wrappers import Response
@@ -101,10 +102,10 @@ def local_date(moment: datetime | None) -> Markup:
 
 
 def elapsed(moment: datetime | None) -> Markup:
-    """How long ago an instant was, in the viewer's words ("3 minutes"), machine-readable beside it."""
+    """How long ago an instant was, in the viewer's words ("3 min"), machine-readable beside it."""
     if moment is None:
         return Markup("")
-    words = format_timedelta(utc_now() - moment, granularity="minute", format="short")
+    words = format_timedelta(utc_now() - moment, granularity="minute", format="short", locale=get_locale())
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), words)
 
 
