@@ -59,7 +59,10 @@ def test_the_reasons_add_up_to_the_points(given_inputs: RubricInputs) -> None:
     assert all(points > 0 for _, points in answer.reasons)
 
 
-@given(inputs, st.sampled_from(["is_ongoing", "is_persisting", "has_dead_animals", "has_ill_people", "has_independent_reports"]))
+HARM = ["is_ongoing", "is_persisting", "has_dead_animals", "has_ill_people", "has_independent_reports"]
+
+
+@given(inputs, st.sampled_from(HARM))
 def test_more_harm_never_lowers_the_level(given_inputs: RubricInputs, name: str) -> None:
     lesser = RubricInputs(**{**given_inputs.__dict__, name: False})
     greater = RubricInputs(**{**given_inputs.__dict__, name: True})
@@ -74,7 +77,8 @@ def test_red_stands_as_orange_until_seconded() -> None:
 
 
 def test_levels_carry_the_legal_names_and_colours() -> None:
-    assert [(s.roman, s.colour) for s in Severity] == [("IV", "blue"), ("III", "yellow"), ("II", "orange"), ("I", "red")]
+    wanted = [("IV", "blue"), ("III", "yellow"), ("II", "orange"), ("I", "red")]
+    assert [(severity.roman, severity.colour) for severity in Severity] == wanted
 
 
 def test_the_machine_knows_exactly_the_states_of_the_table() -> None:

@@ -50,7 +50,9 @@ _BY_ID = text(_SELECT + "WHERE i.id = :id")
 _BY_CODE = text(_SELECT + "WHERE i.code = :code")
 _OF_REPORT = text(_SELECT + "JOIN incident_report r ON r.incident_id = i.id WHERE r.report_id = :report_id")
 _OF_WATER = text(
-    _SELECT + "WHERE f.water_body_id = :water_body_id ORDER BY i.closed_at IS NOT NULL, i.severity DESC, i.opened_at DESC LIMIT :limit"
+    _SELECT
+    + "WHERE f.water_body_id = :water_body_id"
+    + " ORDER BY i.closed_at IS NOT NULL, i.severity DESC, i.opened_at DESC LIMIT :limit"
 )
 _OPEN = text(_SELECT + "WHERE i.closed_at IS NULL ORDER BY i.severity DESC, i.opened_at DESC LIMIT :limit")
 _EXACT = text("SELECT ST_X(exact_point) AS lon, ST_Y(exact_point) AS lat FROM incident WHERE id = :id")
@@ -64,9 +66,9 @@ _NEARBY = text(
          AND ST_DWithin(i.exact_point::geography, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography, :radius_m)
          ORDER BY i.severity DESC, i.opened_at DESC LIMIT 10"""
 )
-_GRADERS = text(
-    "SELECT graded_by FROM grade WHERE incident_id = ANY(:ids)"
-).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
+_GRADERS = text("SELECT graded_by FROM grade WHERE incident_id = ANY(:ids)").bindparams(
+    bindparam("ids", type_=ARRAY(UUID(as_uuid=True)))
+)
 
 
 def incident_by_id(session: Session, incident_id: uuid.UUID) -> IncidentView | None:
@@ -97,7 +99,8 @@ def open_incidents(session: Session, *, limit: int = 10_000) -> list[IncidentVie
 
 def incidents_near(session: Session, lon: float, lat: float, *, radius_m: float = 500.0) -> list[IncidentView]:
     """Open incidents within ``radius_m`` of a place: the moderator may join one instead of opening another."""
-    return [IncidentView(**row._mapping) for row in session.execute(_NEARBY, {"lon": lon, "lat": lat, "radius_m": radius_m})]
+    rows = session.execute(_NEARBY, {"lon": lon, "lat": lat, "radius_m": radius_m})
+    return [IncidentView(**row._mapping) for row in rows]
 
 
 def incidents_awaiting_second(session: Session) -> list[IncidentView]:
@@ -123,7 +126,8 @@ def reports_of(session: Session, incident_id: uuid.UUID) -> Sequence[uuid.UUID]:
 
 def highest_open_severity(session: Session, water_feature_id: uuid.UUID) -> int | None:
     """The highest acting severity among the open incidents of a reach or lake; None when there is none."""
-    return session.execute(_HIGHEST, {"id": water_feature_id}).scalar_one()
+    highest: int | None = session.execute(_HIGHEST, {"id": water_feature_id}).scalar_one()
+    return highest
 
 
 def graders_of(session: Session, incident_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:

@@ -1,16 +1,16 @@
 """Folium pages: the map for phones without WebGL, for embedding and for print. Every asset is our own.
 
 Folium calls five foreign hosts by default; here each class's assets are replaced by one local Leaflet. Its popups are
-raw HTML, so every text is escaped; its element ids are random, so they are pinned and two equal states give equal pages.
+raw HTML, so every text is escaped; its element ids are random, so they are pinned: equal states give equal pages.
 """
 
 import json
 from datetime import datetime
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 import folium
-from branca.element import Element
+from branca.element import Element, Figure
 
 from waterwatch.mapping.queries import LevelledWater
 from waterwatch.mapping.rules import GROUND_COLOUR, LAKE_COLOUR, LEVEL_COLOURS, LEVEL_WIDTHS_PX, WATER_COLOUR
@@ -33,15 +33,16 @@ def national_page(waters: list[LevelledWater], background: list[dict[str, Any]],
         coloured = _layer([_feature(water) for water in waters], _coloured)
         coloured.add_child(folium.GeoJsonPopup(fields=["words"], labels=False))
         coloured.add_to(page)
-    page.get_root().html.add_child(Element(_legend(published_at)))
-    page.get_root().header.add_child(
+    figure = cast(Figure, page.get_root())
+    figure.html.add_child(Element(_legend(published_at)))
+    figure.header.add_child(
         Element(
             f'<link rel="icon" href="data:,">'
             f"<style>.leaflet-container.leaflet-container{{background:{GROUND_COLOUR}}}</style>"
         )
     )
     _pin_ids(page)
-    return str(page.get_root().render())
+    return str(figure.render())
 
 
 def _layer(features: list[dict[str, Any]], style: Any) -> folium.GeoJson:
@@ -50,7 +51,8 @@ def _layer(features: list[dict[str, Any]], style: Any) -> folium.GeoJson:
         "features": [{"type": "Feature", "id": str(number), **feature} for number, feature in enumerate(features)],
     }
     layer = folium.GeoJson(json.dumps(collection), style_function=style)
-    layer.default_js, layer.default_css = [], []
+    for kind in ("default_js", "default_css"):  # of folium's mixin, which its types do not name
+        setattr(layer, kind, [])
     return layer
 
 
@@ -79,7 +81,8 @@ def _legend(published_at: datetime) -> str:
     return (
         "<style>.ww-legend{position:absolute;z-index:900;left:12px;bottom:12px;background:#fffffff0;padding:10px 14px;"
         "font:14px/1.6 'PingFang SC','Noto Sans CJK SC',sans-serif;border-radius:8px}.ww-legend ul{margin:0;padding:0;"
-        "list-style:none}.ww-legend span{display:inline-block;width:26px;margin-right:8px;vertical-align:middle}</style>"
+        "list-style:none}.ww-legend span{display:inline-block;width:26px;margin-right:8px;vertical-align:middle}"
+        "</style>"
         f'<div class="ww-legend"><strong>公众观察等级</strong>（非政府预警）<ul>{rows}</ul>'
         f"<small>{published_at:%Y-%m-%d %H:%M} UTC</small></div>"
     )

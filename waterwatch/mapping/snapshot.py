@@ -1,4 +1,4 @@
-"""Small maps as PNG: for mails, messages and pages without script. Drawn as SVG from our own waters, rendered by resvg."""
+"""Small maps as PNG, for mails, messages and pages without script: SVG of our own waters, rendered by resvg."""
 
 import uuid
 from collections.abc import Iterator

@@ -37,7 +37,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class WaterView:
-    """A water body as its page shows it. ``basin_id`` is the water that gives the basin its name, where there is one."""
+    """A water body as its page shows it. ``basin_id``: the water that gives the basin its name, if one does."""
 
     water_body_id: uuid.UUID
     public_id: str
