@@ -26,7 +26,7 @@ from waterwatch.web.guards import install_guards
 from waterwatch.web.headers import install_headers
 from waterwatch.web.house import EXTENSION, House
 from waterwatch.web.language import install_language
-from waterwatch.web.limits import install_limits
+from waterwatch.web.limits import limit_views, make_limiter
 from waterwatch.web.requests import RequestScope, install_request_log
 
 SESSION_HOURS = 12
@@ -46,6 +46,7 @@ def create_app(settings: Settings) -> Flask:
 
     install_request_log(app, registry)
     install_errors(app)
+    limiter = make_limiter(app, settings)  # before whatever reads a body: who is over a limit uploads nothing
     CSRFProtect(app)
     accounts.register_accounts(app, found, registry)
     install_language(app)
@@ -62,8 +63,10 @@ def create_app(settings: Settings) -> Flask:
     ):
         app.register_blueprint(blueprint)
     install_headers(app, is_https=settings.is_https)
-    install_limits(app, settings)
-    app.jinja_env.globals.update(words=words, is_demo=settings.mode == "demo")
+    limit_views(app, limiter, settings)
+    app.jinja_env.globals.update(
+        words=words, public_url=settings.public_url.rstrip("/"), is_demo=settings.mode == "demo"
+    )
 
     if settings.trusted_proxies:
         count = settings.trusted_proxies
@@ -85,8 +88,8 @@ def _configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=timedelta(hours=SESSION_HOURS),
         PREFERRED_URL_SCHEME=urlsplit(settings.public_url).scheme,
-        # The whole request: all photos, and a little for the rest of the form.
-        MAX_CONTENT_LENGTH=settings.photos_per_report * settings.photo_max_bytes + FORM_MEMORY_BYTES,
+        # Where photos are taken the room itself allows more: what is not multipart is read into memory at once.
+        MAX_CONTENT_LENGTH=FORM_MEMORY_BYTES,
         MAX_FORM_MEMORY_SIZE=FORM_MEMORY_BYTES,
         MAX_FORM_PARTS=100,
         TESTING=settings.mode == "test",

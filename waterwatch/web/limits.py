@@ -6,10 +6,12 @@ The key is an HMAC of the client's address under a key that changes every day: t
 import hashlib
 import hmac
 import ipaddress
+import time
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask_limiter import Limiter
 
 from waterwatch.kernel.settings import Settings
@@ -19,8 +21,8 @@ NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresse
 EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
 
 
-def install_limits(app: Flask, settings: Settings) -> Limiter:
-    """Limit every page by default; :func:`limit` names stricter ones.
+def make_limiter(app: Flask, settings: Settings) -> Limiter:
+    """Limit every page by default; :func:`limit_views` names stricter ones.
 
     Failure mode: Redis unreachable → the same limits in this process's memory (so a client may get up to one limit per
     process), checked again as soon as Redis answers.
@@ -40,13 +42,15 @@ def install_limits(app: Flask, settings: Settings) -> Limiter:
         storage_options={"socket_connect_timeout": 1, "socket_timeout": 1},
         strategy="fixed-window",
         in_memory_fallback_enabled=True,
-        headers_enabled=True,
         key_prefix="waterwatch",
     )
-    for endpoint in EXEMPT_ENDPOINTS:
-        if endpoint in app.view_functions:
-            limiter.exempt(app.view_functions[endpoint])
-    _tighten(app, limiter, settings)
+
+    @app.after_request
+    def _say_when_to_come_again(response: Response) -> Response:
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS and limiter.current_limit is not None:
+            response.headers["Retry-After"] = str(max(1, limiter.current_limit.reset_at - int(time.time())))
+        return response
+
     return limiter
 
 
@@ -63,8 +67,14 @@ def _source(address: str | None) -> str:
     return str(found)
 
 
-def _tighten(app: Flask, limiter: Limiter, settings: Settings) -> None:
-    """Stricter limits for what writes or could be guessed; only requests that change something count."""
+def limit_views(app: Flask, limiter: Limiter, settings: Settings) -> None:
+    """Stricter limits for what writes or could be guessed; only requests that change something count.
+
+    Called when every view is registered.
+    """
+    for endpoint in EXEMPT_ENDPOINTS:
+        if endpoint in app.view_functions:
+            limiter.exempt(app.view_functions[endpoint])
     stricter = {
         "reports.submit": settings.report_rate_limit,
         "security.login": settings.login_rate_limit,

@@ -166,7 +166,8 @@ def spool_uploads(request: Request, folder: Path, limits: UploadLimits) -> Spool
     The caller discards the spool when the request ends, whatever happened.
     """
     spool = Spool(folder, limits)
-    request.max_content_length = limits.max_request_bytes
+    if request.mimetype == "multipart/form-data":  # any other body is read into memory at once: it stays small
+        request.max_content_length = limits.max_request_bytes
     request.max_form_memory_size = FIELD_MAX_BYTES
     request.max_form_parts = PARTS_MAX
     request.form_data_parser_class = cast(type[FormDataParser], partial(_SpoolingParser, spool=spool))
