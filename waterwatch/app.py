@@ -26,7 +26,7 @@ from waterwatch.web.guards import install_guards
 from waterwatch.web.headers import install_headers
 from waterwatch.web.house import EXTENSION, House
 from waterwatch.web.language import install_language
-from waterwatch.web.limits import limit_views, make_limiter
+from waterwatch.web.limits import install_limits
 from waterwatch.web.requests import RequestScope, install_request_log
 
 SESSION_HOURS = 12
@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> Flask:
 
     install_request_log(app, registry)
     install_errors(app)
-    limiter = make_limiter(app, settings)  # before whatever reads a body: who is over a limit uploads nothing
+    install_limits(app, settings)  # before whatever reads a body
     CSRFProtect(app)
     accounts.register_accounts(app, found, registry)
     install_language(app)
@@ -63,7 +63,6 @@ def create_app(settings: Settings) -> Flask:
     ):
         app.register_blueprint(blueprint)
     install_headers(app, is_https=settings.is_https)
-    limit_views(app, limiter, settings)
     app.jinja_env.globals.update(
         words=words, public_url=settings.public_url.rstrip("/"), is_demo=settings.mode == "demo"
     )
