@@ -48,6 +48,8 @@ def install_headers(app: Flask, *, is_https: bool) -> None:
             response.headers.setdefault(name, value)
         if "frame-ancestors *" in response.headers["Content-Security-Policy"]:
             del response.headers["X-Frame-Options"]
+        if request.blueprint == "security":  # the library's own header says "no-store=True", which is no directive
+            response.headers["Cache-Control"] = "no-store"
         if "Cache-Control" not in response.headers:
             if _is_private(app):
                 response.headers["Cache-Control"] = "no-store"
@@ -75,7 +77,7 @@ def _policies(*, is_https: bool) -> Secure:
 
 
 def _is_private(app: Flask) -> bool:
-    """Whether the page must not be kept: reached by a secret link, or by somebody signed in or signing in."""
+    """Whether the page must not be kept: reached by a secret link, or by somebody signed in."""
     if request.endpoint in app.view_functions and declared_permission(app.view_functions[request.endpoint]) == BY_LINK:
         return True
-    return request.blueprint == "security" or bool(current_user and current_user.is_authenticated)
+    return bool(current_user and current_user.is_authenticated)

@@ -1,5 +1,6 @@
 """The viewer's language and hours: simplified Chinese by default, traditional Chinese and English complete."""
 
+import re
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,6 +21,7 @@ DEFAULT_ZONE = "Asia/Shanghai"
 COOKIE = "language"
 ZONE_COOKIE = "tz"
 COOKIE_AGE_S = 365 * 86400
+_LOCAL_PATH = re.compile(r"/(?!/)[^\x00-\x20\\\x7f]*")
 _TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 
 bp = Blueprint("web", __name__, template_folder="templates")
@@ -122,6 +124,5 @@ def _is_zone(name: str) -> bool:
 
 
 def _local_target(target: str) -> str:
-    """Only a path on this site: never an address somebody else chose."""
-    is_local = target.startswith("/") and not target.startswith(("//", "/\\"))
-    return target if is_local else "/"
+    """Only a path on this site: never an address somebody else chose, however browsers tidy it up before they go."""
+    return target if _LOCAL_PATH.fullmatch(target) else "/"
