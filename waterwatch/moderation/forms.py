@@ -8,6 +8,7 @@ from waterwatch.incidents.rules import EXTENT_POINTS, HAZARD_POINTS, RECEPTOR_PO
 from waterwatch.incidents.service import Judgement
 from waterwatch.kernel.errors import Invalid
 from waterwatch.moderation.service import GradeReport
+from waterwatch.reports.forms import clean_text
 from waterwatch.reports.rules import REFUSAL_CODES
 
 MAX_WORDS = 500
@@ -47,7 +48,7 @@ class _Reading:
             return None
 
     def words(self, name: str) -> str | None:
-        value = " ".join(self.fields.get(name, "").split())
+        value = " ".join(clean_text(self.fields.get(name, "")).split())
         if len(value) > MAX_WORDS:
             self.errors.setdefault(name, []).append("too_long")
         return value or None

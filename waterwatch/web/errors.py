@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, current_app, g, jsonify, render_template, request
+from flask import Flask, Response, abort, current_app, g, jsonify, render_template, request
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -76,6 +76,13 @@ def install_errors(app: Flask) -> None:
     app.register_error_handler(OperationalError, _answer_database_away)
     app.register_error_handler(InterfaceError, _answer_database_away)
     app.register_error_handler(Exception, _answer_unforeseen)
+    app.before_request(_refuse_nul)
+
+
+def _refuse_nul() -> None:
+    """No address of ours holds a NUL, and no column of PostgreSQL can."""
+    if "\0" in request.path or any("\0" in value for value in request.args.values()):
+        abort(404)
 
 
 def _answer_domain_error(error: errors.DomainError) -> Response:
