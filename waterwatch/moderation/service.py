@@ -82,13 +82,10 @@ def grade_report(
 ) -> Incident:
     """Accept a report: in one transaction the incident, the level of its water, the cases and the map's doorbell.
 
-    Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``), :class:`Conflict` (``lease_lost``, the
-    report is no longer in review), :class:`NotFound`.
+    Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``), :class:`Conflict` (``lease_lost``,
+    ``not_in_review``), :class:`NotFound`.
     """
-    _own_lease(session, command.report_id, actor, settings=settings, now=now)
-    facts = report_queries.review_facts(session, command.report_id)
-    if facts is None:
-        raise NotFound("report_not_found")
+    facts = _under_review(session, command.report_id, actor, settings=settings, now=now)
     water_feature_id = command.water_feature_id or facts.water_feature_id
     if water_feature_id is None:
         raise Invalid({"water_feature_id": ["water_unknown"]})
@@ -116,8 +113,8 @@ def refuse_report(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Refuse a report with a reason its author will read."""
-    _own_lease(session, report_id, actor, settings=settings, now=now)
+    """Refuse a report with a reason its author will read. Raises as :func:`grade_report`."""
+    _under_review(session, report_id, actor, settings=settings, now=now)
     reports.refuse(session, report_id, code, words, actor=actor, now=now)
     release(session, report_id, _person(actor))
 
@@ -169,9 +166,18 @@ def _set_moving(session: Session, incident: Incident, *, settings: Settings, act
     mapping.request_publication(session, now=now)
 
 
-def _own_lease(session: Session, report_id: uuid.UUID, actor: Actor, *, settings: Settings, now: datetime) -> None:
+def _under_review(
+    session: Session, report_id: uuid.UUID, actor: Actor, *, settings: Settings, now: datetime
+) -> report_queries.ReviewFacts:
+    """The report's facts, if this moderator is the one to decide on it."""
+    facts = report_queries.review_facts(session, report_id)
+    if facts is None:
+        raise NotFound("report_not_found")
+    if facts.state != "in_review":
+        raise Conflict("not_in_review")
     if not hold(session, report_id, _person(actor), settings=settings, now=now):
         raise Conflict("lease_lost")
+    return facts
 
 
 def _person(actor: Actor) -> uuid.UUID:

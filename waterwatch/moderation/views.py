@@ -146,7 +146,9 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         facts = report_queries.review_facts(session, report_id)
         if facts is None:
             raise NotFound("report_not_found")
-        is_mine = service.hold(session, report_id, _person_id(), settings=house().settings, now=now)
+        is_mine = facts.state == "in_review" and service.hold(
+            session, report_id, _person_id(), settings=house().settings, now=now
+        )
         candidates = _candidates(session, facts)
         nearby = incidents_near(session, facts.lon, facts.lat)
     return render_template(
