@@ -4,6 +4,7 @@ Any static host can serve the folder; with the application stopped the map still
 and by rename, so a reader sees the old map or the new one, never half of each.
 """
 
+import contextlib
 import gzip
 import json
 import os
@@ -126,7 +127,7 @@ def _write(path: Path, content: bytes, *, compress: bool = False) -> None:
     if compress:
         variants.insert(0, (path.with_name(path.name + ".gz"), gzip.compress(content, 6, mtime=0)))
     for target, data in variants:
-        draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+        draft = _draft_of(target)
         with draft.open("wb") as sink:
             sink.write(data)
             sink.flush()
@@ -134,19 +135,25 @@ def _write(path: Path, content: bytes, *, compress: bool = False) -> None:
         draft.replace(target)
 
 
+def _draft_of(target: Path) -> Path:
+    """A name of this run alone: publishers on several machines may share the folder."""
+    return target.with_name(f".{target.name}.{new_id()}.part")
+
+
 def _copy_vendor(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     for name in VENDOR:
         if not (target / name).exists():
-            draft = target / f".{name}.{os.getpid()}.part"
+            draft = _draft_of(target / name)
             shutil.copyfile(source / name, draft)
             draft.replace(target / name)
 
 
 def _remove_superseded(folder: Path, current: set[str]) -> None:
     horizon = time.time() - KEEP_SUPERSEDED_S
-    for path in folder.glob("*.json*"):
+    for path in (*folder.glob("*.json*"), *folder.rglob(".*.part")):
         if path.name == "manifest.json" or path.name.removesuffix(".gz") in current:
             continue
-        if path.stat().st_mtime < horizon:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another publisher was faster
+            if path.stat().st_mtime < horizon:
+                path.unlink()

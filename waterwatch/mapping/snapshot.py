@@ -6,6 +6,8 @@ from html import escape
 from typing import Any
 
 import resvg_py
+from shapely import LineString, box
+from shapely.geometry import shape
 from sqlalchemy.orm import Session
 
 from waterwatch.incidents.queries import exact_point, incident_by_id
@@ -23,6 +25,7 @@ from waterwatch.mapping.rules import (
 )
 
 WIDTH_PX, HEIGHT_PX = 640, 400
+NAME_PX = 15
 HALF_WIDTH_M = 20_000.0
 FONTS = "Noto Sans CJK SC, Noto Sans CJK JP, sans-serif"
 
@@ -53,7 +56,7 @@ def draw_svg(frame: Frame, waters: list[DrawnWater], *, marker: tuple[float, flo
         f'viewBox="0 0 {frame.width_px} {frame.height_px}" font-family="{FONTS}">',
         f'<rect width="100%" height="100%" fill="{GROUND_COLOUR}"/>',
         *(_draw_water(frame, water) for water in sorted(waters, key=lambda w: (w.kind != "lake", w.level or 0))),
-        *_draw_names(frame, waters),
+        *_draw_names(frame, waters, marker),
         _draw_marker(frame, marker, severity),
         _draw_scale(frame),
         "</svg>",
@@ -77,18 +80,25 @@ def _draw_water(frame: Frame, water: DrawnWater) -> str:
     )
 
 
-def _draw_names(frame: Frame, waters: list[DrawnWater]) -> Iterator[str]:
+def _draw_names(frame: Frame, waters: list[DrawnWater], marker: tuple[float, float]) -> Iterator[str]:
+    """Each name once, coloured waters' first; a name that finds no free place is left out."""
+    x, y = frame.project(*marker)
+    taken = [box(x - 14, y - 14, x + 14, y + 14), box(0, frame.height_px - 44, 170, frame.height_px)]  # marker, scale
     written: set[str] = set()
-    for water in waters:
-        anchor = _anchor(frame, water)
-        if water.name is None or water.name in written or anchor is None:
+    for water in sorted(waters, key=lambda water: -(water.level or 0)):
+        if water.name is None or water.name in written:
             continue
-        written.add(water.name)
-        x, y = anchor
-        yield (
-            f'<text x="{x:.1f}" y="{y - 8:.1f}" font-size="15" fill="{INK_COLOUR}" stroke="{GROUND_COLOUR}" '
-            f'stroke-width="4" paint-order="stroke" text-anchor="middle">{escape(water.name)}</text>'
-        )
+        for x, y in _anchors(frame, water):
+            half_px = NAME_PX * len(water.name) / 2 + 4
+            place = box(x - half_px, y - NAME_PX - 4, x + half_px, y + 4)
+            if place.within(box(0, 0, frame.width_px, frame.height_px)) and not any(map(place.intersects, taken)):
+                taken.append(place)
+                written.add(water.name)
+                yield (
+                    f'<text x="{x:.1f}" y="{y:.1f}" font-size="{NAME_PX}" fill="{INK_COLOUR}" stroke="{GROUND_COLOUR}" '
+                    f'stroke-width="4" paint-order="stroke" text-anchor="middle">{escape(water.name)}</text>'
+                )
+                break
 
 
 def _draw_marker(frame: Frame, marker: tuple[float, float], severity: int) -> str:
@@ -111,13 +121,19 @@ def _draw_scale(frame: Frame) -> str:
     )
 
 
-def _anchor(frame: Frame, water: DrawnWater) -> tuple[float, float] | None:
-    longest = max((*_lines(water.geometry), *_rings(water.geometry)), key=len, default=None)
-    if not longest:
-        return None
-    x, y = frame.project(*longest[len(longest) // 2][:2])
-    margin_px = 46.0
-    return min(max(x, margin_px), frame.width_px - margin_px), min(max(y, 26.0), frame.height_px - 30.0)
+def _anchors(frame: Frame, water: DrawnWater) -> Iterator[tuple[float, float]]:
+    """Where a name may stand (its baseline's middle, in pixels), best first: inside a lake, above a river."""
+    if water.kind == "lake":
+        inside = shape(water.geometry).representative_point()
+        if not inside.is_empty:
+            x, y = frame.project(inside.x, inside.y)
+            yield x, y + NAME_PX / 3
+        return
+    longest = max(_lines(water.geometry), key=len, default=[])
+    for share in (0.5, 0.25, 0.75, 0.1, 0.9) if longest else ():
+        point = LineString(longest).interpolate(share, normalized=True)
+        x, y = frame.project(point.x, point.y)
+        yield x, y - 8
 
 
 def _path(frame: Frame, points: list[list[float]], *, closed: bool) -> str:

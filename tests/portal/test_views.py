@@ -1,0 +1,223 @@
+"""The public pages: what they say, in whose words, to whom they betray nothing, what they cost."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
+from waterwatch.advisories.service import refresh
+from waterwatch.app import create_app
+from waterwatch.escalation import service as escalation
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.objects import ObjectStore
+from waterwatch.kernel.settings import Settings
+
+CANARY = "CANARY-4e7d"
+EXACT = (114.3055129, 30.5928347)
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings], database_url: str, redis_url: str) -> Settings:
+    return make_settings(database_url=database_url, redis_url=redis_url)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    made = create_app(settings)
+    yield made
+    made.extensions["waterwatch"].engine.dispose()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def add(sessions: sessionmaker[Session], settings: Settings, tmp_path: Path) -> Callable[..., str]:
+    """Adds an incident with a report, a photo and a case; gives its code."""
+    objects = ObjectStore(settings.objects_url)
+    with transaction(sessions) as session:
+        add_agency(session, "武汉市水务局", [f"{CANARY}@wuhan.example"])
+
+    def make(*, severity: int = 3, water: str = "长江", on: str | None = None, photos: int = 1) -> str:
+        """``on``: the code of an incident whose water this one lies on as well."""
+        now = datetime.now(UTC) - timedelta(hours=5)
+        with transaction(sessions) as session:
+            incident_id = add_incident(session, now=now, severity=severity, water=water, at=EXACT)
+            if on is not None:
+                session.execute(
+                    text("""UPDATE incident SET water_feature_id = (SELECT water_feature_id FROM incident
+                            WHERE code = :on) WHERE id = :id"""),
+                    {"on": on, "id": incident_id},
+                )
+            for _ in range(photos):
+                report_id = add_report(session, incident_id, now=now, note=CANARY)
+                add_photo(session, report_id, objects, tmp_path, now=now)
+            actor = Actor.system("test")
+            escalation.escalate(session, incident_id, settings=settings, actor=actor, now=now)
+            row = session.execute(
+                text("SELECT code, water_feature_id FROM incident WHERE id = :id"), {"id": incident_id}
+            ).one()
+            refresh(session, row.water_feature_id, actor=actor, now=now)
+            return str(row.code)
+
+    return make
+
+
+def address_of_water(sessions: sessionmaker[Session]) -> str:
+    with transaction(sessions) as session:
+        return f"/w/{session.execute(text('SELECT public_id FROM water_body LIMIT 1')).scalar_one()}"
+
+
+@contextmanager
+def counting(app: Flask) -> Iterator[list[str]]:
+    """The statements the application sends meanwhile."""
+    engine, sent = app.extensions["waterwatch"].engine, []
+
+    def note(_c: object, _cur: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_before_anything_happened_every_page_makes_sense(client: FlaskClient) -> None:
+    front = client.get("/")
+    assert (front.status_code, "现在没有带警示的水体" in front.text) == (200, True)
+    assert client.get("/search?q=长江").status_code == 200
+    assert "没有找到" in client.get("/search?q=长江").text
+
+
+def test_an_incident_is_on_the_front_page_its_waters_page_and_its_own(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
+    code = add(severity=4)
+    front = client.get("/").text
+    assert ("长江" in front, "红色·特别重大" in front, "非政府预警" in front) == (True, True, True)
+    water = client.get(address_of_water(sessions)).text
+    for words in ("长江", "污水直排", "红色·特别重大", "武汉市水务局", code, "为什么是这个等级"):
+        assert words in water
+    own = client.get(f"/i/{code}").text
+    for words in ("污水直排", "武汉市水务局", "正在转交", code):
+        assert words in own
+    assert client.get(f"/i/{code.lower()}").status_code == 200
+    picture = client.get(f"/i/{code}/photo/1/1024")
+    assert (picture.status_code, picture.mimetype) == (200, "image/jpeg")
+
+
+def test_names_are_in_the_readers_language(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
+    code = add()
+    with transaction(sessions) as session:
+        session.execute(
+            text("""INSERT INTO water_name (id, water_body_id, lang, name, is_primary)
+                    SELECT gen_random_uuid(), id, 'en', 'Yangtze River', true FROM water_body""")
+        )
+    english = client.get(f"/i/{code}", headers={"Accept-Language": "en"}).text
+    for words in ("Yangtze River", "Sewage outfall", "武汉市水务局 (en)", "Orange · major"):
+        assert words in english
+
+
+def test_the_level_is_that_of_the_gravest_open_incident_and_nothing_else(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
+    first = add(severity=2)
+    add(severity=3, on=first)
+    address = address_of_water(sessions)
+    assert "橙色·重大" in client.get(address).text.split("为什么是这个等级")[0]
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE incident SET state = 'expired', closed_at = now() WHERE severity = 3"))
+        feature_id = session.execute(
+            text("SELECT water_feature_id FROM incident WHERE code = :code"), {"code": first}
+        ).scalar_one()
+        refresh(session, feature_id, actor=Actor.system("test"), now=datetime.now(UTC))
+    assert "黄色·较大" in client.get(address).text.split("为什么是这个等级")[0]
+
+
+def test_no_public_page_tells_who_reported_or_where_they_stood(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
+    code = add()
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE incident SET public_point = ST_SetSRID(ST_MakePoint(114.31234, 30.60123), 4326)"))
+        secrets = [CANARY, *session.execute(text("SELECT code FROM report")).scalars()]
+        for table in ("report", "photo", "incident", "escalation_case", "delivery"):
+            secrets += [str(key) for key in session.execute(text(f"SELECT id FROM {table}")).scalars()]
+        (received,) = set(session.execute(text("SELECT received_at FROM report")).scalars())
+    secrets += [f"{value:.{digits}f}"[:-1] for value in EXACT for digits in (5, 6, 7)]
+    secrets += [received.strftime("%H:%M"), (received + timedelta(hours=8)).strftime("%H:%M")]
+    for path in ("/", address_of_water(sessions), f"/i/{code}", "/search?q=长江"):
+        response = client.get(path)
+        page = response.text.replace(received.isoformat(), "")
+        assert [secret for secret in secrets if secret in page] == [], path
+
+
+def test_a_picture_is_found_by_its_place_in_the_gallery_and_only_there(
+    client: FlaskClient, add: Callable[..., str]
+) -> None:
+    code, quiet = add(photos=2), add(photos=0, water="汉江")
+    assert [client.get(f"/i/{code}/photo/{n}/1024").status_code for n in (0, 1, 2, 3)] == [404, 200, 200, 404]
+    assert client.get(f"/i/{code}/photo/1/2000").status_code == 404
+    assert client.get(f"/i/{quiet}/photo/1/1024").status_code == 404
+
+
+def test_a_refused_reports_picture_is_not_public(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
+    code = add()
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE report SET state = 'refused', refusal_code = 'unclear'"))
+    assert client.get(f"/i/{code}/photo/1/1024").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/w/nowhere", "/i/AAAA-AAAA", "/i/AAAA-AAAA/photo/1/1024"])
+def test_what_does_not_exist_is_said_in_words(client: FlaskClient, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, "没有" in response.text) == (404, True)
+
+
+def test_a_search_takes_words_and_not_patterns(client: FlaskClient, add: Callable[..., str]) -> None:
+    add()
+    assert "/w/" in client.get("/search?q= 长江 ").text
+    for words in ("%", "_", "\\", "长_", "' OR '1'='1", "江" * 500):
+        page = client.get("/search", query_string={"q": words})
+        assert (page.status_code, "/w/w-" in page.text) == (200, False), words
+
+
+def test_the_cost_of_a_page_does_not_grow_with_what_happened(
+    app: Flask, client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
+    code = add()
+    water = address_of_water(sessions)
+
+    def costs() -> dict[str, int]:
+        found = {}
+        for path in ("/", water, f"/i/{code}", "/search?q=长江"):
+            with counting(app) as sent:
+                assert client.get(path).status_code == 200
+            found[path] = len(sent)
+        return found
+
+    before = costs()
+    for _ in range(12):
+        add(on=code)
+    assert costs() == before
+    assert max(before.values()) <= 8, before
