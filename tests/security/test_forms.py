@@ -26,10 +26,7 @@ def changing(app: Flask) -> list[tuple[str, str]]:
     """(method, path) of everything that is not only read, with made-up values in the path."""
     found = []
     for rule in app.url_map.iter_rules():
-        values = {
-            name: EXAMPLES[type(converter).__name__]
-            for name, converter in rule._converters.items()
-        }
+        values = {name: EXAMPLES[type(converter).__name__] for name, converter in rule._converters.items()}
         _, path = cast(tuple[str, str], rule.build(values))
         found += [(method, path) for method in cast(set[str], rule.methods) - SAFE]
     return found
