@@ -106,6 +106,7 @@ def upgrade() -> None:
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("tf_primary_method", sa.Text(), nullable=True),
         sa.Column("tf_totp_secret", sa.Text(), nullable=True),
+        sa.Column("tf_last_counter", sa.BigInteger(), nullable=True),
         sa.Column("mf_recovery_codes", JSONB(), nullable=True),
         sa.Column("language", sa.Text(), server_default=sa.text("'zh-Hans'"), nullable=False),
         sa.Column("timezone", sa.Text(), server_default=sa.text("'Asia/Shanghai'"), nullable=False),

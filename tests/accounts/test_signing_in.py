@@ -1,6 +1,7 @@
 """Signing in with two factors, and everything that must not work instead."""
 
 import re
+import time
 from urllib.parse import urljoin, urlsplit
 
 import pyotp
@@ -95,6 +96,20 @@ def test_an_old_code_is_refused(visitor: Visitor, people: People) -> None:
     totp = pyotp.TOTP(people["moderator"].totp_secret)
     old = totp.at(utc_now(), counter_offset=-3)
     assert "验证码不正确或已过期" in visitor.give_code(old).text
+
+
+def test_a_code_admits_once_though_it_is_still_on_the_screen(app: Flask, people: People) -> None:
+    """Whoever looked over a shoulder has thirty seconds, and no use of them."""
+    person = people["moderator"]
+    code = code_of(person)
+    owner, onlooker = Visitor(app.test_client()), Visitor(app.test_client())
+    for visitor in (owner, onlooker):
+        assert visitor.give_password(person).status_code == 302
+    assert owner.give_code(code).status_code == 302
+    assert "验证码不正确或已过期" in onlooker.give_code(code).text
+    assert onlooker.get("/desk/").status_code == 302
+    following = pyotp.TOTP(person.totp_secret).at(int(time.time()) + 30)
+    assert onlooker.give_code(following).status_code == 302
 
 
 def test_a_form_without_its_token_is_refused_kindly(visitor: Visitor, people: People) -> None:

@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -59,6 +59,7 @@ class Person(Base):
     confirmed_at: Mapped[datetime | None]
     tf_primary_method: Mapped[str | None] = mapped_column(Text)
     tf_totp_secret: Mapped[str | None] = mapped_column(Text)
+    tf_last_counter: Mapped[int | None] = mapped_column(BigInteger)  # the time step of the last code that admitted them
     # Mutable: Flask-Security takes a used code out of the list in place, which a plain column would not notice.
     mf_recovery_codes: Mapped[list[Any] | None] = mapped_column(MutableList.as_mutable(JSONB))
     language: Mapped[str] = mapped_column(Text, server_default=text("'zh-Hans'"))

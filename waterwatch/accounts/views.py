@@ -14,13 +14,17 @@ from flask_security import (
     RoleMixin,
     Security,
     SQLAlchemySessionUserDatastore,
+    Totp,
     UserMixin,
     tf_code_confirmed,
     tf_profile_changed,
     user_authenticated,
     user_failed_authn,
 )
+from passlib.exc import UsedTokenError
+from passlib.totp import TotpMatch
 from prometheus_client import CollectorRegistry, Counter
+from sqlalchemy import text
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.wrappers import Response
 
@@ -37,6 +41,10 @@ from waterwatch.web.house import House, house
 
 CODE_VALIDITY_S = 30  # one step before and after the present one, RFC 6238 section 5.2
 RECOVERY_CODES = 8
+_USE_STEP = text("""
+UPDATE person SET tf_last_counter = :counter
+WHERE id = :id AND (:is_new OR tf_last_counter IS NULL OR tf_last_counter < :counter) RETURNING id
+""")
 FRESH_FOR = timedelta(hours=1)
 PEOPLE = "waterwatch_people"
 
@@ -126,6 +134,27 @@ class SignInForm(LoginForm):
     remember = None
 
 
+class SecondFactor(Totp):
+    """Codes of an authenticator, each of which works once (RFC 6238 section 5.2)."""
+
+    def verify_totp(self, token: str, totp_secret: str, user: Any, window: int = 0) -> bool:
+        """Whether the code is right and new. While a new authenticator is set up its codes are all new."""
+        g.is_new_authenticator = totp_secret != user.tf_totp_secret
+        return bool(super().verify_totp(token, totp_secret, user, window))
+
+    def get_last_counter(self, user: Any) -> int | None:
+        """The time step of the last code that worked."""
+        return None if g.is_new_authenticator else user.tf_last_counter
+
+    def set_last_counter(self, user: Any, tmatch: TotpMatch) -> None:
+        """Remember the step. Of two requests that show one code at once, the second is refused like a replay."""
+        people: scoped_session[Session] = current_app.extensions[PEOPLE]
+        values = {"id": user.id, "counter": tmatch.counter, "is_new": g.is_new_authenticator}
+        if people.execute(_USE_STEP, values).first() is None:
+            raise UsedTokenError
+        people.refresh(user, ["tf_last_counter"])
+
+
 class RecoveryCodes(MfRecoveryCodesUtil):
     """Recovery codes as people type them, each making and use of which is audited."""
 
@@ -156,7 +185,7 @@ def register_accounts(app: Flask, found: House, registry: CollectorRegistry) -> 
     app.register_blueprint(bp)
     app.extensions[PEOPLE] = sessions
     people = People(sessions, Account, HeldRole)
-    Security(app, people, login_form=SignInForm, mf_recovery_codes_util_cls=RecoveryCodes)
+    Security(app, people, login_form=SignInForm, mf_recovery_codes_util_cls=RecoveryCodes, totp_cls=SecondFactor)
     failures = Counter("waterwatch_sign_in_failures_total", "Refused credentials", ["step"], registry=registry)
 
     @app.teardown_appcontext
