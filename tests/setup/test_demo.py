@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,13 +12,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+import psycopg
 import pytest
+import redis
 from rich.console import Console
 
 from waterwatch.kernel.settings import Settings, environment_name
 from workers.demo_processes import Process, Supervisor
 from workers.processes import ServiceError
 from workers.progress import Progress
+from workers.services import PrivatePostgres, PrivateRedis
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -39,12 +43,12 @@ def descendants(pid: int) -> list[psutil.Process]:
 class RunningDemo:
     """One demo and what it printed."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **settings: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
             demo_command(folder, *options),
             cwd=CHECKOUT,
-            env=bare_environment(),
+            env=bare_environment() | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -135,7 +139,7 @@ def test_everything_listens_on_loopback_alone(demo: RunningDemo) -> None:
     assert {port for _, port in listening}.isdisjoint({25, 5432, 6379, 8000, 8025, 8080})
 
 
-def test_interrupting_it_leaves_no_process_and_a_second_start_keeps_the_data(services_folder: Path) -> None:
+def test_interrupting_leaves_no_process_starting_keeps_the_data_and_resetting_does_not(services_folder: Path) -> None:
     folder = services_folder / "demo-twice"
     first = RunningDemo(folder)
     first.wait_for("Ctrl-C")
@@ -149,6 +153,40 @@ def test_interrupting_it_leaves_no_process_and_a_second_start_keeps_the_data(ser
     assert (folder / "secret").read_text() == secret
     assert second.interrupt(signal.SIGTERM) == 0
     assert not (folder / "running.json").exists()
+    (folder / "objects" / "left over").mkdir(parents=True)
+    third = RunningDemo(folder, "--reset")
+    third.wait_for("Ctrl-C")
+    assert (folder / "secret").read_text() != secret
+    assert not (folder / "objects" / "left over").exists()
+    third.interrupt()
+
+
+def test_services_that_are_named_are_used_and_left_alone(services_folder: Path) -> None:
+    place = services_folder / "named"
+    place.mkdir(mode=0o755)
+    with (
+        PrivatePostgres(place / "postgres", is_durable=False) as postgres,
+        PrivateRedis(place / "redis") as private_redis,
+        socket.create_server(("127.0.0.1", 0)) as mail_server,  # nothing is sent: its address is all that counts
+    ):
+        settings = {
+            "DATABASE_URL": postgres.create_database("named"),
+            "REDIS_URL": private_redis.url(),
+            "SMTP_URL": f"smtp://127.0.0.1:{mail_server.getsockname()[1]}",
+        }
+        with psycopg.connect(settings["DATABASE_URL"]) as connection:
+            connection.execute("CREATE TABLE of_somebody_else (n int)")
+        running = RunningDemo(place / "demo", "--reset", **settings)
+        running.wait_for("Ctrl-C")
+        names = {process.name() for process in descendants(running.process.pid)}
+        assert {name for name in names if "postgres" in name or "redis" in name} == set()
+        assert "the demo's mailbox" not in running.printed
+        assert running.interrupt() == 0
+        with psycopg.connect(settings["DATABASE_URL"]) as connection:
+            assert connection.execute("SELECT count(*) FROM person").fetchone() == (5,)
+            connection.execute("SELECT count(*) FROM of_somebody_else")
+        with redis.Redis.from_url(settings["REDIS_URL"]) as client:
+            assert client.ping()
 
 
 def test_killing_it_leaves_no_process(services_folder: Path) -> None:
