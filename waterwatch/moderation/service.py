@@ -28,11 +28,14 @@ WITH next AS (
         SELECT FROM review_lease l
         WHERE l.report_id = r.id AND l.leased_until > :now AND l.person_id <> :person_id)
     ORDER BY (coalesce(r.has_dead_animals, false) OR coalesce(r.affects_people, false)) DESC, r.received_at, r.id
-    LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
-INSERT INTO review_lease (report_id, person_id, leased_until)
-SELECT id, :person_id, :until FROM next
-ON CONFLICT (report_id) DO UPDATE SET person_id = excluded.person_id, leased_until = excluded.leased_until
-RETURNING report_id
+    LIMIT 1 FOR UPDATE OF r SKIP LOCKED),
+taken AS (
+    INSERT INTO review_lease (report_id, person_id, leased_until)
+    SELECT id, :person_id, :until FROM next
+    ON CONFLICT (report_id) DO UPDATE SET person_id = excluded.person_id, leased_until = excluded.leased_until
+    WHERE review_lease.person_id = excluded.person_id OR review_lease.leased_until <= :now
+    RETURNING report_id)
+SELECT taken.report_id FROM next LEFT JOIN taken ON true
 """)
 _HOLD = text("""
 INSERT INTO review_lease (report_id, person_id, leased_until) VALUES (:report_id, :person_id, :until)
@@ -56,13 +59,15 @@ class GradeReport:
 def claim_next(session: Session, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> uuid.UUID | None:
     """Lease the most urgent waiting report to a moderator; None when nothing waits.
 
-    Two moderators never get the same report: the row is taken with SKIP LOCKED and the lease is one row per report.
+    Two moderators never get the same report: the row is taken with SKIP LOCKED, and a lease that another transaction
+    committed after this statement had looked is not overwritten; then the next statement looks again and sees it.
     """
     until = now + timedelta(seconds=settings.review_lease_s)
-    found: uuid.UUID | None = session.execute(
-        _CLAIM, {"now": now, "person_id": person_id, "until": until}
-    ).scalar_one_or_none()
-    return found
+    values = {"now": now, "person_id": person_id, "until": until}
+    while (row := session.execute(_CLAIM, values).one_or_none()) is not None:
+        if row.report_id is not None:
+            return uuid.UUID(str(row.report_id))
+    return None
 
 
 def hold(session: Session, report_id: uuid.UUID, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:
