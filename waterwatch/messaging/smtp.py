@@ -134,7 +134,11 @@ class _Limit:
         self._ends_at = time.monotonic() + timeout_s
         self._handle: socket.socket | None = None
         self._timer: threading.Timer | None = None
-        self.is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """By the clock, not the timer: the socket's own timeout may end an operation before the timer's thread runs."""
+        return time.monotonic() >= self._ends_at
 
     @property
     def left_s(self) -> float:
@@ -148,7 +152,6 @@ class _Limit:
         self._timer.start()
 
     def _cut(self) -> None:
-        self.is_over = True
         if self._handle is not None:
             with contextlib.suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
