@@ -2,39 +2,22 @@
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.rows import IN_WUHAN
 from tests.moderation.rows import add_river, add_waiting, count, state_of
-from tests.web.site import Visitor, running
+from tests.web.site import Visitor, counting, running
 from waterwatch.accounts.service import DemoPerson
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
 
 People = dict[str, DemoPerson]
-
-
-@pytest.fixture
-def database_url(peopled_database: str, admin_url: str) -> Iterator[str]:
-    from tests.conftest import _administer, _with_database
-
-    name = f"ww_clone_{uuid.uuid4().hex[:10]}"
-    _administer(admin_url, "CREATE DATABASE {name} TEMPLATE {template}", name, peopled_database)
-    yield _with_database(admin_url, name)
-    _administer(admin_url, "DROP DATABASE IF EXISTS {name} WITH (FORCE)", name)
-
-
-@pytest.fixture
-def settings(make_settings: Callable[..., Settings], database_url: str, redis_url: str) -> Settings:
-    return make_settings(database_url=database_url, redis_url=redis_url, login_rate_limit="1000/minute")
 
 
 @pytest.fixture
@@ -51,21 +34,6 @@ def desk(visitor: Visitor, people: People) -> Visitor:
     """A moderator at the desk."""
     visitor.sign_in(people["moderator"])
     return visitor
-
-
-@contextmanager
-def counting(app: Flask) -> Iterator[list[str]]:
-    """The statements the application sends meanwhile."""
-    engine, sent = app.extensions["waterwatch"].engine, []
-
-    def note(_c: object, _cur: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def form(**changes: str) -> dict[str, str]:

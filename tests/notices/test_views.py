@@ -1,6 +1,5 @@
 """The follow page over HTTP: each step, one's own photos only, taking a report back."""
 
-import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.reports.rows import LAT, LON, add_river, set_photo
 from tests.reports.site import JPEG, Visitor
-from waterwatch.app import create_app
+from tests.web.site import running
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.ids import new_id
@@ -28,12 +27,8 @@ LATER = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    made = create_app(settings)
-    yield made
-    made.extensions["waterwatch"].engine.dispose()
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
+    with running(settings) as made:
+        yield made
 
 
 @pytest.fixture

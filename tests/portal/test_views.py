@@ -1,20 +1,18 @@
 """The public pages: what they say, in whose words, to whom they betray nothing, what they cost."""
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
+from tests.web.site import counting, running
 from waterwatch.advisories.service import refresh
-from waterwatch.app import create_app
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
@@ -32,13 +30,8 @@ def settings(make_settings: Callable[..., Settings], database_url: str, redis_ur
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    made = create_app(settings)
-    yield made
-    made.extensions["waterwatch"].engine.dispose()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with running(settings) as made:
+        yield made
 
 
 @pytest.fixture
@@ -81,21 +74,6 @@ def add(sessions: sessionmaker[Session], settings: Settings, tmp_path: Path) -> 
 def address_of_water(sessions: sessionmaker[Session]) -> str:
     with transaction(sessions) as session:
         return f"/w/{session.execute(text('SELECT public_id FROM water_body LIMIT 1')).scalar_one()}"
-
-
-@contextmanager
-def counting(app: Flask) -> Iterator[list[str]]:
-    """The statements the application sends meanwhile."""
-    engine, sent = app.extensions["waterwatch"].engine, []
-
-    def note(_c: object, _cur: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def test_before_anything_happened_every_page_makes_sense(client: FlaskClient) -> None:

@@ -21,11 +21,14 @@ from werkzeug.serving import make_server
 
 from tests.reports.rows import LAT, LON, add_river
 from tests.reports.site import JPEG, Visitor
+from tests.web.site import running
 from waterwatch.app import create_app
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.migrate import owner_engine
 from waterwatch.kernel.settings import MEBIBYTE, Settings
 from waterwatch.reports import views
+
+API = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
 
 @pytest.fixture
@@ -38,12 +41,8 @@ def settings(make_settings: Callable[..., Settings], database_url: str, redis_ur
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    made = create_app(settings)
-    yield made
-    made.extensions["waterwatch"].engine.dispose()
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
+    with running(settings) as made:
+        yield made
 
 
 @pytest.fixture
@@ -241,6 +240,9 @@ def test_the_nearest_waters_are_named_in_the_viewer_s_language(
     assert answer.headers["Cache-Control"] == "no-store"
     (found,) = answer.json
     assert (found["name"], found["water_feature_id"], found["distance_m"]) == ("府河", str(feature_id), 55)
+    documented = re.search(r"`GET /api/nearest.*?`\[\{(.*?)\}\]`", API.read_text(encoding="utf-8"))
+    assert documented is not None
+    assert set(documented[1].split(", ")) == set(found)
 
 
 def test_a_question_without_a_place_gets_every_code(visitor: Visitor) -> None:

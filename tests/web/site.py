@@ -10,7 +10,7 @@ from typing import Any
 import pyotp
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.test import TestResponse
 
@@ -35,6 +35,21 @@ def running(settings: Settings) -> Iterator[Flask]:
         app.extensions["waterwatch"].engine.dispose()
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+@contextmanager
+def counting(app: Flask) -> Iterator[list[str]]:
+    """The statements the application sends meanwhile."""
+    engine, sent = app.extensions["waterwatch"].engine, []
+
+    def note(_c: object, _cur: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def load_people(sessions: sessionmaker[Session], settings: Settings) -> dict[str, DemoPerson]:
