@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rq.timeouts import JobTimeoutException
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -17,8 +18,9 @@ from waterwatch.kernel.outbox import Message
 from waterwatch.kernel.settings import Settings
 from workers.topics import TOPICS, Topic
 
-# Faults of the surroundings (a server restarting, a full disk, a lost connection): they say nothing about the work.
-SURROUNDINGS = (OperationalError, InterfaceError, PoolTimeout, OSError)
+# Faults of the surroundings (a server restarting, a full disk, a lost connection): they say nothing about the work. Nor
+# does the end of a job's time by the clock: what computes has limits of its own, what is left is waiting for others.
+SURROUNDINGS = (OperationalError, InterfaceError, PoolTimeout, OSError, JobTimeoutException)
 log = get_logger(__name__)
 
 

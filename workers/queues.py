@@ -83,10 +83,14 @@ class ConfinedWorker(Worker):
         except RedisError as error:
             log.warning("horse.redis_away", error=type(error).__name__)
 
-    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int | None, rusage: Any) -> None:
         """The horse ended without a word: say so in the row, so it is tried again now, not when its lease runs out."""
-        is_signal = os.WIFSIGNALED(ret_val)
-        how = f"killed_by_signal_{os.WTERMSIG(ret_val)}" if is_signal else f"exited_{os.WEXITSTATUS(ret_val)}"
+        # Without a status it was RQ itself that killed it, long past its time: something it waited for never answered.
+        is_signal = ret_val is not None and os.WIFSIGNALED(ret_val)
+        if ret_val is None:
+            how = "killed_for_its_silence"
+        else:
+            how = f"killed_by_signal_{os.WTERMSIG(ret_val)}" if is_signal else f"exited_{os.WEXITSTATUS(ret_val)}"
         log.error("horse.died", row_id=str(job.args[0]), how=how)
         # Killed by a signal it may be the work's own fault, so it counts; an exit is RQ's answer to Redis being away.
         self._in_row(

@@ -2,7 +2,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -265,6 +265,42 @@ def test_a_lost_photo_does_not_hold_the_mail_back(sending: Sending) -> None:
     assert "照片没有随信附上" in page.get_content()
     assert "cid:photo" not in page.get_content()
     assert "cid:map" in page.get_content()
+
+
+def store_that_is_away(patch: pytest.MonkeyPatch) -> ObjectStore:
+    patch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+    return ObjectStore(f"s3://photos?endpoint=http://{HOST}:{closed_port()}")
+
+
+def test_a_store_that_is_away_for_a_moment_costs_the_mail_nothing_but_time(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = store_that_is_away(monkeypatch)
+    message, inbox = sending.message(), Inbox()
+    with kind_server(inbox) as port:
+        context = sending.context(port)
+        with pytest.raises(Unavailable, match="pictures_unavailable"):
+            service.deliver(replace(context, objects=away), message)
+        assert sending.outcome() == ("queued", "pending", 1, "pictures_unavailable")
+        service.deliver(context, message)
+    (mail,) = parsed(inbox)
+    page = mail.get_body(("html",))
+    assert page is not None
+    assert "cid:photo" in page.get_content()
+
+
+def test_a_mail_waits_for_its_photo_only_so_long(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = store_that_is_away(monkeypatch)
+    message, inbox = sending.message(), Inbox()
+    with transaction(sending.sessions) as session:
+        session.execute(text("UPDATE delivery SET created_at = created_at - interval '11 minutes'"))
+    with kind_server(inbox) as port:
+        service.deliver(replace(sending.context(port), objects=away), message)
+    (mail,) = parsed(inbox)
+    page = mail.get_body(("html",))
+    assert page is not None
+    assert "照片没有随信附上" in page.get_content()
 
 
 def test_a_store_that_hangs_holds_the_mail_back_only_twice(sending: Sending) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.silence import silent_server
 from waterwatch.kernel.errors import NotFound, Unavailable
 from waterwatch.kernel.objects import CHUNK_BYTES, ObjectStore
 from workers.services import PrivateS3
@@ -116,6 +117,17 @@ def test_a_server_that_is_away_is_unavailable_for_now(services_folder: Path, fil
     with pytest.raises(Unavailable) as caught:
         store.put_file("public/a.jpg", file)
     assert caught.value.facts["retry_after_s"] > 0
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_says_nothing_is_unavailable_soon(file: Path) -> None:
+    with silent_server() as silent:
+        store = ObjectStore(f"s3://photos/tests?endpoint={silent.url}&region=us-east-1")
+        for act in (lambda: store.has("public/a.jpg"), lambda: store.put_file("public/a.jpg", file)):
+            with pytest.raises(Unavailable):
+                act()
+        with pytest.raises(Unavailable):
+            b"".join(store.open("public/a.jpg"))
 
 
 def test_wrong_credentials_are_unavailable_and_tell_nothing(bucket: str, file: Path) -> None:

@@ -7,6 +7,7 @@ from flask import Flask
 from sqlalchemy.engine import make_url
 
 from tests.conftest import _administer
+from tests.kernel.silence import silent_server
 from tests.web.site import Visitor, running
 from waterwatch.kernel.settings import Settings
 
@@ -39,6 +40,22 @@ def test_without_redis_it_is_ready_and_says_that_work_waits(
         response = app.test_client().get("/readyz")
     assert response.status_code == 200
     assert response.get_json()["checks"]["redis"] == "degraded_jobs_wait"
+
+
+@pytest.mark.timeout(60)
+def test_a_bucket_that_hangs_costs_one_question_however_many_ask(
+    make_settings: Callable[..., Settings], database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+    with silent_server() as silent:
+        told = {"objects_url": f"s3://photos?endpoint={silent.url}", "redis_url": redis_url}
+        with running(make_settings(database_url=database_url, **told)) as app:
+            answers = [app.test_client().get("/readyz") for _ in range(5)]
+        visits = len(silent.visits)
+    assert [answer.status_code for answer in answers] == [503] * 5
+    assert answers[-1].get_json()["checks"]["objects"] == "not_answering"
+    assert visits == 1
 
 
 def test_a_schema_that_is_behind_is_not_ready(visitor: Visitor, database_url: str, admin_url: str) -> None:

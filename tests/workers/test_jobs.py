@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rq.timeouts import JobTimeoutException
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -92,8 +93,9 @@ def test_a_fault_is_counted_and_tried_again_later(run: Run) -> None:
         (raising(Unavailable("objects_unavailable", retry_after_s=60)), "objects_unavailable"),
         (raising(OSError(28, "No space left on device")), "OSError"),
         (lose_the_database, "OperationalError"),
+        (raising(JobTimeoutException("60 s")), "JobTimeoutException"),
     ],
-    ids=["unavailable", "disk", "database"],
+    ids=["unavailable", "disk", "database", "time"],
 )
 def test_what_is_not_the_jobs_fault_is_not_counted(
     run: Run, handler: Callable[[JobContext, Message], None], error: str

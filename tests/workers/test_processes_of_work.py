@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -25,6 +27,7 @@ from waterwatch.kernel import outbox
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
 from workers.processes import ChildProcess
+from workers.queues import _make_worker
 from workers.relay import Relay
 from workers.services import PrivateRedis
 
@@ -143,6 +146,23 @@ def test_a_killed_horse_gives_its_row_back_at_once(
         holder.rollback()
         await_true(lambda: row().done_at is not None, limit_s=LIMIT_S, what="the next attempt did it")
         assert row().attempts == 2
+
+
+def test_a_horse_killed_for_its_silence_costs_the_row_no_attempt(
+    busy: Settings, sessions: sessionmaker[Session], own_redis: PrivateRedis, emit: Emit, row: Row
+) -> None:
+    """RQ kills a horse long past its time, and then tells nobody how it ended."""
+    emit("photos.settled", photo_id=uuid.uuid4())
+    with transaction(sessions) as session:
+        (ring,) = outbox.lease(session, window=8, lease_s=30)
+        outbox.begin(session, ring.id, ring.lease_no, lease_s=30)
+    assert row().attempts == 1
+    with Redis.from_url(own_redis.url()) as client:
+        worker = _make_worker(busy, ["photos"], client)
+        args = [str(ring.id), ring.lease_no]
+        job = Job.create("workers.jobs.run", args, connection=client, serializer=JSONSerializer)
+        worker.handle_work_horse_killed(job, 1, None, None)
+    assert (row().attempts, row().last_error) == (0, "killed_for_its_silence")
 
 
 def test_a_lease_is_prolonged_while_its_horse_works(

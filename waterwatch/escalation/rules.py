@@ -61,6 +61,13 @@ DEFERRAL_PAUSES_S = (60.0, 300.0, 900.0, 3600.0)
 ACKNOWLEDGE_HOURS = {4: 2, 3: 24}
 ACKNOWLEDGE_WORKING_DAYS = {2: 3, 1: 7}
 
+PICTURE_PATIENCE = {
+    4: timedelta(seconds=30),
+    3: timedelta(minutes=1),
+    2: timedelta(minutes=5),
+    1: timedelta(minutes=10),
+}
+
 # All of China keeps one civil time and no summer time since 1991, so no time-zone database is needed here.
 CHINA_TIME = timezone(timedelta(hours=8), "Asia/Shanghai")
 
@@ -133,6 +140,14 @@ def carries_pictures(attempts: int, last_error: str | None) -> bool:
     Where the object store hangs, the mail goes out without them; its link shows them as soon as the store is back.
     """
     return attempts < 3 or last_error not in ("preparation_slow", "claim_expired")
+
+
+def picture_patience(severity: int) -> timedelta:
+    """How long after it was queued a mail waits for photo and map that cannot be had just now; then it goes without.
+
+    Ours: a store or a database that restarts is back in seconds, and what is due in hours may not wait for minutes.
+    """
+    return PICTURE_PATIENCE[severity]
 
 
 def deferral_pause_s(deferrals: int) -> float:

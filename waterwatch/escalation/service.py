@@ -163,6 +163,7 @@ class Claim:
     claimed_at: datetime
     send_before: datetime
     with_pictures: bool
+    queued_at: datetime
 
 
 def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settings, now: datetime) -> Claim | None:
@@ -191,6 +192,7 @@ def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settin
         now,
         now + timedelta(seconds=rules.PREPARATION_S),
         rules.carries_pictures(delivery.attempts, delivery.last_error),
+        delivery.created_at,
     )
 
 
@@ -298,6 +300,8 @@ def _hand_over(context: JobContext, claim: Claim) -> Failure | None:
     """Write the mail and send it, with no transaction open during either; None when it was taken over."""
     settings = context.settings
     facts, pictures = letter.gather(context, claim.case_id, with_pictures=claim.with_pictures)
+    if pictures.are_held_back and context.now() < claim.queued_at + rules.picture_patience(facts.severity):
+        return Failure("pictures_unavailable")
     mail = letter.write(
         facts,
         pictures,

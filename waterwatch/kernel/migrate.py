@@ -1,5 +1,6 @@
 """Bringing a database to the newest schema. One migration at a time runs against a database, by advisory lock."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from alembic import command
@@ -28,6 +29,7 @@ def upgrade(url: str, *, revision: str = "head") -> None:
     command.upgrade(make_config(url), revision)
 
 
+@lru_cache(maxsize=1)
 def expected_head() -> str:
     """The revision the code expects: the one head of ``migrations/versions``."""
     head = ScriptDirectory.from_config(make_config()).get_current_head()

@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import obstore
@@ -22,6 +23,11 @@ from waterwatch.kernel.errors import NotFound, Unavailable
 
 CHUNK_BYTES = 256 * 1024
 RETRY_AFTER_S = 5.0
+# A bucket may take the connection and say nothing: how long its silence is borne, and how long an attempt is repeated.
+# Large objects go up in parts of a few megabytes, each under these limits; whoever only asks whether waits less.
+SILENCE, REPEAT = timedelta(seconds=10), timedelta(seconds=5)
+BRIEF_SILENCE, BRIEF_REPEAT = timedelta(seconds=2), timedelta(seconds=1)
+_CREDENTIALS = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY"}
 _KEY = re.compile(r"(?:quarantine|public|probe)/[A-Za-z0-9][A-Za-z0-9_\-./]{0,200}")
 
 
@@ -48,12 +54,15 @@ class ObjectStore:
         parts = urlsplit(url)
         self._folder: Path | None = None
         self._store: LocalStore | S3Store
+        self._brief: LocalStore | S3Store  # the same place, for questions that are answered at once or not at all
         if parts.scheme == "file":
             self._folder = Path(unquote(parts.path))
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._store = LocalStore(self._folder)
+            self._store = self._brief = LocalStore(self._folder)
         elif parts.scheme == "s3":
-            self._store = _open_bucket(parts.netloc, parts.path.strip("/"), parse_qs(parts.query))
+            bucket = parts.netloc, parts.path.strip("/"), parse_qs(parts.query)
+            self._store = _open_bucket(*bucket, silence=SILENCE, repeat=REPEAT)
+            self._brief = _open_bucket(*bucket, silence=BRIEF_SILENCE, repeat=BRIEF_REPEAT)
         else:
             raise ValueError("the object store's address must begin with file:/// or s3://")
 
@@ -107,7 +116,7 @@ class ObjectStore:
         self._check(key)
         try:
             with _answering():
-                obstore.head(self._store, key)
+                obstore.head(self._brief, key)
         except FileNotFoundError:
             return False
         return True
@@ -149,9 +158,12 @@ def _chunks(found: "obstore.GetResult") -> Iterator[bytes]:
             yield bytes(chunk)
 
 
-def _open_bucket(bucket: str, prefix: str, query: dict[str, list[str]]) -> S3Store:
+def _open_bucket(
+    bucket: str, prefix: str, query: dict[str, list[str]], *, silence: timedelta, repeat: timedelta
+) -> S3Store:
     endpoint = query.get("endpoint", [None])[0]
     region = query.get("region", ["us-east-1"])[0]
+    credentials: Any = {name: os.environ[said] for name, said in _CREDENTIALS.items() if said in os.environ}
     is_plain = bool(endpoint and endpoint.startswith("http://"))
     return S3Store(
         bucket,
@@ -159,9 +171,14 @@ def _open_bucket(bucket: str, prefix: str, query: dict[str, list[str]]) -> S3Sto
         endpoint=endpoint,
         region=region,
         virtual_hosted_style_request=False,
-        access_key_id=os.environ.get("AWS_ACCESS_KEY_ID"),
-        secret_access_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
-        client_options={"allow_http": is_plain, "timeout": "30s", "connect_timeout": "5s"},
+        **credentials,
+        client_options={
+            "allow_http": is_plain,
+            "connect_timeout": silence / 2,
+            "read_timeout": silence,
+            "timeout": 3 * silence,
+        },
+        retry_config={"max_retries": 3, "retry_timeout": repeat},
     )
 
 

@@ -2,6 +2,8 @@
 
 import ipaddress
 import os
+import threading
+import time
 from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request
@@ -16,12 +18,14 @@ from waterwatch.web.guards import public
 from waterwatch.web.house import House, house
 
 PROBE_KEY = "probe/ready"
+EXAMINED_FOR_S = 2.0  # any number of probes costs one examination in this time
 
 
 def make_blueprint(registry: CollectorRegistry) -> Blueprint:
     """The three addresses; ``registry`` holds the counters of this process."""
     bp = Blueprint("health", __name__)
     gauges = _Gauges(registry)
+    examination = _Examination()
 
     @bp.get("/healthz")
     @public
@@ -31,7 +35,7 @@ def make_blueprint(registry: CollectorRegistry) -> Blueprint:
     @bp.get("/readyz")
     @public
     def readyz() -> Response:
-        checks = _check(house())
+        checks = examination.outcome(house())
         is_ready = all(value == "ok" for name, value in checks.items() if name != "redis")
         response = jsonify({"status": "ready" if is_ready else "not_ready", "checks": checks})
         response.status_code = 200 if is_ready else 503
@@ -46,6 +50,31 @@ def make_blueprint(registry: CollectorRegistry) -> Blueprint:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return bp
+
+
+class _Examination:
+    """The latest outcome of :func:`_check`. While one request examines, the others are told what was last found.
+
+    Anybody may ask, as often as they like; what is examined can be slow just when it is broken.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._latest: tuple[float, dict[str, Any]] | None = None
+
+    def outcome(self, found: House) -> dict[str, Any]:
+        """What works and what does not, at most some seconds old."""
+        latest = self._latest
+        if latest is not None and time.monotonic() - latest[0] < EXAMINED_FOR_S:
+            return latest[1]
+        if not self._turn.acquire(blocking=latest is None):
+            return latest[1] if latest is not None else {}
+        try:
+            checks = _check(found)
+            self._latest = time.monotonic(), checks
+            return checks
+        finally:
+            self._turn.release()
 
 
 class _Gauges:

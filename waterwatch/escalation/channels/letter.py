@@ -10,11 +10,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from jinja2.ext import i18n
+from sqlalchemy.exc import DBAPIError
 
 from waterwatch.escalation import rules
 from waterwatch.escalation.queries import CaseFacts, case_facts
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
@@ -33,10 +35,14 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Pictures:
-    """The photo (JPEG) and the map (PNG); None where one cannot be had, because no mail waits for a picture."""
+    """The photo (JPEG) and the map (PNG); None where one cannot be had.
+
+    ``are_held_back``: one of them is there, but whatever holds it does not answer just now.
+    """
 
     photo: bytes | None
     map: bytes | None
+    are_held_back: bool = False
 
 
 def gather(context: JobContext, case_id: uuid.UUID, *, with_pictures: bool = True) -> tuple[CaseFacts, Pictures]:
@@ -53,15 +59,18 @@ def gather(context: JobContext, case_id: uuid.UUID, *, with_pictures: bool = Tru
         facts = case_facts(session, case_id, language=LANGUAGE)
     if not with_pictures:
         return facts, Pictures(None, None)
-    return facts, Pictures(_obtain(fetch, "photo", case_id), _obtain(draw, "map", case_id))
+    photo, is_photo_held = _obtain(fetch, "photo", case_id)
+    drawn, is_map_held = _obtain(draw, "map", case_id)
+    return facts, Pictures(photo, drawn, is_photo_held or is_map_held)
 
 
-def _obtain(source: Callable[[], bytes], what: str, case_id: uuid.UUID) -> bytes | None:
+def _obtain(source: Callable[[], bytes], what: str, case_id: uuid.UUID) -> tuple[bytes | None, bool]:
+    """The picture if it can be had, and whether asking again later may help."""
     try:
-        return source()
-    except Exception as error:  # an urgent mail without a picture beats none; its link shows the pictures
+        return source(), False
+    except Exception as error:  # a mail without a picture beats none; its link shows the pictures
         log.error("letter.picture_missing", case_id=str(case_id), picture=what, error=type(error).__name__)
-        return None
+        return None, isinstance(error, (Unavailable, DBAPIError, OSError))
 
 
 def acknowledge_url(settings: Settings, case_id: uuid.UUID, created_at: datetime) -> str:
