@@ -1,6 +1,7 @@
 """Rows the tests of escalation stand on: a river through Wuhan, two areas, agencies, an incident with its photo."""
 
 import io
+import os
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -105,7 +106,7 @@ def add_report(
         "report",
         code=new_code(),
         follow_digest=new_id().bytes * 2,
-        idempotency_key=new_id(),
+        submission_digest=os.urandom(32),
         organisation_id=_organisation(session, now),
         state="accepted",
         state_since=now,

@@ -267,6 +267,54 @@ def test_a_lost_photo_does_not_hold_the_mail_back(sending: Sending) -> None:
     assert "cid:map" in page.get_content()
 
 
+def test_a_raised_severity_goes_out_as_a_letter_of_its_own(sending: Sending) -> None:
+    """Who holds a letter that gives them a day must be told before they are held to two hours."""
+    inbox = Inbox()
+    with kind_server(inbox) as port:
+        sending.run(port)
+        with transaction(sending.sessions) as session:
+            case = session.query(Case).one()
+            first, promised = session.query(Delivery).one(), case.state_deadline_at
+            assert (case.severity, first.raised_from) == (3, None)
+            session.execute(text("UPDATE incident SET severity = 4, graded_severity = 4"))
+            now = sending.context(port).now()
+            for _ in range(2):  # asked twice, told once
+                service.escalate(
+                    session, case.incident_id, settings=sending.settings, actor=Actor.system("tests"), now=now
+                )
+            assert case.state_deadline_at == promised
+            second = session.query(Delivery).filter(Delivery.id != first.id).one()
+            assert (second.severity, second.raised_from, second.state) == (4, 3, "pending")
+        sending.run(port)
+    letter, raised = parsed(inbox)
+    assert raised["Message-ID"] == second.message_id != letter["Message-ID"]
+    assert raised["In-Reply-To"] == raised["References"] == letter["Message-ID"] == first.message_id
+    assert "等级上调为" in str(raised["Subject"])
+    page = raised.get_body(("plain",))
+    assert page is not None
+    assert "上调为" in page.get_content()
+    with transaction(sending.sessions) as session:
+        case = session.query(Case).one()
+        told_at = session.query(Delivery).filter_by(raised_from=3).one().sent_at
+        assert told_at is not None
+        assert case.state_deadline_at is not None
+        assert timedelta(hours=1, minutes=59) < case.state_deadline_at - told_at <= timedelta(hours=2)
+
+
+def test_a_letter_that_still_waits_says_the_severity_of_its_day_and_is_the_only_one(sending: Sending) -> None:
+    inbox = Inbox()
+    with transaction(sending.sessions) as session:
+        case = session.query(Case).one()
+        session.execute(text("UPDATE incident SET severity = 4, graded_severity = 4"))
+        now = sending.context(1).now()
+        service.escalate(session, case.incident_id, settings=sending.settings, actor=Actor.system("tests"), now=now)
+    with kind_server(inbox) as port:
+        sending.run(port)
+    (mail,) = parsed(inbox)
+    assert "特别重大" in str(mail["Subject"])
+    assert "上调" not in str(mail["Subject"])
+
+
 def store_that_is_away(patch: pytest.MonkeyPatch) -> ObjectStore:
     patch.setenv("AWS_ACCESS_KEY_ID", "tests")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "tests")

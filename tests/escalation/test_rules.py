@@ -48,9 +48,10 @@ def test_a_deadline_in_working_days_ends_on_a_working_day_in_china(severity: int
 def test_a_graver_grade_shortens_the_time_but_a_lighter_one_never_takes_any_away() -> None:
     delivered, decided = at("2026-05-20T02:00+00:00"), at("2026-05-20T05:00+00:00")
     orange = rules.acknowledge_by(3, delivered)
-    red = rules.regraded_deadline(orange, 4, delivered_at=delivered, now=decided, is_higher=True)
+    red = rules.raised_deadline(orange, 4, told_at=decided)
     assert red == decided + timedelta(hours=2)
-    yellow = rules.regraded_deadline(orange, 2, delivered_at=delivered, now=decided, is_higher=False)
+    assert rules.raised_deadline(red, 4, told_at=decided + timedelta(hours=1)) == red
+    yellow = rules.lowered_deadline(orange, 2, delivered_at=delivered)
     assert yellow == rules.acknowledge_by(2, delivered)
 
 

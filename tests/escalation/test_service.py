@@ -274,7 +274,7 @@ def test_an_address_entered_after_the_case_died_is_tried(
     assert [made.address for made in deliveries(session, case)] == ["huanbao@wuhan.example", "new@wuhan.example"]
 
 
-def test_a_red_grade_shortens_the_time_of_a_delivered_case(
+def test_a_red_grade_shortens_the_time_only_from_the_letter_that_says_so(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
     (delivery,) = deliveries(session, case)
@@ -282,8 +282,27 @@ def test_a_red_grade_shortens_the_time_of_a_delivered_case(
     session.execute(
         text("UPDATE incident SET severity = 4, graded_severity = 4 WHERE id = :id"), {"id": case.incident_id}
     )
+    promised = case.state_deadline_at
     escalate(session, case.incident_id, settings, now + timedelta(minutes=20))
-    assert (case.severity, case.state_deadline_at) == (4, now + timedelta(hours=2, minutes=20))
+    assert (case.severity, case.state_deadline_at) == (4, promised)
+    first, raised = sorted(deliveries(session, case), key=lambda one: one.severity)
+    assert (first.state, raised.state, raised.raised_from) == ("sent", "pending", 3)
+    told = now + timedelta(minutes=25)
+    service.record_sent(session, claim(session, raised, settings, told), now=told)
+    assert case.state_deadline_at == told + timedelta(hours=2)
+
+
+def test_a_severity_that_fell_and_rises_again_is_not_told_twice(
+    session: Session, case: Case, settings: Settings, now: datetime
+) -> None:
+    (delivery,) = deliveries(session, case)
+    service.record_sent(session, claim(session, delivery, settings, now), now=now)
+    for severity in (2, 3):
+        session.execute(
+            text("UPDATE incident SET severity = :s, graded_severity = :s WHERE id = :id"),
+            {"id": case.incident_id, "s": severity},
+        )
+        escalate(session, case.incident_id, settings, now + timedelta(minutes=20))
     assert len(deliveries(session, case)) == 1
 
 

@@ -31,7 +31,7 @@ def assert_all_in_review(system: System, citizens: list[Citizen]) -> None:
     with transaction(system.sessions) as session:
         states = dict(session.execute(text("SELECT state, count(*) FROM report GROUP BY state")).all())
         photo_states = dict(session.execute(text("SELECT state, count(*) FROM photo GROUP BY state")).all())
-        keys = set(session.execute(text("SELECT idempotency_key::text FROM report")).scalars())
+        keys = set(session.execute(text("SELECT note FROM report")).scalars())
         acts = session.execute(_ACTS).all()
         dead = session.execute(text("SELECT topic, last_error FROM outbox WHERE dead_at IS NOT NULL")).all()
     assert dead == []

@@ -69,6 +69,7 @@ class Citizen:
         fields = {
             "csrf_token": token[1],
             "idempotency_key": self.key,
+            "note": self.key,
             "kind": KINDS[self.number % len(KINDS)],
             "lon": f"{114.3055 + (self.number % 100) / 10_000:.6f}",
             "lat": "30.592800",

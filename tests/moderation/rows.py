@@ -1,5 +1,6 @@
 """Rows the desk's tests stand on: moderators, and reports that wait for them."""
 
+import os
 import uuid
 from datetime import datetime, timedelta
 from typing import Any
@@ -52,7 +53,7 @@ def add_waiting(
     values: dict[str, Any] = {
         "code": new_code(),
         "follow_digest": new_id().bytes * 2,
-        "idempotency_key": new_id(),
+        "submission_digest": os.urandom(32),
         "organisation_id": ORGANISATION,
         "state": "in_review",
         "state_since": received_at,

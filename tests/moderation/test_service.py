@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from tests.moderation.rows import (
     state_of,
 )
 from waterwatch.incidents.rules import Severity
+from waterwatch.incidents.service import Judgement
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
@@ -260,7 +262,44 @@ def test_a_second_report_joins_an_incident_and_confirms_it(
     session.flush()
     assert joined.id == incident.id
     assert (state_of(session, "report", second), joined.last_confirmed_at) == ("merged", later)
-    assert (count(session, "incident"), count(session, "grade"), count(session, "escalation_case")) == (1, 1, 1)
+    assert (count(session, "incident"), count(session, "grade"), count(session, "escalation_case")) == (1, 2, 1)
+
+
+def light(severity: Severity) -> Judgement:
+    """A grade of floating garbage, which the rubric calls blue, with a reason where it is called more."""
+    return replace(judgement("floating_garbage", severity), departure_reason="现场看过")
+
+
+def test_a_graver_report_raises_the_incident_that_it_joins(
+    session: Session, river: uuid.UUID, moderator: Actor, settings: Settings, now: datetime
+) -> None:
+    first, second, third = (add_waiting(session, river, now=now) for _ in range(3))
+    blue, yellow = grading(first, judgement=light(Severity.GENERAL)), grading(second, judgement=light(Severity.LARGER))
+    incident = service.grade_report(session, blue, settings=settings, actor=moderator, now=now)
+    assert incident.severity == Severity.GENERAL
+    joining = replace(yellow, join_incident_id=incident.id)
+    raised = service.grade_report(session, joining, settings=settings, actor=moderator, now=now)
+    assert (raised.severity, raised.graded_severity) == (Severity.LARGER, Severity.LARGER)
+    assert session.execute(text("SELECT level FROM advisory")).scalar_one() == Severity.LARGER
+    assert session.execute(text("SELECT severity FROM escalation_case")).scalars().all() == [Severity.LARGER]
+    lighter = grading(third, judgement=light(Severity.GENERAL), join_incident_id=incident.id)
+    assert service.grade_report(session, lighter, settings=settings, actor=moderator, now=now).severity == 2
+    reasons = session.execute(text("SELECT departure_reason FROM grade ORDER BY graded_at, id")).scalars().all()
+    assert reasons == [None, "现场看过", None]
+
+
+def test_a_red_grade_of_a_joining_report_takes_a_second_moderator_too(
+    session: Session, river: uuid.UUID, moderator: Actor, other: Actor, settings: Settings, now: datetime
+) -> None:
+    first, second, third = (add_waiting(session, river, now=now) for _ in range(3))
+    opening = grading(first, judgement=light(Severity.GENERAL))
+    incident = service.grade_report(session, opening, settings=settings, actor=moderator, now=now)
+    red = grading(second, judgement=light(Severity.ESPECIALLY_MAJOR), join_incident_id=incident.id)
+    service.grade_report(session, red, settings=settings, actor=moderator, now=now)
+    assert (incident.severity, incident.graded_severity) == (3, 4)
+    also_red = grading(third, judgement=light(Severity.ESPECIALLY_MAJOR), join_incident_id=incident.id)
+    service.grade_report(session, also_red, settings=settings, actor=other, now=now)
+    assert (incident.severity, incident.graded_severity) == (4, 4)
 
 
 def test_refusing_needs_a_reason_of_the_list_and_keeps_the_words_for_the_author(

@@ -3,10 +3,12 @@
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -89,7 +91,7 @@ def test_the_row_has_no_room_for_who_sent_it(session: Session) -> None:
         ).scalars()
     )
     assert columns == {
-        "id", "code", "follow_digest", "idempotency_key", "organisation_id", "state", "state_since",
+        "id", "code", "follow_digest", "submission_digest", "organisation_id", "state", "state_since",
         "state_deadline_at", "refusal_code", "refusal_words", "kind", "note", "extent", "smell", "is_ongoing",
         "has_dead_animals", "affects_people", "language", "received_at", "point", "place_source", "input_datum",
         "accuracy_m", "device_point", "chosen_water_feature_id", "water_feature_id", "snapped_point", "snap_distance_m",
@@ -108,11 +110,51 @@ def test_the_same_key_again_gives_the_first_receipt_and_stores_nothing(
     session: Session, settings: Settings, submitted: Any, now: datetime
 ) -> None:
     command, first = submitted()
-    again = submission(now=now, idempotency_key=command.idempotency_key, kind="foam")
+    again = replace(submission(now=now, idempotency_key=command.idempotency_key), accuracy_m=7.0)
     second = service.submit(session, again, settings=settings, now=now + timedelta(minutes=1))
     assert second == Receipt(first.report_id, first.code, first.follow_token, is_repeat=True)
     assert session.execute(text("SELECT count(*) FROM photo")).scalar_one() == 1
     assert session.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 1
+
+
+@pytest.mark.parametrize("change", ["kind", "place", "photo"])
+def test_the_same_key_with_something_else_is_another_report(
+    session: Session, settings: Settings, submitted: Any, now: datetime, change: str
+) -> None:
+    """Back, another outfall, send; or a photo added after a try whose answer was lost."""
+    command, first = submitted()
+    again = submission(now=now, idempotency_key=command.idempotency_key)
+    again = {
+        "kind": replace(again, kind="foam"),
+        "place": replace(again, lon=again.lon + 0.001),
+        "photo": replace(again, photos=tuple(replace(photo, sha256=bytes(32)) for photo in again.photos)),
+    }[change]
+    second = service.submit(session, again, settings=settings, now=now + timedelta(minutes=1))
+    assert not second.is_repeat
+    assert second.report_id != first.report_id
+    assert session.execute(text("SELECT count(*) FROM photo")).scalar_one() == 2
+
+
+def test_the_sender_is_known_again_while_the_secret_changes(
+    session: Session, settings: Settings, submitted: Any, now: datetime
+) -> None:
+    command, first = submitted()
+    rotated = settings.model_copy(
+        update={
+            "secret_key": SecretStr("another secret of the installation, 0123456789"),
+            "secret_key_previous": settings.secret_key,
+        }
+    )
+    again = submission(now=now, idempotency_key=command.idempotency_key)
+    assert service.submit(session, again, settings=rotated, now=now) == replace(first, is_repeat=True)
+
+
+def test_the_database_alone_cannot_pass_for_the_sender(session: Session, settings: Settings, submitted: Any) -> None:
+    command, receipt = submitted()
+    row = str(row_of(session, receipt.report_id))
+    assert str(command.idempotency_key) not in row
+    stolen = settings.model_copy(update={"secret_key": SecretStr("what a thief would have to guess 0123456789")})
+    assert service.submission_digest(command, stolen) != service.submission_digest(command, settings)
 
 
 def test_a_chosen_water_that_does_not_exist_is_dropped(session: Session, submitted: Any) -> None:

@@ -41,7 +41,7 @@ def add_report(session: Session, state: str, *photo_ids: uuid.UUID, **facts: Any
     now = utc_now()
     organisation_id = session.execute(text("SELECT id FROM organisation")).scalar_one()
     values = {
-        "code": new_code(), "follow_digest": os.urandom(32), "idempotency_key": uuid.uuid4(), "state_since": now,
+        "code": new_code(), "follow_digest": os.urandom(32), "submission_digest": os.urandom(32), "state_since": now,
         "kind": "foam", "language": "zh-Hans", "received_at": now, "point": "POINT(114.3 30.6)",
         "place_source": "pin", "input_datum": "wgs84", "organisation_id": organisation_id,
     }  # fmt: skip
@@ -60,7 +60,7 @@ def add_delivery(session: Session, *, state: str, state_deadline_at: Any, case_d
         severity=3, created_at=now, state_deadline_at=case_deadline_at,
     )  # fmt: skip
     return insert(
-        session, "delivery", case_id=case_id, channel="email", address="a@example.org", message_id=f"<{new_id()}@x>",
+        session, "delivery", case_id=case_id, channel="email", severity=1, address="a@example.org", message_id=f"<{new_id()}@x>",
         state=state, state_since=now, state_deadline_at=state_deadline_at, attempts=1, created_at=now,
     )  # fmt: skip
 

@@ -69,6 +69,25 @@ def addresses_of(session: Session, case_id: uuid.UUID) -> set[str]:
     return set(session.scalars(select(Delivery.address).where(Delivery.case_id == case_id)))
 
 
+def letters_of(session: Session, case_id: uuid.UUID) -> dict[str, list[Delivery]]:
+    """A case's deliveries by address, oldest first, locked."""
+    letters: dict[str, list[Delivery]] = {}
+    wanted = select(Delivery).where(Delivery.case_id == case_id).order_by(Delivery.created_at, Delivery.id)
+    for delivery in session.scalars(wanted.with_for_update()):
+        letters.setdefault(delivery.address, []).append(delivery)
+    return letters
+
+
+def first_message_id(session: Session, delivery: Delivery) -> str | None:
+    """The Message-ID of the first letter that went to a delivery's address, where that is another letter."""
+    earlier = (
+        select(Delivery.message_id)
+        .where(Delivery.case_id == delivery.case_id, Delivery.address == delivery.address, Delivery.id < delivery.id)
+        .order_by(Delivery.id)
+    )
+    return session.scalars(earlier.limit(1)).first()
+
+
 def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
     """Whether no delivery of the case was sent or still can be."""
     alive = select(Delivery.id).where(Delivery.case_id == case_id, Delivery.state.in_(("pending", "sending", "sent")))

@@ -116,16 +116,16 @@ def acknowledge_by(severity: int, since: datetime) -> datetime:
     return moment.astimezone(since.tzinfo)
 
 
-def regraded_deadline(
-    deadline: datetime, severity: int, *, delivered_at: datetime, now: datetime, is_higher: bool
-) -> datetime:
-    """The deadline of a delivered case whose severity changed at ``now``.
+def raised_deadline(deadline: datetime, severity: int, *, told_at: datetime) -> datetime:
+    """The deadline of a delivered case whose agency was told at ``told_at`` that the severity is higher now.
 
-    A higher severity counts from the moment it was decided and never postpones what was promised; a lower one
-    gives the whole of its longer time from the delivery on.
+    The shorter time counts from that letter, never from before; and nothing that was promised is postponed.
     """
-    if is_higher:
-        return min(deadline, acknowledge_by(severity, now))
+    return min(deadline, acknowledge_by(severity, told_at))
+
+
+def lowered_deadline(deadline: datetime, severity: int, *, delivered_at: datetime) -> datetime:
+    """The deadline of a delivered case whose severity fell: the whole of the longer time from the delivery on."""
     return max(deadline, acknowledge_by(severity, delivered_at))
 
 

@@ -47,7 +47,7 @@ def escalate(
     place = queries.lock_place(session, incident_id)
     known = queries.cases_by_agency(session, incident_id)
     for case in known.values():
-        _regrade(session, case, place.severity, actor=actor, now=now)
+        _regrade(session, case, place.severity, settings=settings, actor=actor, now=now)
     agencies = competent_agencies(session, place.lon, place.lat, place.kind, place.severity)
     for agency in agencies:
         if agency.agency_id in known:
@@ -110,7 +110,15 @@ def _address(
         _queue_delivery(session, case, address, settings=settings, now=now)
 
 
-def _queue_delivery(session: Session, case: Case, address: str, *, settings: Settings, now: datetime) -> None:
+def _queue_delivery(
+    session: Session,
+    case: Case,
+    address: str,
+    *,
+    settings: Settings,
+    now: datetime,
+    raised_from: int | None = None,
+) -> None:
     delivery_id = new_id()
     delivery = Delivery(
         id=delivery_id,
@@ -118,6 +126,8 @@ def _queue_delivery(session: Session, case: Case, address: str, *, settings: Set
         channel="email",
         address=address,
         message_id=f"<{delivery_id}@{settings.public_host}>",
+        severity=case.severity,
+        raised_from=raised_from,
         created_at=now,
     )
     rules.delivery_life(settings).enter(delivery, now=now)
@@ -138,17 +148,35 @@ def _say_no_contact(
     log.error("case.no_contact", case_id=str(case.id), incident_id=str(case.incident_id), reason=reason)
 
 
-def _regrade(session: Session, case: Case, severity: int, *, actor: Actor, now: datetime) -> None:
+def _regrade(session: Session, case: Case, severity: int, *, settings: Settings, actor: Actor, now: datetime) -> None:
+    """The case follows its incident. Who was told a lower severity is told the higher one by a letter of its own."""
     if case.severity == severity:
         return
     before = case.severity
     case.severity = severity
-    if case.state == "delivered" and case.state_deadline_at is not None and case.delivered_at is not None:
-        case.state_deadline_at = rules.regraded_deadline(
-            case.state_deadline_at, severity, delivered_at=case.delivered_at, now=now, is_higher=severity > before
+    if severity > before:
+        _tell_raised(session, case, settings=settings, now=now)
+    elif case.state == "delivered" and case.state_deadline_at is not None and case.delivered_at is not None:
+        case.state_deadline_at = rules.lowered_deadline(
+            case.state_deadline_at, severity, delivered_at=case.delivered_at
         )
     facts = {"severity": severity}
     _audit(session, "case.regraded", case, actor=actor, now=now, before={"severity": before}, after=facts)
+
+
+def _tell_raised(session: Session, case: Case, *, settings: Settings, now: datetime) -> None:
+    """One further letter to each address whose latest one has gone out, or may be going out just now.
+
+    A letter that still waits will name the severity of the moment it is sent. A severity that was told before, and has
+    fallen meanwhile, is not told twice.
+    """
+    for address, letters in queries.letters_of(session, case.id).items():
+        latest = letters[-1]
+        if latest.state == "pending":
+            if all(letter.severity != case.severity for letter in letters):
+                latest.severity = case.severity
+        elif latest.state in ("sending", "sent") and max(letter.severity for letter in letters) < case.severity:
+            _queue_delivery(session, case, address, settings=settings, now=now, raised_from=latest.severity)
 
 
 @dataclass(frozen=True)
@@ -164,6 +192,8 @@ class Claim:
     send_before: datetime
     with_pictures: bool
     queued_at: datetime
+    raised_from: int | None
+    answers: str | None
 
 
 def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settings, now: datetime) -> Claim | None:
@@ -193,6 +223,8 @@ def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settin
         now + timedelta(seconds=rules.PREPARATION_S),
         rules.carries_pictures(delivery.attempts, delivery.last_error),
         delivery.created_at,
+        delivery.raised_from,
+        queries.first_message_id(session, delivery) if delivery.raised_from is not None else None,
     )
 
 
@@ -212,6 +244,8 @@ def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:
         case.delivered_at = now
         # From the start of the attempt, because that is the deadline the mail itself names.
         case.state_deadline_at = rules.acknowledge_by(case.severity, claim.claimed_at)
+    elif case.state == "delivered" and claim.raised_from is not None and case.state_deadline_at is not None:
+        case.state_deadline_at = rules.raised_deadline(case.state_deadline_at, case.severity, told_at=claim.claimed_at)
     _audit(session, "delivery.sent", case, actor=_SENDER, now=now, after=facts)
 
 
@@ -309,6 +343,8 @@ def _hand_over(context: JobContext, claim: Claim) -> Failure | None:
         recipient=claim.address,
         message_id=claim.message_id,
         claimed_at=claim.claimed_at,
+        raised_from=claim.raised_from,
+        answers=claim.answers,
     )
     if context.now() >= claim.send_before:
         return Failure("preparation_slow")  # the claim may run out during the send: somebody else would send, too

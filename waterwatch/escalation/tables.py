@@ -56,13 +56,17 @@ class Case(Base):
 class Delivery(Base):
     """One channel's hand-over of a case. The Message-ID is fixed when the row is written and never changes.
 
+    A case whose severity rises after it was sent is sent again, as a letter of its own: ``severity`` is what a letter
+    was written for, ``raised_from`` what the one before it said.
+
     ``attempts`` counts every try, ``deferrals`` those of them that the recipient's own server put off (SMTP 4xx): the
     two are retried after different pauses.
     """
 
     __tablename__ = "delivery"
     __table_args__ = (
-        UniqueConstraint("case_id", "channel", "address"),
+        UniqueConstraint("case_id", "channel", "address", "severity"),
+        CheckConstraint("severity BETWEEN 1 AND 4 AND raised_from BETWEEN 1 AND severity - 1", name="severity"),
         CheckConstraint("state IN ('pending', 'sending', 'sent', 'refused', 'dead')", name="state"),
         CheckConstraint("channel IN ('email')", name="channel"),
         CheckConstraint("attempts >= 0 AND deferrals BETWEEN 0 AND attempts", name="attempts"),
@@ -75,6 +79,8 @@ class Delivery(Base):
     channel: Mapped[str] = mapped_column(Text)
     address: Mapped[str] = mapped_column(Text)
     message_id: Mapped[str] = mapped_column(Text, unique=True)
+    severity: Mapped[int] = mapped_column(SmallInteger)
+    raised_from: Mapped[int | None] = mapped_column(SmallInteger)
     state: Mapped[str] = mapped_column(Text)
     state_since: Mapped[datetime]
     state_deadline_at: Mapped[datetime | None]

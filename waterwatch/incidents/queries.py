@@ -66,9 +66,10 @@ _NEARBY = text(
          AND ST_DWithin(i.exact_point::geography, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography, :radius_m)
          ORDER BY i.severity DESC, i.opened_at DESC LIMIT 10"""
 )
-_GRADERS = text("SELECT graded_by FROM grade WHERE incident_id = ANY(:ids)").bindparams(
-    bindparam("ids", type_=ARRAY(UUID(as_uuid=True)))
-)
+_SECONDABLE = text("""
+SELECT DISTINCT incident_id FROM grade
+WHERE incident_id = ANY(:ids) AND severity = 4 AND seconded_by IS NULL AND graded_by <> :person_id
+""").bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
 
 
 def incident_by_id(session: Session, incident_id: uuid.UUID) -> IncidentView | None:
@@ -130,9 +131,9 @@ def highest_open_severity(session: Session, water_feature_id: uuid.UUID) -> int 
     return highest
 
 
-def graders_of(session: Session, incident_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Who graded these incidents: the second moderator must be somebody else."""
-    return set(session.execute(_GRADERS, {"ids": list(incident_ids)}).scalars())
+def secondable_by(session: Session, incident_ids: Sequence[uuid.UUID], person_id: uuid.UUID) -> set[uuid.UUID]:
+    """Those of the incidents whose red grade this person may second: it was another's. One query."""
+    return set(session.execute(_SECONDABLE, {"ids": list(incident_ids), "person_id": person_id}).scalars())
 
 
 def _one(row: object) -> IncidentView | None:

@@ -79,13 +79,30 @@ def open_incident(session: Session, command: OpenIncident, *, actor: Actor, now:
 
 
 def join_incident(
-    session: Session, incident_id: uuid.UUID, report_id: uuid.UUID, *, actor: Actor, now: datetime
+    session: Session,
+    incident_id: uuid.UUID,
+    report_id: uuid.UUID,
+    judgement: Judgement,
+    *,
+    actor: Actor,
+    now: datetime,
 ) -> Incident:
-    """Let a further report evidence an open incident; that confirms it and restarts its step-down clock."""
+    """Let a further report evidence an open incident; that confirms it and restarts its step-down clock.
+
+    What the report shows is graded like any other, and the incident takes the higher of its level and this one: a red
+    grade waits for a second moderator as ever, unless it is itself the second one. A lower grade lowers nothing, since
+    the earlier reports still stand. Errors as :func:`open_incident`.
+    """
     incident = _locked(session, incident_id)
     if session.get(IncidentReport, report_id) is not None:
         raise Conflict("report_already_accepted")
     session.add(IncidentReport(report_id=report_id, incident_id=incident.id, joined_at=now))
+    if judgement.severity is Severity.ESPECIALLY_MAJOR and _second(session, incident, actor, now=now):
+        incident.severity = incident.graded_severity
+    _add_grade(session, incident, judgement, actor=actor, now=now)
+    acting = acting_severity(judgement.severity, is_seconded=False)
+    incident.severity = max(incident.severity, int(acting))
+    incident.graded_severity = max(incident.graded_severity, int(judgement.severity))
     incident.last_confirmed_at = now
     incident.state_deadline_at = step_down_at(Severity(incident.severity), confirmed_at=now)
     _audit(session, incident, "incident.joined", actor, now, report_id=report_id)
@@ -100,12 +117,8 @@ def second_red(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: d
     incident = _locked(session, incident_id)
     if incident.graded_severity == incident.severity:
         raise Conflict("no_red_waiting")
-    grade = session.scalars(
-        select(Grade).where(Grade.incident_id == incident.id).order_by(Grade.graded_at.desc(), Grade.id.desc()).limit(1)
-    ).one()
-    if actor.id is None or grade.graded_by == actor.id:
+    if not _second(session, incident, actor, now=now):
         raise Forbidden("second_must_be_another")
-    grade.seconded_by, grade.seconded_at = actor.id, now
     incident.severity = incident.graded_severity
     incident.state_deadline_at = step_down_at(Severity(incident.severity), confirmed_at=now)
     _audit(session, incident, "incident.seconded", actor, now)
@@ -140,6 +153,23 @@ def _locked(session: Session, incident_id: uuid.UUID) -> Incident:
     if incident.state not in OPEN_STATES:
         raise Conflict("incident_is_closed")
     return incident
+
+
+def _second(session: Session, incident: Incident, actor: Actor, *, now: datetime) -> bool:
+    """Let ``actor`` second a red grade that waits; False when none does, or only their own."""
+    if actor.id is None or incident.graded_severity == incident.severity:
+        return False
+    grade = session.scalars(
+        select(Grade)
+        .where(Grade.incident_id == incident.id, Grade.severity == int(Severity.ESPECIALLY_MAJOR))
+        .where(Grade.seconded_by.is_(None), Grade.graded_by != actor.id)
+        .order_by(Grade.graded_at.desc(), Grade.id.desc())
+        .limit(1)
+    ).first()
+    if grade is None:
+        return False
+    grade.seconded_by, grade.seconded_at = actor.id, now
+    return True
 
 
 def _add_grade(session: Session, incident: Incident, judgement: Judgement, *, actor: Actor, now: datetime) -> None:

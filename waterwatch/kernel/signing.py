@@ -43,9 +43,12 @@ def open_link(settings: Settings, purpose: str, token: str, *, now: datetime) ->
     return uuid.UUID(bytes=subject)
 
 
-def derive_token(settings: Settings, purpose: str, subject_id: uuid.UUID) -> str:
-    """An unguessable token that can be made again from the row's id, e.g. when a lost answer is asked for again."""
-    key = settings.derive_key("token/" + purpose)
+def derive_token(settings: Settings, purpose: str, subject_id: uuid.UUID, *, previous: bool = False) -> str:
+    """An unguessable token that can be made again from the row's id, e.g. when a lost answer is asked for again.
+
+    ``previous`` makes it from the secret that is being rotated out, which must be set.
+    """
+    key = settings.derive_key("token/" + purpose, previous=previous)
     assert key is not None
     return base64.urlsafe_b64encode(hmac.new(key, subject_id.bytes, hashlib.sha256).digest()[:24]).decode()
 

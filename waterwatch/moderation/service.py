@@ -97,7 +97,9 @@ def grade_report(
     if water_feature_id != facts.water_feature_id:
         reports.correct_water(session, command.report_id, water_feature_id, actor=actor, now=now)
     if command.join_incident_id is not None:
-        incident = incidents.join_incident(session, command.join_incident_id, command.report_id, actor=actor, now=now)
+        incident = incidents.join_incident(
+            session, command.join_incident_id, command.report_id, command.judgement, actor=actor, now=now
+        )
         reports.merge(session, command.report_id, actor=actor, now=now)
     else:
         incident = _open(session, command, facts, water_feature_id, actor=actor, now=now)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.escalation.queries import open_no_contact
-from waterwatch.incidents.queries import graders_of, incidents_awaiting_second, incidents_near
+from waterwatch.incidents.queries import incidents_awaiting_second, incidents_near, secondable_by
 from waterwatch.incidents.rules import RubricInputs, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -47,14 +47,14 @@ def desk() -> str:
         summary = queries.queue_summary(session, now=now)
         waiting = queries.waiting_reports(session, person_id, now=now)
         reds = incidents_awaiting_second(session)
-        graders = graders_of(session, [red.incident_id for red in reds])
+        secondable = secondable_by(session, [red.incident_id for red in reds], person_id)
         unreachable = open_no_contact(session, language=viewer_language())
     return render_template(
         "moderation/desk.html",
         summary=summary,
         waiting=waiting,
         reds=reds,
-        own_red=person_id in graders,
+        secondable=secondable,
         unreachable=unreachable,
         kinds=KIND_WORDS,
     )

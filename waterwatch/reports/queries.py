@@ -101,10 +101,12 @@ def has_water(session: Session, water_feature_id: uuid.UUID) -> bool:
     return bool(session.execute(statement, {"id": water_feature_id}).scalar_one())
 
 
-def receipt_facts(session: Session, idempotency_key: uuid.UUID) -> tuple[uuid.UUID, str] | None:
-    """Id and code of the report submitted under a key, or None."""
-    row = session.execute(select(Report.id, Report.code).where(Report.idempotency_key == idempotency_key)).first()
-    return (row.id, row.code) if row else None
+def receipt_facts(session: Session, submission_digest: bytes) -> tuple[uuid.UUID, str, bytes] | None:
+    """Id, code and the follow token's digest of the report that a submission made, or None."""
+    row = session.execute(
+        select(Report.id, Report.code, Report.follow_digest).where(Report.submission_digest == submission_digest)
+    ).first()
+    return (row.id, row.code, row.follow_digest) if row else None
 
 
 def report_id_by_code(session: Session, code: str) -> uuid.UUID | None:

@@ -3,6 +3,9 @@
 Nothing here commits. Every use case locks the report's row, moves it by :data:`rules.REPORT` and writes one audit row.
 """
 
+import hashlib
+import hmac
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,6 +80,12 @@ class Receipt:
     is_repeat: bool
 
 
+_CHOSEN = (
+    *("kind", "lon", "lat", "chosen_water_feature_id", "note", "extent", "smell"),
+    *("is_ongoing", "has_dead_animals", "affects_people"),
+)
+
+
 def quarantine_key(photo_id: uuid.UUID, *, now: datetime) -> str:
     """Where an original is kept: ``quarantine/<yyyy>/<mm>/<photo id>``; nothing of the sender's naming is in it."""
     return str(PurePosixPath("quarantine", f"{now:%Y}", f"{now:%m}", str(photo_id)))
@@ -85,16 +94,21 @@ def quarantine_key(photo_id: uuid.UUID, *, now: datetime) -> str:
 def submit(session: Session, command: SubmitReport, *, settings: Settings, now: datetime) -> Receipt:
     """Store a report and its photos as received and ask for the photos to be sanitised.
 
-    Assumes the photos' bytes are durable under their keys. The same ``idempotency_key`` again, also at the same
-    moment, gives the first submission's receipt and stores nothing: the second INSERT waits at the UNIQUE index for
-    the first transaction's end. A chosen water that does not exist is dropped: the choice is a hint, the place is the
-    evidence.
+    Assumes the photos' bytes are durable under their keys. The same submission again, also at the same moment, gives
+    the first one's receipt and stores nothing: the second INSERT waits at the UNIQUE index for the first transaction's
+    end. The same ``idempotency_key`` with another photo, place or statement is another report: nothing that somebody
+    sent is ever dropped (see :func:`submission_digest`). A chosen water that does not exist is dropped: the choice is
+    a hint, the place is the evidence.
     """
+    if settings.secret_key_previous is not None:
+        before = submission_digest(command, settings, previous=True)
+        if queries.receipt_facts(session, before) is not None:
+            return _first_receipt(session, before, settings)
     report_id = new_id()
     token = signing.derive_token(settings, FOLLOW, report_id)
     code = _insert(session, _new_row(session, command, report_id, token, settings, now))
     if code is None:
-        return _first_receipt(session, command.idempotency_key, settings)
+        return _first_receipt(session, submission_digest(command, settings), settings)
     for position, photo in enumerate(command.photos):
         photos.register(
             session, photo.photo_id, photo.object_key, photo.size_bytes, photo.sha256, settings=settings, now=now
@@ -209,7 +223,7 @@ def _new_row(
     return {
         "id": report_id,
         "follow_digest": token_digest(token),
-        "idempotency_key": command.idempotency_key,
+        "submission_digest": submission_digest(command, settings),
         "organisation_id": queries.default_organisation_id(session),
         "state": rules.REPORT.initial,
         "state_since": now,
@@ -238,21 +252,40 @@ def _ewkt(lon: float, lat: float) -> str:
 
 
 def _insert(session: Session, row: dict[str, Any]) -> str | None:
-    """Insert the report under a fresh code; None when its idempotency key is already taken."""
+    """Insert the report under a fresh code; None when the same submission is already there."""
     for _attempt in range(CODE_ATTEMPTS):
         code = new_code()
         if session.execute(_INSERT_ONCE, row | {"code": code}).first() is not None:
             return code
-        if queries.receipt_facts(session, row["idempotency_key"]) is not None:
+        if queries.receipt_facts(session, row["submission_digest"]) is not None:
             return None
     raise Conflict("code_space_exhausted")
 
 
-def _first_receipt(session: Session, idempotency_key: uuid.UUID, settings: Settings) -> Receipt:
-    found = queries.receipt_facts(session, idempotency_key)
-    assert found is not None  # _insert has just seen it, and reports are never deleted by the application
-    report_id, code = found
-    return Receipt(report_id, code, signing.derive_token(settings, FOLLOW, report_id), is_repeat=True)
+def submission_digest(command: SubmitReport, settings: Settings, *, previous: bool = False) -> bytes:
+    """What tells one submission from every other, 32 bytes: an HMAC over the sender's key and all that they chose.
+
+    Left out is what a phone adds by itself and may add differently at the next try: its own fix and accuracy. Under a
+    key derived from the installation's secret, so that whoever reads the database cannot pass for the sender.
+    """
+    key = settings.derive_key("submission", previous=previous)
+    assert key is not None
+    chosen = [
+        str(command.idempotency_key),
+        *(photo.sha256.hex() for photo in command.photos),
+        *(getattr(command, name) for name in _CHOSEN),
+    ]
+    return hmac.new(key, json.dumps(chosen, default=str).encode(), hashlib.sha256).digest()
+
+
+def _first_receipt(session: Session, digest: bytes, settings: Settings) -> Receipt:
+    found = queries.receipt_facts(session, digest)
+    assert found is not None  # it has just been seen, and reports are never deleted by the application
+    report_id, code, follow_digest = found
+    token = signing.derive_token(settings, FOLLOW, report_id)
+    if token_digest(token) != follow_digest and settings.secret_key_previous is not None:
+        token = signing.derive_token(settings, FOLLOW, report_id, previous=True)
+    return Receipt(report_id, code, token, is_repeat=True)
 
 
 def _settle_water(session: Session, report: Report, settings: Settings) -> None:

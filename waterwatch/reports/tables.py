@@ -50,6 +50,7 @@ class Report(Base):
         CheckConstraint("length(note) <= 500", name="note_length"),
         CheckConstraint("(state = 'refused') = (refusal_code IS NOT NULL)", name="refused_has_reason"),
         CheckConstraint("octet_length(follow_digest) = 32", name="follow_digest"),
+        CheckConstraint("octet_length(submission_digest) = 32", name="submission_digest"),
         CheckConstraint("accuracy_m IS NULL OR accuracy_m >= 0", name="accuracy"),
         Index("ix_report_state_received_at", "state", "received_at"),
         Index(
@@ -63,7 +64,7 @@ class Report(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(Text, unique=True)
     follow_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
-    idempotency_key: Mapped[uuid.UUID] = mapped_column(unique=True)
+    submission_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Organisation.id))
     state: Mapped[str] = mapped_column(Text)
     state_since: Mapped[datetime]

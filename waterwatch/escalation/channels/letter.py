@@ -87,13 +87,21 @@ def write(
     recipient: str,
     message_id: str,
     claimed_at: datetime,
+    raised_from: int | None = None,
+    answers: str | None = None,
 ) -> EmailMessage:
     """Compose the mail for one address. ``claimed_at`` is the attempt's beginning, from which the deadline counts
     unless another of the agency's addresses got the case before. Pictures that would burst the budget stay out.
+
+    ``raised_from``: the letter says that the severity is higher now than that, and follows the letter ``answers``.
     """
     images = _fitting(pictures)
     reply_by = facts.state_deadline_at if facts.state == "delivered" else None
+    if reply_by is not None and raised_from is not None:
+        reply_by = rules.raised_deadline(reply_by, facts.severity, told_at=claimed_at)
+    is_raise = raised_from is not None and raised_from < facts.severity
     words = {
+        "raised_from": str(SEVERITY_WORDS[raised_from]) if is_raise and raised_from is not None else None,
         "facts": facts,
         "kind": str(KIND_WORDS[facts.kind]),
         "severity": str(SEVERITY_WORDS[facts.severity]),
@@ -116,6 +124,7 @@ def write(
         sent_at=claimed_at,
         language=LANGUAGE,
         images=images,
+        headers={"In-Reply-To": answers, "References": answers} if answers is not None else None,
     )
 
 
