@@ -31,6 +31,14 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 FIRST_PORT = 8010
 PORTS_TRIED = 50
 CHECK_EVERY_S = 0.5
+# Everything the demo makes in its folder: nothing else there is ever removed.
+MARKER = "this-is-a-waterwatch-demo"
+OWN = frozenset(
+    {
+        *(MARKER, "lock", "running.json", "environment", "loaded", "secret", "smtp.port", "mailbox.port"),
+        *("postgres", "redis", "objects", "spool", "published", "mail", "logs"),
+    }
+)
 
 
 class Stopped(BaseException):
@@ -62,8 +70,16 @@ class Demo:
         self.mailbox_url: str | None = None
 
     def claim(self) -> None:
-        """Make the folder ours. Raises :class:`ServiceError` when a demo already runs from it."""
+        """Make the folder ours. Raises :class:`ServiceError` when it is not, or a demo already runs from it."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        strangers = sorted({entry.name for entry in self.folder.iterdir()} - OWN)
+        if strangers and not (self.folder / MARKER).exists():
+            raise ServiceError(
+                "演示目录 · the demo's folder",
+                f"{self.folder} is not empty and not a demo's: {', '.join(strangers[:3])}",
+                "Name an empty or a new folder with --folder.",
+            )
+        (self.folder / MARKER).touch()
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,17 +92,26 @@ class Demo:
             ) from None
 
     def reset(self) -> None:
-        """Remove the data of earlier runs: the private servers' and the photos, the mail, the maps, the secret."""
+        """Remove the data of earlier runs: the private servers' and the photos, the mail, the maps, the secret.
+
+        Raises :class:`ServiceError` where the database is not the demo's own: its rows would outlive their photos.
+        """
+        if os.environ.get("DATABASE_URL"):
+            raise ServiceError(
+                "清除旧的演示数据 · removing the earlier demo's data",
+                "DATABASE_URL names a database that is not the demo's own, and its rows need their photos",
+                "Drop and create that database yourself, or name a new folder with --folder and a new database.",
+            )
         with self.progress.step("清除旧的演示数据", "removing the earlier demo's data"):
             PrivatePostgres(self.folder / "postgres", say=self.progress.say).delete()
             PrivateRedis(self.folder / "redis", say=self.progress.say).delete()
-            for entry in self.folder.iterdir():
-                if entry.name == "lock":
-                    continue
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        for name in ("DATABASE_URL", "REDIS_URL"):
-            if os.environ.get(name):
-                self.progress.say(f"{name} 指向的服务未被改动 · what {name} names was not touched")
+            for entry in (self.folder / name for name in OWN - {MARKER, "lock"}):
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
+        if os.environ.get("REDIS_URL"):
+            self.progress.say("REDIS_URL 指向的服务未被改动 · what REDIS_URL names was not touched")
 
     def run(self) -> None:
         """Start everything, print the welcome, and watch over it until a signal ends it."""

@@ -120,9 +120,15 @@ def prune_outbox(context: JobContext) -> int:
 
 
 def clear_spool(context: JobContext) -> int:
-    """Files of uploads and decodings that died half-way. A file somebody else removes meanwhile is as good."""
+    """Files of uploads and decodings that died half-way: those that we name so, whatever else lies there.
+
+    A file somebody else removes meanwhile is as good.
+    """
     horizon, removed = time.time() - STALE_SPOOL_S, 0
-    for path in sorted(Path(context.settings.spool_dir).rglob("*"), reverse=True):
+    spool = Path(context.settings.spool_dir)
+    folders = [folder for folder in spool.glob("sanitise-*") if folder.is_dir() and not folder.is_symlink()]
+    inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
+    for path in (*inside, *folders, *spool.glob("*.part")):
         with contextlib.suppress(OSError):  # gone already, or a folder in which something younger lies
             if path.lstat().st_mtime < horizon:
                 path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -14,6 +14,7 @@ GOOD = {
     "DATABASE_URL": "postgresql://localhost/waterwatch",
     "REDIS_URL": "redis://localhost/0",
     "SMTP_URL": "smtp://localhost",
+    "WATERWATCH_MAIL_FROM": "waterwatch@example.org",
 }
 
 
@@ -64,6 +65,62 @@ def test_production_refuses_to_be_served_in_the_clear(environment: pytest.Monkey
 def test_the_public_address_is_absolute(environment: pytest.MonkeyPatch, address: str) -> None:
     environment.setenv("WATERWATCH_PUBLIC_URL", address)
     assert any("WATERWATCH_PUBLIC_URL" in fault for fault in faults())
+
+
+def test_every_fault_is_told_at_once_and_none_repeats_a_password(environment: pytest.MonkeyPatch) -> None:
+    wrong = {
+        "DATABASE_URL": "mysql://root:hush@localhost/x",
+        "REDIS_URL": "nonsense",
+        "SMTP_URL": "mail.example.org",
+        "WATERWATCH_OBJECTS_URL": "nonsense",
+        "WATERWATCH_MAIL_FROM": "not an address",
+        "WATERWATCH_REPORT_RATE_LIMIT": "sixty an hour",
+        "WATERWATCH_PUBLISH_DIR": "published",
+        "WATERWATCH_PUBLIC_URL": "http://waters.example.org",
+        "WATERWATCH_SECRET_KEY": "short",
+    }
+    for name, value in wrong.items():
+        environment.setenv(name, value)
+    environment.delenv("WATERWATCH_SPOOL_DIR")
+    found = faults()
+    assert [fault.partition(":")[0] for fault in found] == sorted([*wrong, "WATERWATCH_SPOOL_DIR"])
+    assert "hush" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://localhost"),
+        ("DATABASE_URL", "postgresql://localhost:port/x"),
+        ("WATERWATCH_MIGRATION_DATABASE_URL", "sqlite:///x"),
+        ("REDIS_URL", "redis:///0"),
+        ("SMTP_URL", "smtp://"),
+        ("WATERWATCH_OBJECTS_URL", "s3:///prefix"),
+        ("WATERWATCH_OBJECTS_URL", "file://host/folder"),
+        ("WATERWATCH_OBJECTS_URL", "file:///"),
+        ("WATERWATCH_MAIL_FROM", "waterwatch@localhost"),
+        ("WATERWATCH_MAIL_FROM", "江湖@example.org"),
+        ("WATERWATCH_LOGIN_RATE_LIMIT", "10/fortnight"),
+        ("WATERWATCH_SPOOL_DIR", "spool"),
+    ],
+)
+def test_what_could_not_work_later_is_refused_now(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+    (fault,) = faults()
+    assert fault.startswith(f"{name}: ")
+
+
+def test_a_host_in_another_script_is_answered_with_what_to_write(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WATERWATCH_PUBLIC_URL", "https://河流.example")
+    assert faults() == ["WATERWATCH_PUBLIC_URL: write the host as browsers send it: xn--ovwul.example"]
+
+
+@pytest.mark.parametrize("spool", ["/srv/ww", "/srv/ww/objects", "/srv/ww/objects/spool"])
+def test_what_is_cleared_away_never_lies_around_what_is_kept(environment: pytest.MonkeyPatch, spool: str) -> None:
+    environment.setenv("WATERWATCH_OBJECTS_URL", "file:///srv/ww/objects")
+    environment.setenv("WATERWATCH_SPOOL_DIR", spool)
+    (fault,) = faults()
+    assert fault.startswith("WATERWATCH_SPOOL_DIR: lies in WATERWATCH_OBJECTS_URL or around it")
 
 
 def test_settings_cannot_be_changed_and_hide_their_secrets(environment: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,7 @@ def test_services_that_are_named_are_used_and_left_alone(services_folder: Path) 
         }
         with psycopg.connect(settings["DATABASE_URL"]) as connection:
             connection.execute("CREATE TABLE of_somebody_else (n int)")
-        running = RunningDemo(place / "demo", "--reset", **settings)
+        running = RunningDemo(place / "demo", **settings)
         running.wait_for("Ctrl-C")
         names = {process.name() for process in descendants(running.process.pid)}
         assert {name for name in names if "postgres" in name or "redis" in name} == set()
@@ -187,6 +187,27 @@ def test_services_that_are_named_are_used_and_left_alone(services_folder: Path) 
             connection.execute("SELECT count(*) FROM of_somebody_else")
         with redis.Redis.from_url(settings["REDIS_URL"]) as client:
             assert client.ping()
+
+
+@pytest.mark.parametrize("options", [(), ("--reset",)])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    command = demo_command(tmp_path, *options)
+    done = subprocess.run(command, cwd=CHECKOUT, env=bare_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "thesis.txt" in done.stdout
+    assert "--folder" in done.stdout
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_database_that_is_named_is_not_parted_from_its_photos(tmp_path: Path) -> None:
+    environment = bare_environment() | {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    (tmp_path / "objects").mkdir()
+    command = demo_command(tmp_path, "--reset")
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "DATABASE_URL names a database" in done.stdout
+    assert (tmp_path / "objects").exists()
 
 
 def test_killing_it_leaves_no_process(services_folder: Path) -> None:

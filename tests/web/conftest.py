@@ -30,9 +30,9 @@ def peopled_database(admin_url: str, template_database: str, tmp_path_factory: p
         database_url=url,
         redis_url="redis://127.0.0.1:9/0",
         smtp_url="smtp://127.0.0.1:9",
-        objects_url=f"file://{folder}",
-        spool_dir=folder,
-        publish_dir=folder,
+        objects_url=f"file://{folder}/objects",
+        spool_dir=folder / "spool",
+        publish_dir=folder / "published",
     )
     load_people(make_sessions(engine), system)
     engine.dispose()

@@ -60,8 +60,8 @@ def add_delivery(session: Session, *, state: str, state_deadline_at: Any, case_d
         severity=3, created_at=now, state_deadline_at=case_deadline_at,
     )  # fmt: skip
     return insert(
-        session, "delivery", case_id=case_id, channel="email", severity=1, address="a@example.org", message_id=f"<{new_id()}@x>",
-        state=state, state_since=now, state_deadline_at=state_deadline_at, attempts=1, created_at=now,
+        session, "delivery", case_id=case_id, channel="email", address="a@example.org", message_id=f"<{new_id()}@x>",
+        severity=1, state=state, state_since=now, state_deadline_at=state_deadline_at, attempts=1, created_at=now,
     )  # fmt: skip
 
 
@@ -149,6 +149,17 @@ def test_the_spool_is_cleared_of_what_is_stale_alone(context: JobContext) -> Non
     assert {path for path in spool.rglob("*") if path.is_file()} == fresh
     os.utime(spool / "sanitise-x", (1, 1))  # emptied just now, it goes when it is stale itself
     assert sweep.clear_spool(context) == 1
+
+
+def test_the_spool_is_cleared_of_nothing_that_others_left_there(context: JobContext) -> None:
+    spool = Path(context.settings.spool_dir)
+    kept = [spool / "objects" / "quarantine" / "a", spool / "notes.txt", spool / "backup.dump"]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        os.utime(path, (1, 1))
+    assert sweep.clear_spool(context) == 0
+    assert all(path.exists() for path in kept)
 
 
 def test_a_round_seals_prunes_and_does_nothing_the_second_time(context: JobContext, add_photo: AddPhoto) -> None:

@@ -67,7 +67,7 @@ def show_photo(token: str) -> BaseResponse:
         key = facts.photo_key
     if key is None:
         raise NotFound("photo_not_found")
-    return _private(Response(house().objects.open(key), mimetype="image/jpeg"))
+    return _private(Response(b"".join(house().objects.open(key)), mimetype="image/jpeg"))
 
 
 @contextmanager

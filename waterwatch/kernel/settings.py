@@ -5,15 +5,18 @@ Every field is described in ``docs/operations.md``; a test compares the two.
 
 import hashlib
 import hmac
+from email.headerregistry import Address
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+import limits
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIN_SECRET_LENGTH = 32
 MEBIBYTE = 1024 * 1024
+DEFAULT_SENDER = "waterwatch@localhost"
 
 
 class SettingsError(Exception):
@@ -40,7 +43,7 @@ class Settings(BaseSettings):
     redis_url: str = Field(validation_alias="REDIS_URL")
     smtp_url: str = Field(validation_alias="SMTP_URL")
     smtp_timeout_s: float = Field(default=10.0, gt=0, le=60)
-    mail_from: str = "waterwatch@localhost"
+    mail_from: str = Field(default=DEFAULT_SENDER, validate_default=True)
 
     objects_url: str
     spool_dir: Path
@@ -94,17 +97,81 @@ class Settings(BaseSettings):
 
     @field_validator("public_url")
     @classmethod
-    def _public_url_is_absolute(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an absolute address such as https://waters.example.org")
+    def _public_url_is_absolute(cls, value: str, info: ValidationInfo) -> str:
+        parts = _split(value, ("http", "https"), "https://waters.example.org")
+        host = parts.hostname or ""
+        if not host.isascii():
+            raise ValueError(f"write the host as browsers send it: {host.encode('idna').decode()}")
+        if info.data.get("mode") == "production" and parts.scheme != "https":
+            raise ValueError("must begin with https:// in production")
         return value.rstrip("/")
 
-    @model_validator(mode="after")
-    def _production_is_https(self) -> Self:
-        if self.mode == "production" and not self.public_url.startswith("https://"):
-            raise ValueError("public_url must be https:// in production (WATERWATCH_PUBLIC_URL)")
-        return self
+    @field_validator("database_url", "migration_database_url")
+    @classmethod
+    def _database_url_names_postgresql(cls, value: str | None) -> str | None:
+        if value is not None:
+            # A server may be named by the driver's own variables or by ?host=, so no host is asked for.
+            parts = _split(value, ("postgresql", "postgres", "postgresql+psycopg"), _DATABASE_EXAMPLE, needs_host=False)
+            if not parts.path.strip("/"):
+                raise ValueError(f"names no database; write it like {_DATABASE_EXAMPLE}")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_names_redis(cls, value: str) -> str:
+        parts = _split(value, ("redis", "rediss", "unix"), "redis://localhost:6379/0", needs_host=False)
+        if parts.scheme != "unix" and not parts.hostname:
+            raise ValueError("names no host; write it like redis://localhost:6379/0")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp_url_names_a_server(cls, value: str) -> str:
+        _split(value, ("smtp", "smtps", "smtp+starttls"), "smtp+starttls://user:password@mail.example.org:587")
+        return value
+
+    @field_validator("objects_url")
+    @classmethod
+    def _objects_url_names_a_store(cls, value: str) -> str:
+        example = "file:///srv/waterwatch/objects or s3://bucket/prefix"
+        parts = _split(value, ("file", "s3"), example, needs_host=False)
+        if bool(parts.hostname) == (parts.scheme == "file") or (parts.scheme == "file" and not parts.path.strip("/")):
+            raise ValueError(f"must be written like {example}")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_from_is_an_address(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            host = Address(addr_spec=value).domain
+        except (ValueError, IndexError):
+            raise ValueError("is no mail address; write it like waterwatch@example.org") from None
+        if not host or not value.isascii():
+            raise ValueError("is no mail address; write it like waterwatch@example.org")
+        if info.data.get("mode") == "production" and value == DEFAULT_SENDER:
+            raise ValueError("is not set")
+        return value
+
+    @field_validator("report_rate_limit", "login_rate_limit", "page_rate_limit")
+    @classmethod
+    def _limit_can_be_read(cls, value: str) -> str:
+        try:
+            limits.parse_many(value)
+        except ValueError:
+            raise ValueError("must be written like 60/hour;600/day") from None
+        return value
+
+    @field_validator("spool_dir", "publish_dir", "front_end_dir")
+    @classmethod
+    def _folder_is_absolute(cls, value: Path, info: ValidationInfo) -> Path:
+        if not value.is_absolute():
+            raise ValueError("must be an absolute path, beginning with /")
+        others = {name: info.data.get(name) for name in ("spool_dir", "publish_dir") if name != info.field_name}
+        others["objects_url"] = _local_folder(info.data.get("objects_url"))
+        for name, other in others.items():
+            if other is not None and info.field_name != "front_end_dir" and _overlap(value, other):
+                raise ValueError(f"lies in {environment_name(name)} or around it; each needs a folder of its own")
+        return value
 
     @property
     def is_https(self) -> bool:
@@ -125,6 +192,31 @@ class Settings(BaseSettings):
         if secret is None:
             return None
         return hmac.new(secret.get_secret_value().encode(), b"waterwatch/" + purpose.encode(), hashlib.sha256).digest()
+
+
+_DATABASE_EXAMPLE = "postgresql://user:password@localhost/waterwatch"
+
+
+def _split(value: str, schemes: tuple[str, ...], example: str, *, needs_host: bool = True) -> SplitResult:
+    """The parts of an address. A fault never repeats the address: it may hold a password."""
+    try:
+        parts = urlsplit(value)
+        _port = parts.port
+    except ValueError:
+        raise ValueError(f"cannot be read; write it like {example}") from None
+    if parts.scheme not in schemes or (needs_host and not parts.hostname):
+        raise ValueError(f"must be an address such as {example}")
+    return parts
+
+
+def _local_folder(objects_url: str | None) -> Path | None:
+    parts = urlsplit(objects_url or "")
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.resolve(), other.resolve()
+    return one == other or one in other.parents or other in one.parents
 
 
 def environment_name(field_name: str) -> str:
