@@ -72,7 +72,11 @@ def test_a_view_that_declares_nothing_is_not_there_in_production(
     make_settings: Callable[..., Settings], database_url: str, redis_url: str
 ) -> None:
     settings = make_settings(
-        mode="production", public_url="https://waters.example.org", database_url=database_url, redis_url=redis_url
+        mode="production",
+        public_url="https://waters.example.org",
+        mail_from="waters@example.org",
+        database_url=database_url,
+        redis_url=redis_url,
     )
     with running(settings) as app:
         app.add_url_rule("/forgotten", "forgotten", lambda: "secret")

@@ -77,7 +77,11 @@ def test_in_production_cookies_and_pages_are_for_https_alone(
     make_settings: Callable[..., Settings], database_url: str, redis_url: str
 ) -> None:
     settings = make_settings(
-        mode="production", public_url="https://waters.example.org", database_url=database_url, redis_url=redis_url
+        mode="production",
+        public_url="https://waters.example.org",
+        mail_from="waters@example.org",
+        database_url=database_url,
+        redis_url=redis_url,
     )
     with running(settings) as app:
         response = app.test_client().get("/report", base_url="https://waters.example.org")
