@@ -23,6 +23,7 @@ from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -56,7 +57,10 @@ class ConfinedWorker(Worker):
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ's
 
     def heartbeat(self, timeout: int | None = None, pipeline: "Pipeline | None" = None) -> None:
-        """Say that we live; after Redis was flushed, register again first."""
+        """Say that we live; after Redis was flushed, register again first. Asked to stop meanwhile, stop."""
+        if self.is_stopping and not self.is_horse and self.get_state() != WorkerStatus.BUSY:
+            # RQ stops by raising from its signal handler; raised while a line was being logged, that was swallowed.
+            raise StopRequested
         if pipeline is None and not self.is_horse and not self.connection.exists(self.key):
             log.warning("worker.registering_again", worker=self.name)
             self.register_birth()  # type: ignore[no-untyped-call]  # RQ's

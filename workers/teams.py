@@ -18,6 +18,7 @@ QUEUES = (PHOTOS, MAIL, MAP)
 TEAMS: tuple[tuple[str, ...], ...] = ((PHOTOS, MAP), (MAIL,), (MAP, MAIL, PHOTOS))
 LOOK_EVERY_S = 0.5
 RESTART_PAUSE_FIRST_S, RESTART_PAUSE_CAP_S = 0.5, 5.0
+STOP_GRACE_S = 12.0  # for the job under way
 SETTLED_S = 5.0  # one that lived so long did not die of its start
 log = get_logger(__name__)
 
@@ -55,14 +56,20 @@ class Team:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
 
-    def await_end(self) -> None:
-        """Wait for it."""
-        if self._process is not None:
+    def await_end(self, deadline_s: float) -> None:
+        """Wait for it until then (monotonic), and end it: a job cut short is done again when its lease runs out."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(timeout=max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.error("worker.ended_by_force", queues=self.queues)
+            self._process.kill()
             self._process.wait()
 
 
 def supervise(stop: threading.Event) -> None:
-    """Keep one process per team running until told to stop; then let each finish its job."""
+    """Keep one process per team running until told to stop; then give each :data:`STOP_GRACE_S` to finish its job."""
     teams = [Team(queues) for queues in TEAMS]
     while not stop.is_set():
         for team in teams:
@@ -70,5 +77,6 @@ def supervise(stop: threading.Event) -> None:
         stop.wait(LOOK_EVERY_S)
     for team in teams:
         team.ask_to_stop()
+    deadline_s = time.monotonic() + STOP_GRACE_S
     for team in teams:
-        team.await_end()
+        team.await_end(deadline_s)
