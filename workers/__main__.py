@@ -1,15 +1,13 @@
 """``python -m workers …``: the processes beside the web server. Each stops gracefully on SIGTERM."""
 
-import signal
 import sys
-import threading
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from waterwatch.kernel import log
 from waterwatch.kernel.settings import Settings, SettingsError
+from workers.stopping import Stop
 
 
 @click.group()
@@ -23,7 +21,7 @@ def relay() -> None:
     settings = _prepare()
     from workers import relay as process
 
-    process.run(settings, _stop_on_signal())
+    process.run(settings, Stop.on_signals())
 
 
 @main.command()
@@ -35,7 +33,7 @@ def work(queues: str | None, burst: bool) -> None:
     if queues is None:
         from workers import teams
 
-        teams.supervise(_stop_on_signal())
+        teams.supervise(Stop.on_signals())
     else:
         from workers import queues as process
 
@@ -48,7 +46,7 @@ def sweep() -> None:
     settings = _prepare()
     from workers import sweep as process
 
-    process.run(settings, _stop_on_signal())
+    process.run(settings, Stop.on_signals())
 
 
 @main.command()
@@ -92,17 +90,6 @@ def _prepare() -> Settings:
         sys.exit(2)
     log.configure(settings.log_level, settings.log_format)
     return settings
-
-
-def _stop_on_signal() -> threading.Event:
-    stop = threading.Event()
-
-    def _note(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _note)
-    return stop
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ only the doorbell: what it forgets comes back when the lease runs out.
 """
 
 import math
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -23,6 +22,7 @@ from waterwatch.kernel.db import make_engine, make_sessions, transaction
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.outbox import Ring
 from waterwatch.kernel.settings import Settings
+from workers.stopping import Stop
 from workers.teams import QUEUES
 from workers.topics import TOPICS, topics_of
 
@@ -34,7 +34,7 @@ log = get_logger(__name__)
 class Relay:
     """Runs until ``stop`` is set; every connection is remade after a failure."""
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    def __init__(self, settings: Settings, stop: Stop) -> None:
         self._settings, self._stop = settings, stop
         self._engine = make_engine(settings.database_url, pool_size=2)
         self._sessions = make_sessions(self._engine)
@@ -108,7 +108,7 @@ class Relay:
                 self._queues[name].enqueue_many(jobs)
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
+def run(settings: Settings, stop: Stop) -> None:
     """Run a relay until ``stop`` is set."""
     started = time.monotonic()
     with closing(Relay(settings, stop)) as relay:

@@ -5,7 +5,6 @@ the others from running. Every duty is idempotent, so several sweeps may run at 
 """
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,6 +21,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.photos import service as photos
 from workers import deadlines
+from workers.stopping import Stop
 from workers.topics import TOPICS
 
 BATCH = 200
@@ -44,7 +44,7 @@ WHERE done_at IS NULL AND dead_at IS NULL AND NOT topic = ANY(:known) GROUP BY t
 """)
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
+def run(settings: Settings, stop: Stop) -> None:
     """Sweep every ``settings.sweep_every_s`` until told to stop."""
     engine = make_engine(settings.database_url, pool_size=2)
     watchman = Sweep(JobContext(settings, make_sessions(engine), ObjectStore(settings.objects_url)))

@@ -6,11 +6,11 @@ This module imports none of the slices: the supervisor stays small beside its wo
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
 from waterwatch.kernel.log import get_logger
+from workers.stopping import Stop
 
 PHOTOS, MAIL, MAP = "photos", "mail", "map"
 QUEUES = (PHOTOS, MAIL, MAP)
@@ -68,7 +68,7 @@ class Team:
             self._process.wait()
 
 
-def supervise(stop: threading.Event) -> None:
+def supervise(stop: Stop) -> None:
     """Keep one process per team running until told to stop; then give each :data:`STOP_GRACE_S` to finish its job."""
     teams = [Team(queues) for queues in TEAMS]
     while not stop.is_set():

@@ -5,7 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -30,6 +29,7 @@ from workers.processes import ChildProcess
 from workers.queues import _make_worker
 from workers.relay import Relay
 from workers.services import PrivateRedis
+from workers.stopping import Stop
 
 Emit = Callable[..., None]
 MakeSettings = Callable[..., Settings]
@@ -42,7 +42,7 @@ def busy(make_settings: MakeSettings, database_url: str, own_redis: PrivateRedis
 
 
 def ring_once(settings: Settings) -> int:
-    with closing(Relay(settings, threading.Event())) as relay:
+    with closing(Relay(settings, Stop())) as relay:
         return relay.ring_once()
 
 

@@ -1,10 +1,14 @@
 """A worker that is asked to stop stops, whatever it was doing when it was asked."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -13,6 +17,7 @@ from rq.worker import WorkerStatus
 
 from waterwatch.kernel.settings import Settings
 from workers import queues
+from workers.stopping import Stop
 from workers.teams import Team
 
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
@@ -55,3 +60,53 @@ def test_a_signal_that_was_swallowed_is_heard_at_the_next_heartbeat(
             worker.heartbeat()
         worker.register_death()
     assert str(os.getpid()) in worker.name
+
+
+def _interrupted(act: Callable[[], object], nth: int) -> bool:
+    """Do it with a SIGTERM before its nth step, counted in the interpreter's own; whether it had so many."""
+    steps = 0
+
+    def trace(frame: FrameType, event: str, _arg: Any) -> Any:
+        nonlocal steps
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            steps += 1
+            if steps == nth:
+                signal.raise_signal(signal.SIGTERM)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(None)
+    return steps >= nth
+
+
+def test_a_signal_is_heard_wherever_it_interrupts_the_wait() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        nth = 1
+        while True:
+            stop = Stop.on_signals()
+            was_so_long = _interrupted(lambda: stop.wait(0.01), nth)  # noqa: B023  # called at once
+            if not was_so_long:
+                break
+            assert stop.wait(0)
+            nth += 1
+        assert nth > 10
+        assert not stop.is_set()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_another_thread_may_stop_it_and_more_than_once() -> None:
+    stop = Stop()
+    assert not stop.wait(0)
+    for _ in range(3):
+        thread = threading.Thread(target=stop.set)
+        thread.start()
+        thread.join()
+    assert stop.wait(60)
+    assert stop.is_set()
