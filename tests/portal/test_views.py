@@ -18,6 +18,7 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
+from waterwatch.waters.service import make_keys
 
 CANARY = "CANARY-4e7d"
 EXACT = (114.3055129, 30.5928347)
@@ -172,10 +173,14 @@ def test_what_does_not_exist_is_said_in_words(client: FlaskClient, path: str) ->
     assert (response.status_code, "没有" in response.text) == (404, True)
 
 
-def test_a_search_takes_words_and_not_patterns(client: FlaskClient, add: Callable[..., str]) -> None:
+def test_a_search_takes_words_and_not_patterns(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
     add()
+    with transaction(sessions) as session:
+        make_keys(session)
     assert "/w/" in client.get("/search?q= 长江 ").text
-    for words in ("%", "_", "\\", "长_", "' OR '1'='1", "江" * 500):
+    for words in ("%", "_", "\\", "%%江_江", "' OR '1'='1", "江" * 500, "·"):
         page = client.get("/search", query_string={"q": words})
         assert (page.status_code, "/w/w-" in page.text) == (200, False), words
 

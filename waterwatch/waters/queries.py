@@ -15,6 +15,8 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
+from waterwatch.waters.rules import fold, is_han, sound_of
+
 CANDIDATE_FLOOR_M = 50.0  # candidates lie within max(this, twice the accuracy), else the nearest within the limit
 SEARCH_LIMIT_M = 2000.0
 LAKE_GRID_DEG = 0.01  # about a kilometre; see snap()
@@ -112,17 +114,29 @@ SELECT f.feature_id, f.kind, b.public_id, b.rank,
 FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
 WHERE f.retired_at IS NULL ORDER BY f.feature_id
 """)
-_SEARCH = text("""
+_FOUND = """
 SELECT b.public_id, b.kind,
        (SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
         WHERE n.water_body_id = b.id AND n.is_primary) AS names
-FROM water_body b
-JOIN (SELECT water_body_id, min(CASE WHEN lower(name) = :words THEN 0 WHEN lower(name) LIKE :prefix THEN 1 ELSE 2 END)
-             AS closeness
-      FROM water_name WHERE lower(name) LIKE :part GROUP BY water_body_id) hit ON hit.water_body_id = b.id
+FROM water_body b JOIN hit ON hit.water_body_id = b.id
 WHERE b.retired_at IS NULL
-ORDER BY hit.closeness, b.rank, b.public_id LIMIT :limit
-""")
+ORDER BY hit.distance, b.rank, b.public_id LIMIT :limit
+"""
+# Exact before prefix; a whole name before its sound, its initials, its parts; a word of the same sound after them all.
+_SEARCH = text(f"""
+WITH hit AS (
+    SELECT water_body_id, min(distance) AS distance FROM (
+        SELECT water_body_id, grade + (key <> :words)::int AS distance FROM water_key WHERE key LIKE :prefix
+        UNION ALL
+        SELECT water_body_id, 10 + grade + (key <> :sound)::int FROM water_key WHERE :sound <> '' AND key LIKE :sounding
+    ) AS near GROUP BY water_body_id)
+{_FOUND}""")  # noqa: S608  # the pieces are constants of this module
+_MISSPELT = text(f"""
+WITH hit AS (
+    SELECT water_body_id, 1 - max(strict_word_similarity(:words, key)) AS distance FROM water_key
+    WHERE :words <% key AND grade <= 2 GROUP BY water_body_id)
+{_FOUND}""")  # noqa: S608
+LIKENESS = 0.5  # of word_similarity: "yangtse" finds "yangtze", "river" alone does not find every river
 
 
 def nearest_waters(
@@ -222,8 +236,18 @@ def features_geojson(session: Session, *, tolerance_deg: float = 0.004) -> dict[
 
 
 def search_names(session: Session, words: str, *, limit: int = 20) -> list[FoundWater]:
-    """Waters whose name in any language contains ``words``: exact before prefix before part, large before small."""
-    cleaned = " ".join(words.lower().split())
-    escaped = cleaned.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    rows = session.execute(_SEARCH, {"words": cleaned, "prefix": f"{escaped}%", "part": f"%{escaped}%", "limit": limit})
+    """Waters by a name in any language, by its sound (pinyin, with or without tones), its initials, or a part of it.
+
+    Exact before prefix before part, large before small. Chinese characters also find names that sound the same, as an
+    input method mixes them up. When nothing is found so, what is spelt alike (:data:`LIKENESS`).
+    """
+    sought = fold(words)
+    if not sought:
+        return []
+    sound = fold("".join(sound_of(words))) if is_han(words) else ""
+    values = {"words": sought, "prefix": f"{sought}%", "sound": sound, "sounding": f"{sound}%", "limit": limit}
+    rows = session.execute(_SEARCH, values).all()
+    if not rows:
+        session.execute(text(f"SET LOCAL pg_trgm.word_similarity_threshold = {LIKENESS}"))
+        rows = session.execute(_MISSPELT, {"words": sound or sought, "limit": limit}).all()
     return [FoundWater(row.public_id, row.kind, row.names or {}) for row in rows]

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
+from waterwatch.waters.rules import search_keys
 
 BUILTIN = Path(__file__).parent / "builtin" / "waters.geojson.gz"
 SOURCE_CODE = "natural-earth-10m"
@@ -45,6 +46,7 @@ def load_builtin(session: Session, *, now: datetime, progress: Callable[[int, in
     source_id = _source(session)
     bodies = _bodies(session, source_id, content["bodies"])
     _names(session, bodies, content["bodies"])
+    make_keys(session)
     tell(2, STEPS)
     features = _features(session, source_id, bodies, content["features"])
     tell(3, STEPS)
@@ -134,6 +136,30 @@ _RETIRE_BODIES = text("""
 UPDATE water_body SET retired_at = :now
 WHERE source_id = :source_id AND retired_at IS NULL AND NOT source_key = ANY(:keys)
 """)
+
+
+_ALL_NAMES = text("""
+SELECT water_body_id, array_agg(name) AS names FROM water_name GROUP BY water_body_id
+""")
+_KEYS = text("""
+WITH given AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(water_body_id uuid, key text, grade smallint)),
+gone AS (
+    DELETE FROM water_key k WHERE NOT EXISTS (
+        SELECT FROM given WHERE given.water_body_id = k.water_body_id AND given.key = k.key))
+INSERT INTO water_key (water_body_id, key, grade) SELECT water_body_id, key, grade FROM given
+ON CONFLICT (water_body_id, key) DO UPDATE SET grade = excluded.grade WHERE water_key.grade <> excluded.grade
+""")
+
+
+def make_keys(session: Session) -> None:
+    """Make every water's keys from its names; what is right already is not written again."""
+    rows = [
+        {"water_body_id": str(row.water_body_id), "key": key, "grade": grade}
+        for row in session.execute(_ALL_NAMES)
+        for key, grade in search_keys(row.names).items()
+    ]
+    session.execute(_KEYS, {"rows": json.dumps(rows, ensure_ascii=False)})
 
 
 def _source(session: Session) -> uuid.UUID:

@@ -91,6 +91,29 @@ class WaterName(Base):
     is_primary: Mapped[bool]
 
 
+class WaterKey(Base):
+    """What finds a water: a name, its sound, its initials or a part of it. Made from the names, see ``rules``."""
+
+    __tablename__ = "water_key"
+    __table_args__ = (
+        CheckConstraint("key <> ''", name="key"),
+        CheckConstraint("grade BETWEEN 0 AND 6", name="grade"),
+        Index("ix_water_key_key", "key", postgresql_ops={"key": "text_pattern_ops"}),
+        # For misspelt words; initials and parts would only find what nobody meant.
+        Index(
+            "ix_water_key_trigrams",
+            "key",
+            postgresql_using="gin",
+            postgresql_ops={"key": "gin_trgm_ops"},
+            postgresql_where=text("grade <= 2"),
+        ),
+    )
+
+    water_body_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_body.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    grade: Mapped[int] = mapped_column(SmallInteger)
+
+
 class WaterFeature(Base):
     """A reach or a lake: what is snapped to, coloured and walked.
 
