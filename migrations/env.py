@@ -9,6 +9,7 @@ from waterwatch.accounts import tables as accounts
 from waterwatch.advisories import tables as advisories
 from waterwatch.agencies import tables as agencies
 from waterwatch.escalation import tables as escalation
+from waterwatch.imports import tables as imports
 from waterwatch.incidents import tables as incidents
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.db import Base
@@ -25,6 +26,7 @@ ROOMS = (
     agencies,
     audit,
     escalation,
+    imports,
     incidents,
     mapping,
     moderation,

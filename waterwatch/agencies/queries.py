@@ -29,14 +29,17 @@ class CompetentAgency:
 
 _AT = text("""
 SELECT j.code, j.level, n.name
-FROM jurisdiction j LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
-WHERE ST_Intersects(j.geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326))
+FROM (SELECT DISTINCT jurisdiction_id FROM jurisdiction_part
+      WHERE ST_Intersects(geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326))) here
+JOIN jurisdiction j ON j.id = here.jurisdiction_id
+LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
 ORDER BY array_position(ARRAY['county', 'prefecture', 'province'], j.level), j.code
 """)
 # The most local agency of each kind; a boundary point lies in several counties, and each of them is told.
 _COMPETENT = text("""
 WITH here AS (
-    SELECT j.id FROM jurisdiction j WHERE ST_Intersects(j.geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326))
+    SELECT DISTINCT jurisdiction_id AS id FROM jurisdiction_part
+    WHERE ST_Intersects(geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326))
 ), able AS (
     SELECT a.id, a.code, a.kind, a.level, array_position(ARRAY['county', 'prefecture', 'province'], a.level) AS distance
     FROM agency a JOIN here ON here.id = a.jurisdiction_id

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 
 from geoalchemy2 import Geometry, WKBElement
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.kernel.db import Base
@@ -29,7 +29,6 @@ class Jurisdiction(Base):
     __table_args__ = (
         CheckConstraint(_LEVEL_CHECK, name="level"),
         CheckConstraint("code ~ '^[0-9]{6}$'", name="code"),
-        Index("ix_jurisdiction_geom", "geom", postgresql_using="gist"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -37,6 +36,17 @@ class Jurisdiction(Base):
     level: Mapped[str] = mapped_column(Text)
     parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jurisdiction.id"), index=True)
     geom: Mapped[WKBElement] = mapped_column(Geometry("MULTIPOLYGON", srid=4326, spatial_index=False))
+
+
+class JurisdictionPart(Base):
+    """A piece of a jurisdiction's area of at most some hundred vertices: what places are looked up in."""
+
+    __tablename__ = "jurisdiction_part"
+    __table_args__ = (Index("ix_jurisdiction_part_geom", "geom", postgresql_using="gist"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    jurisdiction_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jurisdiction.id", ondelete="CASCADE"), index=True)
+    geom: Mapped[WKBElement] = mapped_column(Geometry("POLYGON", srid=4326, spatial_index=False))
 
 
 class JurisdictionName(Base):

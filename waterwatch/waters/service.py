@@ -4,13 +4,15 @@ import gzip
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
 from waterwatch.kernel import audit
@@ -22,6 +24,7 @@ BUILTIN = Path(__file__).parent / "builtin" / "waters.geojson.gz"
 SOURCE_CODE = "natural-earth-10m"
 RETRIEVED_ON = date(2026, 11, 23)
 STEPS = 4
+_IDS = ARRAY(UUID(as_uuid=True))
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def load_builtin(session: Session, *, now: datetime, progress: Callable[[int, in
     source_id = _source(session)
     bodies = _bodies(session, source_id, content["bodies"])
     _names(session, bodies, content["bodies"])
-    make_keys(session)
+    make_keys(session, bodies.values())
     tell(2, STEPS)
     features = _features(session, source_id, bodies, content["features"])
     tell(3, STEPS)
@@ -138,28 +141,36 @@ WHERE source_id = :source_id AND retired_at IS NULL AND NOT source_key = ANY(:ke
 """)
 
 
-_ALL_NAMES = text("""
-SELECT water_body_id, array_agg(name) AS names FROM water_name GROUP BY water_body_id
-""")
-_KEYS = text("""
-WITH given AS (
-    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(water_body_id uuid, key text, grade smallint)),
-gone AS (
-    DELETE FROM water_key k WHERE NOT EXISTS (
-        SELECT FROM given WHERE given.water_body_id = k.water_body_id AND given.key = k.key))
-INSERT INTO water_key (water_body_id, key, grade) SELECT water_body_id, key, grade FROM given
-ON CONFLICT (water_body_id, key) DO UPDATE SET grade = excluded.grade WHERE water_key.grade <> excluded.grade
+_KEYS_GONE = text("DELETE FROM water_key WHERE water_body_id = ANY(:ids)").bindparams(bindparam("ids", type_=_IDS))
+_NAMES_OF = text("""
+SELECT n.water_body_id, b.rank, array_agg(n.name) AS names FROM water_name n JOIN water_body b ON b.id = n.water_body_id
+WHERE n.water_body_id = ANY(:ids) GROUP BY n.water_body_id, b.rank
+""").bindparams(bindparam("ids", type_=_IDS))
+_WEIGHTS = text("""
+UPDATE water_key k SET weight = k.grade + b.rank FROM water_body b
+WHERE b.id = k.water_body_id AND k.weight <> k.grade + b.rank
 """)
 
 
-def make_keys(session: Session) -> None:
-    """Make every water's keys from its names; what is right already is not written again."""
-    rows = [
-        {"water_body_id": str(row.water_body_id), "key": key, "grade": grade}
-        for row in session.execute(_ALL_NAMES)
-        for key, grade in search_keys(row.names).items()
-    ]
-    session.execute(_KEYS, {"rows": json.dumps(rows, ensure_ascii=False)})
+def make_keys(session: Session, water_body_ids: Collection[uuid.UUID]) -> None:
+    """Make these waters' keys anew from their names, and set every key's weight right."""
+    ids = list(water_body_ids)
+    session.execute(_WEIGHTS)
+    session.execute(_KEYS_GONE, {"ids": ids})
+    found = session.execute(_NAMES_OF, {"ids": ids}).all()
+    connection: Any = session.connection().connection.driver_connection
+    copy = "COPY water_key (water_body_id, key, grade, weight) FROM STDIN (FORMAT BINARY)"
+    with connection.cursor() as cursor, cursor.copy(copy) as to_table:
+        to_table.set_types(["uuid", "text", "int2", "int2"])
+        for water_body_id, rank, names in found:
+            for key, grade in keys_of_names(tuple(sorted(names))):
+                to_table.write_row((water_body_id, key, grade, grade + rank))
+
+
+@lru_cache(maxsize=65_536)
+def keys_of_names(names: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """Keys with their grades; many waters share their names."""
+    return tuple(search_keys(names).items())
 
 
 def _source(session: Session) -> uuid.UUID:

@@ -92,13 +92,18 @@ class WaterName(Base):
 
 
 class WaterKey(Base):
-    """What finds a water: a name, its sound, its initials or a part of it. Made from the names, see ``rules``."""
+    """What finds a water: a name, its sound, its initials or a part of it. Made from the names, see ``rules``.
+
+    ``weight`` is the grade plus the water's rank: what is shown first among keys that fit alike.
+    """
 
     __tablename__ = "water_key"
     __table_args__ = (
         CheckConstraint("key <> ''", name="key"),
         CheckConstraint("grade BETWEEN 0 AND 6", name="grade"),
-        Index("ix_water_key_key", "key", postgresql_ops={"key": "text_pattern_ops"}),
+        Index("ix_water_key_key", "key", "weight", postgresql_ops={"key": "text_pattern_ops"}),
+        # The first letters typed fit many names: the largest waters among them are read off in order.
+        *(Index(f"ix_water_key_first_{n}", text(f'"left"(key, {n})'), "weight") for n in range(1, 5)),
         # For misspelt words; initials and parts would only find what nobody meant.
         Index(
             "ix_water_key_trigrams",
@@ -112,6 +117,7 @@ class WaterKey(Base):
     water_body_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_body.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     grade: Mapped[int] = mapped_column(SmallInteger)
+    weight: Mapped[int] = mapped_column(SmallInteger)
 
 
 class WaterFeature(Base):
@@ -131,19 +137,21 @@ class WaterFeature(Base):
             name="geometry_type",
         ),
         CheckConstraint(
-            "kind = 'reach' OR num_nonnulls(length_km, dist_dn_km, upland_skm, ord_stra, dis_av_cms) = 0",
+            "kind = 'reach' OR num_nonnulls(length_km, dist_dn_km, dist_up_km, upland_skm, catch_skm, ord_stra, ord_clas,"
+            " ord_flow, hybas_l12, endorheic, lake_id) = 0",
             name="reach_only",
         ),
         CheckConstraint("kind = 'lake' OR area_km2 IS NULL", name="lake_only"),
         CheckConstraint("next_down_id <> id", name="not_own_next"),
         CheckConstraint(
-            "length_km >= 0 AND dist_dn_km >= 0 AND upland_skm >= 0 AND ord_stra > 0 AND dis_av_cms >= 0",
+            "length_km >= 0 AND dist_dn_km >= 0 AND dist_up_km >= 0 AND upland_skm >= 0 AND catch_skm >= 0 AND ord_stra > 0"
+            " AND dis_av_cms >= 0",
             name="reach_numbers",
         ),
         CheckConstraint("area_km2 >= 0", name="area"),
         UniqueConstraint("source_id", "source_key"),
-        Index("ix_water_feature_geom", "geom", postgresql_using="gist"),
         Index("ix_water_feature_geom_3857", "geom_3857", postgresql_using="gist"),
+        Index("ix_water_feature_lake_id", "lake_id", postgresql_where=text("lake_id IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -158,10 +166,27 @@ class WaterFeature(Base):
     next_down_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("water_feature.id"), index=True)
     length_km: Mapped[float | None]
     dist_dn_km: Mapped[float | None]
+    dist_up_km: Mapped[float | None]
     upland_skm: Mapped[float | None]
+    catch_skm: Mapped[float | None]
     ord_stra: Mapped[int | None] = mapped_column(SmallInteger)
+    ord_clas: Mapped[int | None] = mapped_column(SmallInteger)
+    ord_flow: Mapped[int | None] = mapped_column(SmallInteger)
+    hybas_l12: Mapped[int | None] = mapped_column(BigInteger)
+    endorheic: Mapped[bool | None]
+    lake_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("water_feature.id"))
     dis_av_cms: Mapped[float | None]
     area_km2: Mapped[float | None]
     source_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("source.id"))
     source_key: Mapped[str] = mapped_column(Text)
     retired_at: Mapped[datetime | None]
+
+
+class WaterLink(Base):
+    """A way down beside the main one (``next_down_id``): where a river parts, or a canal leaves it."""
+
+    __tablename__ = "water_link"
+    __table_args__ = (CheckConstraint("upper_id <> lower_id", name="not_itself"),)
+
+    upper_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_feature.id"), primary_key=True)
+    lower_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_feature.id"), primary_key=True, index=True)

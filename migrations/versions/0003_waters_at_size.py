@@ -1,0 +1,163 @@
+"""Waters at the size of a country: keys that find names, runs of imports, the network's side arms, areas in pieces.
+
+Revision ID: 0003
+Revises: 0002
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from geoalchemy2 import Geometry
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+revision: str = "0003"
+down_revision: str | None = "0002"
+branch_labels: Sequence[str] | None = None
+depends_on: Sequence[str] | None = None
+
+PARTS = """
+INSERT INTO jurisdiction_part (jurisdiction_id, geom)
+SELECT id, (ST_Dump(ST_Subdivide(geom, 128))).geom FROM jurisdiction
+"""
+
+
+def upgrade() -> None:
+    op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    op.execute("CREATE SCHEMA IF NOT EXISTS staging")
+    _import_run()
+    _water_key()
+    _features()
+    _jurisdiction_part()
+    # Names that are there already get their keys from the code that runs this: what it makes now or later is made anew
+    # at every load.
+    from waterwatch.waters.service import make_keys
+
+    with Session(op.get_bind()) as session:
+        make_keys(session, list(session.execute(sa.text("SELECT id FROM water_body")).scalars()))
+        session.flush()
+
+
+def _import_run() -> None:
+    op.create_table(
+        "import_run",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("source_code", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("next_row", sa.BigInteger(), nullable=False),
+        sa.Column("staged", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("report", JSONB(), nullable=True),
+        sa.CheckConstraint("state IN ('staging', 'refused', 'done', 'tried')", name=op.f("ck_import_run_state")),
+        sa.CheckConstraint("next_row >= 0 AND staged >= 0", name=op.f("ck_import_run_counts")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_import_run")),
+    )
+    op.create_index(
+        "uq_import_run_unfinished",
+        "import_run",
+        ["fingerprint"],
+        unique=True,
+        postgresql_where=sa.text("state = 'staging'"),
+    )
+
+
+def _water_key() -> None:
+    op.create_table(
+        "water_key",
+        sa.Column("water_body_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("grade", sa.SmallInteger(), nullable=False),
+        sa.Column("weight", sa.SmallInteger(), nullable=False),
+        sa.CheckConstraint("key <> ''", name=op.f("ck_water_key_key")),
+        sa.CheckConstraint("grade BETWEEN 0 AND 6", name=op.f("ck_water_key_grade")),
+        sa.ForeignKeyConstraint(
+            ["water_body_id"],
+            ["water_body.id"],
+            name=op.f("fk_water_key_water_body_id_water_body"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("water_body_id", "key", name=op.f("pk_water_key")),
+    )
+    op.create_index("ix_water_key_key", "water_key", ["key", "weight"], postgresql_ops={"key": "text_pattern_ops"})
+    for letters in range(1, 5):
+        op.create_index(f"ix_water_key_first_{letters}", "water_key", [sa.text(f'"left"(key, {letters})'), "weight"])
+    op.create_index(
+        "ix_water_key_trigrams",
+        "water_key",
+        ["key"],
+        postgresql_using="gin",
+        postgresql_ops={"key": "gin_trgm_ops"},
+        postgresql_where=sa.text("grade <= 2"),
+    )
+
+
+def _features() -> None:
+    op.drop_index("ix_water_feature_geom", "water_feature")
+    for name in ("dist_up_km", "catch_skm"):
+        op.add_column("water_feature", sa.Column(name, sa.Double(), nullable=True))
+    for name in ("ord_clas", "ord_flow"):
+        op.add_column("water_feature", sa.Column(name, sa.SmallInteger(), nullable=True))
+    op.add_column("water_feature", sa.Column("hybas_l12", sa.BigInteger(), nullable=True))
+    op.add_column("water_feature", sa.Column("endorheic", sa.Boolean(), nullable=True))
+    op.add_column("water_feature", sa.Column("lake_id", sa.Uuid(), nullable=True))
+    op.create_foreign_key(
+        op.f("fk_water_feature_lake_id_water_feature"), "water_feature", "water_feature", ["lake_id"], ["id"]
+    )
+    op.create_index(
+        "ix_water_feature_lake_id", "water_feature", ["lake_id"], postgresql_where=sa.text("lake_id IS NOT NULL")
+    )
+    op.drop_constraint(op.f("ck_water_feature_reach_only"), "water_feature")
+    op.create_check_constraint(
+        op.f("ck_water_feature_reach_only"),
+        "water_feature",
+        "kind = 'reach' OR num_nonnulls(length_km, dist_dn_km, dist_up_km, upland_skm, catch_skm, ord_stra, ord_clas,"
+        " ord_flow, hybas_l12, endorheic, lake_id) = 0",
+    )
+    op.drop_constraint(op.f("ck_water_feature_reach_numbers"), "water_feature")
+    op.create_check_constraint(
+        op.f("ck_water_feature_reach_numbers"),
+        "water_feature",
+        "length_km >= 0 AND dist_dn_km >= 0 AND dist_up_km >= 0 AND upland_skm >= 0 AND catch_skm >= 0 AND ord_stra > 0"
+        " AND dis_av_cms >= 0",
+    )
+    op.create_table(
+        "water_link",
+        sa.Column("upper_id", sa.Uuid(), nullable=False),
+        sa.Column("lower_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("upper_id <> lower_id", name=op.f("ck_water_link_not_itself")),
+        sa.ForeignKeyConstraint(
+            ["upper_id"], ["water_feature.id"], name=op.f("fk_water_link_upper_id_water_feature")
+        ),
+        sa.ForeignKeyConstraint(
+            ["lower_id"], ["water_feature.id"], name=op.f("fk_water_link_lower_id_water_feature")
+        ),
+        sa.PrimaryKeyConstraint("upper_id", "lower_id", name=op.f("pk_water_link")),
+    )
+    op.create_index(op.f("ix_water_link_lower_id"), "water_link", ["lower_id"])
+
+
+def _jurisdiction_part() -> None:
+    op.create_table(
+        "jurisdiction_part",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("jurisdiction_id", sa.Uuid(), nullable=False),
+        sa.Column("geom", Geometry("POLYGON", srid=4326, spatial_index=False), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["jurisdiction_id"],
+            ["jurisdiction.id"],
+            name=op.f("fk_jurisdiction_part_jurisdiction_id_jurisdiction"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jurisdiction_part")),
+    )
+    op.execute(PARTS)
+    op.create_index("ix_jurisdiction_part_geom", "jurisdiction_part", ["geom"], postgresql_using="gist")
+    op.create_index(op.f("ix_jurisdiction_part_jurisdiction_id"), "jurisdiction_part", ["jurisdiction_id"])
+    op.drop_index("ix_jurisdiction_geom", "jurisdiction")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("restore the backup that was taken before the upgrade")

@@ -1,0 +1,304 @@
+"""From staged rows to living waters: the flow walked once, rivers grouped, identities kept, all in one transaction.
+
+Every statement is set-wise. ``{rows}`` is the run's staged table. What the statements share are temporary tables that
+end with the transaction: ``stem`` (who flows into whom), ``river`` (which water each row belongs to), ``body`` (one row a
+water), ``live`` (the ids each row gets).
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from waterwatch.imports.rules import Layout
+from waterwatch.kernel.ids import new_id
+from waterwatch.waters.service import make_keys
+
+# When so many more rows come than there are, building an index anew beats keeping it up to date row by row.
+BULK_FACTOR = 4
+TABLES = ("water_feature", "water_body", "water_name", "water_key")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did, in rows of water features, and how many waters they make."""
+
+    waters: int
+    added: int
+    changed: int
+    unchanged: int
+    retired: int
+
+
+_PLANNING = """
+SET LOCAL work_mem = '256MB';
+SET LOCAL maintenance_work_mem = '512MB';
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL jit = off
+"""
+_STEM = """
+CREATE TEMP TABLE stem ON COMMIT DROP AS
+SELECT s.ordinal, coalesce(n.ordinal, -1) AS next_ordinal, coalesce(s.zh_hans, s.zh_hant, s.en) AS name, s.length_km,
+       n.ordinal IS NOT NULL AND row_number() OVER (
+           PARTITION BY n.ordinal ORDER BY s.upland_skm DESC NULLS LAST, s.ordinal) = 1 AS is_main
+FROM {rows} s LEFT JOIN {rows} n ON n.key = s.next_key
+"""
+_STEM_INDEX = "CREATE INDEX ON stem (next_ordinal) INCLUDE (ordinal, name, is_main, length_km)"
+# From every mouth upward. A reach belongs to the water below it when they share a name, or when both have none and it
+# is the larger arm; otherwise a water begins. dist_dn_km is the way from a reach's lower end to the mouth.
+_RIVER = """
+CREATE TEMP TABLE river ON COMMIT DROP AS
+WITH RECURSIVE walk (ordinal, body, mouth, name, dist_dn_km, length_km) AS (
+    SELECT ordinal, ordinal, ordinal, name, 0::float8, coalesce(length_km, 0) FROM stem WHERE next_ordinal = -1
+    UNION ALL
+    SELECT up.ordinal,
+           CASE WHEN up.name = walk.name OR (up.is_main AND up.name IS NULL AND walk.name IS NULL)
+                THEN walk.body ELSE up.ordinal END,
+           walk.mouth, up.name, walk.dist_dn_km + walk.length_km, coalesce(up.length_km, 0)
+    FROM walk JOIN stem up ON up.next_ordinal = walk.ordinal)
+SELECT ordinal, body, mouth, dist_dn_km FROM walk
+"""
+_UNREACHED = """
+SELECT stem.ordinal, stem.next_ordinal FROM stem LEFT JOIN river USING (ordinal) WHERE river.ordinal IS NULL
+"""
+_KEEP_IDS = """
+UPDATE {rows} s SET id = f.id FROM water_feature f WHERE f.source_id = :source_id AND f.source_key = s.key
+"""
+_BODY = """
+CREATE TEMP TABLE body ON COMMIT DROP AS
+WITH sums AS (
+    SELECT r.body AS ordinal, nullif(sum(s.length_km), 0) AS length_km, sum(s.area_km2) AS area_km2
+    FROM river r JOIN {rows} s USING (ordinal) GROUP BY r.body)
+SELECT sums.ordinal, s.id, s.id AS own_id, s.key, s.water_kind AS kind, sums.length_km, s.dis_av_cms,
+       nullif(s.upland_skm, 0) AS upland_skm, below.body AS parent_ordinal,
+       coalesce(o.zh_hans, o.zh_hant, o.en) AS basin,
+       greatest(0, least(20, round(12 - 2 * log(greatest(0.01,
+           CASE WHEN :kind = 'lake' THEN sums.area_km2 * 20 ELSE coalesce(s.upland_skm, sums.length_km) END)))
+       ))::smallint AS rank
+FROM sums JOIN {rows} s USING (ordinal) JOIN stem USING (ordinal) JOIN river r USING (ordinal)
+LEFT JOIN river below ON below.ordinal = stem.next_ordinal
+LEFT JOIN river outlet ON outlet.ordinal = r.mouth LEFT JOIN {rows} o ON o.ordinal = outlet.body
+"""
+# A water that was known keeps its identity with the group that has most of its reaches, and each group keeps one.
+_CLAIM = """
+WITH shared AS (
+    SELECT f.water_body_id, r.body, count(*) AS reaches
+    FROM river r JOIN {rows} s USING (ordinal) JOIN water_feature f ON f.id = s.id AND f.source_id = :source_id
+    GROUP BY f.water_body_id, r.body),
+heir AS (SELECT DISTINCT ON (water_body_id) * FROM shared ORDER BY water_body_id, reaches DESC, body),
+kept AS (SELECT DISTINCT ON (body) * FROM heir ORDER BY body, reaches DESC, water_body_id)
+UPDATE body SET id = kept.water_body_id FROM kept WHERE kept.body = body.ordinal
+"""
+_FRESH_IDS = """
+UPDATE body SET id = gen_random_uuid() WHERE id = own_id AND EXISTS (
+    SELECT FROM water_body b WHERE b.id = body.own_id) AND NOT EXISTS (
+    SELECT FROM water_feature f WHERE f.id = body.own_id AND f.water_body_id = body.own_id)
+"""
+_BODIES = """
+INSERT INTO water_body AS b (id, public_id, kind, parent_id, basin, basin_area_km2, mean_discharge_cms, length_km, rank,
+                             source_id, source_key)
+SELECT body.id, :prefix || '-' || named.key, body.kind, parent.id, body.basin, body.upland_skm, body.dis_av_cms,
+       body.length_km, body.rank, :source_id, named.key
+FROM body LEFT JOIN body parent ON parent.ordinal = body.parent_ordinal,
+LATERAL (SELECT left(trim(BOTH '-' FROM regexp_replace(lower(body.key), '[^a-z0-9]+', '-', 'g')), 40) AS key) plain,
+LATERAL (SELECT CASE WHEN :is_first THEN plain.key WHEN EXISTS (
+            SELECT FROM water_body o WHERE o.public_id = :prefix || '-' || plain.key AND o.id <> body.id)
+         THEN plain.key || '-' || right(body.id::text, 12) ELSE plain.key END AS key) named
+ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, parent_id = excluded.parent_id, basin = excluded.basin,
+    basin_area_km2 = excluded.basin_area_km2, mean_discharge_cms = excluded.mean_discharge_cms,
+    length_km = excluded.length_km, rank = excluded.rank, retired_at = NULL
+WHERE (b.kind, b.parent_id, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km, b.rank, b.retired_at)
+    IS DISTINCT FROM (excluded.kind, excluded.parent_id, excluded.basin, excluded.basin_area_km2,
+                      excluded.mean_discharge_cms, excluded.length_km, excluded.rank, NULL)
+"""
+_FEATURES = """
+INSERT INTO water_feature AS f (id, kind, water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km,
+    upland_skm, catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2, source_id, source_key)
+SELECT s.id, :kind, body.id, s.geom, coalesce(n.id, known.id), s.length_km, coalesce(s.dist_dn_km, r.dist_dn_km),
+       s.dist_up_km, s.upland_skm, s.catch_skm, s.ord_stra, s.ord_clas, s.ord_flow, s.hybas_l12, s.endorheic,
+       s.dis_av_cms, s.area_km2, :source_id, s.key
+FROM {rows} s JOIN river r USING (ordinal) JOIN stem USING (ordinal) JOIN body ON body.ordinal = r.body
+LEFT JOIN {rows} n ON n.ordinal = stem.next_ordinal
+LEFT JOIN water_feature known ON n.id IS NULL AND known.source_id = :source_id AND known.source_key = s.next_key
+ON CONFLICT (id) DO UPDATE SET (water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km, upland_skm,
+        catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2, retired_at)
+    = (excluded.water_body_id, excluded.geom, excluded.next_down_id, excluded.length_km, excluded.dist_dn_km,
+       excluded.dist_up_km, excluded.upland_skm, excluded.catch_skm, excluded.ord_stra, excluded.ord_clas,
+       excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2, NULL)
+WHERE (f.water_body_id, f.geom, f.next_down_id, f.length_km, f.dist_dn_km, f.dist_up_km, f.upland_skm, f.catch_skm,
+       f.ord_stra, f.ord_clas, f.ord_flow, f.hybas_l12, f.endorheic, f.dis_av_cms, f.area_km2, f.retired_at)
+    IS DISTINCT FROM
+      (excluded.water_body_id, excluded.geom, excluded.next_down_id, excluded.length_km, excluded.dist_dn_km,
+       excluded.dist_up_km, excluded.upland_skm, excluded.catch_skm, excluded.ord_stra, excluded.ord_clas,
+       excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2, NULL)
+"""
+_MEASURE = {
+    "reach": """
+UPDATE {rows} SET length_km = round((ST_Length(geom::geography) / 1000)::numeric, 3) WHERE length_km IS NULL
+""",
+    "lake": """
+UPDATE {rows} SET area_km2 = round((ST_Area(geom::geography) / 1e6)::numeric, 4) WHERE area_km2 IS NULL
+""",
+}
+# What the outlet's row says comes first; other rows' names are aliases.
+_NAMES = """
+CREATE TEMP TABLE given_name ON COMMIT DROP AS
+WITH said AS (
+    SELECT DISTINCT ON (r.body, n.lang, n.name) r.body, n.lang, n.name, n.place, s.ordinal = r.body AS is_outlet
+    FROM river r JOIN {rows} s USING (ordinal), LATERAL (
+        VALUES ('zh-Hans', s.zh_hans, 0), ('zh-Hant', s.zh_hant, 0), ('en', s.en, 0)) n (lang, name, place)
+    WHERE num_nonnulls(s.zh_hans, s.zh_hant, s.en) > 0 AND n.name IS NOT NULL
+    ORDER BY r.body, n.lang, n.name, s.ordinal = r.body DESC
+    ), more AS (
+    SELECT DISTINCT r.body, CASE WHEN a.name ~ '[\u4e00-\u9fff]' THEN 'zh-Hans' ELSE 'en' END AS lang, a.name
+    FROM river r JOIN {rows} s USING (ordinal), LATERAL string_to_table(s.aliases, E'\\t') a (name)
+    WHERE s.aliases IS NOT NULL)
+SELECT body.id AS water_body_id, lang, name, row_number() OVER (
+           PARTITION BY body.id, lang ORDER BY is_outlet DESC, name) = 1 AS is_primary
+FROM said JOIN body ON body.ordinal = said.body
+UNION ALL
+SELECT body.id, more.lang, more.name, false FROM more JOIN body ON body.ordinal = more.body
+WHERE NOT EXISTS (SELECT FROM said WHERE (said.body, said.lang, said.name) = (more.body, more.lang, more.name))
+"""
+_NAMES_GONE = """
+WITH gone AS (
+    DELETE FROM water_name n USING body
+    WHERE n.water_body_id = body.id AND NOT EXISTS (
+        SELECT FROM given_name g WHERE (g.water_body_id, g.lang, g.name, g.is_primary)
+                                     = (n.water_body_id, n.lang, n.name, n.is_primary))
+    RETURNING n.water_body_id)
+SELECT DISTINCT water_body_id FROM gone
+"""
+_NAMES_NEW = """
+INSERT INTO water_name (id, water_body_id, lang, name, is_primary)
+SELECT gen_random_uuid(), water_body_id, lang, name, is_primary FROM given_name g
+WHERE NOT EXISTS (
+    SELECT FROM water_name n WHERE (n.water_body_id, n.lang, n.name) = (g.water_body_id, g.lang, g.name))
+RETURNING water_body_id
+"""
+_RETIRE = """
+UPDATE water_feature f SET retired_at = :now
+WHERE f.source_id = :source_id AND f.kind = :kind AND f.retired_at IS NULL
+  AND NOT EXISTS (SELECT FROM {rows} s WHERE s.id = f.id)
+"""
+_RETIRE_OTHER = """
+UPDATE water_feature f SET retired_at = :now FROM source o
+WHERE o.code = :code AND f.source_id = o.id AND f.retired_at IS NULL
+"""
+_RETIRE_BODIES = """
+UPDATE water_body b SET retired_at = :now FROM source o
+WHERE o.id = b.source_id AND (o.id = :source_id OR o.code = :code) AND b.retired_at IS NULL
+  AND NOT EXISTS (SELECT FROM water_feature f WHERE f.water_body_id = b.id AND f.retired_at IS NULL)
+"""
+_SOURCE = """
+INSERT INTO source (id, code, title, licence, url, retrieved_on) VALUES (:id, :code, :title, :licence, :url, :on)
+ON CONFLICT (code) DO UPDATE SET retrieved_on = excluded.retrieved_on RETURNING id
+"""
+
+
+class Merge:
+    """One run's merge inside the caller's transaction. ``rows`` is the quoted name of its staged table."""
+
+    def __init__(self, session: Session, rows: str, layout: Layout, *, now: datetime) -> None:
+        self._session = session
+        self._rows = rows
+        self._layout = layout
+        self._now = now
+        self._run(_PLANNING)
+
+    def walk(self) -> list[tuple[int, int]]:
+        """Walk the flow from every mouth; the (row, row below) of reaches no mouth is reached from: circles."""
+        self._run(_STEM)
+        self._run(_STEM_INDEX)
+        self._run("ANALYZE stem")
+        # Round by round it must join by index: the planner cannot know how small each round is.
+        self._run("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+        self._run(_RIVER)
+        self._run("SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
+        self._run("CREATE UNIQUE INDEX ON river (ordinal); ANALYZE river")
+        return [(row.ordinal, row.next_ordinal) for row in self._session.execute(text(_UNREACHED))]
+
+    def forget(self) -> None:
+        """Take back a walk, to walk again."""
+        self._run("DROP TABLE stem, river")
+
+    def live(self, *, partial: bool, replaces: str | None) -> Merged:
+        """Make the staged rows live. What the source no longer has is retired, unless the files are only a part of it."""
+        kind = self._layout.kind
+        values = {"kind": kind, "prefix": self._layout.prefix, "now": self._now, "code": replaces}
+        values["source_id"] = source_id = self._source()
+        before = self._count("SELECT count(*) FROM water_feature")
+        values["is_first"] = self._count("SELECT count(*) FROM water_feature WHERE source_id = :id", id=source_id) == 0
+        kept = 0 if values["is_first"] else self._run(_KEEP_IDS, **values)
+        self._run(_MEASURE[kind])
+        self._run(_BODY, **values)
+        if kept:
+            self._run(_CLAIM, **values)
+            self._run(_FRESH_IDS)
+        self._run("CREATE UNIQUE INDEX ON body (ordinal); ANALYZE body")
+        staged = self._count(f"SELECT count(*) FROM {self._rows}")  # noqa: S608  # a name this module makes
+        with _rebuilt(self._session, needed=staged > BULK_FACTOR * before):
+            self._run(_BODIES, **values)
+            written = self._run(_FEATURES, **values)
+            self._run(_NAMES)
+            self._name()
+        retired = 0 if partial else self._run(_RETIRE, **values)
+        if replaces:
+            retired += self._run(_RETIRE_OTHER, **values)
+        self._run(_RETIRE_BODIES, **values)
+        added = staged - kept
+        waters = self._count("SELECT count(*) FROM body")
+        return Merged(waters, added, written - added, staged - written, retired)
+
+    def _name(self) -> None:
+        renamed = set(self._session.execute(text(_NAMES_GONE)).scalars())
+        renamed.update(self._session.execute(text(_NAMES_NEW)).scalars())
+        make_keys(self._session, renamed)
+
+    def _source(self) -> uuid.UUID:
+        layout = self._layout
+        values = {"code": layout.code, "title": layout.title, "licence": layout.licence, "url": layout.url}
+        found: uuid.UUID = self._session.execute(
+            text(_SOURCE), {"id": new_id(), "on": self._now.date(), **values}
+        ).scalar_one()
+        return found
+
+    def _run(self, statement: str, **values: Any) -> int:
+        done = self._session.execute(text(statement.replace("{rows}", self._rows)), values)
+        return int(done.rowcount)  # type: ignore[attr-defined]
+
+    def _count(self, statement: str, **values: Any) -> int:
+        found: int = self._session.execute(text(statement), values).scalar_one()
+        return found
+
+
+_INDEXES = """
+SELECT format('DROP INDEX %s', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid)
+FROM pg_index i WHERE i.indrelid = ANY(CAST(:tables AS regclass[])) AND NOT i.indisprimary
+  AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
+"""
+_CONSTRAINTS = """
+SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname),
+       format('ALTER TABLE %s ADD CONSTRAINT %I %s', c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid))
+FROM pg_constraint c WHERE c.conrelid = ANY(CAST(:tables AS regclass[])) AND c.contype IN ('u', 'f')
+ORDER BY c.contype
+"""
+
+
+@contextmanager
+def _rebuilt(session: Session, *, needed: bool) -> Iterator[None]:
+    """Drop what is kept row by row, and build it again in one go afterwards. Readers of the waters wait meanwhile."""
+    tables = {"tables": list(TABLES)}
+    rows = [*session.execute(text(_CONSTRAINTS), tables), *session.execute(text(_INDEXES), tables)] if needed else []
+    for drop, _make in rows:
+        session.execute(text(drop))
+    yield
+    for _drop, make in reversed(rows):
+        session.execute(text(make.replace(":", "\\:")))
+    if needed:
+        session.execute(text("ANALYZE " + ", ".join(TABLES)))

@@ -1,0 +1,330 @@
+"""Reading what a survey published: any vector file GDAL knows, in batches, in bounded memory. The only importer of pyogrio.
+
+Nothing is trusted: each row becomes a :class:`Row` ready to be staged or a :class:`Refusal` that names the row, its key and
+the reason. A file that cannot be read at all raises :class:`FileRefused`.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from waterwatch.imports import rules
+from waterwatch.imports.rules import FLOATS, INTEGERS, LAKE, MISSING, NAME_ROLES, REACH, STAGED, Layout
+from waterwatch.waters.rules import to_wgs84
+
+BATCH = 20_000
+WGS84 = "EPSG:4326"
+LINES, POLYGONS = (1, 5), (3, 6)  # GEOS type ids of (Multi)LineString and (Multi)Polygon
+MAX_NAME_CHARACTERS = 200
+MAX_SMALLINT = 32_767
+
+# OpenStreetMap extracts that were cut or merged by other tools are not always sorted by id, as GDAL's faster index needs.
+os.environ.setdefault("OSM_USE_CUSTOM_INDEXING", "NO")
+
+
+class FileRefused(Exception):
+    """A file that cannot be read as what it is said to be. ``code`` is stable; ``facts`` are values for a sentence."""
+
+    def __init__(self, code: str, **facts: str) -> None:
+        self.code = code
+        self.facts = facts
+        super().__init__(f"{code} {facts}")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is to be read: ``crs`` overrides what it says, ``datum`` undoes a Chinese map's shift."""
+
+    layout: Layout
+    crs: str | None = None
+    datum: str = "wgs84"
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One row that cannot be taken, or one link of it. ``row`` counts from 1, as people do."""
+
+    row: int
+    key: str | None
+    code: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one stretch of a file as columns in the order of :data:`STAGED`, what was refused, what was repaired."""
+
+    first: int
+    read: int
+    columns: list[Sequence[Any]]
+    refusals: list[Refusal]
+    repaired: int
+
+
+class SourceFile:
+    """One file of a source, opened as its layout says. Raises :class:`FileRefused` when it cannot be what it is said to be."""
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self.path = path
+        self.reading = reading
+        try:
+            found = pyogrio.read_info(path, layer=reading.layout.layer, encoding=reading.encoding)
+        except Exception as fault:  # GDAL's reasons are many and only words
+            raise FileRefused("file_unreadable", file=path.name, reason=_first_line(fault)) from None
+        self.columns = self._resolve([str(name) for name in found["fields"]])
+        self.rows: int | None = int(found["features"]) if found["features"] >= 0 else None
+        self.encoding = reading.encoding or _trusted_encoding(path, str(found["driver"]))
+        crs = reading.crs or found["crs"]
+        if crs is None:
+            raise FileRefused("crs_missing", file=path.name)
+        try:
+            self._crs = pyproj.CRS.from_user_input(crs)
+        except pyproj.exceptions.CRSError:
+            raise FileRefused("crs_unknown", file=path.name, crs=str(crs)[:80]) from None
+
+    def batches(self, start: int = 0, *, ordinal: int = 0) -> Iterator[Batch]:
+        """Batches from row ``start`` (0-based) on; ``ordinal`` is what the file's first row is numbered with."""
+        wanted = sorted(set(self.columns.values()))
+        while True:
+            meta, geometry, fields = self._read(start, wanted)
+            if not len(geometry):
+                return
+            by_column = dict(zip([str(name) for name in meta["fields"]], fields, strict=True))
+            values = {role: by_column[column] for role, column in self.columns.items()}
+            yield self._batch(ordinal + start, geometry, values)
+            start += len(geometry)
+
+    def _read(self, start: int, wanted: list[str]) -> tuple[dict[str, Any], NDArray[Any], list[NDArray[Any]]]:
+        layout = self.reading.layout
+        try:
+            meta, _fids, geometry, fields = pyogrio.raw.read(
+                self.path,
+                layer=layout.layer,
+                where=layout.where,
+                columns=wanted,
+                encoding=self.encoding,
+                skip_features=start,
+                max_features=BATCH,
+                force_2d=True,
+            )
+        except UnicodeDecodeError:
+            raise FileRefused(
+                "encoding_unknown", file=self.path.name, tried=str(self.encoding), row=f"{start + 1}–{start + BATCH}"
+            ) from None
+        except Exception as fault:
+            raise FileRefused("file_broken", file=self.path.name, row=str(start + 1), reason=_first_line(fault)) from None
+        return meta, geometry, fields
+
+    def _resolve(self, present: list[str]) -> dict[str, str]:
+        """Role → column as the file spells it. Names may be missing, what the layout builds on may not."""
+        spelt = {name.lower(): name for name in present}
+        columns = {}
+        for role, column in self.reading.layout.columns.items():
+            if column.lower() in spelt:
+                columns[role] = spelt[column.lower()]
+            elif role in rules.REFERENCES:
+                raise FileRefused("column_missing", file=self.path.name, role=role, column=column, has=", ".join(present))
+        return columns
+
+    def _batch(self, first: int, geometry: NDArray[Any], values: dict[str, NDArray[Any]]) -> Batch:
+        count = len(geometry)
+        shapes, repaired, faults = self._shapes(geometry)
+        keys = _texts(values["key"]) if "key" in values else _digests(shapes)
+        table: dict[str, Sequence[Any]] = {"ordinal": range(first, first + count), "key": keys}
+        for row, key in enumerate(keys):
+            if key is None:
+                faults.setdefault(row, ("key_missing", ""))
+        for role in FLOATS:
+            table[role] = _numbers(values.get(role), count, faults, role)
+        for role in INTEGERS:
+            limit = None if role == "hybas_l12" else MAX_SMALLINT
+            table[role] = _integers(values.get(role), count, faults, role, limit)
+        following = _texts(values["next_down"]) if "next_down" in values else [None] * count
+        table["next_key"] = [None if key in ("0", "") else key for key in following]
+        table["endorheic"] = [None if value is None else value == "1" for value in _texts(values.get("endorheic"), count)]
+        table["water_kind"] = self._kinds(values.get("water_kind"), count)
+        table.update(_names(values, count))
+        table["geom"] = shapely.to_wkb(shapely.set_srid(shapes, 4326), include_srid=True).tolist()
+        columns = [table[name] for name, _type in STAGED]
+        if faults:
+            good = [row for row in range(count) if row not in faults]
+            columns = [[column[row] for row in good] for column in columns]
+        refusals = [Refusal(first + row + 1, keys[row], *fault) for row, fault in sorted(faults.items())]
+        return Batch(first, count, columns, refusals, repaired)
+
+    def _kinds(self, column: NDArray[Any] | None, count: int) -> list[str]:
+        layout = self.reading.layout
+        given = _texts(column, count)
+        return [layout.water_kinds.get(value or "", layout.default_kind) for value in given]
+
+    def _shapes(self, geometry: NDArray[Any]) -> tuple[NDArray[Any], int, dict[int, tuple[str, str]]]:
+        shapes = shapely.from_wkb(geometry, on_invalid="ignore")
+        faults: dict[int, tuple[str, str]] = {}
+
+        def refuse(rows: NDArray[Any], code: str, detail: Callable[[int], str] = lambda _row: "") -> None:
+            for row in np.flatnonzero(rows).tolist():
+                faults.setdefault(row, (code, detail(row)))
+                shapes[row] = None
+
+        refuse(shapely.is_missing(shapes) | shapely.is_empty(shapes), "geometry_empty")
+        wanted = LINES if self.reading.layout.kind == REACH else POLYGONS
+        odd = ~shapely.is_missing(shapes) & ~np.isin(shapely.get_type_id(shapes), wanted)
+        refuse(odd, "geometry_type", lambda row: str(shapes[row].geom_type))
+        shapes = self._to_wgs84(shapes)
+        west, south, east, north = shapely.bounds(shapes).T
+        with np.errstate(invalid="ignore"):
+            inside = (west >= -180) & (south >= -90) & (east <= 180) & (north <= 90)
+        refuse(~shapely.is_missing(shapes) & ~inside, "outside_the_world", lambda row: _corner(west[row], south[row]))
+        shapes, repaired = self._repair(shapes)
+        size = shapely.length if self.reading.layout.kind == REACH else shapely.area
+        refuse(~shapely.is_missing(shapes) & (shapely.is_empty(shapes) | ~(size(shapes) > 0)), "geometry_degenerate")
+        return shapes, repaired, faults
+
+    def _repair(self, shapes: NDArray[Any]) -> tuple[NDArray[Any], int]:
+        """Lakes that cross themselves are made valid and keep their areas; a reach in touching pieces becomes one line."""
+        if self.reading.layout.kind == LAKE:
+            broken = ~shapely.is_missing(shapes) & ~shapely.is_valid(shapes)
+            mended = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
+            shapes[broken] = [_polygons(shape) for shape in mended]
+            return shapes, int(broken.sum())
+        pieces = shapely.get_type_id(shapes) == LINES[1]
+        shapes[pieces] = shapely.line_merge(shapes[pieces])
+        return shapes, 0
+
+    def _to_wgs84(self, shapes: NDArray[Any]) -> NDArray[Any]:
+        if self._crs != pyproj.CRS(WGS84) and self._crs.to_epsg() != 4326:
+            move = pyproj.Transformer.from_crs(self._crs, WGS84, always_xy=True)
+            shapes = shapely.transform(shapes, lambda x, y: move.transform(x, y), interleaved=False)
+        if self.reading.datum != "wgs84":
+            shapes = shapely.transform(shapes, self._undo_shift)
+        return shapes
+
+    def _undo_shift(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([to_wgs84(lon, lat, self.reading.datum) for lon, lat in points.tolist()]).reshape(-1, 2)
+
+
+def digest_of(paths: Sequence[Path]) -> str:
+    """SHA-256 over the files, with the parts that belong to them (a Shapefile's siblings, a folder's members), hex."""
+    total = hashlib.sha256()
+    for path in paths:
+        parts = sorted(path.parent.glob(f"{path.stem}.*")) if path.suffix.lower() == ".shp" else [path]
+        if path.is_dir():
+            parts = sorted(member for member in path.rglob("*") if member.is_file())
+        for part in parts:
+            with part.open("rb") as file:
+                total.update(f"{part.name}\0".encode() + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _trusted_encoding(path: Path, driver: str) -> str | None:
+    """What text is decoded with. A Shapefile that does not say is UTF-8 or is refused: guessing invents characters."""
+    if driver != "ESRI Shapefile" or path.suffix.lower() != ".shp":
+        return None
+    said = [sibling for sibling in path.parent.glob(f"{path.stem}.*") if sibling.suffix.lower() == ".cpg"]
+    if not said:
+        return "UTF-8"
+    name = said[0].read_text(encoding="ascii", errors="replace").strip()
+    return {"65001": "UTF-8", "936": "GB18030", "GBK": "GB18030", "GB2312": "GB18030"}.get(name.upper(), name or "UTF-8")
+
+
+def _texts(column: NDArray[Any] | None, count: int = 0) -> list[str | None]:
+    """Values as trimmed text; what is empty, not a number or HydroSHEDS' mark for "unknown" is None."""
+    if column is None:
+        return [None] * count
+    if column.dtype.kind in "iu":
+        return [str(value) for value in column.tolist()]
+    return [_text(value) for value in column.tolist()]
+
+
+def _text(value: Any) -> str | None:
+    if value is None or value != value:  # noqa: PLR0124  # not a number
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).replace("\0", "").strip() or None
+
+
+def _numbers(
+    column: NDArray[Any] | None, count: int, faults: dict[int, tuple[str, str]], role: str
+) -> list[float | None]:
+    if column is None:
+        return [None] * count
+    try:
+        values = column.astype(np.float64)
+    except (TypeError, ValueError):
+        values = np.array([_as_number(value, row, faults, role) for row, value in enumerate(column.tolist())])
+    unknown = np.isnan(values) | (values == MISSING)
+    for row in np.flatnonzero(~unknown & ((values < 0) | np.isinf(values))).tolist():
+        faults.setdefault(row, ("number_out_of_range", f"{role} = {values[row]:g}"))
+    if not unknown.any():
+        return values.tolist()
+    return [None if missing else value for value, missing in zip(values.tolist(), unknown.tolist(), strict=True)]
+
+
+def _as_number(value: Any, row: int, faults: dict[int, tuple[str, str]], role: str) -> float:
+    if value is None or value == "":
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        faults.setdefault(row, ("not_a_number", f"{role} = {str(value)[:40]}"))
+        return np.nan
+
+
+def _integers(
+    column: NDArray[Any] | None, count: int, faults: dict[int, tuple[str, str]], role: str, limit: int | None
+) -> list[int | None]:
+    numbers = _numbers(column, count, faults, role)
+    for row, number in enumerate(numbers if column is not None else []):
+        if number is not None and limit is not None and number > limit:
+            faults.setdefault(row, ("number_out_of_range", f"{role} = {number:g}"))
+    return [None if number is None else int(number) for number in numbers]
+
+
+def _names(values: dict[str, NDArray[Any]], count: int) -> dict[str, Sequence[Any]]:
+    """Columns ``zh_hans``, ``zh_hant``, ``en`` and ``aliases`` (tab-separated)."""
+    found: dict[str, list[str | None]] = {lang: [None] * count for lang in ("zh-Hans", "zh-Hant", "en")}
+    for role in NAME_ROLES:
+        if role not in values:
+            continue
+        for row, name in enumerate(_texts(values[role])):
+            if name:
+                lang = rules.languages_of(name, role)
+                found[lang][row] = found[lang][row] or name[:MAX_NAME_CHARACTERS]
+    aliases = _texts(values.get("alias"), count)
+    split = ["\t".join(part.strip() for part in text.split(";") if part.strip()) if text else None for text in aliases]
+    return {"zh_hans": found["zh-Hans"], "zh_hant": found["zh-Hant"], "en": found["en"], "aliases": split}
+
+
+def _digests(shapes: NDArray[Any]) -> list[str | None]:
+    """A key for rows of a source that gives none: the same shape is the same water."""
+    return [
+        None if wkb is None else hashlib.blake2b(wkb, digest_size=8).hexdigest() for wkb in shapely.to_wkb(shapes).tolist()
+    ]
+
+
+def _polygons(shape: Any) -> Any:
+    """The areas of a mended shape; the lines and points that mending left over are no water."""
+    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
+    if shape.geom_type == "GeometryCollection":
+        parts = [piece for part in shapely.get_parts(shape) for piece in shapely.get_parts(part)]
+        parts = [part for part in parts if part.geom_type == "Polygon"]
+    return parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
+
+
+def _corner(west: float, south: float) -> str:
+    return f"{west:.6g}, {south:.6g}"
+
+
+def _first_line(fault: Exception) -> str:
+    return str(fault).splitlines()[0][:300] if str(fault) else type(fault).__name__

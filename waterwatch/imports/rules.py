@@ -1,0 +1,193 @@
+"""How the field's sources name things: which column is what, per source, and what an operator says about any other file.
+
+Roles a column may play for a reach carry HydroRIVERS' own names in lower case (HydroRIVERS Technical Documentation v1.0,
+2019); for a lake they follow HydroLAKES (Technical Documentation v1.0, 2016). What a source calls otherwise is mapped.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+REACH, LAKE = "reach", "lake"
+MISSING = -9999  # HydroSHEDS products write it where a number is unknown
+INTEGERS = ("ord_stra", "ord_clas", "ord_flow", "hybas_l12")
+FLOATS = ("length_km", "dist_dn_km", "dist_up_km", "upland_skm", "catch_skm", "dis_av_cms", "area_km2")
+REFERENCES = ("key", "next_down")
+NAME_ROLES = ("name.zh-Hans", "name.zh-Hant", "name.en", "name")
+ROLES = (*REFERENCES, *INTEGERS, *FLOATS, "endorheic", "water_kind", *NAME_ROLES, "alias")
+# The columns of a staged row, in the order in which they are copied, and their PostgreSQL types.
+STAGED = (
+    ("ordinal", "int8"),
+    ("key", "text"),
+    ("next_key", "text"),
+    ("water_kind", "text"),
+    *((name, "float8") for name in FLOATS),
+    *((name, "int8" if name == "hybas_l12" else "int2") for name in INTEGERS),
+    ("endorheic", "bool"),
+    ("zh_hans", "text"),
+    ("zh_hant", "text"),
+    ("en", "text"),
+    ("aliases", "text"),
+    ("geom", "bytea"),
+)
+WATER_KINDS = {REACH: ("river", "canal"), LAKE: ("lake", "reservoir", "pond")}
+
+
+class LayoutFault(ValueError):
+    """A description of a source that cannot be used. ``code`` is stable; ``facts`` are values a sentence may need."""
+
+    def __init__(self, code: str, **facts: str) -> None:
+        self.code = code
+        self.facts = facts
+        super().__init__(f"{code} {facts}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one layer of a source is read. ``columns``: role → column; ``water_kinds``: a column's value → our kind."""
+
+    code: str
+    title: str
+    licence: str
+    url: str | None
+    kind: str
+    prefix: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    water_kinds: Mapping[str, str] = field(default_factory=dict)
+    default_kind: str = "river"
+    where: str | None = None
+    layer: str | None = None
+    tags: str | None = None
+
+
+HYDRORIVERS = Layout(
+    code="hydrorivers",
+    title="HydroRIVERS v1.0",
+    licence="HydroSHEDS licence: free with attribution",
+    url="https://www.hydrosheds.org/products/hydrorivers",
+    kind=REACH,
+    prefix="hr",
+    columns=MappingProxyType(
+        {
+            "key": "HYRIV_ID",
+            "next_down": "NEXT_DOWN",
+            "length_km": "LENGTH_KM",
+            "dist_dn_km": "DIST_DN_KM",
+            "dist_up_km": "DIST_UP_KM",
+            "catch_skm": "CATCH_SKM",
+            "upland_skm": "UPLAND_SKM",
+            "endorheic": "ENDORHEIC",
+            "dis_av_cms": "DIS_AV_CMS",
+            "ord_stra": "ORD_STRA",
+            "ord_clas": "ORD_CLAS",
+            "ord_flow": "ORD_FLOW",
+            "hybas_l12": "HYBAS_L12",
+        }
+    ),
+)
+HYDROLAKES = Layout(
+    code="hydrolakes",
+    title="HydroLAKES v1.0",
+    licence="CC BY 4.0",
+    url="https://www.hydrosheds.org/products/hydrolakes",
+    kind=LAKE,
+    prefix="hl",
+    columns=MappingProxyType(
+        {
+            "key": "Hylak_id",
+            "name": "Lake_name",
+            "area_km2": "Lake_area",
+            "water_kind": "Lake_type",
+            "dis_av_cms": "Dis_avg",
+        }
+    ),
+    water_kinds=MappingProxyType({"1": "lake", "2": "reservoir", "3": "lake"}),
+    default_kind="lake",
+)
+NATURAL_EARTH_RIVERS = Layout(
+    code="natural-earth-rivers",
+    title="Natural Earth: rivers and lake centerlines",
+    licence="public domain",
+    url="https://www.naturalearthdata.com/",
+    kind=REACH,
+    prefix="ne",
+    columns=MappingProxyType(
+        {"name.zh-Hans": "name_zh", "name.zh-Hant": "name_zht", "name.en": "name_en", "name": "name"}
+    ),
+    where="featurecla <> 'Lake Centerline'",
+)
+NATURAL_EARTH_LAKES = Layout(
+    code="natural-earth-lakes",
+    title="Natural Earth: lakes and reservoirs",
+    licence="public domain",
+    url="https://www.naturalearthdata.com/",
+    kind=LAKE,
+    prefix="nl",
+    columns=MappingProxyType(
+        {
+            "key": "ne_id",
+            "name.zh-Hans": "name_zh",
+            "name.zh-Hant": "name_zht",
+            "name.en": "name_en",
+            "name": "name",
+            "water_kind": "featurecla",
+        }
+    ),
+    water_kinds=MappingProxyType({"Lake": "lake", "Alkaline Lake": "lake", "Reservoir": "reservoir"}),
+    default_kind="lake",
+)
+KNOWN = MappingProxyType(
+    {layout.code: layout for layout in (HYDRORIVERS, HYDROLAKES, NATURAL_EARTH_RIVERS, NATURAL_EARTH_LAKES)}
+)
+
+
+def generic(code: str, kind: str) -> Layout:
+    """A layout for a source nobody described: everything is to be mapped. Raises :class:`LayoutFault`."""
+    if kind not in WATER_KINDS:
+        raise LayoutFault("kind_unknown", given=kind, known=", ".join(WATER_KINDS))
+    if not code or not code.replace("-", "").isalnum() or not code.isascii() or not code.islower():
+        raise LayoutFault("source_code_unusable", given=code)
+    return Layout(code, code, "see the operator", None, kind, code[:24], default_kind=WATER_KINDS[kind][0])
+
+
+def with_mapping(layout: Layout, pairs: Iterable[str]) -> Layout:
+    """The layout with ``role=column`` pairs added or replaced. Raises :class:`LayoutFault` naming the first bad pair."""
+    columns = dict(layout.columns)
+    for pair in pairs:
+        role, sign, column = pair.partition("=")
+        if not sign or not column:
+            raise LayoutFault("mapping_unreadable", given=pair)
+        if role not in ROLES:
+            raise LayoutFault("role_unknown", given=role, known=", ".join(ROLES))
+        columns[role] = column
+    return replace(layout, columns=columns)
+
+
+def from_file(path: Path) -> Layout:
+    """A layout written down in a small TOML file (see the guide to operations). Raises :class:`LayoutFault`."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise LayoutFault("mapping_file_unreadable", file=path.name, reason=str(fault)) from None
+    layout = KNOWN.get(str(given.get("like", ""))) or generic(str(given.get("source", "")), str(given.get("kind", "")))
+    texts = {name: str(given[name]) for name in ("title", "licence", "url", "where", "layer") if name in given}
+    layout = replace(layout, code=str(given.get("source", layout.code)), **texts)  # type: ignore[arg-type]
+    kinds = {str(value): str(kind) for value, kind in given.get("water_kinds", {}).items()}
+    for kind in kinds.values():
+        if kind not in WATER_KINDS[layout.kind]:
+            raise LayoutFault("water_kind_unknown", given=kind, known=", ".join(WATER_KINDS[layout.kind]))
+    if kinds:
+        layout = replace(layout, water_kinds=kinds)
+    return with_mapping(layout, [f"{role}={column}" for role, column in given.get("columns", {}).items()])
+
+
+def languages_of(name: str, role: str) -> str:
+    """The language a name is kept under: the role's own, or for ``name`` by its script.
+
+    A Latin name in whatever language stands where the English one would, until a source gives that.
+    """
+    if role != "name":
+        return role.removeprefix("name.")
+    return "zh-Hans" if any("\u4e00" <= letter <= "\u9fff" for letter in name) else "en"

@@ -1,0 +1,294 @@
+"""Importing a source of waters: stage what can be read, check it as a whole, then make it live in one transaction.
+
+Staging commits batch by batch with its place, so a killed run goes on; checking and merging are one transaction each time,
+so a run killed there begins that again. The same files read the same way are one run (``fingerprint``); run again after
+they are done, they change nothing.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine, select, text
+from sqlalchemy.orm import Session
+
+from waterwatch.imports import staging
+from waterwatch.imports.merging import Merge, Merged
+from waterwatch.imports.reading import Reading, Refusal, SourceFile, digest_of
+from waterwatch.imports.tables import ImportRun
+from waterwatch.kernel import audit
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.errors import Conflict
+from waterwatch.kernel.ids import new_id
+
+LOCK = 0x57415445_494D5054  # "WATE IMPT": one import at a time
+SHOWN = 20
+CIRCLE_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class ImportWaters:
+    """What an operator asks for. ``partial``: the files are a part of their source, so what they lack is not retired."""
+
+    files: tuple[Path, ...]
+    reading: Reading
+    dry_run: bool = False
+    partial: bool = False
+    accept_refusals: bool = False
+    replaces: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What came of it. ``is_live`` tells whether anything was changed; ``refused`` counts by reason, ``first`` shows some."""
+
+    run_id: uuid.UUID
+    read: int
+    staged: int
+    repaired: int
+    refused: dict[str, int]
+    first: list[Refusal]
+    merged: Merged | None
+    is_live: bool
+    resumed_at: int = 0
+
+
+@dataclass
+class _Run:
+    """A run in the hand: where it stands."""
+
+    id: uuid.UUID
+    next_row: int
+    staged: int
+    repaired: int = 0
+    read: int = 0
+    resumed_at: int = field(default=0)
+
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def import_waters(engine: Engine, command: ImportWaters, *, now: Callable[[], datetime], progress: Progress) -> ImportReport:
+    """Import a source's files as its owner. ``progress(step, done, total)`` is told of every batch.
+
+    With refusals nothing is made live unless the command accepts them; a dry run never makes anything live and leaves
+    nothing behind. Raises :class:`~waterwatch.imports.reading.FileRefused` for files that cannot be read, ``Conflict``
+    while another import runs.
+    """
+    files = [SourceFile(path, command.reading) for path in command.files]
+    progress("checksum", 0, None)
+    digest = digest_of(command.files)
+    fingerprint = hashlib.sha256(f"{digest} {command.reading!r}".encode()).hexdigest()
+    with _alone(engine):
+        run = _begin(engine, command, fingerprint, now=now())
+        _stage(engine, run, files, progress)
+        return _finish(engine, run, command, digest, now=now(), progress=progress)
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    with engine.connect() as connection:
+        taken = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK}).scalar_one()
+        connection.commit()
+        if not taken:
+            raise Conflict("import_running")
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
+            connection.commit()
+
+
+@contextmanager
+def _step(engine: Engine) -> Iterator[tuple[Session, psycopg.Connection[Any]]]:
+    """One transaction, with the driver's connection for COPY. Long statements are the work here."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        session.execute(text("SET LOCAL statement_timeout = 0"))
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        driver: Any = session.connection().connection.driver_connection
+        yield session, driver
+
+
+def _begin(engine: Engine, command: ImportWaters, fingerprint: str, *, now: datetime) -> _Run:
+    """The unfinished run of the same files, or a new one. Runs whose rows a crash emptied begin again."""
+    with _step(engine) as (session, driver):
+        given_up = session.execute(
+            select(ImportRun).where(ImportRun.state == "staging", ImportRun.fingerprint != fingerprint)
+        ).scalars()
+        for other in given_up:
+            staging.drop(driver, other.id)
+            other.state, other.finished_at = "refused", now
+        found = session.execute(
+            select(ImportRun).where(ImportRun.state == "staging", ImportRun.fingerprint == fingerprint)
+        ).scalar_one_or_none()
+        if found is not None:
+            if staging.count(driver, found.id) == found.staged:
+                told = found.report or {}
+                return _Run(found.id, found.next_row, found.staged, told.get("repaired", 0), found.next_row, found.next_row)
+            staging.drop(driver, found.id)
+            session.delete(found)
+            session.flush()
+        run = ImportRun(
+            id=new_id(),
+            source_code=command.reading.layout.code,
+            fingerprint=fingerprint,
+            state="staging",
+            next_row=0,
+            staged=0,
+            started_at=now,
+        )
+        session.add(run)
+        staging.create(driver, run.id)
+        return _Run(run.id, 0, 0)
+
+
+def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Progress) -> None:
+    total = sum(file.rows for file in files if file.rows) if all(file.rows is not None for file in files) else None
+    before = 0  # rows of the files before this one
+    for file in files:
+        start = max(0, run.next_row - before)
+        seen = start
+        for batch in file.batches(start, ordinal=before):
+            with _step(engine) as (session, driver):
+                run.staged += staging.add(driver, run.id, batch)
+                run.repaired += batch.repaired
+                seen += batch.read
+                run.next_row = before + seen
+                row = session.get_one(ImportRun, run.id)
+                row.next_row, row.staged, row.report = run.next_row, run.staged, {"repaired": run.repaired}
+            progress("read", run.next_row, total)
+        before += seen if file.rows is None else max(seen, file.rows if start >= file.rows else seen)
+    run.read = run.next_row
+
+
+def _finish(
+    engine: Engine, run: _Run, command: ImportWaters, digest: str, *, now: datetime, progress: Progress
+) -> ImportReport:
+    with _step(engine) as (session, driver):
+        rows = staging.table_of(run.id).as_string(driver)
+        progress("check", 0, None)
+        _check(session, driver, run, rows)
+        merge = Merge(session, rows, command.reading.layout, now=now)
+        circles = merge.walk()
+        if circles:
+            _refuse_circles(session, driver, run, rows, circles)
+            merge.forget()
+            merge.walk()
+        refused, first = _refusals(session, driver, run)
+        merged = None
+        if not refused or command.accept_refusals or command.dry_run:
+            progress("merge", 0, None)
+            merged = merge.live(partial=command.partial, replaces=command.replaces)
+        is_live = merged is not None and not command.dry_run
+        report = ImportReport(
+            run.id, run.read, run.staged, run.repaired, refused, first, merged, is_live, run.resumed_at
+        )
+        if not is_live:
+            session.rollback()
+        else:
+            _record(session, command, run, digest, report, now=now)
+    with _step(engine) as (session, driver):
+        row = session.get_one(ImportRun, run.id)
+        row.state = "done" if is_live else "tried" if command.dry_run else "refused"
+        row.finished_at = now
+        row.report = {"refused": refused, "merged": asdict(merged) if merged else None, "repaired": run.repaired}
+        staging.drop(driver, run.id)
+    progress("done", run.read, run.read)
+    return report
+
+
+_DOUBLED = """
+DELETE FROM {rows} s USING (
+    SELECT key, min(ordinal) AS first FROM {rows} GROUP BY key HAVING count(*) > 1) d
+WHERE s.key = d.key AND s.ordinal > d.first RETURNING s.ordinal, s.key, d.first
+"""
+_DANGLING = """
+UPDATE {rows} s SET next_key = NULL WHERE s.next_key IS NOT NULL
+AND NOT EXISTS (SELECT FROM {rows} n WHERE n.key = s.next_key)
+AND NOT EXISTS (SELECT FROM water_feature f JOIN source o ON o.id = f.source_id
+                WHERE o.code = :code AND f.source_key = s.next_key AND f.retired_at IS NULL)
+RETURNING s.ordinal, s.key, (SELECT x.next_key FROM {rows} x WHERE x.ordinal = s.ordinal) AS was
+"""
+_CUT = "UPDATE {rows} SET next_key = NULL WHERE ordinal = ANY(:ordinals) RETURNING ordinal, key"
+
+
+def _check(session: Session, driver: psycopg.Connection[Any], run: _Run, rows: str) -> None:
+    """What can only be seen with all rows in sight: keys given twice, ways down that lead nowhere."""
+    code = session.get_one(ImportRun, run.id).source_code
+    doubled = session.execute(text(_DOUBLED.replace("{rows}", rows)))
+    staging.refuse(
+        driver, run.id, [Refusal(row.ordinal + 1, row.key, "key_doubled", f"row {row.first + 1}") for row in doubled]
+    )
+    dangling = session.execute(text(_DANGLING.replace("{rows}", rows)), {"code": code})
+    staging.refuse(
+        driver, run.id, [Refusal(row.ordinal + 1, row.key, "next_down_unknown", row.was or "") for row in dangling]
+    )
+
+
+def _refuse_circles(
+    session: Session, driver: psycopg.Connection[Any], run: _Run, rows: str, unreached: list[tuple[int, int]]
+) -> None:
+    """Name each circle and cut it open at its first row, so that what flows into it can be walked."""
+    below = dict(unreached)
+    circles = list(find_circles(below))
+    cut = session.execute(text(_CUT.replace("{rows}", rows)), {"ordinals": [circle[0] for circle in circles]})
+    keys = {row.ordinal: row.key for row in cut}
+    told = []
+    for circle in circles:
+        shown = " → ".join(str(ordinal + 1) for ordinal in circle[:CIRCLE_SHOWN])
+        detail = f"rows {shown}{' → …' if len(circle) > CIRCLE_SHOWN else ''} ({len(circle)})"
+        told.append(Refusal(circle[0] + 1, keys.get(circle[0]), "flows_in_a_circle", detail))
+    staging.refuse(driver, run.id, told)
+
+
+def find_circles(below: dict[int, int]) -> Iterator[list[int]]:
+    """Every circle of a "flows into" relation once, beginning at its smallest member."""
+    seen: set[int] = set()
+    for start in sorted(below):
+        path: dict[int, int] = {}
+        at = start
+        while at in below and at not in seen:
+            seen.add(at)
+            path[at] = len(path)
+            at = below[at]
+        if at in path:
+            members = list(path)[path[at] :]
+            turn = members.index(min(members))
+            yield members[turn:] + members[:turn]
+
+
+def _refusals(
+    session: Session, driver: psycopg.Connection[Any], run: _Run
+) -> tuple[dict[str, int], list[Refusal]]:
+    table = staging.refusals_of(run.id).as_string(driver)
+    counted = session.execute(text(f"SELECT code, count(*) AS n FROM {table} GROUP BY code ORDER BY code"))  # noqa: S608
+    first = session.execute(
+        text(f"SELECT row_number, key, code, detail FROM {table} ORDER BY row_number LIMIT {SHOWN}")  # noqa: S608
+    )
+    return {row.code: row.n for row in counted}, [Refusal(*row) for row in first]
+
+
+def _record(
+    session: Session, command: ImportWaters, run: _Run, digest: str, report: ImportReport, *, now: datetime
+) -> None:
+    assert report.merged is not None
+    audit.record(
+        session,
+        action="waters.imported",
+        subject_kind="import_run",
+        subject_id=run.id,
+        actor=Actor.system("importer"),
+        now=now,
+        after={
+            "source": command.reading.layout.code,
+            "sha256": digest,
+            "refused": sum(report.refused.values()),
+            **asdict(report.merged),
+        },
+    )
