@@ -1,7 +1,7 @@
 """A made-up country of any size, as the files an operator would be given: reaches, lakes, counties.
 
-Rivers run down a smooth made-up relief on a jittered grid, so they meet, grow and reach a mouth as real ones do: reaches
-join into a tree, drainage area adds up downstream, Strahler order follows. Same seed, same country.
+Rivers run down a smooth made-up relief on a jittered grid, so they meet, grow and reach a mouth as real ones do:
+reaches join into a tree, drainage area adds up downstream, Strahler order follows. Same seed, same country.
 """
 
 from dataclasses import dataclass

@@ -128,12 +128,8 @@ def _features() -> None:
         sa.Column("upper_id", sa.Uuid(), nullable=False),
         sa.Column("lower_id", sa.Uuid(), nullable=False),
         sa.CheckConstraint("upper_id <> lower_id", name=op.f("ck_water_link_not_itself")),
-        sa.ForeignKeyConstraint(
-            ["upper_id"], ["water_feature.id"], name=op.f("fk_water_link_upper_id_water_feature")
-        ),
-        sa.ForeignKeyConstraint(
-            ["lower_id"], ["water_feature.id"], name=op.f("fk_water_link_lower_id_water_feature")
-        ),
+        sa.ForeignKeyConstraint(["upper_id"], ["water_feature.id"], name=op.f("fk_water_link_upper_id_water_feature")),
+        sa.ForeignKeyConstraint(["lower_id"], ["water_feature.id"], name=op.f("fk_water_link_lower_id_water_feature")),
         sa.PrimaryKeyConstraint("upper_id", "lower_id", name=op.f("pk_water_link")),
     )
     op.create_index(op.f("ix_water_link_lower_id"), "water_link", ["lower_id"])

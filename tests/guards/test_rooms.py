@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
-    "escalation", "notices", "moderation", "portal",
+    "escalation", "notices", "moderation", "portal", "imports",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -19,6 +19,10 @@ SPECIAL = {
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
+    ("imports", "reading"): "reads surveys' files; the only importer of pyogrio",
+    ("imports", "staging"): "tables a run makes for itself and drops; no declared rows",
+    ("imports", "noding"): "the network of sources that draw lines only",
+    ("imports", "merging"): "the one transaction that makes staged rows live",
     ("escalation", "mail"): "composes the department's mail",
 }
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.doctor import examine, render
+from waterwatch.cli.imports import import_command
 from waterwatch.kernel import audit, migrate
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
@@ -105,6 +106,9 @@ def load_waters() -> None:
     with _session(_settings()) as session:
         report = load_builtin(session, now=utc_now())
     click.echo(f"内置水体已载入 · the built-in waters are loaded: {report.waters} waters, {report.features} features")
+
+
+waters_group.add_command(import_command)
 
 
 @main.group("agencies")

@@ -1,8 +1,8 @@
 """From staged rows to living waters: the flow walked once, rivers grouped, identities kept, all in one transaction.
 
 Every statement is set-wise. ``{rows}`` is the run's staged table. What the statements share are temporary tables that
-end with the transaction: ``stem`` (who flows into whom), ``river`` (which water each row belongs to), ``body`` (one row a
-water), ``live`` (the ids each row gets).
+end with the transaction: ``stem`` (who flows into whom), ``river`` (which water each row belongs to), ``body`` (one row
+a water).
 """
 
 import uuid
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from waterwatch.imports.rules import Layout
+from waterwatch.imports.rules import REACH, Layout
 from waterwatch.kernel.ids import new_id
 from waterwatch.waters.service import make_keys
 
@@ -45,7 +45,8 @@ _STEM = """
 CREATE TEMP TABLE stem ON COMMIT DROP AS
 SELECT s.ordinal, coalesce(n.ordinal, -1) AS next_ordinal, coalesce(s.zh_hans, s.zh_hant, s.en) AS name, s.length_km,
        n.ordinal IS NOT NULL AND row_number() OVER (
-           PARTITION BY n.ordinal ORDER BY s.upland_skm DESC NULLS LAST, s.ordinal) = 1 AS is_main
+           PARTITION BY n.ordinal ORDER BY s.upland_skm DESC NULLS LAST, (coalesce(s.zh_hans, s.zh_hant, s.en) IS NOT
+               DISTINCT FROM coalesce(n.zh_hans, n.zh_hant, n.en)) DESC, s.ordinal) = 1 AS is_main
 FROM {rows} s LEFT JOIN {rows} n ON n.key = s.next_key
 """
 _STEM_INDEX = "CREATE INDEX ON stem (next_ordinal) INCLUDE (ordinal, name, is_main, length_km)"
@@ -118,8 +119,10 @@ WHERE (b.kind, b.parent_id, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.l
 """
 _FEATURES = """
 INSERT INTO water_feature AS f (id, kind, water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km,
-    upland_skm, catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2, source_id, source_key)
-SELECT s.id, :kind, body.id, s.geom, coalesce(n.id, known.id), s.length_km, coalesce(s.dist_dn_km, r.dist_dn_km),
+    upland_skm, catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2,
+    source_id, source_key)
+SELECT s.id, :kind, body.id, s.geom, coalesce(n.id, known.id), s.length_km,
+       CASE WHEN :kind = 'reach' THEN coalesce(s.dist_dn_km, r.dist_dn_km) END,
        s.dist_up_km, s.upland_skm, s.catch_skm, s.ord_stra, s.ord_clas, s.ord_flow, s.hybas_l12, s.endorheic,
        s.dis_av_cms, s.area_km2, :source_id, s.key
 FROM {rows} s JOIN river r USING (ordinal) JOIN stem USING (ordinal) JOIN body ON body.ordinal = r.body
@@ -181,6 +184,14 @@ WHERE NOT EXISTS (
     SELECT FROM water_name n WHERE (n.water_body_id, n.lang, n.name) = (g.water_body_id, g.lang, g.name))
 RETURNING water_body_id
 """
+_ARMS_GONE = """
+DELETE FROM water_link l USING {rows} s WHERE l.upper_id = s.id
+"""
+_ARMS = """
+INSERT INTO water_link (upper_id, lower_id)
+SELECT up.id, down.id FROM way JOIN {rows} up ON up.key = way.upper_key JOIN {rows} down ON down.key = way.lower_key
+WHERE way.place > 1
+"""
 _RETIRE = """
 UPDATE water_feature f SET retired_at = :now
 WHERE f.source_id = :source_id AND f.kind = :kind AND f.retired_at IS NULL
@@ -213,6 +224,7 @@ class Merge:
 
     def walk(self) -> list[tuple[int, int]]:
         """Walk the flow from every mouth; the (row, row below) of reaches no mouth is reached from: circles."""
+        self._run(_MEASURE[self._layout.kind])
         self._run(_STEM)
         self._run(_STEM_INDEX)
         self._run("ANALYZE stem")
@@ -228,14 +240,13 @@ class Merge:
         self._run("DROP TABLE stem, river")
 
     def live(self, *, partial: bool, replaces: str | None) -> Merged:
-        """Make the staged rows live. What the source no longer has is retired, unless the files are only a part of it."""
+        """Make the staged rows live. What the source no longer has is retired, unless the files are a part of it."""
         kind = self._layout.kind
         values = {"kind": kind, "prefix": self._layout.prefix, "now": self._now, "code": replaces}
         values["source_id"] = source_id = self._source()
         before = self._count("SELECT count(*) FROM water_feature")
         values["is_first"] = self._count("SELECT count(*) FROM water_feature WHERE source_id = :id", id=source_id) == 0
         kept = 0 if values["is_first"] else self._run(_KEEP_IDS, **values)
-        self._run(_MEASURE[kind])
         self._run(_BODY, **values)
         if kept:
             self._run(_CLAIM, **values)
@@ -247,6 +258,9 @@ class Merge:
             written = self._run(_FEATURES, **values)
             self._run(_NAMES)
             self._name()
+            if "next_down" not in self._layout.columns and kind == REACH:
+                self._run(_ARMS_GONE, **values)
+                self._run(_ARMS)
         retired = 0 if partial else self._run(_RETIRE, **values)
         if replaces:
             retired += self._run(_RETIRE_OTHER, **values)

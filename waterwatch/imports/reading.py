@@ -1,11 +1,11 @@
-"""Reading what a survey published: any vector file GDAL knows, in batches, in bounded memory. The only importer of pyogrio.
+"""Reading what a survey published: any vector file GDAL knows, in batches, in bounded memory.
 
-Nothing is trusted: each row becomes a :class:`Row` ready to be staged or a :class:`Refusal` that names the row, its key and
-the reason. A file that cannot be read at all raises :class:`FileRefused`.
+The only importer of pyogrio. Nothing is trusted: each row is ready to be staged or becomes a :class:`Refusal` that
+names the row, its key and the reason. A file that cannot be read at all raises :class:`FileRefused`.
 """
 
 import hashlib
-import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,10 @@ LINES, POLYGONS = (1, 5), (3, 6)  # GEOS type ids of (Multi)LineString and (Mult
 MAX_NAME_CHARACTERS = 200
 MAX_SMALLINT = 32_767
 
-# OpenStreetMap extracts that were cut or merged by other tools are not always sorted by id, as GDAL's faster index needs.
-os.environ.setdefault("OSM_USE_CUSTOM_INDEXING", "NO")
+# OpenStreetMap extracts that other tools cut or merged are not always sorted by id, as GDAL's faster index needs.
+pyogrio.set_gdal_config_options(
+    {"OSM_USE_CUSTOM_INDEXING": "NO", "OSM_CONFIG_FILE": str(Path(__file__).parent / "osmconf.ini")}
+)
 
 
 class FileRefused(Exception):
@@ -48,6 +50,7 @@ class Reading:
     crs: str | None = None
     datum: str = "wgs84"
     encoding: str | None = None
+    batch_rows: int = BATCH
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,18 @@ class Batch:
 
 
 class SourceFile:
-    """One file of a source, opened as its layout says. Raises :class:`FileRefused` when it cannot be what it is said to be."""
+    """One file of a source, opened as its layout says. Raises :class:`FileRefused` when it is something else."""
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path = path
         self.reading = reading
+        self._source = path
+        self._layer, self._where = reading.layout.layer, reading.layout.where
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         try:
-            found = pyogrio.read_info(path, layer=reading.layout.layer, encoding=reading.encoding)
+            found = pyogrio.read_info(path, layer=self._layer, encoding=reading.encoding)
+            if not found["capabilities"]["fast_set_next_by_index"]:
+                found = self._index(str(found["geometry_type"]))
         except Exception as fault:  # GDAL's reasons are many and only words
             raise FileRefused("file_unreadable", file=path.name, reason=_first_line(fault)) from None
         self.columns = self._resolve([str(name) for name in found["fields"]])
@@ -91,6 +99,11 @@ class SourceFile:
             self._crs = pyproj.CRS.from_user_input(crs)
         except pyproj.exceptions.CRSError:
             raise FileRefused("crs_unknown", file=path.name, crs=str(crs)[:80]) from None
+
+    def close(self) -> None:
+        """Remove what opening it made."""
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def batches(self, start: int = 0, *, ordinal: int = 0) -> Iterator[Batch]:
         """Batches from row ``start`` (0-based) on; ``ordinal`` is what the file's first row is numbered with."""
@@ -105,25 +118,64 @@ class SourceFile:
             start += len(geometry)
 
     def _read(self, start: int, wanted: list[str]) -> tuple[dict[str, Any], NDArray[Any], list[NDArray[Any]]]:
-        layout = self.reading.layout
         try:
-            meta, _fids, geometry, fields = pyogrio.raw.read(
-                self.path,
-                layer=layout.layer,
-                where=layout.where,
-                columns=wanted,
-                encoding=self.encoding,
-                skip_features=start,
-                max_features=BATCH,
-                force_2d=True,
-            )
+            return self._rows(start, self.reading.batch_rows, wanted)
         except UnicodeDecodeError:
+            row = self._first_undecodable(start, wanted)
             raise FileRefused(
-                "encoding_unknown", file=self.path.name, tried=str(self.encoding), row=f"{start + 1}–{start + BATCH}"
+                "encoding_unknown", file=self.path.name, tried=str(self.encoding), row=str(row + 1)
             ) from None
         except Exception as fault:
-            raise FileRefused("file_broken", file=self.path.name, row=str(start + 1), reason=_first_line(fault)) from None
+            facts = {"file": self.path.name, "row": str(start + 1), "reason": _first_line(fault)}
+            raise FileRefused("file_broken", **facts) from None
+
+    def _rows(
+        self, start: int, count: int, wanted: list[str]
+    ) -> tuple[dict[str, Any], NDArray[Any], list[NDArray[Any]]]:
+        meta, _fids, geometry, fields = pyogrio.raw.read(
+            self._source,
+            layer=self._layer,
+            where=self._where,
+            # A column that is not asked for cannot be chosen by either: GDAL then finds no row, and says nothing.
+            columns=wanted if self._where is None else None,
+            encoding=self.encoding,
+            skip_features=start,
+            max_features=count,
+            force_2d=True,
+        )
         return meta, geometry, fields
+
+    def _first_undecodable(self, start: int, wanted: list[str]) -> int:
+        """The first row of a batch whose text cannot be decoded, found by halving."""
+        count = self.reading.batch_rows
+        while count > 1:
+            count = (count + 1) // 2
+            try:
+                self._rows(start, count, wanted)
+                start += count
+            except UnicodeDecodeError:
+                pass
+        return start
+
+    def _index(self, geometry_type: str) -> dict[str, Any]:
+        """Copy a file that can only be read from its beginning into one that can be entered anywhere, row by row."""
+        self._copy = tempfile.TemporaryDirectory(prefix="waterwatch-import-")
+        copy = Path(self._copy.name) / "rows.gpkg"
+        with pyogrio.open_arrow(
+            self.path, layer=self._layer, where=self._where, encoding=self.reading.encoding, use_pyarrow=False
+        ) as (meta, stream):
+            pyogrio.write_arrow(
+                stream,
+                copy,
+                driver="GPKG",
+                layer="rows",
+                geometry_name=meta["geometry_name"] or "wkb_geometry",
+                geometry_type=geometry_type,
+                crs=meta["crs"],
+                layer_options={"SPATIAL_INDEX": "NO"},
+            )
+        self._source, self._layer, self._where = copy, "rows", None
+        return dict(pyogrio.read_info(copy, layer="rows"))
 
     def _resolve(self, present: list[str]) -> dict[str, str]:
         """Role → column as the file spells it. Names may be missing, what the layout builds on may not."""
@@ -133,13 +185,15 @@ class SourceFile:
             if column.lower() in spelt:
                 columns[role] = spelt[column.lower()]
             elif role in rules.REFERENCES:
-                raise FileRefused("column_missing", file=self.path.name, role=role, column=column, has=", ".join(present))
+                raise FileRefused(
+                    "column_missing", file=self.path.name, role=role, column=column, has=", ".join(present)
+                )
         return columns
 
     def _batch(self, first: int, geometry: NDArray[Any], values: dict[str, NDArray[Any]]) -> Batch:
         count = len(geometry)
         shapes, repaired, faults = self._shapes(geometry)
-        keys = _texts(values["key"]) if "key" in values else _digests(shapes)
+        keys = _keys(values, shapes)
         table: dict[str, Sequence[Any]] = {"ordinal": range(first, first + count), "key": keys}
         for row, key in enumerate(keys):
             if key is None:
@@ -151,7 +205,9 @@ class SourceFile:
             table[role] = _integers(values.get(role), count, faults, role, limit)
         following = _texts(values["next_down"]) if "next_down" in values else [None] * count
         table["next_key"] = [None if key in ("0", "") else key for key in following]
-        table["endorheic"] = [None if value is None else value == "1" for value in _texts(values.get("endorheic"), count)]
+        table["endorheic"] = [
+            None if value is None else value == "1" for value in _texts(values.get("endorheic"), count)
+        ]
         table["water_kind"] = self._kinds(values.get("water_kind"), count)
         table.update(_names(values, count))
         table["geom"] = shapely.to_wkb(shapely.set_srid(shapes, 4326), include_srid=True).tolist()
@@ -191,7 +247,7 @@ class SourceFile:
         return shapes, repaired, faults
 
     def _repair(self, shapes: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        """Lakes that cross themselves are made valid and keep their areas; a reach in touching pieces becomes one line."""
+        """Lakes that cross themselves are made valid and keep their areas; a reach in pieces becomes one line."""
         if self.reading.layout.kind == LAKE:
             broken = ~shapely.is_missing(shapes) & ~shapely.is_valid(shapes)
             mended = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
@@ -204,7 +260,7 @@ class SourceFile:
     def _to_wgs84(self, shapes: NDArray[Any]) -> NDArray[Any]:
         if self._crs != pyproj.CRS(WGS84) and self._crs.to_epsg() != 4326:
             move = pyproj.Transformer.from_crs(self._crs, WGS84, always_xy=True)
-            shapes = shapely.transform(shapes, lambda x, y: move.transform(x, y), interleaved=False)
+            shapes = shapely.transform(shapes, lambda points: np.column_stack(move.transform(*points.T)))
         if self.reading.datum != "wgs84":
             shapes = shapely.transform(shapes, self._undo_shift)
         return shapes
@@ -234,7 +290,9 @@ def _trusted_encoding(path: Path, driver: str) -> str | None:
     if not said:
         return "UTF-8"
     name = said[0].read_text(encoding="ascii", errors="replace").strip()
-    return {"65001": "UTF-8", "936": "GB18030", "GBK": "GB18030", "GB2312": "GB18030"}.get(name.upper(), name or "UTF-8")
+    return {"65001": "UTF-8", "936": "GB18030", "GBK": "GB18030", "GB2312": "GB18030"}.get(
+        name.upper(), name or "UTF-8"
+    )
 
 
 def _texts(column: NDArray[Any] | None, count: int = 0) -> list[str | None]:
@@ -267,7 +325,7 @@ def _numbers(
     for row in np.flatnonzero(~unknown & ((values < 0) | np.isinf(values))).tolist():
         faults.setdefault(row, ("number_out_of_range", f"{role} = {values[row]:g}"))
     if not unknown.any():
-        return values.tolist()
+        return list(values.tolist())
     return [None if missing else value for value, missing in zip(values.tolist(), unknown.tolist(), strict=True)]
 
 
@@ -306,10 +364,25 @@ def _names(values: dict[str, NDArray[Any]], count: int) -> dict[str, Sequence[An
     return {"zh_hans": found["zh-Hans"], "zh_hant": found["zh-Hant"], "en": found["en"], "aliases": split}
 
 
+def _keys(values: dict[str, NDArray[Any]], shapes: NDArray[Any]) -> list[str | None]:
+    """The source's own keys; of a source that gives none, a digest of the shape: the same shape is the same water.
+
+    Where a layer numbers relations and closed ways apart (OpenStreetMap's areas), a way's number gets a sign.
+    """
+    if "key" not in values:
+        return _digests(shapes)
+    keys = _texts(values["key"])
+    if "key.else" not in values:
+        return keys
+    others = _texts(values["key.else"])
+    return [key or (other and f"way-{other}") for key, other in zip(keys, others, strict=True)]
+
+
 def _digests(shapes: NDArray[Any]) -> list[str | None]:
     """A key for rows of a source that gives none: the same shape is the same water."""
     return [
-        None if wkb is None else hashlib.blake2b(wkb, digest_size=8).hexdigest() for wkb in shapely.to_wkb(shapes).tolist()
+        None if wkb is None else hashlib.blake2b(wkb, digest_size=8).hexdigest()
+        for wkb in shapely.to_wkb(shapes).tolist()
     ]
 
 

@@ -1,7 +1,7 @@
-"""How the field's sources name things: which column is what, per source, and what an operator says about any other file.
+"""How the field's sources name things: which column is what, per source, and what an operator says of any other file.
 
-Roles a column may play for a reach carry HydroRIVERS' own names in lower case (HydroRIVERS Technical Documentation v1.0,
-2019); for a lake they follow HydroLAKES (Technical Documentation v1.0, 2016). What a source calls otherwise is mapped.
+Roles a column may play for a reach carry the names of HydroRIVERS (Technical Documentation v1.0, 2019) in lower case;
+for a lake they follow HydroLAKES (Technical Documentation v1.0, 2016). What a source calls otherwise is mapped.
 """
 
 import tomllib
@@ -15,8 +15,8 @@ MISSING = -9999  # HydroSHEDS products write it where a number is unknown
 INTEGERS = ("ord_stra", "ord_clas", "ord_flow", "hybas_l12")
 FLOATS = ("length_km", "dist_dn_km", "dist_up_km", "upland_skm", "catch_skm", "dis_av_cms", "area_km2")
 REFERENCES = ("key", "next_down")
-NAME_ROLES = ("name.zh-Hans", "name.zh-Hant", "name.en", "name")
-ROLES = (*REFERENCES, *INTEGERS, *FLOATS, "endorheic", "water_kind", *NAME_ROLES, "alias")
+NAME_ROLES = ("name.zh-Hans", "name.zh-Hant", "name.en", "name.zh", "name")
+ROLES = (*REFERENCES, "key.else", *INTEGERS, *FLOATS, "endorheic", "water_kind", *NAME_ROLES, "alias")
 # The columns of a staged row, in the order in which they are copied, and their PostgreSQL types.
 STAGED = (
     ("ordinal", "int8"),
@@ -59,7 +59,6 @@ class Layout:
     default_kind: str = "river"
     where: str | None = None
     layer: str | None = None
-    tags: str | None = None
 
 
 HYDRORIVERS = Layout(
@@ -116,7 +115,6 @@ NATURAL_EARTH_RIVERS = Layout(
     columns=MappingProxyType(
         {"name.zh-Hans": "name_zh", "name.zh-Hant": "name_zht", "name.en": "name_en", "name": "name"}
     ),
-    where="featurecla <> 'Lake Centerline'",
 )
 NATURAL_EARTH_LAKES = Layout(
     code="natural-earth-lakes",
@@ -127,7 +125,6 @@ NATURAL_EARTH_LAKES = Layout(
     prefix="nl",
     columns=MappingProxyType(
         {
-            "key": "ne_id",
             "name.zh-Hans": "name_zh",
             "name.zh-Hant": "name_zht",
             "name.en": "name_en",
@@ -138,8 +135,48 @@ NATURAL_EARTH_LAKES = Layout(
     water_kinds=MappingProxyType({"Lake": "lake", "Alkaline Lake": "lake", "Reservoir": "reservoir"}),
     default_kind="lake",
 )
+_OSM_NAMES = {
+    "name.zh-Hans": "name:zh-Hans",
+    "name.zh-Hant": "name:zh-Hant",
+    "name.en": "name:en",
+    "name.zh": "name:zh",
+    "name": "name",
+    "alias": "alt_name",
+}
+OSM_RIVERS = Layout(
+    code="osm-rivers",
+    title="OpenStreetMap: waterways",
+    licence="ODbL 1.0",
+    url="https://www.openstreetmap.org/",
+    kind=REACH,
+    prefix="or",
+    columns=MappingProxyType({"key": "osm_id", "water_kind": "waterway", **_OSM_NAMES}),
+    water_kinds=MappingProxyType({"canal": "canal", "ditch": "canal", "drain": "canal"}),
+    where="waterway IN ('river', 'stream', 'canal', 'ditch', 'drain')",
+    layer="lines",
+)
+OSM_LAKES = Layout(
+    code="osm-lakes",
+    title="OpenStreetMap: water areas",
+    licence="ODbL 1.0",
+    url="https://www.openstreetmap.org/",
+    kind=LAKE,
+    prefix="ol",
+    columns=MappingProxyType({"key": "osm_id", "key.else": "osm_way_id", "water_kind": "water", **_OSM_NAMES}),
+    water_kinds=MappingProxyType({"reservoir": "reservoir", "pond": "pond", "basin": "pond", "fish_pond": "pond"}),
+    default_kind="lake",
+    # Areas of rivers and canals are the rivers' own, which are there as lines.
+    where=(
+        "natural = 'water' AND (water IS NULL OR water NOT IN"
+        " ('river', 'canal', 'stream', 'ditch', 'drain', 'lock', 'moat', 'fountain', 'wastewater', 'swimming_pool'))"
+    ),
+    layer="multipolygons",
+)
 KNOWN = MappingProxyType(
-    {layout.code: layout for layout in (HYDRORIVERS, HYDROLAKES, NATURAL_EARTH_RIVERS, NATURAL_EARTH_LAKES)}
+    {
+        layout.code: layout
+        for layout in (HYDRORIVERS, HYDROLAKES, NATURAL_EARTH_RIVERS, NATURAL_EARTH_LAKES, OSM_RIVERS, OSM_LAKES)
+    }
 )
 
 
@@ -153,7 +190,7 @@ def generic(code: str, kind: str) -> Layout:
 
 
 def with_mapping(layout: Layout, pairs: Iterable[str]) -> Layout:
-    """The layout with ``role=column`` pairs added or replaced. Raises :class:`LayoutFault` naming the first bad pair."""
+    """The layout with ``role=column`` pairs added or replaced. Raises :class:`LayoutFault` for the first bad pair."""
     columns = dict(layout.columns)
     for pair in pairs:
         role, sign, column = pair.partition("=")
@@ -188,6 +225,8 @@ def languages_of(name: str, role: str) -> str:
 
     A Latin name in whatever language stands where the English one would, until a source gives that.
     """
+    if role == "name.zh":
+        return "zh-Hans"
     if role != "name":
         return role.removeprefix("name.")
     return "zh-Hans" if any("\u4e00" <= letter <= "\u9fff" for letter in name) else "en"

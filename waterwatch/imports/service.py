@@ -1,14 +1,14 @@
 """Importing a source of waters: stage what can be read, check it as a whole, then make it live in one transaction.
 
-Staging commits batch by batch with its place, so a killed run goes on; checking and merging are one transaction each time,
-so a run killed there begins that again. The same files read the same way are one run (``fingerprint``); run again after
+Staging commits batch by batch with its place, so a killed run goes on; checking and merging are one transaction, so a
+run killed there begins that again. The same files read the same way are one run (``fingerprint``); run again after
 they are done, they change nothing.
 """
 
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,9 @@ from sqlalchemy.orm import Session
 
 from waterwatch.imports import staging
 from waterwatch.imports.merging import Merge, Merged
+from waterwatch.imports.noding import join_lines
 from waterwatch.imports.reading import Reading, Refusal, SourceFile, digest_of
+from waterwatch.imports.rules import REACH
 from waterwatch.imports.tables import ImportRun
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
@@ -34,7 +36,7 @@ CIRCLE_SHOWN = 6
 
 @dataclass(frozen=True)
 class ImportWaters:
-    """What an operator asks for. ``partial``: the files are a part of their source, so what they lack is not retired."""
+    """What an operator asks for. ``partial``: the files are a part of their source, what they lack is not retired."""
 
     files: tuple[Path, ...]
     reading: Reading
@@ -42,16 +44,20 @@ class ImportWaters:
     partial: bool = False
     accept_refusals: bool = False
     replaces: str | None = None
+    refusals_to: Path | None = None
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What came of it. ``is_live`` tells whether anything was changed; ``refused`` counts by reason, ``first`` shows some."""
+    """What came of it. ``is_live`` tells whether anything was changed.
+
+    ``refused`` counts by reason, ``first`` shows some of them; ``noticed`` counts what was mended or cut and said.
+    """
 
     run_id: uuid.UUID
     read: int
     staged: int
-    repaired: int
+    noticed: dict[str, int]
     refused: dict[str, int]
     first: list[Refusal]
     merged: Merged | None
@@ -74,18 +80,21 @@ class _Run:
 Progress = Callable[[str, int, int | None], None]
 
 
-def import_waters(engine: Engine, command: ImportWaters, *, now: Callable[[], datetime], progress: Progress) -> ImportReport:
+def import_waters(
+    engine: Engine, command: ImportWaters, *, now: Callable[[], datetime], progress: Progress
+) -> ImportReport:
     """Import a source's files as its owner. ``progress(step, done, total)`` is told of every batch.
 
     With refusals nothing is made live unless the command accepts them; a dry run never makes anything live and leaves
     nothing behind. Raises :class:`~waterwatch.imports.reading.FileRefused` for files that cannot be read, ``Conflict``
     while another import runs.
     """
-    files = [SourceFile(path, command.reading) for path in command.files]
-    progress("checksum", 0, None)
-    digest = digest_of(command.files)
-    fingerprint = hashlib.sha256(f"{digest} {command.reading!r}".encode()).hexdigest()
-    with _alone(engine):
+    with ExitStack() as opened:
+        files = [opened.enter_context(closing(SourceFile(path, command.reading))) for path in command.files]
+        progress("checksum", 0, None)
+        digest = digest_of(command.files)
+        fingerprint = hashlib.sha256(f"{digest} {command.reading!r}".encode()).hexdigest()
+        opened.enter_context(_alone(engine))
         run = _begin(engine, command, fingerprint, now=now())
         _stage(engine, run, files, progress)
         return _finish(engine, run, command, digest, now=now(), progress=progress)
@@ -130,7 +139,9 @@ def _begin(engine: Engine, command: ImportWaters, fingerprint: str, *, now: date
         if found is not None:
             if staging.count(driver, found.id) == found.staged:
                 told = found.report or {}
-                return _Run(found.id, found.next_row, found.staged, told.get("repaired", 0), found.next_row, found.next_row)
+                return _Run(
+                    found.id, found.next_row, found.staged, told.get("repaired", 0), found.next_row, found.next_row
+                )
             staging.drop(driver, found.id)
             session.delete(found)
             session.flush()
@@ -171,36 +182,61 @@ def _finish(
     engine: Engine, run: _Run, command: ImportWaters, digest: str, *, now: datetime, progress: Progress
 ) -> ImportReport:
     with _step(engine) as (session, driver):
-        rows = staging.table_of(run.id).as_string(driver)
         progress("check", 0, None)
-        _check(session, driver, run, rows)
-        merge = Merge(session, rows, command.reading.layout, now=now)
-        circles = merge.walk()
-        if circles:
-            _refuse_circles(session, driver, run, rows, circles)
-            merge.forget()
-            merge.walk()
-        refused, first = _refusals(session, driver, run)
+        merge, noticed = _check(session, driver, run, command, now=now)
+        refused, first = _refusals(session, driver, run, command.refusals_to)
         merged = None
         if not refused or command.accept_refusals or command.dry_run:
             progress("merge", 0, None)
             merged = merge.live(partial=command.partial, replaces=command.replaces)
         is_live = merged is not None and not command.dry_run
-        report = ImportReport(
-            run.id, run.read, run.staged, run.repaired, refused, first, merged, is_live, run.resumed_at
-        )
-        if not is_live:
-            session.rollback()
+        report = ImportReport(run.id, run.read, run.staged, noticed, refused, first, merged, is_live, run.resumed_at)
+        if is_live:
+            _record(session, command, digest, report, now=now)
         else:
-            _record(session, command, run, digest, report, now=now)
+            session.rollback()
     with _step(engine) as (session, driver):
         row = session.get_one(ImportRun, run.id)
         row.state = "done" if is_live else "tried" if command.dry_run else "refused"
         row.finished_at = now
-        row.report = {"refused": refused, "merged": asdict(merged) if merged else None, "repaired": run.repaired}
+        row.report = {"refused": refused, "noticed": noticed, "merged": asdict(merged) if merged else None}
         staging.drop(driver, run.id)
     progress("done", run.read, run.read)
     return report
+
+
+def _check(
+    session: Session, driver: psycopg.Connection[Any], run: _Run, command: ImportWaters, *, now: datetime
+) -> tuple[Merge, dict[str, int]]:
+    """What can only be seen with all rows in sight: keys given twice, ways down that lead nowhere, circles."""
+    layout = command.reading.layout
+    rows = staging.table_of(run.id).as_string(driver)
+    noticed = {"geometry_repaired": run.repaired}
+    session.execute(text(f"ANALYZE {rows}"))
+    doubled = session.execute(text(_DOUBLED.replace("{rows}", rows)))
+    twice = [Refusal(row.ordinal + 1, row.key, "key_doubled", f"row {row.first + 1}") for row in doubled]
+    if "key" in layout.columns:
+        staging.refuse(driver, run.id, twice)
+    else:
+        noticed["shape_doubled"] = len(twice)
+    is_told = "next_down" in layout.columns
+    if is_told:
+        dangling = session.execute(text(_DANGLING.replace("{rows}", rows)), {"code": layout.code})
+        staging.refuse(
+            driver, run.id, [Refusal(row.ordinal + 1, row.key, "next_down_unknown", row.was or "") for row in dangling]
+        )
+    elif layout.kind == REACH:
+        noticed["lines_cut"] = join_lines(session, rows)
+    merge = Merge(session, rows, layout, now=now)
+    if unreached := merge.walk():
+        circles = _open_circles(session, rows, unreached)
+        if is_told:
+            staging.refuse(driver, run.id, circles)
+        else:
+            noticed["circles_cut"] = len(circles)
+        merge.forget()
+        merge.walk()
+    return merge, {code: count for code, count in noticed.items() if count}
 
 
 _DOUBLED = """
@@ -218,25 +254,9 @@ RETURNING s.ordinal, s.key, (SELECT x.next_key FROM {rows} x WHERE x.ordinal = s
 _CUT = "UPDATE {rows} SET next_key = NULL WHERE ordinal = ANY(:ordinals) RETURNING ordinal, key"
 
 
-def _check(session: Session, driver: psycopg.Connection[Any], run: _Run, rows: str) -> None:
-    """What can only be seen with all rows in sight: keys given twice, ways down that lead nowhere."""
-    code = session.get_one(ImportRun, run.id).source_code
-    doubled = session.execute(text(_DOUBLED.replace("{rows}", rows)))
-    staging.refuse(
-        driver, run.id, [Refusal(row.ordinal + 1, row.key, "key_doubled", f"row {row.first + 1}") for row in doubled]
-    )
-    dangling = session.execute(text(_DANGLING.replace("{rows}", rows)), {"code": code})
-    staging.refuse(
-        driver, run.id, [Refusal(row.ordinal + 1, row.key, "next_down_unknown", row.was or "") for row in dangling]
-    )
-
-
-def _refuse_circles(
-    session: Session, driver: psycopg.Connection[Any], run: _Run, rows: str, unreached: list[tuple[int, int]]
-) -> None:
-    """Name each circle and cut it open at its first row, so that what flows into it can be walked."""
-    below = dict(unreached)
-    circles = list(find_circles(below))
+def _open_circles(session: Session, rows: str, unreached: list[tuple[int, int]]) -> list[Refusal]:
+    """Each circle, named; it is cut open at its first row, so that what flows into it can be walked."""
+    circles = list(find_circles(dict(unreached)))
     cut = session.execute(text(_CUT.replace("{rows}", rows)), {"ordinals": [circle[0] for circle in circles]})
     keys = {row.ordinal: row.key for row in cut}
     told = []
@@ -244,7 +264,7 @@ def _refuse_circles(
         shown = " → ".join(str(ordinal + 1) for ordinal in circle[:CIRCLE_SHOWN])
         detail = f"rows {shown}{' → …' if len(circle) > CIRCLE_SHOWN else ''} ({len(circle)})"
         told.append(Refusal(circle[0] + 1, keys.get(circle[0]), "flows_in_a_circle", detail))
-    staging.refuse(driver, run.id, told)
+    return told
 
 
 def find_circles(below: dict[int, int]) -> Iterator[list[int]]:
@@ -264,25 +284,31 @@ def find_circles(below: dict[int, int]) -> Iterator[list[int]]:
 
 
 def _refusals(
-    session: Session, driver: psycopg.Connection[Any], run: _Run
+    session: Session, driver: psycopg.Connection[Any], run: _Run, write_to: Path | None
 ) -> tuple[dict[str, int], list[Refusal]]:
+    """Counts by reason and the first few; all of them go to a CSV file where one is asked for."""
     table = staging.refusals_of(run.id).as_string(driver)
     counted = session.execute(text(f"SELECT code, count(*) AS n FROM {table} GROUP BY code ORDER BY code"))  # noqa: S608
     first = session.execute(
         text(f"SELECT row_number, key, code, detail FROM {table} ORDER BY row_number LIMIT {SHOWN}")  # noqa: S608
     )
-    return {row.code: row.n for row in counted}, [Refusal(*row) for row in first]
+    found = {row.code: int(row.n) for row in counted}, [Refusal(*row) for row in first]
+    if write_to is not None:
+        listed = f"SELECT row_number AS row, key, code, detail FROM {table} ORDER BY row_number"  # noqa: S608
+        copy = f"COPY ({listed}) TO STDOUT (FORMAT CSV, HEADER)"
+        with driver.cursor() as cursor, write_to.open("wb") as file, cursor.copy(copy) as rows:
+            for piece in rows:
+                file.write(piece)
+    return found
 
 
-def _record(
-    session: Session, command: ImportWaters, run: _Run, digest: str, report: ImportReport, *, now: datetime
-) -> None:
+def _record(session: Session, command: ImportWaters, digest: str, report: ImportReport, *, now: datetime) -> None:
     assert report.merged is not None
     audit.record(
         session,
         action="waters.imported",
         subject_kind="import_run",
-        subject_id=run.id,
+        subject_id=report.run_id,
         actor=Actor.system("importer"),
         now=now,
         after={

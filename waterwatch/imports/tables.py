@@ -1,4 +1,4 @@
-"""Imports: one row a run, so that an interrupted one goes on where it stopped and every load can be told from another."""
+"""Imports: one row a run, so that an interrupted one goes on where it stopped."""
 
 import uuid
 from datetime import datetime
@@ -13,7 +13,7 @@ STATES = ("staging", "refused", "done", "tried")
 
 
 class ImportRun(Base):
-    """One import of one source. ``fingerprint`` tells the files and how they are read; ``next_row`` is where to go on."""
+    """One import of one source. ``fingerprint``: the files and how they are read; ``next_row``: where to go on."""
 
     __tablename__ = "import_run"
     __table_args__ = (

@@ -137,15 +137,15 @@ class WaterFeature(Base):
             name="geometry_type",
         ),
         CheckConstraint(
-            "kind = 'reach' OR num_nonnulls(length_km, dist_dn_km, dist_up_km, upland_skm, catch_skm, ord_stra, ord_clas,"
-            " ord_flow, hybas_l12, endorheic, lake_id) = 0",
+            "kind = 'reach' OR num_nonnulls(length_km, dist_dn_km, dist_up_km, upland_skm, catch_skm, ord_stra,"
+            " ord_clas, ord_flow, hybas_l12, endorheic, lake_id) = 0",
             name="reach_only",
         ),
         CheckConstraint("kind = 'lake' OR area_km2 IS NULL", name="lake_only"),
         CheckConstraint("next_down_id <> id", name="not_own_next"),
         CheckConstraint(
-            "length_km >= 0 AND dist_dn_km >= 0 AND dist_up_km >= 0 AND upland_skm >= 0 AND catch_skm >= 0 AND ord_stra > 0"
-            " AND dis_av_cms >= 0",
+            "length_km >= 0 AND dist_dn_km >= 0 AND dist_up_km >= 0 AND upland_skm >= 0 AND catch_skm >= 0"
+            " AND ord_stra > 0 AND dis_av_cms >= 0",
             name="reach_numbers",
         ),
         CheckConstraint("area_km2 >= 0", name="area"),

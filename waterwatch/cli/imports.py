@@ -1,0 +1,179 @@
+"""``waterwatch waters import``: what it is told, what it shows while it works, and what it says in the end."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from waterwatch.imports import rules
+from waterwatch.imports.reading import FileRefused, Reading
+from waterwatch.imports.rules import Layout, LayoutFault
+from waterwatch.imports.service import ImportReport, ImportWaters, import_waters
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import make_engine
+from waterwatch.kernel.errors import Conflict
+from waterwatch.kernel.settings import Settings
+
+STEPS = {
+    "checksum": "校验文件 · checksums",
+    "read": "读取 · reading",
+    "check": "检查 · checking",
+    "merge": "入库 · making live",
+    "done": "完成 · done",
+}
+# What each code means and what to do about it; the guide to operations has the same list, a test compares them.
+WORDS = {
+    "file_unreadable": "无法读取文件 · the file cannot be read",
+    "file_broken": "文件在此行之后损坏，请重新下载 · the file is broken after this row: fetch it again",
+    "column_missing": "缺少所需的列，用 --map 指明 · a needed column is missing: name it with --map",
+    "crs_missing": "文件没有坐标系，用 --crs 指明（如 EPSG:4326）"
+    " · the file has no CRS: say it with --crs (e.g. EPSG:4326)",
+    "crs_unknown": "不认识的坐标系 · an unknown CRS",
+    "encoding_unknown": "文字不是所述编码，用 --encoding 指明（UTF-8、GB18030、ISO-8859-1）"
+    " · the text is not in that encoding: say it with --encoding (UTF-8, GB18030, ISO-8859-1)",
+    "kind_unknown": "--kind 应为 reach 或 lake · --kind must be reach or lake",
+    "source_code_unusable": "来源代码只能用小写字母、数字和连字符"
+    " · a source's code has lower-case letters, digits, hyphens",
+    "mapping_unreadable": "应写作 --map 角色=列名 · write --map role=column",
+    "mapping_file_unreadable": "映射文件无法读取 · the mapping file cannot be read",
+    "role_unknown": "没有这个角色 · there is no such role",
+    "water_kind_unknown": "没有这种水体类型 · there is no such kind of water",
+    "import_running": "另一个导入正在进行，请稍后再试 · another import is running: try again when it has ended",
+    "geometry_empty": "图形缺失或无法解读 · the shape is missing or unreadable",
+    "geometry_type": "图形类型不符 · the wrong type of shape",
+    "geometry_degenerate": "图形没有长度或面积 · the shape has no length or no area",
+    "outside_the_world": "坐标超出经纬度范围，坐标系可能不对（--crs）"
+    " · outside the range of degrees: perhaps the CRS is wrong (--crs)",
+    "key_missing": "没有编号 · no key",
+    "key_doubled": "编号重复 · the key is there already",
+    "number_out_of_range": "数值超出范围 · a number out of range",
+    "not_a_number": "不是数字 · not a number",
+    "next_down_unknown": "流入的河段不存在 · flows into a reach that is not there",
+    "flows_in_a_circle": "水流成环 · flows in a circle",
+    "geometry_repaired": "自相交的湖面已修复 · lakes that crossed themselves, repaired",
+    "shape_doubled": "同一图形出现多次，只取一次 · the same shape given again, taken once",
+    "lines_cut": "在汇合处断开的线 · lines cut where others meet them",
+    "circles_cut": "水流成环，已断开 · circles in the flow, cut open",
+}
+
+
+@click.command("import")
+@click.argument("source")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--kind", type=click.Choice(["reach", "lake"]), help="What a source of your own holds.")
+@click.option("--map", "pairs", multiple=True, metavar="ROLE=COLUMN", help="Which column plays a role; repeatable.")
+@click.option("--mapping", type=click.Path(exists=True, path_type=Path), help="The same, and more, in a TOML file.")
+@click.option("--crs", help="The coordinates' system, where the file does not say or is wrong, e.g. EPSG:4490.")
+@click.option(
+    "--datum", type=click.Choice(["wgs84", "gcj02", "bd09"]), default="wgs84", help="Undo a Chinese map's shift."
+)
+@click.option("--encoding", help="The text's encoding, e.g. GB18030.")
+@click.option("--dry-run", is_flag=True, help="Do everything but change nothing.")
+@click.option("--partial", is_flag=True, help="The files are a part of their source: retire nothing they lack.")
+@click.option("--accept-refused", is_flag=True, help="Take what is good although some rows were refused.")
+@click.option("--replaces", metavar="SOURCE", help="Retire this other source's waters in the same step.")
+@click.option(
+    "--refused", "refusals_to", type=click.Path(path_type=Path), help="Write every refused row to this CSV file."
+)
+def import_command(
+    source: str,
+    files: tuple[Path, ...],
+    kind: str | None,
+    pairs: tuple[str, ...],
+    mapping: Path | None,
+    crs: str | None,
+    datum: str,
+    encoding: str | None,
+    dry_run: bool,
+    partial: bool,
+    accept_refused: bool,
+    replaces: str | None,
+    refusals_to: Path | None,
+) -> None:
+    """Import rivers or lakes from SOURCE.
+
+    SOURCE: hydrorivers, hydrolakes, natural-earth-rivers, natural-earth-lakes, osm-rivers, osm-lakes, or a code of your
+    own with --kind and --map, or --mapping. Interrupted, it goes on where it stopped.
+    """
+    from waterwatch.cli import _refuse, _settings
+
+    settings = _settings()
+    try:
+        layout = _layout(source, kind, pairs, mapping)
+        reading = Reading(layout, crs=crs, datum=datum, encoding=encoding)
+        command = ImportWaters(
+            files, reading, dry_run, partial, accept_refused, replaces=replaces, refusals_to=refusals_to
+        )
+        report = _run(settings, command)
+    except (LayoutFault, FileRefused) as fault:
+        facts = ", ".join(f"{name}={value}" for name, value in fault.facts.items())
+        _refuse(f"被拒绝 · refused: {WORDS[fault.code]}\n  {facts}\n未作任何改动 · nothing was changed")
+    except Conflict as fault:
+        _refuse(WORDS[fault.error_code])
+    click.echo(describe(report, command))
+    if not report.is_live and not dry_run:
+        raise SystemExit(1)
+
+
+def _layout(source: str, kind: str | None, pairs: tuple[str, ...], mapping: Path | None) -> Layout:
+    if mapping is not None:
+        return rules.with_mapping(rules.from_file(mapping), pairs)
+    known = rules.KNOWN.get(source)
+    return rules.with_mapping(known or rules.generic(source, kind or ""), pairs)
+
+
+def _run(settings: Settings, command: ImportWaters) -> ImportReport:
+    engine = make_engine(settings.migration_database_url or settings.database_url, role=None, pool_size=2)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def tell(step: str, done: int, total: int | None) -> None:
+                for other, task in tasks.items():
+                    if other != step:
+                        bars.stop_task(task)
+                if step not in tasks:
+                    tasks[step] = bars.add_task(STEPS[step], total=total)
+                bars.update(tasks[step], completed=done, total=total)
+
+            return import_waters(engine, command, now=utc_now, progress=tell)
+    finally:
+        engine.dispose()
+
+
+def describe(report: ImportReport, command: ImportWaters) -> str:
+    """The report as the operator reads it."""
+    lines = [f"读取 {report.read} 行 · read {report.read} rows, {report.staged} usable"]
+    if report.resumed_at:
+        lines.append(f"接续上次，从第 {report.resumed_at + 1} 行开始 · went on from row {report.resumed_at + 1}")
+    lines += [f"  {WORDS[code]}: {count}" for code, count in report.noticed.items()]
+    if report.refused:
+        lines.append("拒绝 · refused:")
+        lines += [f"  {WORDS[code]}: {count}" for code, count in report.refused.items()]
+        lines += [f"    row {one.row}  {one.key or '–'}  {WORDS[one.code]}  {one.detail}" for one in report.first]
+        if sum(report.refused.values()) > len(report.first):
+            lines.append("    … 全部写入文件：--refused FILE.csv · all of them to a file: --refused FILE.csv")
+    if report.merged is not None:
+        done = report.merged
+        lines.append(
+            f"水体 {done.waters}；河段或湖面：新增 {done.added}，更新 {done.changed}，"
+            f"未变 {done.unchanged}，停用 {done.retired}"
+            f" · {done.waters} waters; reaches or lakes: {done.added} added, {done.changed} changed,"
+            f" {done.unchanged} unchanged, {done.retired} retired"
+        )
+    if command.dry_run:
+        lines.append("试运行，未作任何改动 · a dry run: nothing was changed")
+    elif not report.is_live:
+        lines.append(
+            "有被拒绝的行，未作任何改动。修正文件，或加 --accept-refused 只导入可用的行"
+            " · rows were refused, so nothing was changed: mend the file, or take what is good with --accept-refused"
+        )
+    return "\n".join(lines)
