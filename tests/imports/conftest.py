@@ -85,7 +85,10 @@ def write(
     encoding: str = "UTF-8",
 ) -> Path:
     """Any rows as a file."""
-    options = {".shp": {"encoding": encoding}, ".gdb": {"driver": "OpenFileGDB"}}.get(path.suffix, {})
+    options = {
+        ".shp": {"encoding": encoding},
+        ".gdb": {"driver": "OpenFileGDB", "TARGET_ARCGIS_VERSION": "ARCGIS_PRO_3_2_OR_LATER"},
+    }.get(path.suffix, {})
     pyogrio.raw.write(
         path,
         shapely.to_wkb(shapes),
