@@ -216,11 +216,11 @@ def test_names_that_change_leave_no_key_behind(session: Session) -> None:
 
     before = kept()
     session.execute(text("UPDATE water_name SET name = '某某江' WHERE name = '长江'"))
-    service.make_keys(session)
+    service.make_keys(session, list(session.execute(text("SELECT id FROM water_body")).scalars()))
     assert ("长江", 0) not in kept()
     assert {("某某江", 0), ("moumoujiang", 2), ("mmj", 4), ("江", 6)} <= kept()
     session.execute(text("UPDATE water_name SET name = '长江' WHERE name = '某某江'"))
-    service.make_keys(session)
+    service.make_keys(session, list(session.execute(text("SELECT id FROM water_body")).scalars()))
     assert kept() == before
 
 

@@ -8,10 +8,11 @@ import json
 import math
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
@@ -20,7 +21,8 @@ from waterwatch.waters.rules import fold, is_han, sound_of
 CANDIDATE_FLOOR_M = 50.0  # candidates lie within max(this, twice the accuracy), else the nearest within the limit
 SEARCH_LIMIT_M = 2000.0
 LAKE_GRID_DEG = 0.01  # about a kilometre; see snap()
-OVERFETCH = 4  # Mercator neighbours looked at per candidate wanted, before exact metres rank them
+MERCATOR_SLACK = 1.01  # Mercator stretches by 1/cos(latitude), and by a little more towards the pole
+FETCHED = 24  # Mercator neighbours looked at when nothing is close, before exact metres rank them
 
 
 @dataclass(frozen=True)
@@ -55,34 +57,48 @@ class WaterView:
 
 @dataclass(frozen=True)
 class FoundWater:
-    """A water found by name."""
+    """A water found by name, and what it flows into: many waters share a name."""
 
     public_id: str
     kind: str
     names: dict[str, str]
+    parent_public_id: str | None = None
+    parent_names: dict[str, str] = field(default_factory=dict)
 
 
-_NEAREST = text("""
-WITH place AS (
+# The place is worked out first and by itself: a plan that knows nothing of it is as good as one made for it, so
+# PostgreSQL keeps one and plans no more. Mercator order is the order in metres but for a thousandth, for which
+# MERCATOR_SLACK allows; what counts is measured on the spheroid.
+_NEAREST = text(f"""
+WITH place AS MATERIALIZED (
     SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at,
            ST_Transform(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 3857) AS at_3857
-), near AS (
-    SELECT f.id, f.feature_id, f.water_body_id, f.kind, f.geom, f.ord_stra, f.upland_skm
-    FROM water_feature f, place
-    WHERE f.retired_at IS NULL AND ST_DWithin(f.geom_3857, place.at_3857, :reach_mercator)
-    ORDER BY f.geom_3857 <-> place.at_3857 LIMIT :fetch
-), measured AS (
-    SELECT near.*, ST_ClosestPoint(near.geom, CASE WHEN near.kind = 'lake' AND ST_Covers(near.geom, place.at)
-               THEN ST_SnapToGrid(place.at, :lake_grid_deg) ELSE place.at END) AS snapped,
-           ST_Distance(near.geom::geography, place.at::geography) AS distance_m
-    FROM near, place
+), within AS MATERIALIZED (
+    SELECT f.id, f.feature_id, f.water_body_id, f.kind, f.geom, f.ord_stra, ST_Distance(f.geom_3857, at_3857) AS far
+    FROM place, water_feature f
+    WHERE f.retired_at IS NULL AND f.geom_3857 && ST_Expand(at_3857, :radius_mercator)
+), close AS MATERIALIZED (
+    SELECT within.*, ST_Distance(geom::geography, at::geography) AS distance_m FROM within, place
+    WHERE far <= :radius_mercator AND ST_Distance(geom::geography, at::geography) <= :radius_m
+), beyond AS MATERIALIZED (
+    SELECT f.id, f.feature_id, f.water_body_id, f.kind, f.geom, f.ord_stra, f.geom_3857 <-> at_3857 AS far
+    FROM place, water_feature f
+    WHERE f.retired_at IS NULL AND NOT EXISTS (SELECT FROM close)
+      AND f.geom_3857 && ST_Expand(at_3857, :limit_mercator)
+    ORDER BY f.geom_3857 <-> at_3857 LIMIT {FETCHED}
+), found AS (
+    SELECT * FROM close
+    UNION ALL
+    SELECT beyond.*, ST_Distance(geom::geography, at::geography) FROM beyond, place
 )
-SELECT m.id AS water_feature_id, m.feature_id, m.water_body_id, b.public_id, m.kind, m.distance_m,
-       ST_X(m.snapped) AS snapped_lon, ST_Y(m.snapped) AS snapped_lat
-FROM measured m JOIN water_body b ON b.id = m.water_body_id
-WHERE m.distance_m <= :limit_m
-ORDER BY m.distance_m, m.feature_id
-""")
+SELECT f.id AS water_feature_id, f.feature_id, f.water_body_id, b.public_id, f.kind, f.distance_m,
+       ST_X(p.snapped) AS snapped_lon, ST_Y(p.snapped) AS snapped_lat
+FROM found f JOIN water_body b ON b.id = f.water_body_id CROSS JOIN place CROSS JOIN LATERAL (
+    SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND f.distance_m = 0
+        THEN ST_SnapToGrid(place.at, :lake_grid_deg) ELSE place.at END) AS snapped) p
+WHERE f.distance_m <= :limit_m
+ORDER BY f.distance_m, f.ord_stra DESC NULLS LAST, f.feature_id
+""")  # noqa: S608  # the number is a constant of this module
 _SNAP = text("""
 SELECT ST_X(p) AS lon, ST_Y(p) AS lat, ST_Distance(nearest::geography, at::geography) AS distance_m
 FROM (SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND ST_Covers(f.geom, place.at)
@@ -114,28 +130,42 @@ SELECT f.feature_id, f.kind, b.public_id, b.rank,
 FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
 WHERE f.retired_at IS NULL ORDER BY f.feature_id
 """)
+# How many keys of one sort are looked at before the waters they name are ranked.
+KEYS_READ = 80
+NAMESAKES_READ = 500  # there are hundreds of 南河; the nearest may be a small one
+FIRST_LETTERS = 4  # so many letters typed have an index of their own, in the order of weight
 _FOUND = """
-SELECT b.public_id, b.kind,
+SELECT b.public_id, b.kind, parent.public_id AS parent_public_id,
        (SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
-        WHERE n.water_body_id = b.id AND n.is_primary) AS names
-FROM water_body b JOIN hit ON hit.water_body_id = b.id
+        WHERE n.water_body_id = b.id AND n.is_primary) AS names,
+       (SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
+        WHERE n.water_body_id = parent.id AND n.is_primary) AS parent_names
+FROM hit JOIN water_body b ON b.id = hit.water_body_id LEFT JOIN water_body parent ON parent.id = b.parent_id
 WHERE b.retired_at IS NULL
-ORDER BY hit.distance, b.rank, b.public_id LIMIT :limit
 """
-# Exact before prefix; a whole name before its sound, its initials, its parts; a word of the same sound after them all.
-_SEARCH = text(f"""
+_FAR = """
+CROSS JOIN LATERAL (
+    SELECT min(f.geom_3857 <-> ST_Transform(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 3857)) AS away
+    FROM water_feature f WHERE f.water_body_id = b.id AND f.retired_at IS NULL) far
+"""
+# An exact name first, then what begins so, each the largest water first; a word of the same sound after them all.
+_MATCHES = """
+    (SELECT water_body_id, weight - {exact} + {later} AS distance FROM water_key
+     WHERE key = {words} ORDER BY weight LIMIT {exactly})
+    UNION ALL
+    (SELECT water_body_id, weight + {later} FROM water_key
+     WHERE {narrow} key LIKE {prefix} AND key <> {words} ORDER BY weight LIMIT {read})
+"""
+# Weights run from 0 to 26. What is exact comes before all that merely begins so.
+EXACT, LATER = 30, 100
+_MISSPELT = f"""
 WITH hit AS (
-    SELECT water_body_id, min(distance) AS distance FROM (
-        SELECT water_body_id, grade + (key <> :words)::int AS distance FROM water_key WHERE key LIKE :prefix
-        UNION ALL
-        SELECT water_body_id, 10 + grade + (key <> :sound)::int FROM water_key WHERE :sound <> '' AND key LIKE :sounding
-    ) AS near GROUP BY water_body_id)
-{_FOUND}""")  # noqa: S608  # the pieces are constants of this module
-_MISSPELT = text(f"""
-WITH hit AS (
-    SELECT water_body_id, 1 - max(strict_word_similarity(:words, key)) AS distance FROM water_key
-    WHERE :words <% key AND grade <= 2 GROUP BY water_body_id)
-{_FOUND}""")  # noqa: S608
+    SELECT water_body_id, min(1 - strict_word_similarity(:words, key) + weight * 0.001) AS distance FROM (
+        SELECT water_body_id, key, weight FROM water_key WHERE :words <% key AND grade <= 2
+        ORDER BY :words <<-> key LIMIT {KEYS_READ}) AS alike GROUP BY water_body_id)
+{_FOUND}
+ORDER BY hit.distance, b.rank, b.public_id LIMIT :limit
+"""  # noqa: S608  # the pieces are constants of this module
 LIKENESS = 0.5  # of word_similarity: "yangtse" finds "yangtze", "river" alone does not find every river
 
 
@@ -155,26 +185,24 @@ def nearest_waters(
     ``lon``, ``lat`` WGS-84 degrees; nothing farther than ``search_limit_m`` is ever returned. Ties at a shared vertex
     are broken by feature id. One query.
     """
-    # Mercator stretches by 1/cos(lat): the index search must reach that far to miss nothing, a little more is fine.
-    reach_mercator = search_limit_m * 1.01 / max(0.05, math.cos(math.radians(lat)))
+    stretch = MERCATOR_SLACK / max(0.05, math.cos(math.radians(lat)))
+    radius_m = min(max(CANDIDATE_FLOOR_M, 2 * accuracy_m), search_limit_m)
     rows = session.execute(
         _NEAREST,
         {
             "lon": lon,
             "lat": lat,
-            "reach_mercator": reach_mercator,
+            "radius_m": radius_m,
+            "radius_mercator": radius_m * stretch,
             "limit_m": search_limit_m,
+            "limit_mercator": search_limit_m * stretch,
             "lake_grid_deg": LAKE_GRID_DEG,
-            "fetch": limit * OVERFETCH,
         },
     )
     nearest_of: dict[uuid.UUID, Candidate] = {}
     for row in rows:
         nearest_of.setdefault(row.water_body_id, Candidate(**row._mapping))
-    found = list(nearest_of.values())
-    radius_m = max(CANDIDATE_FLOOR_M, 2 * accuracy_m)
-    within = [candidate for candidate in found if candidate.distance_m <= radius_m]
-    return (within or found)[:limit]
+    return list(nearest_of.values())[:limit]
 
 
 def snap(session: Session, water_feature_id: uuid.UUID, lon: float, lat: float) -> tuple[float, float, float]:
@@ -235,19 +263,49 @@ def features_geojson(session: Session, *, tolerance_deg: float = 0.004) -> dict[
     return {"type": "FeatureCollection", "features": features}
 
 
-def search_names(session: Session, words: str, *, limit: int = 20) -> list[FoundWater]:
+def search_names(
+    session: Session, words: str, *, limit: int = 20, near: tuple[float, float] | None = None
+) -> list[FoundWater]:
     """Waters by a name in any language, by its sound (pinyin, with or without tones), its initials, or a part of it.
 
-    Exact before prefix before part, large before small. Chinese characters also find names that sound the same, as an
-    input method mixes them up. When nothing is found so, what is spelt alike (:data:`LIKENESS`).
+    Exact before prefix before part, large before small; with ``near`` (lon, lat in WGS-84) those that fit alike stand
+    in the order of their distance. Chinese characters also find names that sound the same, as an input method mixes them
+    up. When nothing is found so, what is spelt alike (:data:`LIKENESS`). One query, two where it is misspelt.
     """
     sought = fold(words)
     if not sought:
         return []
     sound = fold("".join(sound_of(words))) if is_han(words) else ""
+    place = {"lon": near[0], "lat": near[1]} if near else {}
     values = {"words": sought, "prefix": f"{sought}%", "sound": sound, "sounding": f"{sound}%", "limit": limit}
-    rows = session.execute(_SEARCH, values).all()
+    rows = session.execute(_search(len(sought), len(sound), bool(near)), values | place).all()
     if not rows:
         session.execute(text(f"SET LOCAL pg_trgm.word_similarity_threshold = {LIKENESS}"))
-        rows = session.execute(_MISSPELT, {"words": sound or sought, "limit": limit}).all()
-    return [FoundWater(row.public_id, row.kind, row.names or {}) for row in rows]
+        rows = session.execute(text(_MISSPELT), {"words": sound or sought, "limit": limit}).all()
+    return [
+        FoundWater(row.public_id, row.kind, row.names or {}, row.parent_public_id, row.parent_names or {})
+        for row in rows
+    ]
+
+
+@lru_cache(maxsize=64)
+def _search(letters: int, sounds: int, is_near: bool) -> TextClause:
+    """The statement for words of so many letters: few letters are looked up among the heaviest keys that begin so."""
+
+    def matches(words: str, prefix: str, length: int, later: int) -> str:
+        narrow = f"left(key, {length}) = left({words}, {length}) AND" if length <= FIRST_LETTERS else ""
+        read = {"read": KEYS_READ, "exactly": NAMESAKES_READ if is_near else KEYS_READ}
+        return _MATCHES.format(words=words, prefix=prefix, narrow=narrow, exact=EXACT, later=later, **read)
+
+    found = matches(":words", ":prefix", letters, 0)
+    if sounds:
+        found += " UNION ALL " + matches(":sound", ":sounding", sounds, LATER)
+    # Distance outweighs size among waters that fit alike: "which 南河?" is asked by somebody who stands at one.
+    body, order = _FOUND, "hit.distance, b.rank"
+    if is_near:
+        body = _FOUND.replace("WHERE b.retired_at", f"{_FAR} WHERE b.retired_at")
+        order = f"(hit.distance < 0) DESC, hit.distance >= {LATER - EXACT}, far.away NULLS LAST, hit.distance"
+    return text(
+        f"WITH hit AS (SELECT water_body_id, min(distance) AS distance FROM ({found}) AS matched"  # noqa: S608
+        f" GROUP BY water_body_id) {body} ORDER BY {order}, b.public_id LIMIT :limit"
+    )
