@@ -25,6 +25,7 @@ SELECT id, (ST_Dump(ST_Subdivide(geom, 128))).geom FROM jurisdiction
 
 def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    op.execute("CREATE EXTENSION IF NOT EXISTS fuzzystrmatch")
     op.execute("CREATE SCHEMA IF NOT EXISTS staging")
     _import_run()
     _water_key()
@@ -32,10 +33,11 @@ def upgrade() -> None:
     _jurisdiction_part()
     # Names that are there already get their keys from the code that runs this: what it makes now or later is made anew
     # at every load.
-    from waterwatch.waters.service import make_keys
+    from waterwatch.waters.service import make_keys, set_extents
 
     with Session(op.get_bind()) as session:
         make_keys(session, list(session.execute(sa.text("SELECT id FROM water_body")).scalars()))
+        set_extents(session)
         session.flush()
 
 
@@ -81,20 +83,29 @@ def _water_key() -> None:
         ),
         sa.PrimaryKeyConstraint("water_body_id", "key", name=op.f("pk_water_key")),
     )
-    op.create_index("ix_water_key_key", "water_key", ["key", "weight"], postgresql_ops={"key": "text_pattern_ops"})
+    op.create_index("ix_water_key_key", "water_key", ["key", "weight"])
+    op.create_table(
+        "water_word",
+        sa.Column("word", sa.Text(), nullable=False),
+        sa.Column("weight", sa.SmallInteger(), nullable=False),
+        sa.Column("is_name", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("word", name=op.f("pk_water_word")),
+    )
+    op.create_index("ix_water_word_word", "water_word", ["word"], postgresql_ops={"word": "text_pattern_ops"})
     for letters in range(1, 5):
-        op.create_index(f"ix_water_key_first_{letters}", "water_key", [sa.text(f'"left"(key, {letters})'), "weight"])
+        op.create_index(f"ix_water_word_first_{letters}", "water_word", [sa.text(f'"left"(word, {letters})'), "weight"])
     op.create_index(
-        "ix_water_key_trigrams",
-        "water_key",
-        ["key"],
+        "ix_water_word_trigrams",
+        "water_word",
+        ["word"],
         postgresql_using="gin",
-        postgresql_ops={"key": "gin_trgm_ops"},
-        postgresql_where=sa.text("grade <= 2"),
+        postgresql_ops={"word": "gin_trgm_ops"},
+        postgresql_where=sa.text("is_name"),
     )
 
 
 def _features() -> None:
+    op.add_column("water_body", sa.Column("extent_3857", Geometry("POLYGON", srid=3857, spatial_index=False)))
     op.drop_index("ix_water_feature_geom", "water_feature")
     for name in ("dist_up_km", "catch_skm"):
         op.add_column("water_feature", sa.Column(name, sa.Double(), nullable=True))

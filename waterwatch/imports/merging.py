@@ -21,7 +21,7 @@ from waterwatch.waters.service import make_keys
 
 # When so many more rows come than there are, building an index anew beats keeping it up to date row by row.
 BULK_FACTOR = 4
-TABLES = ("water_feature", "water_body", "water_name", "water_key")
+TABLES = ("water_feature", "water_body", "water_name", "water_key", "water_word")
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ UPDATE {rows} s SET id = f.id FROM water_feature f WHERE f.source_id = :source_i
 _BODY = """
 CREATE TEMP TABLE body ON COMMIT DROP AS
 WITH sums AS (
-    SELECT r.body AS ordinal, nullif(sum(s.length_km), 0) AS length_km, sum(s.area_km2) AS area_km2
+    SELECT r.body AS ordinal, nullif(sum(s.length_km), 0) AS length_km, sum(s.area_km2) AS area_km2,
+           ST_Extent(s.geom) AS extent
     FROM river r JOIN {rows} s USING (ordinal) GROUP BY r.body)
-SELECT sums.ordinal, s.id, s.id AS own_id, s.key, s.water_kind AS kind, sums.length_km, s.dis_av_cms,
+SELECT sums.ordinal, sums.extent, s.id, s.id AS own_id, s.key, s.water_kind AS kind, sums.length_km, s.dis_av_cms,
        nullif(s.upland_skm, 0) AS upland_skm, below.body AS parent_ordinal,
        coalesce(o.zh_hans, o.zh_hant, o.en) AS basin,
        greatest(0, least(20, round(12 - 2 * log(greatest(0.01,
@@ -102,9 +103,10 @@ UPDATE body SET id = gen_random_uuid() WHERE id = own_id AND EXISTS (
 """
 _BODIES = """
 INSERT INTO water_body AS b (id, public_id, kind, parent_id, basin, basin_area_km2, mean_discharge_cms, length_km, rank,
-                             source_id, source_key)
+                             extent_3857, source_id, source_key)
 SELECT body.id, :prefix || '-' || named.key, body.kind, parent.id, body.basin, body.upland_skm, body.dis_av_cms,
-       body.length_km, body.rank, :source_id, named.key
+       body.length_km, body.rank, ST_Transform(ST_SetSRID(ST_Expand(body.extent::geometry, 0.00001), 4326), 3857),
+       :source_id, named.key
 FROM body LEFT JOIN body parent ON parent.ordinal = body.parent_ordinal,
 LATERAL (SELECT left(trim(BOTH '-' FROM regexp_replace(lower(body.key), '[^a-z0-9]+', '-', 'g')), 40) AS key) plain,
 LATERAL (SELECT CASE WHEN :is_first THEN plain.key WHEN EXISTS (
@@ -112,10 +114,11 @@ LATERAL (SELECT CASE WHEN :is_first THEN plain.key WHEN EXISTS (
          THEN plain.key || '-' || right(body.id::text, 12) ELSE plain.key END AS key) named
 ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, parent_id = excluded.parent_id, basin = excluded.basin,
     basin_area_km2 = excluded.basin_area_km2, mean_discharge_cms = excluded.mean_discharge_cms,
-    length_km = excluded.length_km, rank = excluded.rank, retired_at = NULL
-WHERE (b.kind, b.parent_id, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km, b.rank, b.retired_at)
+    length_km = excluded.length_km, rank = excluded.rank, extent_3857 = excluded.extent_3857, retired_at = NULL
+WHERE (b.kind, b.parent_id, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km, b.rank, b.extent_3857,
+       b.retired_at)
     IS DISTINCT FROM (excluded.kind, excluded.parent_id, excluded.basin, excluded.basin_area_km2,
-                      excluded.mean_discharge_cms, excluded.length_km, excluded.rank, NULL)
+                      excluded.mean_discharge_cms, excluded.length_km, excluded.rank, excluded.extent_3857, NULL)
 """
 _FEATURES = """
 INSERT INTO water_feature AS f (id, kind, water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km,
@@ -205,6 +208,7 @@ _RETIRE_BODIES = """
 UPDATE water_body b SET retired_at = :now FROM source o
 WHERE o.id = b.source_id AND (o.id = :source_id OR o.code = :code) AND b.retired_at IS NULL
   AND NOT EXISTS (SELECT FROM water_feature f WHERE f.water_body_id = b.id AND f.retired_at IS NULL)
+RETURNING b.id
 """
 _SOURCE = """
 INSERT INTO source (id, code, title, licence, url, retrieved_on) VALUES (:id, :code, :title, :licence, :url, :on)
@@ -264,7 +268,9 @@ class Merge:
         retired = 0 if partial else self._run(_RETIRE, **values)
         if replaces:
             retired += self._run(_RETIRE_OTHER, **values)
-        self._run(_RETIRE_BODIES, **values)
+        gone = self._session.execute(text(_RETIRE_BODIES), values).scalars().all()
+        if gone:
+            make_keys(self._session, gone)
         added = staged - kept
         waters = self._count("SELECT count(*) FROM body")
         return Merged(waters, added, written - added, staged - written, retired)

@@ -16,12 +16,13 @@ from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
-from waterwatch.waters.rules import fold, is_han, sound_of
+from waterwatch.waters.rules import PART, fold, is_han, sound_of
 
 CANDIDATE_FLOOR_M = 50.0  # candidates lie within max(this, twice the accuracy), else the nearest within the limit
 SEARCH_LIMIT_M = 2000.0
 LAKE_GRID_DEG = 0.01  # about a kilometre; see snap()
 MERCATOR_SLACK = 1.01  # Mercator stretches by 1/cos(latitude), and by a little more towards the pole
+LAST_CHARACTER = "\U0010ffff"  # sorts behind every other
 FETCHED = 24  # Mercator neighbours looked at when nothing is close, before exact metres rank them
 
 
@@ -130,43 +131,44 @@ SELECT f.feature_id, f.kind, b.public_id, b.rank,
 FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
 WHERE f.retired_at IS NULL ORDER BY f.feature_id
 """)
-# How many keys of one sort are looked at before the waters they name are ranked.
-KEYS_READ = 80
-NAMESAKES_READ = 500  # there are hundreds of 南河; the nearest may be a small one
 FIRST_LETTERS = 4  # so many letters typed have an index of their own, in the order of weight
-_FOUND = """
-SELECT b.public_id, b.kind, parent.public_id AS parent_public_id,
+NAMESAKES_READ = 500  # there are hundreds of 南河, and the nearest may be a small one
+NAMESAKES_BY_WORD = 10  # of words that merely begin so, where nearness counts
+# Weights run from 0 to 26. A name that is exact comes before all that merely begins so, what sounds so after both.
+EXACT, LATER = 30, 100
+# An exact name, then the words that begin so, each with its largest waters. Ranges and not LIKE: a plan for any words
+# is then as good as one for these, and PostgreSQL plans no more.
+_MATCHES = """
+(SELECT water_body_id, weight - CASE WHEN grade < {part} THEN {exact} ELSE 0 END + {later} AS place FROM water_key
+ WHERE key = {words} ORDER BY weight LIMIT {exactly})
+UNION ALL
+SELECT k.water_body_id, k.weight + {later} FROM (
+    SELECT word FROM water_word WHERE {begins} AND word <> {words} ORDER BY weight, word LIMIT {words_read}) begun,
+LATERAL (SELECT water_body_id, weight FROM water_key
+         WHERE key = begun.word ORDER BY weight LIMIT {by_word}) k
+"""
+_SHOWN = """
+SELECT best.public_id, best.kind, parent.public_id AS parent_public_id,
        (SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
-        WHERE n.water_body_id = b.id AND n.is_primary) AS names,
+        WHERE n.water_body_id = best.id AND n.is_primary) AS names,
        (SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
         WHERE n.water_body_id = parent.id AND n.is_primary) AS parent_names
-FROM hit JOIN water_body b ON b.id = hit.water_body_id LEFT JOIN water_body parent ON parent.id = b.parent_id
-WHERE b.retired_at IS NULL
+FROM best LEFT JOIN water_body parent ON parent.id = best.parent_id
+ORDER BY best.nth
 """
-_FAR = """
-CROSS JOIN LATERAL (
-    SELECT min(f.geom_3857 <-> ST_Transform(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 3857)) AS away
-    FROM water_feature f WHERE f.water_body_id = b.id AND f.retired_at IS NULL) far
-"""
-# An exact name first, then what begins so, each the largest water first; a word of the same sound after them all.
-_MATCHES = """
-    (SELECT water_body_id, weight - {exact} + {later} AS distance FROM water_key
-     WHERE key = {words} ORDER BY weight LIMIT {exactly})
-    UNION ALL
-    (SELECT water_body_id, weight + {later} FROM water_key
-     WHERE {narrow} key LIKE {prefix} AND key <> {words} ORDER BY weight LIMIT {read})
-"""
-# Weights run from 0 to 26. What is exact comes before all that merely begins so.
-EXACT, LATER = 30, 100
-_MISSPELT = f"""
-WITH hit AS (
-    SELECT water_body_id, min(1 - strict_word_similarity(:words, key) + weight * 0.001) AS distance FROM (
-        SELECT water_body_id, key, weight FROM water_key WHERE :words <% key AND grade <= 2
-        ORDER BY :words <<-> key LIMIT {KEYS_READ}) AS alike GROUP BY water_body_id)
-{_FOUND}
-ORDER BY hit.distance, b.rank, b.public_id LIMIT :limit
-"""  # noqa: S608  # the pieces are constants of this module
-LIKENESS = 0.5  # of word_similarity: "yangtse" finds "yangtze", "river" alone does not find every river
+LIKENESS = 0.4  # of word_similarity, which picks what is compared letter by letter
+MEANT = 5  # words a misspelt one may have meant
+# People mistype the beginning of a name as often as all of it: what counts is the way from what was typed to the
+# nearest beginning of a word, at most a third of the letters.
+_MEANT = text(f"""
+SELECT word FROM (
+    SELECT word, weight, least(
+        levenshtein_less_equal(:words, left(word, :letters - 1), :slips),
+        levenshtein_less_equal(:words, left(word, :letters), :slips),
+        levenshtein_less_equal(:words, left(word, :letters + 1), :slips)) AS slips
+    FROM water_word WHERE is_name AND :words <% word) alike
+WHERE slips <= :slips ORDER BY slips, weight, word LIMIT {MEANT}
+""")  # noqa: S608  # the piece is a constant of this module
 
 
 def nearest_waters(
@@ -269,43 +271,69 @@ def search_names(
     """Waters by a name in any language, by its sound (pinyin, with or without tones), its initials, or a part of it.
 
     Exact before prefix before part, large before small; with ``near`` (lon, lat in WGS-84) those that fit alike stand
-    in the order of their distance. Chinese characters also find names that sound the same, as an input method mixes them
-    up. When nothing is found so, what is spelt alike (:data:`LIKENESS`). One query, two where it is misspelt.
+    in the order of the distance to the box around them. Chinese characters also find names that sound the same, as an
+    input method mixes them up. When nothing is found so, the words are read as a slip of the keyboard. One query, up
+    to three where they are misspelt.
     """
     sought = fold(words)
     if not sought:
         return []
     sound = fold("".join(sound_of(words))) if is_han(words) else ""
-    place = {"lon": near[0], "lat": near[1]} if near else {}
-    values = {"words": sought, "prefix": f"{sought}%", "sound": sound, "sounding": f"{sound}%", "limit": limit}
-    rows = session.execute(_search(len(sought), len(sound), bool(near)), values | place).all()
-    if not rows:
-        session.execute(text(f"SET LOCAL pg_trgm.word_similarity_threshold = {LIKENESS}"))
-        rows = session.execute(text(_MISSPELT), {"words": sound or sought, "limit": limit}).all()
+    found = _look_up(session, [sought, sound] if sound else [sought], limit, near)
+    if not found and (meant := _meant(session, sound or sought)):
+        found = _look_up(session, meant, limit, near)
+    return found
+
+
+def _look_up(session: Session, sought: list[str], limit: int, near: tuple[float, float] | None) -> list[FoundWater]:
+    """Waters that fit the first of the sought words, then those that fit the next."""
+    values: dict[str, Any] = {"limit": limit, "read": 2 * limit}
+    for nth, word in enumerate(sought):
+        values |= {f"words_{nth}": word, f"beyond_{nth}": word + LAST_CHARACTER}
+    if near:
+        values |= {"lon": near[0], "lat": near[1]}
+    rows = session.execute(_search(tuple(map(len, sought)), is_near=bool(near)), values)
     return [
         FoundWater(row.public_id, row.kind, row.names or {}, row.parent_public_id, row.parent_names or {})
         for row in rows
     ]
 
 
-@lru_cache(maxsize=64)
-def _search(letters: int, sounds: int, is_near: bool) -> TextClause:
-    """The statement for words of so many letters: few letters are looked up among the heaviest keys that begin so."""
+def _meant(session: Session, sought: str) -> list[str]:
+    """The words somebody may have meant who typed this, the likeliest first."""
+    if len(sought) < FIRST_LETTERS:
+        return []
+    session.execute(text(f"SET LOCAL pg_trgm.word_similarity_threshold = {LIKENESS}"))
+    values = {"words": sought, "letters": len(sought), "slips": max(1, len(sought) // 3)}
+    return list(session.execute(_MEANT, values).scalars())
 
-    def matches(words: str, prefix: str, length: int, later: int) -> str:
-        narrow = f"left(key, {length}) = left({words}, {length}) AND" if length <= FIRST_LETTERS else ""
-        read = {"read": KEYS_READ, "exactly": NAMESAKES_READ if is_near else KEYS_READ}
-        return _MATCHES.format(words=words, prefix=prefix, narrow=narrow, exact=EXACT, later=later, **read)
 
-    found = matches(":words", ":prefix", letters, 0)
-    if sounds:
-        found += " UNION ALL " + matches(":sound", ":sounding", sounds, LATER)
-    # Distance outweighs size among waters that fit alike: "which 南河?" is asked by somebody who stands at one.
-    body, order = _FOUND, "hit.distance, b.rank"
+@lru_cache(maxsize=256)
+def _search(letters: tuple[int, ...], *, is_near: bool) -> TextClause:
+    """The statement for words of so many letters each. Few letters are read off an index of their own."""
+
+    def matches(nth: int, length: int) -> str:
+        words = f":words_{nth}"
+        begins = f"word ~>=~ {words} AND word ~<~ :beyond_{nth}"
+        if length <= FIRST_LETTERS:
+            begins = f"left(word, {length}) = {words}"
+        exactly, by_word = (NAMESAKES_READ, NAMESAKES_BY_WORD) if is_near else (":read", ":limit")
+        return _MATCHES.format(
+            words=words, begins=begins, part=PART, exact=EXACT, later=nth * LATER,
+            exactly=exactly, words_read=":read", by_word=by_word,
+        )  # fmt: skip
+
+    found = " UNION ALL ".join(matches(nth, length) for nth, length in enumerate(letters))
+    order, away, narrowed = "hit.place, b.rank, b.public_id", "", "ORDER BY place, water_body_id LIMIT :read"
     if is_near:
-        body = _FOUND.replace("WHERE b.retired_at", f"{_FAR} WHERE b.retired_at")
-        order = f"(hit.distance < 0) DESC, hit.distance >= {LATER - EXACT}, far.away NULLS LAST, hit.distance"
+        # Distance outweighs size among waters that fit alike: "which 南河?" is asked by somebody who stands at one.
+        away = ", ST_Transform(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 3857) AS here"
+        fit = f"(hit.place + {EXACT}) / {LATER}, (hit.place + {EXACT}) % {LATER} >= {EXACT}"
+        order = f"{fit}, ST_Distance(b.extent_3857, here), {order}"
+        narrowed = ""
     return text(
-        f"WITH hit AS (SELECT water_body_id, min(distance) AS distance FROM ({found}) AS matched"  # noqa: S608
-        f" GROUP BY water_body_id) {body} ORDER BY {order}, b.public_id LIMIT :limit"
+        f"WITH hit AS MATERIALIZED (SELECT water_body_id, min(place) AS place FROM ({found}) found"  # noqa: S608
+        f" GROUP BY water_body_id {narrowed}),"
+        f" best AS MATERIALIZED (SELECT b.id, b.public_id, b.kind, b.parent_id, row_number() OVER (ORDER BY {order})"
+        f" AS nth FROM hit JOIN water_body b ON b.id = hit.water_body_id{away} ORDER BY nth LIMIT :limit) {_SHOWN}"
     )

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
-from waterwatch.waters.rules import search_keys
+from waterwatch.waters.rules import SOUND, search_keys
 
 BUILTIN = Path(__file__).parent / "builtin" / "waters.geojson.gz"
 SOURCE_CODE = "natural-earth-10m"
@@ -49,11 +49,12 @@ def load_builtin(session: Session, *, now: datetime, progress: Callable[[int, in
     source_id = _source(session)
     bodies = _bodies(session, source_id, content["bodies"])
     _names(session, bodies, content["bodies"])
-    make_keys(session, bodies.values())
     tell(2, STEPS)
     features = _features(session, source_id, bodies, content["features"])
     tell(3, STEPS)
-    retired = _retire(session, source_id, [b["key"] for b in content["bodies"]], features, now=now)
+    retired, gone = _retire(session, source_id, [b["key"] for b in content["bodies"]], features, now=now)
+    set_extents(session)
+    make_keys(session, [*bodies.values(), *gone])
     audit.record(
         session,
         action="waters.loaded",
@@ -137,23 +138,43 @@ WHERE source_id = :source_id AND retired_at IS NULL AND NOT source_key = ANY(:ke
 """)
 _RETIRE_BODIES = text("""
 UPDATE water_body SET retired_at = :now
-WHERE source_id = :source_id AND retired_at IS NULL AND NOT source_key = ANY(:keys)
+WHERE source_id = :source_id AND retired_at IS NULL AND NOT source_key = ANY(:keys) RETURNING id
 """)
 
 
 _KEYS_GONE = text("DELETE FROM water_key WHERE water_body_id = ANY(:ids)").bindparams(bindparam("ids", type_=_IDS))
 _NAMES_OF = text("""
 SELECT n.water_body_id, b.rank, array_agg(n.name) AS names FROM water_name n JOIN water_body b ON b.id = n.water_body_id
-WHERE n.water_body_id = ANY(:ids) GROUP BY n.water_body_id, b.rank
+WHERE n.water_body_id = ANY(:ids) AND b.retired_at IS NULL GROUP BY n.water_body_id, b.rank
 """).bindparams(bindparam("ids", type_=_IDS))
 _WEIGHTS = text("""
 UPDATE water_key k SET weight = k.grade + b.rank FROM water_body b
 WHERE b.id = k.water_body_id AND k.weight <> k.grade + b.rank
 """)
+_WORDS_GONE = text("""
+DELETE FROM water_word w WHERE NOT EXISTS (SELECT FROM water_key k WHERE k.key = w.word)
+""")
+_WORDS = text(f"""
+INSERT INTO water_word AS w (word, weight, is_name)
+SELECT key, min(weight), bool_or(grade <= {SOUND}) FROM water_key GROUP BY key
+ON CONFLICT (word) DO UPDATE SET weight = excluded.weight, is_name = excluded.is_name
+    WHERE (w.weight, w.is_name) IS DISTINCT FROM (excluded.weight, excluded.is_name)
+""")  # noqa: S608  # the piece is a constant
+_EXTENTS = text("""
+UPDATE water_body b SET extent_3857 = around.box FROM (
+    SELECT water_body_id, ST_SetSRID(ST_Expand(ST_Extent(geom_3857)::geometry, 1), 3857) AS box
+    FROM water_feature WHERE retired_at IS NULL GROUP BY water_body_id) around
+WHERE around.water_body_id = b.id AND b.extent_3857 IS DISTINCT FROM around.box
+""")
+
+
+def set_extents(session: Session) -> None:
+    """Set the box around every water from its living reaches and lakes."""
+    session.execute(_EXTENTS)
 
 
 def make_keys(session: Session, water_body_ids: Collection[uuid.UUID]) -> None:
-    """Make these waters' keys anew from their names, and set every key's weight right."""
+    """Make these waters' keys anew from their names (none for those retired), and set all weights and words right."""
     ids = list(water_body_ids)
     session.execute(_WEIGHTS)
     session.execute(_KEYS_GONE, {"ids": ids})
@@ -165,6 +186,8 @@ def make_keys(session: Session, water_body_ids: Collection[uuid.UUID]) -> None:
         for water_body_id, rank, names in found:
             for key, grade in keys_of_names(tuple(sorted(names))):
                 to_table.write_row((water_body_id, key, grade, grade + rank))
+    session.execute(_WORDS_GONE)
+    session.execute(_WORDS)
 
 
 @lru_cache(maxsize=65_536)
@@ -243,8 +266,8 @@ def _features(
 
 def _retire(
     session: Session, source_id: uuid.UUID, body_keys: list[str], feature_keys: list[str], *, now: datetime
-) -> int:
+) -> tuple[int, list[uuid.UUID]]:
     values = {"source_id": source_id, "now": now}
     gone = session.execute(_RETIRE_FEATURES, {**values, "keys": feature_keys})
-    session.execute(_RETIRE_BODIES, {**values, "keys": body_keys})
-    return int(gone.rowcount)  # type: ignore[attr-defined]
+    bodies = session.execute(_RETIRE_BODIES, {**values, "keys": body_keys}).scalars().all()
+    return int(gone.rowcount), list(bodies)  # type: ignore[attr-defined]

@@ -62,6 +62,8 @@ class WaterBody(Base):
     mean_discharge_cms: Mapped[float | None]
     length_km: Mapped[float | None]
     rank: Mapped[int] = mapped_column(SmallInteger)
+    # The box around all its reaches and lakes: how near a water is among its namesakes.
+    extent_3857: Mapped[WKBElement | None] = mapped_column(Geometry("POLYGON", srid=3857, spatial_index=False))
     source_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("source.id"))
     source_key: Mapped[str] = mapped_column(Text)
     retired_at: Mapped[datetime | None]
@@ -101,23 +103,38 @@ class WaterKey(Base):
     __table_args__ = (
         CheckConstraint("key <> ''", name="key"),
         CheckConstraint("grade BETWEEN 0 AND 6", name="grade"),
-        Index("ix_water_key_key", "key", "weight", postgresql_ops={"key": "text_pattern_ops"}),
-        # The first letters typed fit many names: the largest waters among them are read off in order.
-        *(Index(f"ix_water_key_first_{n}", text(f'"left"(key, {n})'), "weight") for n in range(1, 5)),
-        # For misspelt words; initials and parts would only find what nobody meant.
-        Index(
-            "ix_water_key_trigrams",
-            "key",
-            postgresql_using="gin",
-            postgresql_ops={"key": "gin_trgm_ops"},
-            postgresql_where=text("grade <= 2"),
-        ),
+        Index("ix_water_key_key", "key", "weight"),
     )
 
     water_body_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_body.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     grade: Mapped[int] = mapped_column(SmallInteger)
     weight: Mapped[int] = mapped_column(SmallInteger)
+
+
+class WaterWord(Base):
+    """Each key once, with the best weight it has: hundreds of waters share a name, and a search reads words first.
+
+    ``is_name``: a whole name or its sound, which a misspelt one may mean; initials and parts are not guessed at.
+    """
+
+    __tablename__ = "water_word"
+    __table_args__ = (
+        Index("ix_water_word_word", "word", postgresql_ops={"word": "text_pattern_ops"}),
+        # The first letters typed fit many words: the largest waters' are read off in order.
+        *(Index(f"ix_water_word_first_{n}", text(f'"left"(word, {n})'), "weight") for n in range(1, 5)),
+        Index(
+            "ix_water_word_trigrams",
+            "word",
+            postgresql_using="gin",
+            postgresql_ops={"word": "gin_trgm_ops"},
+            postgresql_where=text("is_name"),
+        ),
+    )
+
+    word: Mapped[str] = mapped_column(Text, primary_key=True)
+    weight: Mapped[int] = mapped_column(SmallInteger)
+    is_name: Mapped[bool]
 
 
 class WaterFeature(Base):
