@@ -41,9 +41,12 @@ SET LOCAL maintenance_work_mem = '512MB';
 SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL jit = off
 """
+# All that the later statements ask of a row but its shape: they hash a million narrow rows instead of wide ones.
 _STEM = """
 CREATE TEMP TABLE stem ON COMMIT DROP AS
-SELECT s.ordinal, coalesce(n.ordinal, -1) AS next_ordinal, coalesce(s.zh_hans, s.zh_hant, s.en) AS name, s.length_km,
+SELECT s.ordinal, s.id, s.key, coalesce(n.ordinal, -1) AS next_ordinal, n.id AS next_id,
+       coalesce(s.zh_hans, s.zh_hant, s.en) AS name, s.water_kind, s.length_km, s.upland_skm, s.dis_av_cms, s.area_km2,
+       Box2D(s.geom) AS box,
        n.ordinal IS NOT NULL AND row_number() OVER (
            PARTITION BY n.ordinal ORDER BY s.upland_skm DESC NULLS LAST, (coalesce(s.zh_hans, s.zh_hant, s.en) IS NOT
                DISTINCT FROM coalesce(n.zh_hans, n.zh_hant, n.en)) DESC, s.ordinal) = 1 AS is_main
@@ -68,29 +71,28 @@ _UNREACHED = """
 SELECT stem.ordinal, stem.next_ordinal FROM stem LEFT JOIN river USING (ordinal) WHERE river.ordinal IS NULL
 """
 _KEEP_IDS = """
-UPDATE {rows} s SET id = f.id FROM water_feature f WHERE f.source_id = :source_id AND f.source_key = s.key
+UPDATE {rows} s SET id = f.id FROM water_feature f JOIN source o ON o.id = f.source_id
+WHERE o.code = :source_code AND f.source_key = s.key
 """
 _BODY = """
 CREATE TEMP TABLE body ON COMMIT DROP AS
 WITH sums AS (
-    SELECT r.body AS ordinal, nullif(sum(s.length_km), 0) AS length_km, sum(s.area_km2) AS area_km2,
-           ST_Extent(s.geom) AS extent
-    FROM river r JOIN {rows} s USING (ordinal) GROUP BY r.body)
+    SELECT r.body AS ordinal, r.mouth, nullif(sum(s.length_km), 0) AS length_km, sum(s.area_km2) AS area_km2,
+           ST_Extent(s.box::geometry) AS extent
+    FROM river r JOIN stem s USING (ordinal) GROUP BY r.body, r.mouth)
 SELECT sums.ordinal, sums.extent, s.id, s.id AS own_id, s.key, s.water_kind AS kind, sums.length_km, s.dis_av_cms,
-       nullif(s.upland_skm, 0) AS upland_skm, below.body AS parent_ordinal,
-       coalesce(o.zh_hans, o.zh_hant, o.en) AS basin,
+       nullif(s.upland_skm, 0) AS upland_skm, below.body AS parent_ordinal, outlet.name AS basin,
        greatest(0, least(20, round(12 - 2 * log(greatest(0.01,
            CASE WHEN :kind = 'lake' THEN sums.area_km2 * 20 ELSE coalesce(s.upland_skm, sums.length_km) END)))
        ))::smallint AS rank
-FROM sums JOIN {rows} s USING (ordinal) JOIN stem USING (ordinal) JOIN river r USING (ordinal)
-LEFT JOIN river below ON below.ordinal = stem.next_ordinal
-LEFT JOIN river outlet ON outlet.ordinal = r.mouth LEFT JOIN {rows} o ON o.ordinal = outlet.body
+FROM sums JOIN stem s USING (ordinal) JOIN stem outlet ON outlet.ordinal = sums.mouth
+LEFT JOIN river below ON below.ordinal = s.next_ordinal
 """
 # A water that was known keeps its identity with the group that has most of its reaches, and each group keeps one.
 _CLAIM = """
 WITH shared AS (
     SELECT f.water_body_id, r.body, count(*) AS reaches
-    FROM river r JOIN {rows} s USING (ordinal) JOIN water_feature f ON f.id = s.id AND f.source_id = :source_id
+    FROM river r JOIN stem s USING (ordinal) JOIN water_feature f ON f.id = s.id AND f.source_id = :source_id
     GROUP BY f.water_body_id, r.body),
 heir AS (SELECT DISTINCT ON (water_body_id) * FROM shared ORDER BY water_body_id, reaches DESC, body),
 kept AS (SELECT DISTINCT ON (body) * FROM heir ORDER BY body, reaches DESC, water_body_id)
@@ -124,13 +126,17 @@ _FEATURES = """
 INSERT INTO water_feature AS f (id, kind, water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km,
     upland_skm, catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2,
     source_id, source_key)
-SELECT s.id, :kind, body.id, s.geom, coalesce(n.id, known.id), s.length_km,
+SELECT s.id, :kind, body.id, s.geom, {next_id}, s.length_km,
        CASE WHEN :kind = 'reach' THEN coalesce(s.dist_dn_km, r.dist_dn_km) END,
        s.dist_up_km, s.upland_skm, s.catch_skm, s.ord_stra, s.ord_clas, s.ord_flow, s.hybas_l12, s.endorheic,
        s.dis_av_cms, s.area_km2, :source_id, s.key
 FROM {rows} s JOIN river r USING (ordinal) JOIN stem USING (ordinal) JOIN body ON body.ordinal = r.body
-LEFT JOIN {rows} n ON n.ordinal = stem.next_ordinal
-LEFT JOIN water_feature known ON n.id IS NULL AND known.source_id = :source_id AND known.source_key = s.next_key
+"""
+# Where waters of this source are there already: a part of it may flow into what is not in its files, and what has not
+# changed is left alone.
+_KNOWN = """
+LEFT JOIN water_feature known
+    ON stem.next_id IS NULL AND known.source_id = :source_id AND known.source_key = s.next_key
 ON CONFLICT (id) DO UPDATE SET (water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km, upland_skm,
         catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2, retired_at)
     = (excluded.water_body_id, excluded.geom, excluded.next_down_id, excluded.length_km, excluded.dist_dn_km,
@@ -143,6 +149,7 @@ WHERE (f.water_body_id, f.geom, f.next_down_id, f.length_km, f.dist_dn_km, f.dis
        excluded.dist_up_km, excluded.upland_skm, excluded.catch_skm, excluded.ord_stra, excluded.ord_clas,
        excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2, NULL)
 """
+_NEXT_ID = ("stem.next_id", "coalesce(stem.next_id, known.id)")  # of a first import, of any other
 _MEASURE = {
     "reach": """
 UPDATE {rows} SET length_km = round((ST_Length(geom::geography) / 1000)::numeric, 3) WHERE length_km IS NULL
@@ -225,18 +232,21 @@ class Merge:
         self._layout = layout
         self._now = now
         self._run(_PLANNING)
+        self._kept = self._run(_KEEP_IDS, source_code=layout.code)
 
     def walk(self) -> list[tuple[int, int]]:
         """Walk the flow from every mouth; the (row, row below) of reaches no mouth is reached from: circles."""
         self._run(_MEASURE[self._layout.kind])
-        self._run(_STEM)
+        walked = self._run(_STEM)
         self._run(_STEM_INDEX)
         self._run("ANALYZE stem")
         # Round by round it must join by index: the planner cannot know how small each round is.
         self._run("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-        self._run(_RIVER)
+        reached = self._run(_RIVER)
         self._run("SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
         self._run("CREATE UNIQUE INDEX ON river (ordinal); ANALYZE river")
+        if reached == walked:
+            return []
         return [(row.ordinal, row.next_ordinal) for row in self._session.execute(text(_UNREACHED))]
 
     def forget(self) -> None:
@@ -250,16 +260,17 @@ class Merge:
         values["source_id"] = source_id = self._source()
         before = self._count("SELECT count(*) FROM water_feature")
         values["is_first"] = self._count("SELECT count(*) FROM water_feature WHERE source_id = :id", id=source_id) == 0
-        kept = 0 if values["is_first"] else self._run(_KEEP_IDS, **values)
         self._run(_BODY, **values)
-        if kept:
+        if self._kept:
             self._run(_CLAIM, **values)
             self._run(_FRESH_IDS)
         self._run("CREATE UNIQUE INDEX ON body (ordinal); ANALYZE body")
         staged = self._count(f"SELECT count(*) FROM {self._rows}")  # noqa: S608  # a name this module makes
         with _rebuilt(self._session, needed=staged > BULK_FACTOR * before):
             self._run(_BODIES, **values)
-            written = self._run(_FEATURES, **values)
+            next_id = _NEXT_ID[not values["is_first"]]
+            insert = _FEATURES if values["is_first"] else _FEATURES + _KNOWN
+            written = self._run(insert.replace("{next_id}", next_id), **values)
             self._run(_NAMES)
             self._name()
             if "next_down" not in self._layout.columns and kind == REACH:
@@ -271,7 +282,7 @@ class Merge:
         gone = self._session.execute(text(_RETIRE_BODIES), values).scalars().all()
         if gone:
             make_keys(self._session, gone)
-        added = staged - kept
+        added = staged - self._kept
         waters = self._count("SELECT count(*) FROM body")
         return Merged(waters, added, written - added, staged - written, retired)
 
