@@ -120,6 +120,7 @@ def _features() -> None:
     op.create_index(
         "ix_water_feature_lake_id", "water_feature", ["lake_id"], postgresql_where=sa.text("lake_id IS NOT NULL")
     )
+    op.create_index("ix_water_feature_lakes", "water_feature", ["id"], postgresql_where=sa.text("kind = 'lake'"))
     op.drop_constraint(op.f("ck_water_feature_reach_only"), "water_feature")
     op.create_check_constraint(
         op.f("ck_water_feature_reach_only"),
@@ -144,6 +145,14 @@ def _features() -> None:
         sa.PrimaryKeyConstraint("upper_id", "lower_id", name=op.f("pk_water_link")),
     )
     op.create_index(op.f("ix_water_link_lower_id"), "water_link", ["lower_id"])
+    op.create_table(
+        "water_network",
+        sa.Column("id", sa.SmallInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_water_network_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_water_network")),
+    )
+    op.execute("INSERT INTO water_network (id, version) VALUES (1, 1)")
 
 
 def _jurisdiction_part() -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.imports.rules import REACH, Layout
 from waterwatch.kernel.ids import new_id
-from waterwatch.waters.service import make_keys
+from waterwatch.waters.service import connect_lakes, make_keys
 
 # When so many more rows come than there are, building an index anew beats keeping it up to date row by row.
 BULK_FACTOR = 4
@@ -282,6 +282,7 @@ class Merge:
         gone = self._session.execute(text(_RETIRE_BODIES), values).scalars().all()
         if gone:
             make_keys(self._session, gone)
+        connect_lakes(self._session)
         added = staged - self._kept
         waters = self._count("SELECT count(*) FROM body")
         return Merged(waters, added, written - added, staged - written, retired)

@@ -54,6 +54,7 @@ def load_builtin(session: Session, *, now: datetime, progress: Callable[[int, in
     tell(3, STEPS)
     retired, gone = _retire(session, source_id, [b["key"] for b in content["bodies"]], features, now=now)
     set_extents(session)
+    network_changed(session)
     make_keys(session, [*bodies.values(), *gone])
     audit.record(
         session,
@@ -166,6 +167,59 @@ UPDATE water_body b SET extent_3857 = around.box FROM (
     FROM water_feature WHERE retired_at IS NULL GROUP BY water_body_id) around
 WHERE around.water_body_id = b.id AND b.extent_3857 IS DISTINCT FROM around.box
 """)
+
+
+_CHANGED = text("UPDATE water_network SET version = version + 1")
+# A reach lies in a lake when a point in its middle does. A lake's outlet is the largest reach that leaves it, or one
+# that crosses it without ever being more inside than out. What a source says itself is left as it is.
+_OUT_OF_LAKE = text("""
+UPDATE water_feature f SET lake_id = NULL WHERE f.lake_id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM water_feature l
+    WHERE l.id = f.lake_id AND l.retired_at IS NULL AND ST_Covers(l.geom, ST_PointOnSurface(f.geom)))
+""")
+_IN_LAKE = text("""
+UPDATE water_feature f SET lake_id = inside.lake_id FROM (
+    SELECT DISTINCT ON (r.id) r.id, l.id AS lake_id
+    FROM water_feature l JOIN water_feature r ON r.geom_3857 && l.geom_3857
+    WHERE l.kind = 'lake' AND l.retired_at IS NULL AND r.kind = 'reach' AND r.retired_at IS NULL
+      AND ST_Covers(l.geom, ST_PointOnSurface(r.geom))
+    ORDER BY r.id, l.area_km2 DESC NULLS LAST, l.id) inside
+WHERE inside.id = f.id AND f.lake_id IS DISTINCT FROM inside.lake_id
+""")
+_LAKE_OUTLETS = text("""
+WITH leaving AS (
+    SELECT r.lake_id AS id, below.id AS outlet_id, r.upland_skm, r.dis_av_cms, 1 AS place
+    FROM water_feature r JOIN water_feature below ON below.id = r.next_down_id
+    WHERE r.lake_id IS NOT NULL AND r.retired_at IS NULL AND below.retired_at IS NULL
+      AND below.lake_id IS DISTINCT FROM r.lake_id
+    UNION ALL
+    SELECT l.id, r.id, r.upland_skm, r.dis_av_cms, 2
+    FROM water_feature l JOIN water_feature r ON r.geom_3857 && l.geom_3857
+    WHERE l.kind = 'lake' AND l.retired_at IS NULL AND r.kind = 'reach' AND r.retired_at IS NULL
+      AND r.lake_id IS NULL AND ST_Intersects(l.geom, r.geom)),
+outlet AS (
+    SELECT DISTINCT ON (id) id, outlet_id FROM leaving
+    ORDER BY id, place, upland_skm DESC NULLS LAST, dis_av_cms DESC NULLS LAST, outlet_id)
+UPDATE water_feature l SET next_down_id = outlet.outlet_id FROM outlet
+WHERE outlet.id = l.id AND l.next_down_id IS DISTINCT FROM outlet.outlet_id AND NOT EXISTS (
+    SELECT FROM water_feature r WHERE r.next_down_id = l.id AND r.retired_at IS NULL)
+""")
+
+
+def connect_lakes(session: Session) -> None:
+    """Put every lake on the network: which reaches lie in it, and by which its water leaves.
+
+    A lake that reaches flow *into*, because its source draws it as a part of the network, keeps the outlet it has.
+    """
+    session.execute(_OUT_OF_LAKE)
+    session.execute(_IN_LAKE)
+    session.execute(_LAKE_OUTLETS)
+    network_changed(session)
+
+
+def network_changed(session: Session) -> None:
+    """Let copies of the network in memory know that they are old."""
+    session.execute(_CHANGED)
 
 
 def set_extents(session: Session) -> None:

@@ -168,6 +168,7 @@ class WaterFeature(Base):
         CheckConstraint("area_km2 >= 0", name="area"),
         UniqueConstraint("source_id", "source_key"),
         Index("ix_water_feature_geom_3857", "geom_3857", postgresql_using="gist"),
+        Index("ix_water_feature_lakes", "id", postgresql_where=text("kind = 'lake'")),
         Index("ix_water_feature_lake_id", "lake_id", postgresql_where=text("lake_id IS NOT NULL")),
     )
 
@@ -207,3 +208,13 @@ class WaterLink(Base):
 
     upper_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_feature.id"), primary_key=True)
     lower_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_feature.id"), primary_key=True, index=True)
+
+
+class WaterNetwork(Base):
+    """One row: how often the flow network has changed, by which copies of it in memory know that they are old."""
+
+    __tablename__ = "water_network"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(BigInteger)
