@@ -102,5 +102,5 @@ def test_who_is_competent_is_one_statement_that_finds_the_area_by_index(session:
         competent_agencies(session, *JIANGXIA, "sewage_outfall", 2)
     assert len(sent) == 1
     plan = plan_of(session, sent)
-    assert "ix_jurisdiction_geom" in plan
+    assert "ix_jurisdiction_part_geom" in plan
     assert "Seq Scan on jurisdiction" not in plan

@@ -39,9 +39,12 @@ def told(
 def test_each_place_is_told_to_its_own_departments_and_the_sea_to_nobody(
     told: Callable[[tuple[float, float], str], list[tuple[str | None, str]]],
 ) -> None:
+    # The Yangtze parts 武昌 from 汉阳: each bank's departments are told.
     assert told(YANGTZE_AT_WUHAN, "sewage_outfall") == [
         ("武汉市武昌区水务和湖泊局", "queued"),
+        ("武汉市汉阳区水务和湖泊局", "queued"),
         ("武汉市生态环境局武昌区分局", "queued"),
+        ("武汉市生态环境局汉阳区分局", "queued"),
     ]
     assert told(HAN_RIVER_AT_XIANGYANG, "sewage_outfall") == [
         ("湖北省水利厅", "queued"),

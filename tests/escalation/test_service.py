@@ -168,9 +168,9 @@ def test_escalating_asks_a_bounded_number_of_questions(
         add_agency(session, f"第{n}局", [f"a{n}@wuhan.example"])
     with counted(session) as statements:
         escalate(session, incident_id, settings, now)
-    # 4 for the incident (place, cases before, who is competent, cases after), 5 for each agency: case, its audit,
-    # addresses, delivery, doorbell.
-    assert len(statements) <= 4 + 3 * 5
+    # 6 for the incident (place, cases before, its banks, whose they are, who is competent, cases after), 5 for each
+    # agency: case, its audit, addresses, delivery, doorbell.
+    assert len(statements) <= 6 + 3 * 5
     with counted(session) as statements:
         queries.cases_of(session, incident_id)
     assert len(statements) == 1

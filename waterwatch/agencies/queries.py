@@ -1,10 +1,13 @@
 """Which jurisdictions a place lies in, and which agencies are competent there. One statement each."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from waterwatch.agencies.rules import is_border
 
 
 @dataclass(frozen=True)
@@ -27,48 +30,84 @@ class CompetentAgency:
     addresses: tuple[str, ...]
 
 
-_AT = text("""
+# A place with its opposite bank, where the water between is the border; each piece of an area is found by the index.
+_HERE = """
+SELECT DISTINCT part.jurisdiction_id AS id, place.nth
+FROM unnest(CAST(:lons AS float8[]), CAST(:lats AS float8[])) WITH ORDINALITY AS place (lon, lat, nth)
+JOIN jurisdiction_part part ON ST_Intersects(part.geom, ST_SetSRID(ST_MakePoint(place.lon, place.lat), 4326))
+"""
+_AT = text(f"""
 SELECT j.code, j.level, n.name
-FROM (SELECT DISTINCT jurisdiction_id FROM jurisdiction_part
-      WHERE ST_Intersects(geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326))) here
-JOIN jurisdiction j ON j.id = here.jurisdiction_id
+FROM (SELECT DISTINCT id FROM ({_HERE}) places) here JOIN jurisdiction j USING (id)
 LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
 ORDER BY array_position(ARRAY['county', 'prefecture', 'province'], j.level), j.code
+""")  # noqa: S608  # the piece is a constant of this module
+_CODES = text("""
+SELECT place.nth, array_agg(DISTINCT j.code) AS codes
+FROM unnest(CAST(:lons AS float8[]), CAST(:lats AS float8[])) WITH ORDINALITY AS place (lon, lat, nth)
+JOIN jurisdiction_part part ON ST_Intersects(part.geom, ST_SetSRID(ST_MakePoint(place.lon, place.lat), 4326))
+JOIN jurisdiction j ON j.id = part.jurisdiction_id AND j.level = 'county'
+GROUP BY place.nth
 """)
-# The most local agency of each kind; a boundary point lies in several counties, and each of them is told.
-_COMPETENT = text("""
-WITH here AS (
-    SELECT DISTINCT jurisdiction_id AS id FROM jurisdiction_part
-    WHERE ST_Intersects(geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326))
-), able AS (
-    SELECT a.id, a.code, a.kind, a.level, array_position(ARRAY['county', 'prefecture', 'province'], a.level) AS distance
+# The most local agency of each kind, on each bank; a boundary point lies in several counties, and each of them is told.
+_COMPETENT = text(f"""
+WITH here AS ({_HERE}), able AS (
+    SELECT a.id, a.code, a.kind, a.level, here.nth,
+           array_position(ARRAY['county', 'prefecture', 'province'], a.level) AS distance
     FROM agency a JOIN here ON here.id = a.jurisdiction_id
     WHERE a.retired_at IS NULL AND EXISTS (
         SELECT FROM competence c WHERE c.agency_id = a.id AND c.min_severity <= :severity
           AND (c.observation_kind IS NULL OR c.observation_kind = :observation_kind))
-), nearest AS (SELECT able.*, min(distance) OVER (PARTITION BY kind) AS closest FROM able)
-SELECT n.id AS agency_id, n.code, n.kind, n.level,
+), nearest AS (SELECT able.*, min(distance) OVER (PARTITION BY kind, nth) AS closest FROM able)
+SELECT DISTINCT n.id AS agency_id, n.code, n.kind, n.level,
        coalesce((SELECT array_agg(k.address ORDER BY k.position, k.address) FROM agency_contact k
-                 WHERE k.agency_id = n.id AND k.active AND k.channel = 'email'), '{}') AS addresses
+                 WHERE k.agency_id = n.id AND k.active AND k.channel = 'email'), '{{}}') AS addresses
 FROM nearest n WHERE n.distance = n.closest ORDER BY n.kind, n.code
-""")
+""")  # noqa: S608  # the piece is a constant of this module
 
 
-def jurisdictions_at(session: Session, lon: float, lat: float, *, lang: str = "zh-Hans") -> list[JurisdictionAt]:
-    """The county, prefecture and province a place (WGS-84) lies in; more than one of a level on a boundary."""
-    rows = session.execute(_AT, {"lon": lon, "lat": lat, "lang": lang})
+Place = tuple[float, float]
+
+
+def jurisdictions_at(
+    session: Session, lon: float, lat: float, *, also: Sequence[Place] = (), lang: str = "zh-Hans"
+) -> list[JurisdictionAt]:
+    """The county, prefecture and province a place (WGS-84) lies in; more than one of a level on a boundary.
+
+    ``also``: places that count like this one, such as :func:`opposite_banks` of a river that is the border.
+    """
+    rows = session.execute(_AT, {**_coordinates([(lon, lat), *also]), "lang": lang})
     return [JurisdictionAt(**row._mapping) for row in rows]
 
 
 def competent_agencies(
-    session: Session, lon: float, lat: float, observation_kind: str, severity: int
+    session: Session, lon: float, lat: float, observation_kind: str, severity: int, *, also: Sequence[Place] = ()
 ) -> list[CompetentAgency]:
     """Who must be told of an observation of this kind and severity rank at a place: the most local agency of each kind.
 
-    Empty when nobody is competent, which is an outcome of its own and is made loud by escalation.
+    On both banks where ``also`` names the other one. Empty when nobody is competent, which is an outcome of its own
+    and is made loud by escalation.
     """
-    values = {"lon": lon, "lat": lat, "observation_kind": observation_kind, "severity": severity}
-    return [
-        CompetentAgency(row.agency_id, row.code, row.kind, row.level, tuple(row.addresses))
-        for row in session.execute(_COMPETENT, values)
-    ]
+    places = _coordinates([(lon, lat), *also])
+    rows = session.execute(_COMPETENT, {**places, "observation_kind": observation_kind, "severity": severity})
+    return [CompetentAgency(row.agency_id, row.code, row.kind, row.level, tuple(row.addresses)) for row in rows]
+
+
+def opposite_banks(session: Session, banks: Sequence[tuple[Place, Place]]) -> list[Place]:
+    """Both banks in the middle of a stretch, if the water between them is a border there; else none.
+
+    ``banks``: (left, right) along the stretch. A river that is a border has other counties on the left than on the
+    right for most of the way; one that merely crosses a border has them for a moment. One query.
+    """
+    if not banks:
+        return []
+    places = [place for pair in banks for place in pair]
+    codes: list[set[str]] = [set() for _place in places]
+    for row in session.execute(_CODES, _coordinates(places)):
+        codes[row.nth - 1] = set(row.codes)
+    sides = list(zip(codes[::2], codes[1::2], strict=True))
+    return list(banks[len(banks) // 2]) if is_border(sides) else []
+
+
+def _coordinates(places: Sequence[Place]) -> dict[str, list[float]]:
+    return {"lons": [lon for lon, _lat in places], "lats": [lat for _lon, lat in places]}

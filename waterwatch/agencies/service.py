@@ -64,12 +64,6 @@ SELECT id, code, level,
 FROM given
 ON CONFLICT (code) DO UPDATE SET level = excluded.level, geom = excluded.geom
 """)
-PART_VERTICES = 128
-_PARTS_GONE = text("DELETE FROM jurisdiction_part")
-_PARTS = text(f"""
-INSERT INTO jurisdiction_part (jurisdiction_id, geom)
-SELECT id, (ST_Dump(ST_Subdivide(geom, {PART_VERTICES}))).geom FROM jurisdiction
-""")  # noqa: S608  # the piece is a constant of this module
 _PARENTS = text("""
 UPDATE jurisdiction j SET parent_id = p.id
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(code text, parent text)
@@ -123,8 +117,6 @@ def _load_jurisdictions(session: Session, jurisdictions: list[dict[str, Any]]) -
         for j in jurisdictions
     ]
     session.execute(_JURISDICTIONS, {"rows": json.dumps(rows)})
-    session.execute(_PARTS_GONE)
-    session.execute(_PARTS)
     session.execute(_PARENTS, {"rows": json.dumps([{"code": j["code"], "parent": j["parent"]} for j in jurisdictions])})
     names = [
         {"code": j["code"], "lang": lang, "name": name} for j in jurisdictions for lang, name in j["names"].items()

@@ -21,6 +21,7 @@ class Place:
     lat: float
     kind: str
     severity: int
+    water_feature_id: uuid.UUID
 
 
 def lock_place(session: Session, incident_id: uuid.UUID) -> Place:
@@ -29,13 +30,13 @@ def lock_place(session: Session, incident_id: uuid.UUID) -> Place:
     Raises :class:`NotFound`.
     """
     row = session.execute(
-        text("""SELECT ST_X(exact_point) AS lon, ST_Y(exact_point) AS lat, kind, severity
-                FROM incident WHERE id = :id FOR NO KEY UPDATE"""),
+        text("""SELECT ST_X(exact_point) AS lon, ST_Y(exact_point) AS lat, kind, severity,
+                       water_feature_id FROM incident WHERE id = :id FOR NO KEY UPDATE"""),
         {"id": incident_id},
     ).first()
     if row is None:
         raise NotFound("incident_not_found")
-    return Place(row.lon, row.lat, row.kind, row.severity)
+    return Place(row.lon, row.lat, row.kind, row.severity, row.water_feature_id)
 
 
 def cases_by_agency(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID | None, Case]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from waterwatch.agencies.queries import CompetentAgency, competent_agencies
+from waterwatch.agencies.queries import CompetentAgency, competent_agencies, opposite_banks
 from waterwatch.escalation import queries, rules
 from waterwatch.escalation.channels import letter
 from waterwatch.escalation.tables import Case, Delivery
@@ -25,6 +25,7 @@ from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging import smtp
 from waterwatch.messaging.email import is_address
+from waterwatch.waters.queries import banks_along
 
 TOPIC_DELIVER = "escalation.deliver"
 _SENDER = Actor.system("delivery")
@@ -48,7 +49,7 @@ def escalate(
     known = queries.cases_by_agency(session, incident_id)
     for case in known.values():
         _regrade(session, case, place.severity, settings=settings, actor=actor, now=now)
-    agencies = competent_agencies(session, place.lon, place.lat, place.kind, place.severity)
+    agencies = _competent(session, place)
     for agency in agencies:
         if agency.agency_id in known:
             case = known.pop(agency.agency_id)
@@ -64,6 +65,13 @@ def escalate(
         _say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
     session.flush()
     return list(queries.cases_by_agency(session, incident_id).values())
+
+
+def _competent(session: Session, place: queries.Place) -> list[CompetentAgency]:
+    """Who must be told; where the river is the border, the departments of both banks."""
+    banks = banks_along(session, place.water_feature_id, place.lon, place.lat)
+    also = opposite_banks(session, [(pair.left, pair.right) for pair in banks])
+    return competent_agencies(session, place.lon, place.lat, place.kind, place.severity, also=also)
 
 
 def _open_case(

@@ -41,6 +41,14 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Banks:
+    """Two places (lon, lat in WGS-84) opposite each other, seen downstream."""
+
+    left: tuple[float, float]
+    right: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class WaterView:
     """A water body as its page shows it. ``basin_id``: the water that gives the basin its name, if one does."""
 
@@ -108,6 +116,29 @@ FROM (SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND ST_Covers(f.g
       FROM water_feature f, (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at) place
       WHERE f.id = :id) snapped
 """)
+BANK_M = 1000.0  # half the width of the widest rivers, and what simplified borders of counties err by (some 800 m)
+BANK_REACH_M = 2500.0  # so far up and down from the place the banks are looked at
+BANK_SAMPLES = 9
+_BANKS = text(f"""
+WITH place AS (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at),
+line AS (
+    SELECT d.geom, greatest(ST_Length(d.geom::geography), 1) AS length_m, ST_LineLocatePoint(d.geom, at) AS here
+    FROM place, water_feature f, ST_Dump(f.geom) d
+    WHERE f.id = :id AND f.kind = 'reach' ORDER BY d.geom <-> at LIMIT 1),
+along AS (
+    SELECT geom, nth, least(0.999, greatest(0.001, here + (2.0 * nth / ({BANK_SAMPLES} - 1) - 1)
+                                                   * {BANK_REACH_M} / length_m)) AS far
+    FROM line, generate_series(0, {BANK_SAMPLES} - 1) nth),
+sample AS (
+    SELECT nth, ST_LineInterpolatePoint(geom, far)::geography AS at,
+           ST_Azimuth(ST_LineInterpolatePoint(geom, far - 0.001)::geography,
+                      ST_LineInterpolatePoint(geom, far + 0.001)::geography) AS heading
+    FROM along)
+SELECT ST_X(l.at) AS left_lon, ST_Y(l.at) AS left_lat, ST_X(r.at) AS right_lon, ST_Y(r.at) AS right_lat
+FROM sample, LATERAL (SELECT ST_Project(sample.at, {BANK_M}, heading - pi() / 2)::geometry AS at) l,
+     LATERAL (SELECT ST_Project(sample.at, {BANK_M}, heading + pi() / 2)::geometry AS at) r
+WHERE heading IS NOT NULL ORDER BY nth
+""")  # noqa: S608  # the pieces are constants of this module
 _BY_PUBLIC_ID = text("""
 SELECT b.id AS water_body_id, b.public_id, b.kind, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km,
        parent.public_id AS parent_public_id, b.parent_id,
@@ -217,6 +248,15 @@ def snap(session: Session, water_feature_id: uuid.UUID, lon: float, lat: float) 
     place = {"id": water_feature_id, "lon": lon, "lat": lat, "lake_grid_deg": LAKE_GRID_DEG}
     row = session.execute(_SNAP, place).one()
     return row.lon, row.lat, row.distance_m
+
+
+def banks_along(session: Session, water_feature_id: uuid.UUID, lon: float, lat: float) -> list[Banks]:
+    """Places on both banks of a reach, from :data:`BANK_REACH_M` above a place to as far below, in that order.
+
+    Each lies :data:`BANK_M` beside the drawn line, so on land. Empty for a lake, whose shores are its outline.
+    """
+    rows = session.execute(_BANKS, {"id": water_feature_id, "lon": lon, "lat": lat})
+    return [Banks((row.left_lon, row.left_lat), (row.right_lon, row.right_lat)) for row in rows]
 
 
 def water_by_public_id(session: Session, public_id: str) -> WaterView | None:
