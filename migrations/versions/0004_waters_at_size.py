@@ -124,7 +124,7 @@ def _water_key() -> None:
 
 
 def _features() -> None:
-    op.add_column("water_body", sa.Column("extent_3857", Geometry("POLYGON", srid=3857, spatial_index=False)))
+    op.add_column("water_body", sa.Column("extent", Geometry("POLYGON", srid=4326, spatial_index=False)))
     op.drop_index("ix_water_feature_geom", "water_feature")
     for name in ("dist_up_km", "catch_skm"):
         op.add_column("water_feature", sa.Column(name, sa.Double(), nullable=True))

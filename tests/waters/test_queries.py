@@ -50,13 +50,15 @@ def test_nothing_is_found_beyond_the_limit(session: Session) -> None:
     assert len(queries.nearest_waters(session, *YANGTZE_BRIDGE, 20.0, limit=1, search_limit_m=far + 1)) == 1
 
 
-def test_a_nearest_water_is_one_indexed_statement(session: Session) -> None:
+@pytest.mark.parametrize(("accuracy_m", "statements"), [(2500.0, 1), (20.0, 2)])
+def test_a_nearest_water_is_one_indexed_statement_or_two(session: Session, accuracy_m: float, statements: int) -> None:
     with Statements(session) as sent:
-        queries.nearest_waters(session, *YANGTZE_BRIDGE, 20.0)
-    assert len(sent) == 1
-    plan = plan_of(session, sent)
-    assert "ix_water_feature_geom_3857" in plan
-    assert "Seq Scan on water_feature" not in plan
+        assert queries.nearest_waters(session, *YANGTZE_BRIDGE, accuracy_m, search_limit_m=5000)
+    assert len(sent) == statements
+    for one in sent:
+        plan = plan_of(session, [one])
+        assert "ix_water_feature_geom_3857" in plan
+        assert "Seq Scan on water_feature" not in plan
 
 
 def _add_reach(session: Session, name: str, wkt: str) -> int:

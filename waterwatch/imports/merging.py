@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from waterwatch.imports.rules import REACH, Layout
+from waterwatch.imports.rules import LAKE, REACH, Layout
 from waterwatch.kernel.ids import new_id
 from waterwatch.waters.service import connect_lakes, make_keys
 
@@ -38,15 +38,15 @@ class Merged:
 _PLANNING = """
 SET LOCAL work_mem = '256MB';
 SET LOCAL maintenance_work_mem = '512MB';
-SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL max_parallel_workers_per_gather = 2;
 SET LOCAL jit = off
 """
 # All that the later statements ask of a row but its shape: they hash a million narrow rows instead of wide ones.
 _STEM = """
 CREATE TEMP TABLE stem ON COMMIT DROP AS
-SELECT s.ordinal, s.id, s.key, coalesce(n.ordinal, -1) AS next_ordinal, n.id AS next_id,
+SELECT s.ordinal, s.id, s.key, n.ordinal AS next_ordinal, n.id AS next_id,
        coalesce(s.zh_hans, s.zh_hant, s.en) AS name, s.water_kind, s.length_km, s.upland_skm, s.dis_av_cms, s.area_km2,
-       Box2D(s.geom) AS box,
+       Box2D(s.geom) AS box, s.next_key IS NOT NULL AND n.ordinal IS NULL AS is_loose,
        n.ordinal IS NOT NULL AND row_number() OVER (
            PARTITION BY n.ordinal ORDER BY s.upland_skm DESC NULLS LAST, (coalesce(s.zh_hans, s.zh_hant, s.en) IS NOT
                DISTINCT FROM coalesce(n.zh_hans, n.zh_hant, n.en)) DESC, s.ordinal) = 1 AS is_main
@@ -58,7 +58,7 @@ _STEM_INDEX = "CREATE INDEX ON stem (next_ordinal) INCLUDE (ordinal, name, is_ma
 _RIVER = """
 CREATE TEMP TABLE river ON COMMIT DROP AS
 WITH RECURSIVE walk (ordinal, body, mouth, name, dist_dn_km, length_km) AS (
-    SELECT ordinal, ordinal, ordinal, name, 0::float8, coalesce(length_km, 0) FROM stem WHERE next_ordinal = -1
+    SELECT ordinal, ordinal, ordinal, name, 0::float8, coalesce(length_km, 0) FROM stem WHERE next_ordinal IS NULL
     UNION ALL
     SELECT up.ordinal,
            CASE WHEN up.name = walk.name OR (up.is_main AND up.name IS NULL AND walk.name IS NULL)
@@ -105,28 +105,31 @@ UPDATE body SET id = gen_random_uuid() WHERE id = own_id AND EXISTS (
 """
 _BODIES = """
 INSERT INTO water_body AS b (id, public_id, kind, parent_id, basin, basin_area_km2, mean_discharge_cms, length_km, rank,
-                             extent_3857, source_id, source_key)
-SELECT body.id, :prefix || '-' || named.key, body.kind, parent.id, body.basin, body.upland_skm, body.dis_av_cms,
-       body.length_km, body.rank, ST_Transform(ST_SetSRID(ST_Expand(body.extent::geometry, 0.00001), 4326), 3857),
-       :source_id, named.key
+                             extent, source_id, source_key)
+SELECT body.id, :prefix || '-' || {key}, body.kind, parent.id, body.basin, body.upland_skm, body.dis_av_cms,
+       body.length_km, body.rank, ST_SetSRID(ST_Expand(body.extent::geometry, 0.00001), 4326), :source_id, {key}
 FROM body LEFT JOIN body parent ON parent.ordinal = body.parent_ordinal,
-LATERAL (SELECT left(trim(BOTH '-' FROM regexp_replace(lower(body.key), '[^a-z0-9]+', '-', 'g')), 40) AS key) plain,
-LATERAL (SELECT CASE WHEN :is_first THEN plain.key WHEN EXISTS (
-            SELECT FROM water_body o WHERE o.public_id = :prefix || '-' || plain.key AND o.id <> body.id)
-         THEN plain.key || '-' || right(body.id::text, 12) ELSE plain.key END AS key) named
+LATERAL (SELECT left(trim(BOTH '-' FROM regexp_replace(lower(body.key), '[^a-z0-9]+', '-', 'g')), 40) AS key) plain
+"""
+_BODIES_KNOWN = """
 ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, parent_id = excluded.parent_id, basin = excluded.basin,
     basin_area_km2 = excluded.basin_area_km2, mean_discharge_cms = excluded.mean_discharge_cms,
-    length_km = excluded.length_km, rank = excluded.rank, extent_3857 = excluded.extent_3857, retired_at = NULL
-WHERE (b.kind, b.parent_id, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km, b.rank, b.extent_3857,
+    length_km = excluded.length_km, rank = excluded.rank, extent = excluded.extent, retired_at = NULL
+WHERE (b.kind, b.parent_id, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km, b.rank, b.extent,
        b.retired_at)
     IS DISTINCT FROM (excluded.kind, excluded.parent_id, excluded.basin, excluded.basin_area_km2,
-                      excluded.mean_discharge_cms, excluded.length_km, excluded.rank, excluded.extent_3857, NULL)
+                      excluded.mean_discharge_cms, excluded.length_km, excluded.rank, excluded.extent, NULL)
 """
+# An address that another water has already gets a few characters of our own.
+_PLAIN_KEY = "plain.key"
+_NEW_KEY = """CASE WHEN EXISTS (
+        SELECT FROM water_body o WHERE o.public_id = :prefix || '-' || plain.key AND o.id <> body.id)
+    THEN plain.key || '-' || right(body.id::text, 12) ELSE plain.key END"""
 _FEATURES = """
 INSERT INTO water_feature AS f (id, kind, water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km,
     upland_skm, catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2,
     source_id, source_key)
-SELECT s.id, :kind, body.id, s.geom, {next_id}, s.length_km,
+SELECT s.id, :kind, body.id, ST_SetSRID(s.geom, 4326), {next_id}, s.length_km,
        CASE WHEN :kind = 'reach' THEN coalesce(s.dist_dn_km, r.dist_dn_km) END,
        s.dist_up_km, s.upland_skm, s.catch_skm, s.ord_stra, s.ord_clas, s.ord_flow, s.hybas_l12, s.endorheic,
        s.dis_av_cms, s.area_km2, :source_id, s.key
@@ -136,20 +139,20 @@ FROM {rows} s JOIN river r USING (ordinal) JOIN stem USING (ordinal) JOIN body O
 # changed is left alone.
 _KNOWN = """
 LEFT JOIN water_feature known
-    ON stem.next_id IS NULL AND known.source_id = :source_id AND known.source_key = s.next_key
+    ON :partial AND stem.is_loose AND known.source_id = :source_id AND known.source_key = s.next_key
+       AND known.retired_at IS NULL
 ON CONFLICT (id) DO UPDATE SET (water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km, upland_skm,
         catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2, retired_at)
-    = (excluded.water_body_id, excluded.geom, excluded.next_down_id, excluded.length_km, excluded.dist_dn_km,
+    = (excluded.water_body_id, excluded.geom, {kept_next}, excluded.length_km, excluded.dist_dn_km,
        excluded.dist_up_km, excluded.upland_skm, excluded.catch_skm, excluded.ord_stra, excluded.ord_clas,
        excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2, NULL)
 WHERE (f.water_body_id, f.geom, f.next_down_id, f.length_km, f.dist_dn_km, f.dist_up_km, f.upland_skm, f.catch_skm,
        f.ord_stra, f.ord_clas, f.ord_flow, f.hybas_l12, f.endorheic, f.dis_av_cms, f.area_km2, f.retired_at)
     IS DISTINCT FROM
-      (excluded.water_body_id, excluded.geom, excluded.next_down_id, excluded.length_km, excluded.dist_dn_km,
+      (excluded.water_body_id, excluded.geom, {kept_next}, excluded.length_km, excluded.dist_dn_km,
        excluded.dist_up_km, excluded.upland_skm, excluded.catch_skm, excluded.ord_stra, excluded.ord_clas,
        excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2, NULL)
 """
-_NEXT_ID = ("stem.next_id", "coalesce(stem.next_id, known.id)")  # of a first import, of any other
 _MEASURE = {
     "reach": """
 UPDATE {rows} SET length_km = round((ST_Length(geom::geography) / 1000)::numeric, 3) WHERE length_km IS NULL
@@ -257,6 +260,7 @@ class Merge:
         """Make the staged rows live. What the source no longer has is retired, unless the files are a part of it."""
         kind = self._layout.kind
         values = {"kind": kind, "prefix": self._layout.prefix, "now": self._now, "code": replaces}
+        values["partial"] = partial
         values["source_id"] = source_id = self._source()
         before = self._count("SELECT count(*) FROM water_feature")
         values["is_first"] = self._count("SELECT count(*) FROM water_feature WHERE source_id = :id", id=source_id) == 0
@@ -267,25 +271,32 @@ class Merge:
         self._run("CREATE UNIQUE INDEX ON body (ordinal); ANALYZE body")
         staged = self._count(f"SELECT count(*) FROM {self._rows}")  # noqa: S608  # a name this module makes
         with _rebuilt(self._session, needed=staged > BULK_FACTOR * before):
-            self._run(_BODIES, **values)
-            next_id = _NEXT_ID[not values["is_first"]]
-            insert = _FEATURES if values["is_first"] else _FEATURES + _KNOWN
-            written = self._run(insert.replace("{next_id}", next_id), **values)
+            written = self._write(values)
             self._run(_NAMES)
             self._name()
             if "next_down" not in self._layout.columns and kind == REACH:
                 self._run(_ARMS_GONE, **values)
                 self._run(_ARMS)
-        retired = 0 if partial else self._run(_RETIRE, **values)
+        retired = 0 if partial or values["is_first"] else self._run(_RETIRE, **values)
         if replaces:
             retired += self._run(_RETIRE_OTHER, **values)
-        gone = self._session.execute(text(_RETIRE_BODIES), values).scalars().all()
-        if gone:
-            make_keys(self._session, gone)
+        if retired or self._kept:
+            make_keys(self._session, self._session.execute(text(_RETIRE_BODIES), values).scalars().all())
         connect_lakes(self._session)
         added = staged - self._kept
         waters = self._count("SELECT count(*) FROM body")
         return Merged(waters, added, written - added, staged - written, retired)
+
+    def _write(self, values: dict[str, Any]) -> int:
+        """Waters, then their reaches or lakes; how many of these were written."""
+        if values["is_first"]:
+            self._run(_BODIES.replace("{key}", _PLAIN_KEY), **values)
+            return self._run(_FEATURES.replace("{next_id}", "stem.next_id"), **values)
+        self._run((_BODIES + _BODIES_KNOWN).replace("{key}", _NEW_KEY), **values)
+        # The outlet of a lake whose source names none was found by us.
+        is_found = self._layout.kind == LAKE and "next_down" not in self._layout.columns
+        insert = (_FEATURES + _KNOWN).replace("{kept_next}", "f.next_down_id" if is_found else "excluded.next_down_id")
+        return self._run(insert.replace("{next_id}", "coalesce(stem.next_id, known.id)"), **values)
 
     def _name(self) -> None:
         renamed = set(self._session.execute(text(_NAMES_GONE)).scalars())
@@ -332,5 +343,5 @@ def _rebuilt(session: Session, *, needed: bool) -> Iterator[None]:
     yield
     for _drop, make in reversed(rows):
         session.execute(text(make.replace(":", "\\:")))
-    if needed:
-        session.execute(text("ANALYZE " + ", ".join(TABLES)))
+    # What follows asks of what has just been written; without this the planner believes that there is none of it.
+    session.execute(text("ANALYZE " + ", ".join(TABLES)))

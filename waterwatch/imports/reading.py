@@ -210,7 +210,7 @@ class SourceFile:
         ]
         table["water_kind"] = self._kinds(values.get("water_kind"), count)
         table.update(_names(values, count))
-        table["geom"] = shapely.to_wkb(shapely.set_srid(shapes, 4326), include_srid=True).tolist()
+        table["geom"] = shapely.to_wkb(shapes).tolist()  # the merge says that they are WGS-84
         columns = [table[name] for name, _type in STAGED]
         if faults:
             good = [row for row in range(count) if row not in faults]

@@ -8,6 +8,7 @@ they are done, they change nothing.
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -22,16 +23,18 @@ from waterwatch.imports import staging
 from waterwatch.imports.merging import Merge, Merged
 from waterwatch.imports.noding import join_lines
 from waterwatch.imports.reading import Reading, Refusal, SourceFile, digest_of
-from waterwatch.imports.rules import REACH
+from waterwatch.imports.rules import REACH, STAGED
 from waterwatch.imports.tables import ImportRun
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict
 from waterwatch.kernel.ids import new_id
+from waterwatch.waters.rules import NAMES_KEPT, keys_of_name
 
 LOCK = 0x57415445_494D5054  # "WATE IMPT": one import at a time
 SHOWN = 20
 CIRCLE_SHOWN = 6
+NAMES = ("zh_hans", "zh_hant", "en")
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,9 @@ def import_waters(
         fingerprint = hashlib.sha256(f"{digest} {command.reading!r}".encode()).hexdigest()
         opened.enter_context(_alone(engine))
         run = _begin(engine, command, fingerprint, now=now())
-        _stage(engine, run, files, progress)
+        # While the database merges, this process would only wait: it works out how the names it saw are sought.
+        foresight = opened.enter_context(ThreadPoolExecutor(max_workers=1))
+        foresight.submit(_foresee, _stage(engine, run, files, progress))
         return _finish(engine, run, command, digest, now=now(), progress=progress)
 
 
@@ -159,7 +164,15 @@ def _begin(engine: Engine, command: ImportWaters, fingerprint: str, *, now: date
         return _Run(run.id, 0, 0)
 
 
-def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Progress) -> None:
+def _foresee(names: set[str]) -> None:
+    for name in names:
+        keys_of_name(name)
+
+
+def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Progress) -> set[str]:
+    """Read what is not staged yet; some of the names there were, at most :data:`NAMES_KEPT`."""
+    names: set[str] = set()
+    columns = [place for place, (name, _kind) in enumerate(STAGED) if name in NAMES]
     total = sum(file.rows for file in files if file.rows) if all(file.rows is not None for file in files) else None
     before = 0  # rows of the files before this one
     for file in files:
@@ -169,6 +182,8 @@ def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Pro
             with _step(engine) as (session, driver):
                 run.staged += staging.add(driver, run.id, batch)
                 run.repaired += batch.repaired
+                for column in columns if len(names) < NAMES_KEPT else ():
+                    names.update(filter(None, batch.columns[column]))
                 seen += batch.read
                 run.next_row = before + seen
                 row = session.get_one(ImportRun, run.id)
@@ -176,6 +191,7 @@ def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Pro
             progress("read", run.next_row, total)
         before += seen if file.rows is None else max(seen, file.rows if start >= file.rows else seen)
     run.read = run.next_row
+    return names
 
 
 def _finish(
@@ -220,15 +236,15 @@ def _check(
     else:
         noticed["shape_doubled"] = len(twice)
     is_told = "next_down" in layout.columns
-    if is_told:
-        dangling = session.execute(text(_DANGLING.replace("{rows}", rows)), {"code": layout.code})
-        staging.refuse(
-            driver, run.id, [Refusal(row.ordinal + 1, row.key, "next_down_unknown", row.was or "") for row in dangling]
-        )
-    elif layout.kind == REACH:
+    if not is_told and layout.kind == REACH:
         noticed["lines_cut"] = join_lines(session, rows)
     merge = Merge(session, rows, layout, now=now)
-    if unreached := merge.walk():
+    unreached = merge.walk()
+    facts = {"code": layout.code, "partial": command.partial}
+    dangling = session.execute(text(_DANGLING.replace("{rows}", rows)), facts)
+    loose = [Refusal(row.ordinal + 1, row.key, "next_down_unknown", row.next_key) for row in dangling]
+    staging.refuse(driver, run.id, loose)
+    if unreached:
         circles = _open_circles(session, rows, unreached)
         if is_told:
             staging.refuse(driver, run.id, circles)
@@ -245,11 +261,11 @@ DELETE FROM {rows} s USING (
 WHERE s.key = d.key AND s.ordinal > d.first RETURNING s.ordinal, s.key, d.first
 """
 _DANGLING = """
-UPDATE {rows} s SET next_key = NULL WHERE s.next_key IS NOT NULL
-AND NOT EXISTS (SELECT FROM {rows} n WHERE n.key = s.next_key)
-AND NOT EXISTS (SELECT FROM water_feature f JOIN source o ON o.id = f.source_id
-                WHERE o.code = :code AND f.source_key = s.next_key AND f.retired_at IS NULL)
-RETURNING s.ordinal, s.key, (SELECT x.next_key FROM {rows} x WHERE x.ordinal = s.ordinal) AS was
+SELECT s.ordinal, s.key, s.next_key FROM stem JOIN {rows} s USING (ordinal)
+WHERE stem.is_loose AND NOT (:partial AND EXISTS (
+    SELECT FROM water_feature f JOIN source o ON o.id = f.source_id
+    WHERE o.code = :code AND f.source_key = s.next_key AND f.retired_at IS NULL))
+ORDER BY s.ordinal
 """
 _CUT = "UPDATE {rows} SET next_key = NULL WHERE ordinal = ANY(:ordinals) RETURNING ordinal, key"
 

@@ -16,7 +16,7 @@ from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
-from waterwatch.waters.rules import PART, fold, is_han, sound_of
+from waterwatch.waters.rules import PART, fold, is_han, sound_of, to_mercator
 
 CANDIDATE_FLOOR_M = 50.0  # candidates lie within max(this, twice the accuracy), else the nearest within the limit
 SEARCH_LIMIT_M = 2000.0
@@ -76,38 +76,40 @@ class FoundWater:
 
 
 # The place is worked out first and by itself: a plan that knows nothing of it is as good as one made for it, so
-# PostgreSQL keeps one and plans no more. Mercator order is the order in metres but for a thousandth, for which
-# MERCATOR_SLACK allows; what counts is measured on the spheroid.
-_NEAREST = text(f"""
+# PostgreSQL keeps one and plans no more. What is fetched lies within a box in Mercator, which stretches all distances
+# by 1/cos(latitude) and, towards the pole, by a little more (MERCATOR_SLACK); what counts is measured on the spheroid.
+_PLACE = """
 WITH place AS MATERIALIZED (
     SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at,
-           ST_Transform(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 3857) AS at_3857
-), within AS MATERIALIZED (
-    SELECT f.id, f.feature_id, f.water_body_id, f.kind, f.geom, f.ord_stra, ST_Distance(f.geom_3857, at_3857) AS far
-    FROM place, water_feature f
-    WHERE f.retired_at IS NULL AND f.geom_3857 && ST_Expand(at_3857, :radius_mercator)
-), close AS MATERIALIZED (
-    SELECT within.*, ST_Distance(geom::geography, at::geography) AS distance_m FROM within, place
-    WHERE far <= :radius_mercator AND ST_Distance(geom::geography, at::geography) <= :radius_m
-), beyond AS MATERIALIZED (
-    SELECT f.id, f.feature_id, f.water_body_id, f.kind, f.geom, f.ord_stra, f.geom_3857 <-> at_3857 AS far
-    FROM place, water_feature f
-    WHERE f.retired_at IS NULL AND NOT EXISTS (SELECT FROM close)
-      AND f.geom_3857 && ST_Expand(at_3857, :limit_mercator)
-    ORDER BY f.geom_3857 <-> at_3857 LIMIT {FETCHED}
-), found AS (
-    SELECT * FROM close
-    UNION ALL
-    SELECT beyond.*, ST_Distance(geom::geography, at::geography) FROM beyond, place
-)
+           ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography AS at_metric,
+           ST_SetSRID(ST_MakePoint(:x, :y), 3857) AS at_3857,
+           ST_Expand(ST_SetSRID(ST_MakePoint(:x, :y), 3857), :radius_mercator) AS box)
 SELECT f.id AS water_feature_id, f.feature_id, f.water_body_id, b.public_id, f.kind, f.distance_m,
-       ST_X(p.snapped) AS snapped_lon, ST_Y(p.snapped) AS snapped_lat
-FROM found f JOIN water_body b ON b.id = f.water_body_id CROSS JOIN place CROSS JOIN LATERAL (
-    SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND f.distance_m = 0
-        THEN ST_SnapToGrid(place.at, :lake_grid_deg) ELSE place.at END) AS snapped) p
-WHERE f.distance_m <= :limit_m
+       ST_X(f.snapped) AS snapped_lon, ST_Y(f.snapped) AS snapped_lat
+FROM (
+    SELECT w.id, w.feature_id, w.water_body_id, w.kind, w.ord_stra,
+           ST_Distance(w.geom::geography, place.at_metric) AS distance_m,
+           ST_ClosestPoint(w.geom, CASE WHEN w.kind = 'lake' AND ST_Covers(w.geom, place.at)
+               THEN ST_SnapToGrid(place.at, :lake_grid_deg) ELSE place.at END) AS snapped
+    FROM place, {found} OFFSET 0) f
+JOIN water_body b ON b.id = f.water_body_id
+WHERE f.distance_m <= :radius_m
 ORDER BY f.distance_m, f.ord_stra DESC NULLS LAST, f.feature_id
-""")  # noqa: S608  # the number is a constant of this module
+"""
+_WITHIN = text(
+    _PLACE.replace(
+        "{found}",
+        "water_feature w WHERE w.retired_at IS NULL AND w.geom_3857 && place.box"
+        " AND ST_Distance(w.geom_3857, place.at_3857) <= :radius_mercator",
+    )
+)
+_NEAREST = text(
+    _PLACE.replace(
+        "{found}",
+        "LATERAL (SELECT * FROM water_feature n WHERE n.retired_at IS NULL AND n.geom_3857 && place.box"  # noqa: S608
+        f" ORDER BY n.geom_3857 <-> place.at_3857 LIMIT {FETCHED}) w",
+    )
+)
 _SNAP = text("""
 SELECT ST_X(p) AS lon, ST_Y(p) AS lat, ST_Distance(nearest::geography, at::geography) AS distance_m
 FROM (SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND ST_Covers(f.geom, place.at)
@@ -216,25 +218,19 @@ def nearest_waters(
     Each water is named once, by its nearest reach: people are asked "is it 长江?", not which sixty kilometres of it.
 
     ``lon``, ``lat`` WGS-84 degrees; nothing farther than ``search_limit_m`` is ever returned. Ties at a shared vertex
-    are broken by feature id. One query.
+    are broken by feature id. One query, two where nothing is so near.
     """
+    x, y = to_mercator(lon, lat)
     stretch = MERCATOR_SLACK / max(0.05, math.cos(math.radians(lat)))
-    radius_m = min(max(CANDIDATE_FLOOR_M, 2 * accuracy_m), search_limit_m)
-    rows = session.execute(
-        _NEAREST,
-        {
-            "lon": lon,
-            "lat": lat,
-            "radius_m": radius_m,
-            "radius_mercator": radius_m * stretch,
-            "limit_m": search_limit_m,
-            "limit_mercator": search_limit_m * stretch,
-            "lake_grid_deg": LAKE_GRID_DEG,
-        },
-    )
+    place = {"lon": lon, "lat": lat, "x": x, "y": y, "lake_grid_deg": LAKE_GRID_DEG}
     nearest_of: dict[uuid.UUID, Candidate] = {}
-    for row in rows:
-        nearest_of.setdefault(row.water_body_id, Candidate(**row._mapping))
+    within_m = min(max(CANDIDATE_FLOOR_M, 2 * accuracy_m), search_limit_m)
+    for statement, radius_m in ((_WITHIN, within_m), (_NEAREST, search_limit_m)):
+        radii = {"radius_m": radius_m, "radius_mercator": radius_m * stretch}
+        for row in session.execute(statement, place | radii):
+            nearest_of.setdefault(row.water_body_id, Candidate(**row._mapping))
+        if nearest_of:
+            break
     return list(nearest_of.values())[:limit]
 
 
@@ -369,7 +365,7 @@ def _search(letters: tuple[int, ...], *, is_near: bool) -> TextClause:
         # Distance outweighs size among waters that fit alike: "which 南河?" is asked by somebody who stands at one.
         away = ", ST_Transform(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 3857) AS here"
         fit = f"(hit.place + {EXACT}) / {LATER}, (hit.place + {EXACT}) % {LATER} >= {EXACT}"
-        order = f"{fit}, ST_Distance(b.extent_3857, here), {order}"
+        order = f"{fit}, ST_Distance(ST_Transform(b.extent, 3857), here), {order}"
         narrowed = ""
     return text(
         f"WITH hit AS MATERIALIZED (SELECT water_body_id, min(place) AS place FROM ({found}) found"  # noqa: S608

@@ -26,6 +26,8 @@ _A = 6378245.0  # semi-major axis of the Krasovsky 1940 ellipsoid, m
 _EE = 0.00669342162296594323  # its eccentricity squared
 _BD_TURN = math.pi * 3000.0 / 180.0
 ITERATIONS = 10
+_WGS84_A = 6378137.0  # semi-major axis of WGS 84, m
+MAX_MERCATOR_LAT = 85.06
 
 
 def to_wgs84(lon: float, lat: float, datum: str) -> tuple[float, float]:
@@ -51,6 +53,12 @@ def from_wgs84(lon: float, lat: float, datum: str) -> tuple[float, float]:
     if datum == "bd09":
         return _gcj02_to_bd09(*shifted)
     raise ValueError(f"unknown datum {datum!r}")
+
+
+def to_mercator(lon: float, lat: float) -> tuple[float, float]:
+    """(x, y) in metres of a WGS-84 position in Web Mercator (EPSG:3857, EPSG method 1024), poles cut off."""
+    cut = max(-MAX_MERCATOR_LAT, min(MAX_MERCATOR_LAT, lat))
+    return _WGS84_A * math.radians(lon), _WGS84_A * math.log(math.tan(math.pi / 4 + math.radians(cut) / 2))
 
 
 def is_mainland(lon: float, lat: float, *, margin: bool = False) -> bool:
@@ -110,6 +118,7 @@ def _bd09_to_gcj02(lon: float, lat: float) -> tuple[float, float]:
 # How a key stands to the name it is made from; a lower grade is shown first.
 WHOLE, SOUND, INITIALS, PART = 0, 2, 4, 6
 MAX_KEY_CHARACTERS = 40
+NAMES_KEPT = 65_536  # some 40 MB of keys
 
 
 def fold(words: str) -> str:
@@ -132,10 +141,16 @@ def search_keys(names: Iterable[str]) -> dict[str, int]:
     """
     keys: dict[str, int] = {}
     for name in names:
-        for key, grade in _keys_of(name):
+        for key, grade in keys_of_name(name):
             if key:
                 keys[key] = min(grade, keys.get(key, grade))
     return keys
+
+
+@lru_cache(maxsize=NAMES_KEPT)
+def keys_of_name(name: str) -> tuple[tuple[str, int], ...]:
+    """The keys of one name with their grades; many waters share their names, so they are kept."""
+    return tuple(_keys_of(name))
 
 
 def _keys_of(name: str) -> Iterator[tuple[str, int]]:

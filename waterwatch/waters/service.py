@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +161,10 @@ ON CONFLICT (word) DO UPDATE SET weight = excluded.weight, is_name = excluded.is
     WHERE (w.weight, w.is_name) IS DISTINCT FROM (excluded.weight, excluded.is_name)
 """)  # noqa: S608  # the piece is a constant
 _EXTENTS = text("""
-UPDATE water_body b SET extent_3857 = around.box FROM (
-    SELECT water_body_id, ST_SetSRID(ST_Expand(ST_Extent(geom_3857)::geometry, 1), 3857) AS box
+UPDATE water_body b SET extent = around.box FROM (
+    SELECT water_body_id, ST_SetSRID(ST_Expand(ST_Extent(geom)::geometry, 0.00001), 4326) AS box
     FROM water_feature WHERE retired_at IS NULL GROUP BY water_body_id) around
-WHERE around.water_body_id = b.id AND b.extent_3857 IS DISTINCT FROM around.box
+WHERE around.water_body_id = b.id AND b.extent IS DISTINCT FROM around.box
 """)
 
 
@@ -238,16 +237,10 @@ def make_keys(session: Session, water_body_ids: Collection[uuid.UUID]) -> None:
     with connection.cursor() as cursor, cursor.copy(copy) as to_table:
         to_table.set_types(["uuid", "text", "int2", "int2"])
         for water_body_id, rank, names in found:
-            for key, grade in keys_of_names(tuple(sorted(names))):
+            for key, grade in search_keys(names).items():
                 to_table.write_row((water_body_id, key, grade, grade + rank))
     session.execute(_WORDS_GONE)
     session.execute(_WORDS)
-
-
-@lru_cache(maxsize=65_536)
-def keys_of_names(names: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    """Keys with their grades; many waters share their names."""
-    return tuple(search_keys(names).items())
 
 
 def _source(session: Session) -> uuid.UUID:

@@ -63,7 +63,7 @@ class WaterBody(Base):
     length_km: Mapped[float | None]
     rank: Mapped[int] = mapped_column(SmallInteger)
     # The box around all its reaches and lakes: how near a water is among its namesakes.
-    extent_3857: Mapped[WKBElement | None] = mapped_column(Geometry("POLYGON", srid=3857, spatial_index=False))
+    extent: Mapped[WKBElement | None] = mapped_column(Geometry("POLYGON", srid=4326, spatial_index=False))
     source_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("source.id"))
     source_key: Mapped[str] = mapped_column(Text)
     retired_at: Mapped[datetime | None]
