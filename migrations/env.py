@@ -18,6 +18,7 @@ from waterwatch.moderation import tables as moderation
 from waterwatch.photos import tables as photos
 from waterwatch.reports import tables as reports
 from waterwatch.waters import tables as waters
+from waterwatch.zones import tables as zones
 
 # Imported for their tables: the guard test compares them with the migrated database.
 ROOMS = (
@@ -34,6 +35,7 @@ ROOMS = (
     photos,
     reports,
     waters,
+    zones,
 )
 MIGRATION_LOCK = 0x57415445_4D494752  # "WATE MIGR"
 

@@ -29,16 +29,18 @@ BEGIN
     IF TG_OP = 'UPDATE' THEN
         DELETE FROM jurisdiction_part WHERE jurisdiction_id = NEW.id;
     END IF;
-    INSERT INTO jurisdiction_part (jurisdiction_id, geom)
-    SELECT NEW.id, ST_Subdivide(NEW.geom, 128);
+    IF NEW.retired_at IS NULL THEN
+        INSERT INTO jurisdiction_part (jurisdiction_id, geom) SELECT NEW.id, ST_Subdivide(NEW.geom, 128);
+    END IF;
     RETURN NULL;
 END $$
 """
 TRIGGERS = (
     "CREATE TRIGGER jurisdiction_parts_of_new AFTER INSERT ON jurisdiction"
     " FOR EACH ROW EXECUTE FUNCTION jurisdiction_keep_parts()",
-    "CREATE TRIGGER jurisdiction_parts_of_changed AFTER UPDATE OF geom ON jurisdiction"
-    " FOR EACH ROW WHEN (OLD.geom IS DISTINCT FROM NEW.geom) EXECUTE FUNCTION jurisdiction_keep_parts()",
+    "CREATE TRIGGER jurisdiction_parts_of_changed AFTER UPDATE OF geom, retired_at ON jurisdiction FOR EACH ROW"
+    " WHEN ((OLD.geom, OLD.retired_at) IS DISTINCT FROM (NEW.geom, NEW.retired_at))"
+    " EXECUTE FUNCTION jurisdiction_keep_parts()",
 )
 
 
@@ -50,6 +52,8 @@ def upgrade() -> None:
     _water_key()
     _features()
     _jurisdiction_part()
+    _river_chief()
+    _protected_zone()
     # Names that are there already get their keys from the code that runs this: what it makes now or later is made anew
     # at every load.
     from waterwatch.waters.service import make_keys, set_extents
@@ -175,6 +179,7 @@ def _features() -> None:
 
 
 def _jurisdiction_part() -> None:
+    op.add_column("jurisdiction", sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "jurisdiction_part",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -194,6 +199,84 @@ def _jurisdiction_part() -> None:
     op.create_index("ix_jurisdiction_part_geom", "jurisdiction_part", ["geom"], postgresql_using="gist")
     op.create_index(op.f("ix_jurisdiction_part_jurisdiction_id"), "jurisdiction_part", ["jurisdiction_id"])
     op.drop_index("ix_jurisdiction_geom", "jurisdiction")
+
+
+def _river_chief() -> None:
+    op.create_table(
+        "river_chief",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("water_body_id", sa.Uuid(), nullable=False),
+        sa.Column("water_feature_id", sa.Uuid(), nullable=True),
+        sa.Column("jurisdiction_id", sa.Uuid(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        *(sa.Column(name, sa.Text(), nullable=True) for name in ("name", "email", "phone")),
+        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("title <> ''", name=op.f("ck_river_chief_title")),
+        *(
+            sa.ForeignKeyConstraint([f"{table}_id"], [f"{table}.id"], name=op.f(f"fk_river_chief_{table}_id_{table}"))
+            for table in ("water_body", "water_feature", "jurisdiction")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_river_chief")),
+        sa.UniqueConstraint(
+            "water_body_id",
+            "water_feature_id",
+            "jurisdiction_id",
+            "title",
+            name=op.f("uq_river_chief_water_body_id_water_feature_id_jurisdiction_id_title"),
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+    for table in ("water_body", "water_feature", "jurisdiction"):
+        op.create_index(op.f(f"ix_river_chief_{table}_id"), "river_chief", [f"{table}_id"])
+
+
+def _protected_zone() -> None:
+    op.create_table(
+        "protected_zone",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("grade", sa.SmallInteger(), nullable=True),
+        sa.Column("geom", Geometry("GEOMETRY", srid=4326, spatial_index=False), nullable=False),
+        sa.Column(
+            "geom_3857",
+            Geometry("GEOMETRY", srid=3857, spatial_index=False),
+            sa.Computed("ST_Transform(geom, 3857)", persisted=True),
+            nullable=False,
+        ),
+        sa.Column("source_id", sa.Uuid(), nullable=False),
+        sa.Column("source_key", sa.Text(), nullable=False),
+        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('drinking_water', 'nature_reserve', 'bathing', 'intake')", name=op.f("ck_protected_zone_kind")
+        ),
+        sa.CheckConstraint(
+            "grade IS NULL OR kind IN ('drinking_water', 'nature_reserve') AND grade BETWEEN 1 AND 3",
+            name=op.f("ck_protected_zone_grade"),
+        ),
+        sa.CheckConstraint(
+            "CASE kind WHEN 'intake' THEN GeometryType(geom) = 'POINT'"
+            " ELSE GeometryType(geom) IN ('POLYGON', 'MULTIPOLYGON') END",
+            name=op.f("ck_protected_zone_geometry_type"),
+        ),
+        sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_protected_zone_source_id_source")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_protected_zone")),
+        sa.UniqueConstraint("source_id", "source_key", name=op.f("uq_protected_zone_source_id_source_key")),
+    )
+    op.create_index("ix_protected_zone_geom_3857", "protected_zone", ["geom_3857"], postgresql_using="gist")
+    op.create_table(
+        "protected_zone_name",
+        sa.Column("zone_id", sa.Uuid(), nullable=False),
+        sa.Column("lang", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.CheckConstraint("lang IN ('zh-Hans', 'zh-Hant', 'en')", name=op.f("ck_protected_zone_name_lang")),
+        sa.ForeignKeyConstraint(
+            ["zone_id"],
+            ["protected_zone.id"],
+            name=op.f("fk_protected_zone_name_zone_id_protected_zone"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("zone_id", "lang", name=op.f("pk_protected_zone_name")),
+    )
 
 
 def downgrade() -> None:

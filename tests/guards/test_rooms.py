@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
-    "escalation", "notices", "moderation", "portal", "imports", "flow",
+    "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -20,9 +20,12 @@ SPECIAL = {
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
     ("imports", "reading"): "reads surveys' files; the only importer of pyogrio",
+    ("imports", "attributes"): "columns of a survey's rows; no I/O",
     ("imports", "staging"): "tables a run makes for itself and drops; no declared rows",
     ("imports", "noding"): "the network of sources that draw lines only",
     ("imports", "merging"): "the one transaction that makes staged rows live",
+    ("imports", "zoning"): "the one transaction that makes staged zones live",
+    ("imports", "areas"): "the one transaction that makes staged jurisdictions live",
     ("escalation", "mail"): "composes the department's mail",
 }
 

@@ -46,7 +46,7 @@ SMALL = (
 
 
 def write_reaches(
-    path: Path, reaches: Sequence[Reach], *, crs: str | None = "EPSG:4326", encoding: str = "UTF-8"
+    path: Path, reaches: Sequence[Reach] = SMALL, *, crs: str | None = "EPSG:4326", encoding: str = "UTF-8"
 ) -> Path:
     """The rows as a file whose format the name tells."""
     shapes = np.array([None if reach.line is None else shapely.LineString(reach.line) for reach in reaches])

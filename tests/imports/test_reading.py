@@ -199,7 +199,7 @@ def test_a_file_of_ones_own_is_described_in_a_small_file(run: Run, owner: Engine
     described.write_text(
         'source = "hubei-lakes"\nkind = "lake"\ntitle = "湖北省湖泊名录"\n'
         '[columns]\nkey = "HYLAK_ID"\n"name.zh-Hans" = "Lake_name"\nwater_kind = "Lake_type"\n'
-        '[water_kinds]\n"2" = "pond"\n',
+        '[kinds]\n"2" = "pond"\n',
         encoding="utf-8",
     )
     shapes = [shapely.box(115, 30, 115.1, 30.1), shapely.box(116, 30, 116.1, 30.1)]

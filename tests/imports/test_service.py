@@ -285,5 +285,5 @@ def test_a_run_of_other_files_gives_up_an_unfinished_one(owner: Engine, run: Run
 
 def test_known_layouts_name_only_roles_there_are() -> None:
     for layout in rules.KNOWN.values():
-        assert set(layout.columns) <= set(rules.ROLES), layout.code
-        assert set(layout.water_kinds.values()) <= set(rules.WATER_KINDS[layout.kind])
+        assert set(layout.columns) <= set(rules.ROLES[layout.kind]), layout.code
+        assert set(layout.water_kinds.values()) <= set(rules.KINDS[layout.kind])

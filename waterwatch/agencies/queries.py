@@ -69,6 +69,45 @@ FROM nearest n WHERE n.distance = n.closest ORDER BY n.kind, n.code
 Place = tuple[float, float]
 
 
+@dataclass(frozen=True)
+class RiverChiefAt:
+    """Who answers for a water at a place; for staff."""
+
+    title: str
+    level: str
+    area: str | None
+    name: str | None
+    email: str | None
+    phone: str | None
+    is_of_reach: bool
+
+
+_CHIEFS = text(f"""
+SELECT c.title, j.level, n.name AS area, c.name, c.email, c.phone, c.water_feature_id IS NOT NULL AS is_of_reach
+FROM (SELECT DISTINCT id FROM ({_HERE}) places) here JOIN jurisdiction j USING (id)
+JOIN river_chief c ON c.jurisdiction_id = j.id
+LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
+WHERE c.retired_at IS NULL AND c.water_body_id = :water_body_id
+  AND (c.water_feature_id IS NULL OR c.water_feature_id = :water_feature_id)
+ORDER BY is_of_reach DESC, array_position(ARRAY['county', 'prefecture', 'province'], j.level), c.title
+""")  # noqa: S608  # the piece is a constant of this module
+
+
+def river_chiefs_at(
+    session: Session,
+    water_body_id: uuid.UUID,
+    water_feature_id: uuid.UUID,
+    lon: float,
+    lat: float,
+    *,
+    lang: str = "zh-Hans",
+) -> list[RiverChiefAt]:
+    """The river chiefs of a water at a place (WGS-84): the reach's before the whole water's, local ones first."""
+    values = {"water_body_id": water_body_id, "water_feature_id": water_feature_id, "lang": lang}
+    rows = session.execute(_CHIEFS, _coordinates([(lon, lat)]) | values)
+    return [RiverChiefAt(**row._mapping) for row in rows]
+
+
 def jurisdictions_at(
     session: Session, lon: float, lat: float, *, also: Sequence[Place] = (), lang: str = "zh-Hans"
 ) -> list[JurisdictionAt]:

@@ -46,10 +46,14 @@ class Jurisdiction(Base):
     level: Mapped[str] = mapped_column(Text)
     parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jurisdiction.id"), index=True)
     geom: Mapped[WKBElement] = mapped_column(Geometry("MULTIPOLYGON", srid=4326, spatial_index=False))
+    retired_at: Mapped[datetime | None]
 
 
 class JurisdictionPart(Base):
-    """A piece of a jurisdiction's area of at most 128 vertices: what places are looked up in. A trigger keeps them."""
+    """A piece of a jurisdiction's area of at most 128 vertices: what places are looked up in.
+
+    A trigger keeps them; an area that was retired has none.
+    """
 
     __tablename__ = "jurisdiction_part"
     __table_args__ = (Index("ix_jurisdiction_part_geom", "geom", postgresql_using="gist"),)
@@ -136,3 +140,28 @@ class AgencyContact(Base):
     address: Mapped[str] = mapped_column(Text)
     position: Mapped[int] = mapped_column(SmallInteger)
     active: Mapped[bool] = mapped_column(server_default=text("true"))
+
+
+class RiverChief(Base):
+    """Who answers for a water or a reach of it within an area (河长). Shown to staff alone.
+
+    ``water_feature_id`` null means the whole water.
+    """
+
+    __tablename__ = "river_chief"
+    __table_args__ = (
+        CheckConstraint("title <> ''", name="title"),
+        UniqueConstraint(
+            "water_body_id", "water_feature_id", "jurisdiction_id", "title", postgresql_nulls_not_distinct=True
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    water_body_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("water_body.id"), index=True)
+    water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("water_feature.id"), index=True)
+    jurisdiction_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jurisdiction.id"), index=True)
+    title: Mapped[str] = mapped_column(Text)
+    name: Mapped[str | None] = mapped_column(Text)
+    email: Mapped[str | None] = mapped_column(Text)
+    phone: Mapped[str | None] = mapped_column(Text)
+    retired_at: Mapped[datetime | None]

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.doctor import examine, render
-from waterwatch.cli.imports import import_command
+from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
+from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
 from waterwatch.kernel import audit, migrate
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
@@ -108,7 +109,15 @@ def load_waters() -> None:
     click.echo(f"内置水体已载入 · the built-in waters are loaded: {report.waters} waters, {report.features} features")
 
 
-waters_group.add_command(import_command)
+waters_group.add_command(import_waters_command)
+
+
+@main.group("zones")
+def zones_group() -> None:
+    """Zones of protection: drinking water, reserves, bathing waters, intakes."""
+
+
+zones_group.add_command(import_zones_command)
 
 
 @main.group("agencies")
@@ -124,6 +133,15 @@ def load_agencies() -> None:
     with _session(_settings()) as session:
         load_builtin(session, now=utc_now())
     click.echo("内置部门已载入 · the built-in agencies are loaded")
+
+
+@agencies_group.group("import")
+def agencies_import_group() -> None:
+    """Bring in areas, departments and river chiefs of your own."""
+
+
+for _command in (import_areas_command, import_departments_command, import_chiefs_command):
+    agencies_import_group.add_command(_command)
 
 
 @main.command("demo-data")

@@ -1,6 +1,9 @@
 """``waterwatch waters import``: what it is told, what it shows while it works, and what it says in the end."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -8,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from waterwatch.imports import rules
 from waterwatch.imports.reading import FileRefused, Reading
-from waterwatch.imports.rules import Layout, LayoutFault
+from waterwatch.imports.rules import WATERS, Layout, LayoutFault
 from waterwatch.imports.service import ImportReport, ImportWaters, import_waters
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine
@@ -21,6 +24,12 @@ STEPS = {
     "check": "检查 · checking",
     "merge": "入库 · making live",
     "done": "完成 · done",
+}
+THINGS = {
+    rules.REACH: ("河段", "reaches"),
+    rules.LAKE: ("湖面", "lakes"),
+    rules.AREA: ("行政区", "areas"),
+    rules.ZONE: ("保护区", "zones"),
 }
 # What each code means and what to do about it; the guide to operations has the same list, a test compares them.
 WORDS = {
@@ -38,7 +47,7 @@ WORDS = {
     "mapping_unreadable": "应写作 --map 角色=列名 · write --map role=column",
     "mapping_file_unreadable": "映射文件无法读取 · the mapping file cannot be read",
     "role_unknown": "没有这个角色 · there is no such role",
-    "water_kind_unknown": "没有这种水体类型 · there is no such kind of water",
+    "water_kind_unknown": "没有这种类型 · there is no such kind",
     "import_running": "另一个导入正在进行，请稍后再试 · another import is running: try again when it has ended",
     "geometry_empty": "图形缺失或无法解读 · the shape is missing or unreadable",
     "geometry_type": "图形类型不符 · the wrong type of shape",
@@ -51,59 +60,136 @@ WORDS = {
     "not_a_number": "不是数字 · not a number",
     "next_down_unknown": "流入的河段不存在 · flows into a reach that is not there",
     "flows_in_a_circle": "水流成环 · flows in a circle",
-    "geometry_repaired": "自相交的湖面已修复 · lakes that crossed themselves, repaired",
+    "code_unreadable": "行政区划代码应为六位数字 · a code of GB/T 2260 has six digits",
+    "level_unknown": "级别应为 province、prefecture 或 county · the level must be province, prefecture or county",
+    "parent_unknown": "上级行政区不存在 · the area above it is not there",
+    "parent_not_above": "上级行政区的级别不高于本级 · the area above it is of no higher level",
+    "zone_kind_unknown": "没有这种保护区，可用 --zone-kind 指明 · no such kind of zone: say it with --zone-kind",
+    "grade_unknown": "该类保护区没有这一级 · that kind of zone has no such grade",
+    "geometry_repaired": "自相交的面已修复 · areas that crossed themselves, repaired",
     "shape_doubled": "同一图形出现多次，只取一次 · the same shape given again, taken once",
     "lines_cut": "在汇合处断开的线 · lines cut where others meet them",
     "circles_cut": "水流成环，已断开 · circles in the flow, cut open",
 }
 
 
+_OPTIONS = (
+    click.option("--map", "pairs", multiple=True, metavar="ROLE=COLUMN", help="Which column plays a role."),
+    click.option(
+        "--mapping", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A mapping file (TOML)."
+    ),
+    click.option("--crs", help="The coordinate system, where the file does not say or is wrong, e.g. EPSG:4490."),
+    click.option(
+        "--datum", type=click.Choice(["wgs84", "gcj02", "bd09"]), default="wgs84", help="Undo a Chinese map's shift."
+    ),
+    click.option("--encoding", help="The text's encoding, e.g. GB18030."),
+    click.option("--dry-run", is_flag=True, help="Do everything but change nothing."),
+    click.option("--accept-refused", is_flag=True, help="Take what is good although some rows were refused."),
+    click.option(
+        "--refused", "refusals_to", type=click.Path(path_type=Path), help="Write every refused row to this CSV file."
+    ),
+)
+_PARTIAL = click.option(
+    "--partial", is_flag=True, help="The files are a part of their source: retire nothing they lack."
+)
+_REPLACES = click.option(
+    "--replaces", metavar="SOURCE", help="Retire what came from this other source in the same step."
+)
+_FILES = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command("import")
 @click.argument("source")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--kind", type=click.Choice(["reach", "lake"]), help="What a source of your own holds.")
-@click.option("--map", "pairs", multiple=True, metavar="ROLE=COLUMN", help="Which column plays a role; repeatable.")
-@click.option("--mapping", type=click.Path(exists=True, path_type=Path), help="The same, and more, in a TOML file.")
-@click.option("--crs", help="The coordinates' system, where the file does not say or is wrong, e.g. EPSG:4490.")
-@click.option(
-    "--datum", type=click.Choice(["wgs84", "gcj02", "bd09"]), default="wgs84", help="Undo a Chinese map's shift."
-)
-@click.option("--encoding", help="The text's encoding, e.g. GB18030.")
-@click.option("--dry-run", is_flag=True, help="Do everything but change nothing.")
-@click.option("--partial", is_flag=True, help="The files are a part of their source: retire nothing they lack.")
-@click.option("--accept-refused", is_flag=True, help="Take what is good although some rows were refused.")
-@click.option("--replaces", metavar="SOURCE", help="Retire this other source's waters in the same step.")
-@click.option(
-    "--refused", "refusals_to", type=click.Path(path_type=Path), help="Write every refused row to this CSV file."
-)
-def import_command(
-    source: str,
-    files: tuple[Path, ...],
-    kind: str | None,
-    pairs: tuple[str, ...],
-    mapping: Path | None,
-    crs: str | None,
-    datum: str,
-    encoding: str | None,
-    dry_run: bool,
-    partial: bool,
-    accept_refused: bool,
-    replaces: str | None,
-    refusals_to: Path | None,
+@_FILES
+@click.option("--kind", type=click.Choice(WATERS), help="What the file holds, for a source of your own.")
+@_with_options
+@_PARTIAL
+@_REPLACES
+def import_waters_command(
+    source: str, files: tuple[Path, ...], kind: str | None, partial: bool, replaces: str | None, **told: Any
 ) -> None:
     """Import rivers or lakes from SOURCE.
 
     SOURCE: hydrorivers, hydrolakes, natural-earth-rivers, natural-earth-lakes, osm-rivers, osm-lakes, or a code of your
     own with --kind and --map, or --mapping. Interrupted, it goes on where it stopped.
     """
+
+    def layout() -> Layout:
+        if told["mapping"] is not None:
+            return rules.from_file(told["mapping"])
+        return rules.KNOWN.get(source) or rules.generic(source, kind or "")
+
+    _import(files, layout, told, partial=partial, replaces=replaces)
+
+
+@click.command("import")
+@click.argument("source")
+@_FILES
+@click.option("--zone-kind", type=click.Choice(list(rules.ZONE_GRADES)), help="The kind of every zone in the file.")
+@_with_options
+@_PARTIAL
+@_REPLACES
+def import_zones_command(
+    source: str, files: tuple[Path, ...], zone_kind: str | None, partial: bool, replaces: str | None, **told: Any
+) -> None:
+    """Import zones of protection under SOURCE, a code of your own.
+
+    Roles for --map: key, zone_kind, grade (1 the strictest), name.zh-Hans, name.zh-Hant, name.en, name.
+    """
+
+    def layout() -> Layout:
+        made = rules.from_file(told["mapping"], rules.ZONE) if told["mapping"] else rules.generic(source, rules.ZONE)
+        return replace(made, code=source, default_kind=zone_kind or made.default_kind)
+
+    _import(files, layout, told, partial=partial, replaces=replaces)
+
+
+@click.command("areas")
+@_FILES
+@_with_options
+@click.option("--complete", is_flag=True, help="The files are the whole country: retire the areas they lack.")
+def import_areas_command(files: tuple[Path, ...], complete: bool, **told: Any) -> None:
+    """Import areas of jurisdiction by their codes of GB/T 2260.
+
+    Roles for --map: key (the code), next_down (the code above it), level, name.zh-Hans, name.zh-Hant, name.en, name.
+    """
+
+    def layout() -> Layout:
+        return rules.from_file(told["mapping"], rules.AREA) if told["mapping"] else rules.generic("areas", rules.AREA)
+
+    _import(files, layout, told, partial=not complete, replaces=None)
+
+
+def _import(
+    files: tuple[Path, ...],
+    layout: Callable[[], Layout],
+    told: Mapping[str, Any],
+    *,
+    partial: bool,
+    replaces: str | None,
+) -> None:
+    """Import as told on the command line, say what came of it; exit status 1 when nothing was made live."""
     from waterwatch.cli import _refuse, _settings
 
     settings = _settings()
     try:
-        layout = _layout(source, kind, pairs, mapping)
-        reading = Reading(layout, crs=crs, datum=datum, encoding=encoding)
+        how = Reading(
+            rules.with_mapping(layout(), told["pairs"]), crs=told["crs"], datum=told["datum"], encoding=told["encoding"]
+        )
         command = ImportWaters(
-            files, reading, dry_run, partial, accept_refused, replaces=replaces, refusals_to=refusals_to
+            files,
+            how,
+            told["dry_run"],
+            partial,
+            told["accept_refused"],
+            replaces=replaces,
+            refusals_to=told["refusals_to"],
         )
         report = _run(settings, command)
     except (LayoutFault, FileRefused) as fault:
@@ -112,15 +198,8 @@ def import_command(
     except Conflict as fault:
         _refuse(WORDS[fault.error_code])
     click.echo(describe(report, command))
-    if not report.is_live and not dry_run:
+    if not report.is_live and not command.dry_run:
         raise SystemExit(1)
-
-
-def _layout(source: str, kind: str | None, pairs: tuple[str, ...], mapping: Path | None) -> Layout:
-    if mapping is not None:
-        return rules.with_mapping(rules.from_file(mapping), pairs)
-    known = rules.KNOWN.get(source)
-    return rules.with_mapping(known or rules.generic(source, kind or ""), pairs)
 
 
 def _run(settings: Settings, command: ImportWaters) -> ImportReport:
@@ -163,11 +242,13 @@ def describe(report: ImportReport, command: ImportWaters) -> str:
             lines.append("    … 全部写入文件：--refused FILE.csv · all of them to a file: --refused FILE.csv")
     if report.merged is not None:
         done = report.merged
+        words = THINGS[command.reading.layout.kind]
+        if command.reading.layout.kind in WATERS:
+            lines.append(f"水体 {done.waters} · {done.waters} waters")
         lines.append(
-            f"水体 {done.waters}；河段或湖面：新增 {done.added}，更新 {done.changed}，"
-            f"未变 {done.unchanged}，停用 {done.retired}"
-            f" · {done.waters} waters; reaches or lakes: {done.added} added, {done.changed} changed,"
-            f" {done.unchanged} unchanged, {done.retired} retired"
+            f"{words[0]}：新增 {done.added}，更新 {done.changed}，未变 {done.unchanged}，停用 {done.retired}"
+            f" · {words[1]}: {done.added} added, {done.changed} changed, {done.unchanged} unchanged,"
+            f" {done.retired} retired"
         )
     if command.dry_run:
         lines.append("试运行，未作任何改动 · a dry run: nothing was changed")

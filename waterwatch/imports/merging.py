@@ -261,7 +261,7 @@ class Merge:
         kind = self._layout.kind
         values = {"kind": kind, "prefix": self._layout.prefix, "now": self._now, "code": replaces}
         values["partial"] = partial
-        values["source_id"] = source_id = self._source()
+        values["source_id"] = source_id = source_of(self._session, self._layout, now=self._now)
         before = self._count("SELECT count(*) FROM water_feature")
         values["is_first"] = self._count("SELECT count(*) FROM water_feature WHERE source_id = :id", id=source_id) == 0
         self._run(_BODY, **values)
@@ -303,14 +303,6 @@ class Merge:
         renamed.update(self._session.execute(text(_NAMES_NEW)).scalars())
         make_keys(self._session, renamed)
 
-    def _source(self) -> uuid.UUID:
-        layout = self._layout
-        values = {"code": layout.code, "title": layout.title, "licence": layout.licence, "url": layout.url}
-        found: uuid.UUID = self._session.execute(
-            text(_SOURCE), {"id": new_id(), "on": self._now.date(), **values}
-        ).scalar_one()
-        return found
-
     def _run(self, statement: str, **values: Any) -> int:
         done = self._session.execute(text(statement.replace("{rows}", self._rows)), values)
         return int(done.rowcount)  # type: ignore[attr-defined]
@@ -318,6 +310,13 @@ class Merge:
     def _count(self, statement: str, **values: Any) -> int:
         found: int = self._session.execute(text(statement), values).scalar_one()
         return found
+
+
+def source_of(session: Session, layout: Layout, *, now: datetime) -> uuid.UUID:
+    """The row of a layout's source, made or renewed."""
+    values = {"code": layout.code, "title": layout.title, "licence": layout.licence, "url": layout.url}
+    found: uuid.UUID = session.execute(text(_SOURCE), {"id": new_id(), "on": now.date(), **values}).scalar_one()
+    return found
 
 
 _INDEXES = """

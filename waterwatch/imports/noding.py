@@ -9,9 +9,9 @@ arms.
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from waterwatch.imports.rules import STAGED
+from waterwatch.imports.rules import WATER_STAGED
 
-_KEPT = ", ".join(name for name, _type in STAGED if name not in ("ordinal", "key", "length_km", "geom"))
+_KEPT = ", ".join(name for name, _type in WATER_STAGED if name not in ("ordinal", "key", "length_km", "geom"))
 _TIP = """
 CREATE TEMP TABLE tip ON COMMIT DROP AS
 SELECT ST_StartPoint(geom) AS point FROM {rows} UNION SELECT ST_EndPoint(geom) FROM {rows}

@@ -17,15 +17,13 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from waterwatch.imports import rules
-from waterwatch.imports.rules import FLOATS, INTEGERS, LAKE, MISSING, NAME_ROLES, REACH, STAGED, Layout
+from waterwatch.imports import attributes, rules
+from waterwatch.imports.attributes import LINES, POINTS, POLYGONS
+from waterwatch.imports.rules import REACH, STAGED, ZONE, Layout
 from waterwatch.waters.rules import to_wgs84
 
 BATCH = 20_000
 WGS84 = "EPSG:4326"
-LINES, POLYGONS = (1, 5), (3, 6)  # GEOS type ids of (Multi)LineString and (Multi)Polygon
-MAX_NAME_CHARACTERS = 200
-MAX_SMALLINT = 32_767
 
 # OpenStreetMap extracts that other tools cut or merged are not always sorted by id, as GDAL's faster index needs.
 pyogrio.set_gdal_config_options(
@@ -191,37 +189,23 @@ class SourceFile:
         return columns
 
     def _batch(self, first: int, geometry: NDArray[Any], values: dict[str, NDArray[Any]]) -> Batch:
+        layout = self.reading.layout
         count = len(geometry)
         shapes, repaired, faults = self._shapes(geometry)
-        keys = _keys(values, shapes)
+        keys = attributes.keys_of(values, shapes)
         table: dict[str, Sequence[Any]] = {"ordinal": range(first, first + count), "key": keys}
         for row, key in enumerate(keys):
             if key is None:
                 faults.setdefault(row, ("key_missing", ""))
-        for role in FLOATS:
-            table[role] = _numbers(values.get(role), count, faults, role)
-        for role in INTEGERS:
-            limit = None if role == "hybas_l12" else MAX_SMALLINT
-            table[role] = _integers(values.get(role), count, faults, role, limit)
-        following = _texts(values["next_down"]) if "next_down" in values else [None] * count
-        table["next_key"] = [None if key in ("0", "") else key for key in following]
-        table["endorheic"] = [
-            None if value is None else value == "1" for value in _texts(values.get("endorheic"), count)
-        ]
-        table["water_kind"] = self._kinds(values.get("water_kind"), count)
-        table.update(_names(values, count))
+        table.update(attributes.attributes_of(layout, values, count, keys, shapes, faults))
+        table.update(attributes.names_of(values, count))
         table["geom"] = shapely.to_wkb(shapes).tolist()  # the merge says that they are WGS-84
-        columns = [table[name] for name, _type in STAGED]
+        columns = [table[name] for name, _type in STAGED[layout.kind]]
         if faults:
             good = [row for row in range(count) if row not in faults]
             columns = [[column[row] for row in good] for column in columns]
         refusals = [Refusal(first + row + 1, keys[row], *fault) for row, fault in sorted(faults.items())]
         return Batch(first, count, columns, refusals, repaired)
-
-    def _kinds(self, column: NDArray[Any] | None, count: int) -> list[str]:
-        layout = self.reading.layout
-        given = _texts(column, count)
-        return [layout.water_kinds.get(value or "", layout.default_kind) for value in given]
 
     def _shapes(self, geometry: NDArray[Any]) -> tuple[NDArray[Any], int, dict[int, tuple[str, str]]]:
         shapes = shapely.from_wkb(geometry, on_invalid="ignore")
@@ -233,7 +217,7 @@ class SourceFile:
                 shapes[row] = None
 
         refuse(shapely.is_missing(shapes) | shapely.is_empty(shapes), "geometry_empty")
-        wanted = LINES if self.reading.layout.kind == REACH else POLYGONS
+        wanted = {REACH: LINES, ZONE: POLYGONS + POINTS}.get(self.reading.layout.kind, POLYGONS)
         odd = ~shapely.is_missing(shapes) & ~np.isin(shapely.get_type_id(shapes), wanted)
         refuse(odd, "geometry_type", lambda row: str(shapes[row].geom_type))
         shapes = self._to_wgs84(shapes)
@@ -243,12 +227,13 @@ class SourceFile:
         refuse(~shapely.is_missing(shapes) & ~inside, "outside_the_world", lambda row: _corner(west[row], south[row]))
         shapes, repaired = self._repair(shapes)
         size = shapely.length if self.reading.layout.kind == REACH else shapely.area
-        refuse(~shapely.is_missing(shapes) & (shapely.is_empty(shapes) | ~(size(shapes) > 0)), "geometry_degenerate")
+        is_none = shapely.is_empty(shapes) | ~((size(shapes) > 0) | np.isin(shapely.get_type_id(shapes), POINTS))
+        refuse(~shapely.is_missing(shapes) & is_none, "geometry_degenerate")
         return shapes, repaired, faults
 
     def _repair(self, shapes: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        """Lakes that cross themselves are made valid and keep their areas; a reach in pieces becomes one line."""
-        if self.reading.layout.kind == LAKE:
+        """Areas that cross themselves are made valid and keep what they enclose; a reach in pieces becomes one line."""
+        if self.reading.layout.kind != REACH:
             broken = ~shapely.is_missing(shapes) & ~shapely.is_valid(shapes)
             mended = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
             shapes[broken] = [_polygons(shape) for shape in mended]
@@ -293,97 +278,6 @@ def _trusted_encoding(path: Path, driver: str) -> str | None:
     return {"65001": "UTF-8", "936": "GB18030", "GBK": "GB18030", "GB2312": "GB18030"}.get(
         name.upper(), name or "UTF-8"
     )
-
-
-def _texts(column: NDArray[Any] | None, count: int = 0) -> list[str | None]:
-    """Values as trimmed text; what is empty, not a number or HydroSHEDS' mark for "unknown" is None."""
-    if column is None:
-        return [None] * count
-    if column.dtype.kind in "iu":
-        return [str(value) for value in column.tolist()]
-    return [_text(value) for value in column.tolist()]
-
-
-def _text(value: Any) -> str | None:
-    if value is None or value != value:  # noqa: PLR0124  # not a number
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).replace("\0", "").strip() or None
-
-
-def _numbers(
-    column: NDArray[Any] | None, count: int, faults: dict[int, tuple[str, str]], role: str
-) -> list[float | None]:
-    if column is None:
-        return [None] * count
-    try:
-        values = column.astype(np.float64)
-    except (TypeError, ValueError):
-        values = np.array([_as_number(value, row, faults, role) for row, value in enumerate(column.tolist())])
-    unknown = np.isnan(values) | (values == MISSING)
-    for row in np.flatnonzero(~unknown & ((values < 0) | np.isinf(values))).tolist():
-        faults.setdefault(row, ("number_out_of_range", f"{role} = {values[row]:g}"))
-    if not unknown.any():
-        return list(values.tolist())
-    return [None if missing else value for value, missing in zip(values.tolist(), unknown.tolist(), strict=True)]
-
-
-def _as_number(value: Any, row: int, faults: dict[int, tuple[str, str]], role: str) -> float:
-    if value is None or value == "":
-        return np.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        faults.setdefault(row, ("not_a_number", f"{role} = {str(value)[:40]}"))
-        return np.nan
-
-
-def _integers(
-    column: NDArray[Any] | None, count: int, faults: dict[int, tuple[str, str]], role: str, limit: int | None
-) -> list[int | None]:
-    numbers = _numbers(column, count, faults, role)
-    for row, number in enumerate(numbers if column is not None else []):
-        if number is not None and limit is not None and number > limit:
-            faults.setdefault(row, ("number_out_of_range", f"{role} = {number:g}"))
-    return [None if number is None else int(number) for number in numbers]
-
-
-def _names(values: dict[str, NDArray[Any]], count: int) -> dict[str, Sequence[Any]]:
-    """Columns ``zh_hans``, ``zh_hant``, ``en`` and ``aliases`` (tab-separated)."""
-    found: dict[str, list[str | None]] = {lang: [None] * count for lang in ("zh-Hans", "zh-Hant", "en")}
-    for role in NAME_ROLES:
-        if role not in values:
-            continue
-        for row, name in enumerate(_texts(values[role])):
-            if name:
-                lang = rules.languages_of(name, role)
-                found[lang][row] = found[lang][row] or name[:MAX_NAME_CHARACTERS]
-    aliases = _texts(values.get("alias"), count)
-    split = ["\t".join(part.strip() for part in text.split(";") if part.strip()) if text else None for text in aliases]
-    return {"zh_hans": found["zh-Hans"], "zh_hant": found["zh-Hant"], "en": found["en"], "aliases": split}
-
-
-def _keys(values: dict[str, NDArray[Any]], shapes: NDArray[Any]) -> list[str | None]:
-    """The source's own keys; of a source that gives none, a digest of the shape: the same shape is the same water.
-
-    Where a layer numbers relations and closed ways apart (OpenStreetMap's areas), a way's number gets a sign.
-    """
-    if "key" not in values:
-        return _digests(shapes)
-    keys = _texts(values["key"])
-    if "key.else" not in values:
-        return keys
-    others = _texts(values["key.else"])
-    return [key or (other and f"way-{other}") for key, other in zip(keys, others, strict=True)]
-
-
-def _digests(shapes: NDArray[Any]) -> list[str | None]:
-    """A key for rows of a source that gives none: the same shape is the same water."""
-    return [
-        None if wkb is None else hashlib.blake2b(wkb, digest_size=8).hexdigest()
-        for wkb in shapely.to_wkb(shapes).tolist()
-    ]
 
 
 def _polygons(shape: Any) -> Any:

@@ -11,14 +11,22 @@ from pathlib import Path
 from types import MappingProxyType
 
 REACH, LAKE = "reach", "lake"
+AREA, ZONE = "area", "zone"  # jurisdictions, and zones of protection: read the same way, merged each in their own
+WATERS = (REACH, LAKE)
 MISSING = -9999  # HydroSHEDS products write it where a number is unknown
 INTEGERS = ("ord_stra", "ord_clas", "ord_flow", "hybas_l12")
 FLOATS = ("length_km", "dist_dn_km", "dist_up_km", "upland_skm", "catch_skm", "dis_av_cms", "area_km2")
 REFERENCES = ("key", "next_down")
 NAME_ROLES = ("name.zh-Hans", "name.zh-Hant", "name.en", "name.zh", "name")
-ROLES = (*REFERENCES, "key.else", *INTEGERS, *FLOATS, "endorheic", "water_kind", *NAME_ROLES, "alias")
+WATER_ROLES = (*REFERENCES, "key.else", *INTEGERS, *FLOATS, "endorheic", "water_kind", *NAME_ROLES, "alias")
+ROLES = {
+    REACH: WATER_ROLES,
+    LAKE: WATER_ROLES,
+    AREA: ("key", "next_down", "level", *NAME_ROLES),
+    ZONE: ("key", "zone_kind", "grade", *NAME_ROLES),
+}
 # The columns of a staged row, in the order in which they are copied, and their PostgreSQL types.
-STAGED = (
+WATER_STAGED = (
     ("ordinal", "int8"),
     ("key", "text"),
     ("next_key", "text"),
@@ -32,7 +40,23 @@ STAGED = (
     ("aliases", "text"),
     ("geom", "bytea"),
 )
-WATER_KINDS = {REACH: ("river", "canal"), LAKE: ("lake", "reservoir", "pond")}
+NAMED_STAGED = (("zh_hans", "text"), ("zh_hant", "text"), ("en", "text"), ("geom", "bytea"))
+STAGED = {
+    REACH: WATER_STAGED,
+    LAKE: WATER_STAGED,
+    AREA: (("ordinal", "int8"), ("key", "text"), ("next_key", "text"), ("level", "text"), *NAMED_STAGED),
+    ZONE: (("ordinal", "int8"), ("key", "text"), ("zone_kind", "text"), ("grade", "int2"), *NAMED_STAGED),
+}
+LEVELS = ("province", "prefecture", "county")
+# Which grades a kind of zone has, the strictest first: 一级, 二级, 准保护区; national, provincial, county reserves.
+ZONE_GRADES = {"drinking_water": (1, 2, 3), "nature_reserve": (1, 2, 3), "bathing": (), "intake": ()}
+# What a source's values may be turned into.
+KINDS = {
+    REACH: ("river", "canal"),
+    LAKE: ("lake", "reservoir", "pond"),
+    AREA: LEVELS,
+    ZONE: tuple(ZONE_GRADES),
+}
 
 
 class LayoutFault(ValueError):
@@ -46,7 +70,11 @@ class LayoutFault(ValueError):
 
 @dataclass(frozen=True)
 class Layout:
-    """How one layer of a source is read. ``columns``: role → column; ``water_kinds``: a column's value → our kind."""
+    """How one layer of a source is read.
+
+    ``columns``: role → column. ``water_kinds``: a source's value → our kind of water, of zone or level of area;
+    ``default_kind`` where there is no column for it.
+    """
 
     code: str
     title: str
@@ -182,11 +210,12 @@ KNOWN = MappingProxyType(
 
 def generic(code: str, kind: str) -> Layout:
     """A layout for a source nobody described: everything is to be mapped. Raises :class:`LayoutFault`."""
-    if kind not in WATER_KINDS:
-        raise LayoutFault("kind_unknown", given=kind, known=", ".join(WATER_KINDS))
+    if kind not in KINDS:
+        raise LayoutFault("kind_unknown", given=kind, known=", ".join(WATERS))
     if not code or not code.replace("-", "").isalnum() or not code.isascii() or not code.islower():
         raise LayoutFault("source_code_unusable", given=code)
-    return Layout(code, code, "see the operator", None, kind, code[:24], default_kind=WATER_KINDS[kind][0])
+    default_kind = KINDS[kind][0] if kind in WATERS else ""
+    return Layout(code, code, "see the operator", None, kind, code[:24], default_kind=default_kind)
 
 
 def with_mapping(layout: Layout, pairs: Iterable[str]) -> Layout:
@@ -196,28 +225,37 @@ def with_mapping(layout: Layout, pairs: Iterable[str]) -> Layout:
         role, sign, column = pair.partition("=")
         if not sign or not column:
             raise LayoutFault("mapping_unreadable", given=pair)
-        if role not in ROLES:
-            raise LayoutFault("role_unknown", given=role, known=", ".join(ROLES))
+        if role not in ROLES[layout.kind]:
+            raise LayoutFault("role_unknown", given=role, known=", ".join(ROLES[layout.kind]))
         columns[role] = column
     return replace(layout, columns=columns)
 
 
-def from_file(path: Path) -> Layout:
-    """A layout written down in a small TOML file (see the guide to operations). Raises :class:`LayoutFault`."""
+def from_file(path: Path, kind: str = "") -> Layout:
+    """A layout written down in a small TOML file (see the guide to operations), of ``kind`` if that is settled.
+
+    Raises :class:`LayoutFault`.
+    """
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise LayoutFault("mapping_file_unreadable", file=path.name, reason=str(fault)) from None
-    layout = KNOWN.get(str(given.get("like", ""))) or generic(str(given.get("source", "")), str(given.get("kind", "")))
+    layout = KNOWN.get(str(given.get("like", ""))) if not kind else None
+    layout = layout or generic(str(given.get("source", "")), kind or str(given.get("kind", "")))
     texts = {name: str(given[name]) for name in ("title", "licence", "url", "where", "layer") if name in given}
     layout = replace(layout, code=str(given.get("source", layout.code)), **texts)  # type: ignore[arg-type]
-    kinds = {str(value): str(kind) for value, kind in given.get("water_kinds", {}).items()}
-    for kind in kinds.values():
-        if kind not in WATER_KINDS[layout.kind]:
-            raise LayoutFault("water_kind_unknown", given=kind, known=", ".join(WATER_KINDS[layout.kind]))
+    kinds = {str(value): str(kind) for value, kind in given.get("kinds", {}).items()}
+    for known in kinds.values():
+        if known not in KINDS[layout.kind]:
+            raise LayoutFault("water_kind_unknown", given=known, known=", ".join(KINDS[layout.kind]))
     if kinds:
         layout = replace(layout, water_kinds=kinds)
     return with_mapping(layout, [f"{role}={column}" for role, column in given.get("columns", {}).items()])
+
+
+def level_of(code: str) -> str:
+    """The level that a code of GB/T 2260 tells: xx0000 a province, xxyy00 a prefecture, any other a county."""
+    return "province" if code.endswith("0000") else "prefecture" if code.endswith("00") else "county"
 
 
 def languages_of(name: str, role: str) -> str:

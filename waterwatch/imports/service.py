@@ -13,18 +13,20 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from waterwatch.imports import staging
+from waterwatch.imports.areas import Areas
 from waterwatch.imports.merging import Merge, Merged
 from waterwatch.imports.noding import join_lines
 from waterwatch.imports.reading import Reading, Refusal, SourceFile, digest_of
-from waterwatch.imports.rules import REACH, STAGED
+from waterwatch.imports.rules import AREA, REACH, STAGED, ZONE
 from waterwatch.imports.tables import ImportRun
+from waterwatch.imports.zoning import Zoning
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict
@@ -160,7 +162,7 @@ def _begin(engine: Engine, command: ImportWaters, fingerprint: str, *, now: date
             started_at=now,
         )
         session.add(run)
-        staging.create(driver, run.id)
+        staging.create(driver, run.id, command.reading.layout.kind)
         return _Run(run.id, 0, 0)
 
 
@@ -172,7 +174,8 @@ def _foresee(names: set[str]) -> None:
 def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Progress) -> set[str]:
     """Read what is not staged yet; some of the names there were, at most :data:`NAMES_KEPT`."""
     names: set[str] = set()
-    columns = [place for place, (name, _kind) in enumerate(STAGED) if name in NAMES]
+    staged = STAGED[files[0].reading.layout.kind]
+    columns = [place for place, (name, _type) in enumerate(staged) if name in NAMES]
     total = sum(file.rows for file in files if file.rows) if all(file.rows is not None for file in files) else None
     before = 0  # rows of the files before this one
     for file in files:
@@ -180,7 +183,7 @@ def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Pro
         seen = start
         for batch in file.batches(start, ordinal=before):
             with _step(engine) as (session, driver):
-                run.staged += staging.add(driver, run.id, batch)
+                run.staged += staging.add(driver, run.id, file.reading.layout.kind, batch)
                 run.repaired += batch.repaired
                 for column in columns if len(names) < NAMES_KEPT else ():
                     names.update(filter(None, batch.columns[column]))
@@ -221,20 +224,43 @@ def _finish(
     return report
 
 
+class Mergeable(Protocol):
+    """What makes staged rows live, in the caller's transaction."""
+
+    def live(self, *, partial: bool, replaces: str | None) -> Merged:
+        """Do it; what it did."""
+
+
 def _check(
     session: Session, driver: psycopg.Connection[Any], run: _Run, command: ImportWaters, *, now: datetime
-) -> tuple[Merge, dict[str, int]]:
-    """What can only be seen with all rows in sight: keys given twice, ways down that lead nowhere, circles."""
+) -> tuple[Mergeable, dict[str, int]]:
+    """What can only be seen with all rows in sight; what is wrong is refused, the rest is ready to be merged."""
     layout = command.reading.layout
     rows = staging.table_of(run.id).as_string(driver)
     noticed = {"geometry_repaired": run.repaired}
     session.execute(text(f"ANALYZE {rows}"))
     doubled = session.execute(text(_DOUBLED.replace("{rows}", rows)))
-    twice = [Refusal(row.ordinal + 1, row.key, "key_doubled", f"row {row.first + 1}") for row in doubled]
-    if "key" in layout.columns:
-        staging.refuse(driver, run.id, twice)
+    refused = [Refusal(row.ordinal + 1, row.key, "key_doubled", f"row {row.first + 1}") for row in doubled]
+    if "key" not in layout.columns:
+        noticed["shape_doubled"], refused = len(refused), []
+    merge: Mergeable
+    if layout.kind == ZONE:
+        merge = Zoning(session, rows, layout, now=now)
+    elif layout.kind == AREA:
+        merge = areas = Areas(session, rows, now=now)
+        refused += areas.faults()
     else:
-        noticed["shape_doubled"] = len(twice)
+        merge, more = _check_flow(session, rows, command, noticed, now=now)
+        refused += more
+    staging.refuse(driver, run.id, refused)
+    return merge, {code: count for code, count in noticed.items() if count}
+
+
+def _check_flow(
+    session: Session, rows: str, command: ImportWaters, noticed: dict[str, int], *, now: datetime
+) -> tuple[Merge, list[Refusal]]:
+    """Ways down that lead nowhere, circles. Where the source tells none, the network is made of its lines."""
+    layout = command.reading.layout
     is_told = "next_down" in layout.columns
     if not is_told and layout.kind == REACH:
         noticed["lines_cut"] = join_lines(session, rows)
@@ -242,17 +268,16 @@ def _check(
     unreached = merge.walk()
     facts = {"code": layout.code, "partial": command.partial}
     dangling = session.execute(text(_DANGLING.replace("{rows}", rows)), facts)
-    loose = [Refusal(row.ordinal + 1, row.key, "next_down_unknown", row.next_key) for row in dangling]
-    staging.refuse(driver, run.id, loose)
+    refused = [Refusal(row.ordinal + 1, row.key, "next_down_unknown", row.next_key) for row in dangling]
     if unreached:
         circles = _open_circles(session, rows, unreached)
         if is_told:
-            staging.refuse(driver, run.id, circles)
+            refused += circles
         else:
             noticed["circles_cut"] = len(circles)
         merge.forget()
         merge.walk()
-    return merge, {code: count for code, count in noticed.items() if count}
+    return merge, refused
 
 
 _DOUBLED = """

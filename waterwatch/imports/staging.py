@@ -27,10 +27,10 @@ def refusals_of(run_id: uuid.UUID) -> sql.Identifier:
     return sql.Identifier("staging", f"refusal_{run_id.hex}")
 
 
-def create(connection: Connection, run_id: uuid.UUID) -> None:
-    """Make a run's tables."""
-    columns = [("id", "uuid"), *((name, "geometry" if name == "geom" else kind) for name, kind in STAGED)]
-    listed = sql.SQL(", ").join(sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in columns)
+def create(connection: Connection, run_id: uuid.UUID, kind: str) -> None:
+    """Make a run's tables, for what is staged of this kind."""
+    columns = [("id", "uuid"), *((name, "geometry" if name == "geom" else type_) for name, type_ in STAGED[kind])]
+    listed = sql.SQL(", ").join(sql.SQL("{} " + type_).format(sql.Identifier(name)) for name, type_ in columns)
     connection.execute(sql.SQL("CREATE UNLOGGED TABLE {} ({})").format(table_of(run_id), listed))
     connection.execute(
         sql.SQL("CREATE UNLOGGED TABLE {} (row_number int8, key text, code text, detail text)").format(
@@ -44,16 +44,16 @@ def drop(connection: Connection, run_id: uuid.UUID) -> None:
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}, {}").format(table_of(run_id), refusals_of(run_id)))
 
 
-def add(connection: Connection, run_id: uuid.UUID, batch: Batch) -> int:
+def add(connection: Connection, run_id: uuid.UUID, kind: str, batch: Batch) -> int:
     """Copy a batch in; the number of rows."""
-    names = ["id", *(name for name, _kind in STAGED)]
+    names = ["id", *(name for name, _type in STAGED[kind])]
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         table_of(run_id), sql.SQL(", ").join(map(sql.Identifier, names))
     )
     count = len(batch.columns[0])
     ids = (new_id() for _ in range(count))
     with connection.cursor() as cursor, cursor.copy(copy) as to_table:
-        to_table.set_types(["uuid", *(kind for _name, kind in STAGED)])
+        to_table.set_types(["uuid", *(type_ for _name, type_ in STAGED[kind])])
         for row in zip(ids, *batch.columns, strict=True):
             to_table.write_row(row)
     refuse(connection, run_id, batch.refusals)
