@@ -241,6 +241,19 @@ def test_the_published_collection_holds_every_living_feature_once(session: Sessi
     assert len(json.dumps(collection)) < 3_000_000
 
 
+def test_of_a_whole_country_the_largest_waters_are_published_and_every_coloured_one(session: Session) -> None:
+    by_size = text(
+        "SELECT f.feature_id FROM water_feature f JOIN water_body b ON b.id = f.water_body_id"
+        " WHERE f.retired_at IS NULL ORDER BY b.rank, f.feature_id"
+    )
+    ids = session.execute(by_size).scalars().all()
+    small = ids[-1]
+    few = queries.features_geojson(session, limit=10)
+    assert sorted(feature["id"] for feature in few["features"]) == sorted(ids[:10])
+    with_one = queries.features_geojson(session, limit=10, always=[small])
+    assert sorted(feature["id"] for feature in with_one["features"]) == sorted([*ids[:10], small])
+
+
 def test_features_of_a_water_are_its_own(session: Session) -> None:
     water = queries.water_by_public_id(session, "w-yangtze")
     assert water is not None

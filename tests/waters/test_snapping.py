@@ -84,6 +84,16 @@ def test_ten_thousand_places_snap_as_brute_force_in_metres_says(
             assert ours[:1] == nearest[:1], at
 
 
+def test_many_places_at_once_are_the_same_as_one_by_one(session: Session, place: list[tuple[float, float]]) -> None:
+    asked = place[:2000]
+    found = {nth: (metres, feature) for nth, feature, metres in queries.nearest_of_many(session, asked)}
+    for nth, at in enumerate(asked):
+        one = _ours(session, at, 0)
+        assert ([found[nth]] if nth in found else []) == one[:1], at
+    assert queries.nearest_of_many(session, []) == []
+    assert queries.nearest_of_many(session, [(114.288, 30.549)], within_m=10) == []
+
+
 def test_the_measure_itself_is_brute_force_without_any_index(
     session: Session, place: list[tuple[float, float]]
 ) -> None:

@@ -76,10 +76,11 @@ def publish(context: JobContext, message: Message) -> None:
 
 
 def _read(session: Session) -> dict[str, bytes]:
-    levels = {"levels": [[level.feature_id, level.level] for level in confirmed_levels(session)]}
+    coloured = [[level.feature_id, level.level] for level in confirmed_levels(session)]
+    levels = {"levels": coloured}
     incidents = {"type": "FeatureCollection", "features": _incident_features(session)}
     return {
-        "waters": _encode(waters.features_geojson(session)),
+        "waters": _encode(waters.features_geojson(session, always=[feature_id for feature_id, _level in coloured])),
         "levels": _encode(levels),
         "incidents": _encode(incidents),
     }

@@ -7,12 +7,12 @@ the wrong river for 1-3 % of points) and measured exactly outside.
 import json
 import math
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy import BigInteger, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ SEARCH_LIMIT_M = 2000.0
 LAKE_GRID_DEG = 0.01  # about a kilometre; see snap()
 MERCATOR_SLACK = 1.01  # Mercator stretches by 1/cos(latitude), and by a little more towards the pole
 LAST_CHARACTER = "\U0010ffff"  # sorts behind every other
+DRAWN_AT_MOST = 6000  # reaches and lakes in the published collection, some 2 MB compressed
 FETCHED = 24  # Mercator neighbours looked at when nothing is close, before exact metres rank them
 
 
@@ -110,6 +111,21 @@ _NEAREST = text(
         f" ORDER BY n.geom_3857 <-> place.at_3857 LIMIT {FETCHED}) w",
     )
 )
+NEIGHBOURS = 3  # in Mercator, whose order is that of metres but for a part in 150 (the spheroid's flattening)
+_NEAREST_OF_MANY = text(f"""
+SELECT p.nth, w.feature_id, w.distance_m
+FROM (SELECT nth, ST_SetSRID(ST_MakePoint(lon, lat), 4326)::geography AS at,
+             ST_Transform(ST_SetSRID(ST_MakePoint(lon, lat), 4326), 3857) AS at_3857,
+             :within_m * {MERCATOR_SLACK} / greatest(0.05, cos(radians(lat))) AS within_mercator
+      FROM unnest(CAST(:lons AS float8[]), CAST(:lats AS float8[])) WITH ORDINALITY p (lon, lat, nth) OFFSET 0) p,
+LATERAL (
+    SELECT n.feature_id, ST_Distance(n.geom::geography, p.at) AS distance_m FROM (
+        SELECT f.feature_id, f.geom FROM water_feature f
+        WHERE f.retired_at IS NULL AND f.geom_3857 && ST_Expand(p.at_3857, p.within_mercator)
+        ORDER BY f.geom_3857 <-> p.at_3857 LIMIT {NEIGHBOURS}) n
+    ORDER BY distance_m, n.feature_id LIMIT 1) w
+WHERE w.distance_m <= :within_m
+""")  # noqa: S608  # the pieces are constants of this module
 _SNAP = text("""
 SELECT ST_X(p) AS lon, ST_Y(p) AS lat, ST_Distance(nearest::geography, at::geography) AS distance_m
 FROM (SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND ST_Covers(f.geom, place.at)
@@ -162,8 +178,11 @@ SELECT f.feature_id, f.kind, b.public_id, b.rank,
                  WHERE n.water_body_id = b.id AND n.is_primary), '{}'::jsonb) AS names,
        ST_AsGeoJSON(ST_SimplifyPreserveTopology(f.geom, :tolerance_deg), 4) AS geometry
 FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
-WHERE f.retired_at IS NULL ORDER BY f.feature_id
-""")
+WHERE f.retired_at IS NULL AND (f.feature_id = ANY(:always) OR f.id IN (
+    SELECT w.id FROM water_feature w JOIN water_body o ON o.id = w.water_body_id
+    WHERE w.retired_at IS NULL ORDER BY o.rank, w.feature_id LIMIT :limit))
+ORDER BY f.feature_id
+""").bindparams(bindparam("always", type_=ARRAY(BigInteger)))
 FIRST_LETTERS = 4  # so many letters typed have an index of their own, in the order of weight
 NAMESAKES_READ = 500  # there are hundreds of 南河, and the nearest may be a small one
 NAMESAKES_BY_WORD = 10  # of words that merely begin so, where nearness counts
@@ -234,6 +253,18 @@ def nearest_waters(
     return list(nearest_of.values())[:limit]
 
 
+def nearest_of_many(
+    session: Session, places: Sequence[tuple[float, float]], *, within_m: float = SEARCH_LIMIT_M
+) -> list[tuple[int, int, float]]:
+    """For many places (lon, lat in WGS-84) at once: (which place, feature id, metres) of the nearest water of each.
+
+    For reports that are looked at again after an import. Places without a water in reach are left out. One query.
+    """
+    lons, lats = zip(*places, strict=True) if places else ((), ())
+    rows = session.execute(_NEAREST_OF_MANY, {"lons": list(lons), "lats": list(lats), "within_m": within_m})
+    return [(row.nth - 1, row.feature_id, row.distance_m) for row in rows]
+
+
 def snap(session: Session, water_feature_id: uuid.UUID, lon: float, lat: float) -> tuple[float, float, float]:
     """(lon, lat, distance in m): the public point on a reach or lake, and how far the water is from the place.
 
@@ -279,8 +310,14 @@ def feature_ids_of(session: Session, water_body_id: uuid.UUID) -> list[int]:
     return list(session.execute(_FEATURE_IDS, {"id": water_body_id}).scalars())
 
 
-def features_geojson(session: Session, *, tolerance_deg: float = 0.004) -> dict[str, Any]:
-    """Every reach and lake as one GeoJSON FeatureCollection, simplified for a map of the country."""
+def features_geojson(
+    session: Session, *, always: Collection[int] = (), limit: int = DRAWN_AT_MOST, tolerance_deg: float = 0.004
+) -> dict[str, Any]:
+    """The reaches and lakes of the largest waters as one GeoJSON FeatureCollection, simplified for a national map.
+
+    ``always``: feature ids that are in it however small their water is. More than ``limit`` would be no file for a
+    phone.
+    """
     features = [
         {
             "type": "Feature",
@@ -296,7 +333,7 @@ def features_geojson(session: Session, *, tolerance_deg: float = 0.004) -> dict[
                 "name_en": row.names.get("en"),
             },
         }
-        for row in session.execute(_GEOJSON, {"tolerance_deg": tolerance_deg})
+        for row in session.execute(_GEOJSON, {"tolerance_deg": tolerance_deg, "always": list(always), "limit": limit})
     ]
     return {"type": "FeatureCollection", "features": features}
 
