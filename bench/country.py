@@ -139,6 +139,20 @@ def write_lakes(path: Path, lakes: np.ndarray) -> None:
     _write(path, lakes, fields, "Polygon")
 
 
+def write_areas(path: Path, counties: np.ndarray) -> None:
+    """Areas with codes of GB/T 2260: a hundred counties to a province, which is the box around them."""
+    codes = [f"{11 + number // 88}{1 + number % 88:04d}" for number in range(len(counties))]
+    provinces = sorted({code[:2] for code in codes})
+    around = [
+        shapely.box(*shapely.total_bounds(counties[[code[:2] == province for code in codes]])) for province in provinces
+    ]
+    fields = {
+        "CODE": np.array([f"{province}0000" for province in provinces] + codes, dtype=object),
+        "NAME": np.array([f"{province}省" for province in provinces] + [f"{code}县" for code in codes], dtype=object),
+    }
+    _write(path, np.array([*around, *counties]), fields, "Polygon")
+
+
 def _write(path: Path, shapes: np.ndarray, fields: dict[str, np.ndarray], geometry_type: str) -> None:
     pyogrio.raw.write(
         path,

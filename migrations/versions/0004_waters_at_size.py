@@ -27,6 +27,9 @@ KEEP_PARTS = """
 CREATE FUNCTION jurisdiction_keep_parts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
+        IF (OLD.geom, OLD.retired_at) IS NOT DISTINCT FROM (NEW.geom, NEW.retired_at) THEN
+            RETURN NULL;
+        END IF;
         DELETE FROM jurisdiction_part WHERE jurisdiction_id = NEW.id;
     END IF;
     IF NEW.retired_at IS NULL THEN
@@ -38,9 +41,9 @@ END $$
 TRIGGERS = (
     "CREATE TRIGGER jurisdiction_parts_of_new AFTER INSERT ON jurisdiction"
     " FOR EACH ROW EXECUTE FUNCTION jurisdiction_keep_parts()",
-    "CREATE TRIGGER jurisdiction_parts_of_changed AFTER UPDATE OF geom, retired_at ON jurisdiction FOR EACH ROW"
-    " WHEN ((OLD.geom, OLD.retired_at) IS DISTINCT FROM (NEW.geom, NEW.retired_at))"
-    " EXECUTE FUNCTION jurisdiction_keep_parts()",
+    # Without WHEN: a restored backup could not make it, as it has no operator for geometry in sight then.
+    "CREATE TRIGGER jurisdiction_parts_of_changed AFTER UPDATE OF geom, retired_at ON jurisdiction"
+    " FOR EACH ROW EXECUTE FUNCTION jurisdiction_keep_parts()",
 )
 
 

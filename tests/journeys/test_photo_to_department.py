@@ -15,14 +15,17 @@ IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 MODERATOR = "moderator@demo.example"
 
 
+DEPARTMENTS = 4  # environment and water, of 武昌 and of 汉阳: the Yangtze lies between them
+
+
 def await_letters(site: Site, code: str, *, page_of: people.Page) -> list[people.EmailMessage]:
-    """The mails about an incident, once both competent departments have theirs."""
+    """The mails about an incident, once the competent departments of both banks have theirs."""
 
     def about() -> list[people.EmailMessage]:
         return [letter for letter in people.letters_in(site.folder / "mail") if code in str(letter["Subject"])]
 
     for _ in range(120):
-        if len({str(letter["To"]) for letter in about()}) >= 2:
+        if len({str(letter["To"]) for letter in about()}) >= DEPARTMENTS:
             return about()
         page_of.wait_for_timeout(500)
     raise AssertionError(f"the departments have no mail about {code}")

@@ -178,7 +178,7 @@ def test_a_search_takes_words_and_not_patterns(
 ) -> None:
     add()
     with transaction(sessions) as session:
-        make_keys(session)
+        make_keys(session, list(session.execute(text("SELECT id FROM water_body")).scalars()))
     assert "/w/" in client.get("/search?q= 长江 ").text
     for words in ("%", "_", "\\", "%_%", "' OR '1'='1", "·"):
         page = client.get("/search", query_string={"q": words})

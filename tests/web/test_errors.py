@@ -19,7 +19,14 @@ from waterwatch.web.guards import public
 PACKAGE = Path(__file__).resolve().parents[2] / "waterwatch"
 KINDS = {"NotFound", "Forbidden", "Gone", "Conflict", "Unavailable", "DomainError", "IllegalMove"}
 # Met only on the command line, by a job, or by nobody: no page ever shows them.
-NEVER_SHOWN = {"code_space_exhausted", "delivery_claimed", "email_taken", "no_organisation", "not_in_production"}
+NEVER_SHOWN = {
+    "code_space_exhausted",
+    "delivery_claimed",
+    "email_taken",
+    "import_running",
+    "no_organisation",
+    "not_in_production",
+}
 
 
 def raising(error: Exception) -> Callable[[], str]:

@@ -31,7 +31,7 @@ THINGS = {
     rules.AREA: ("行政区", "areas"),
     rules.ZONE: ("保护区", "zones"),
 }
-# What each code means and what to do about it; the guide to operations has the same list, a test compares them.
+# What each code means and what to do about it.
 WORDS = {
     "file_unreadable": "无法读取文件 · the file cannot be read",
     "file_broken": "文件在此行之后损坏，请重新下载 · the file is broken after this row: fetch it again",

@@ -13,7 +13,7 @@ from waterwatch.rosters.rules import SheetRefused
 from waterwatch.rosters.service import ImportRoster, RosterReport
 
 SHOWN = 20
-# What each code means and what to do about it; the guide to operations has the same list, a test compares them.
+# What each code means and what to do about it.
 WORDS = {
     "encoding_unknown": "文字不是所述编码，用 --encoding 指明（UTF-8、GB18030）"
     " · the text is not in that encoding: say it with --encoding (UTF-8, GB18030)",
