@@ -254,10 +254,15 @@ def _ask(session: Session, asked: argparse.Namespace) -> None:
     places = _places(session, choose, asked.asked)
     words = _words(session, choose, asked.asked)
     one = text("SELECT 1")
+    # The same answer by way of a geography index: the same columns, the same order.
     within = text(
-        "SELECT f.id, ST_Distance(f.geom::geography, p.at) FROM water_feature f, "
-        "(SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography AS at) p "
-        "WHERE f.retired_at IS NULL AND ST_DWithin(geography(f.geom), p.at, 500) ORDER BY 2"
+        "SELECT f.id, f.feature_id, f.water_body_id, b.public_id, f.kind,"
+        " ST_Distance(f.geom::geography, p.at) AS metres,"
+        " ST_X(ST_ClosestPoint(f.geom, p.at::geometry)), ST_Y(ST_ClosestPoint(f.geom, p.at::geometry))"
+        " FROM (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography AS at) p, water_feature f"
+        " JOIN water_body b ON b.id = f.water_body_id"
+        " WHERE f.retired_at IS NULL AND ST_DWithin(geography(f.geom), p.at, 500)"
+        " ORDER BY metres, f.ord_stra DESC NULLS LAST, f.feature_id"
     )
     contestants: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
         "SELECT 1": (lambda _place: session.execute(one).scalar_one(), places),

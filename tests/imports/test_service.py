@@ -287,3 +287,19 @@ def test_known_layouts_name_only_roles_there_are() -> None:
     for layout in rules.KNOWN.values():
         assert set(layout.columns) <= set(rules.ROLES[layout.kind]), layout.code
         assert set(layout.water_kinds.values()) <= set(rules.KINDS[layout.kind])
+
+
+@pytest.mark.parametrize(
+    ("next_of", "orders"),
+    [
+        ([], []),
+        ([-1], [1]),
+        ([2, 2, -1], [1, 1, 2]),  # two of the first order make one of the second
+        ([2, 2, 4, 4, -1], [1, 1, 2, 1, 2]),  # a smaller one adds nothing
+        ([2, 2, 6, 5, 5, 6, -1], [1, 1, 2, 1, 1, 2, 3]),
+        ([3, 3, 3, -1], [1, 1, 1, 2]),
+        ([1, 0, 3, -1], [0, 0, 1, 1]),  # a circle has none
+    ],
+)
+def test_stream_order_grows_where_equals_meet(next_of: list[int], orders: list[int]) -> None:
+    assert rules.strahler_orders(next_of) == orders

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from waterwatch.imports.rules import LAKE, REACH, Layout
+from waterwatch.imports.rules import LAKE, REACH, Layout, strahler_orders
 from waterwatch.kernel.ids import new_id
 from waterwatch.waters.service import connect_lakes, make_keys
 
@@ -251,6 +251,19 @@ class Merge:
         if reached == walked:
             return []
         return [(row.ordinal, row.next_ordinal) for row in self._session.execute(text(_UNREACHED))]
+
+    def order(self) -> None:
+        """Give every reach its stream order, where the source tells none. Some forty bytes a reach of memory."""
+        found = self._session.execute(text("SELECT ordinal, next_ordinal FROM stem ORDER BY ordinal")).all()
+        place_of = {row.ordinal: place for place, row in enumerate(found)}
+        orders = strahler_orders([place_of.get(row.next_ordinal, -1) for row in found])
+        self._run("CREATE TEMP TABLE stream_order (ordinal int8, ord_stra int2) ON COMMIT DROP")
+        driver: Any = self._session.connection().connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy("COPY stream_order FROM STDIN") as into:
+            for row, order in zip(found, orders, strict=True):
+                into.write_row((row.ordinal, order or None))
+        self._run("ANALYZE stream_order")
+        self._run("UPDATE {rows} s SET ord_stra = o.ord_stra FROM stream_order o WHERE o.ordinal = s.ordinal")
 
     def forget(self) -> None:
         """Take back a walk, to walk again."""

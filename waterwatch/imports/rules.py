@@ -5,7 +5,7 @@ for a lake they follow HydroLAKES (Technical Documentation v1.0, 2016). What a s
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -268,3 +268,29 @@ def languages_of(name: str, role: str) -> str:
     if role != "name":
         return role.removeprefix("name.")
     return "zh-Hans" if any("\u4e00" <= letter <= "\u9fff" for letter in name) else "en"
+
+
+def strahler_orders(next_of: Sequence[int]) -> list[int]:
+    """Stream order (Strahler 1957: 1 at a source, one more where two of the same order meet) of each reach.
+
+    ``next_of``: the place of the reach below in this very sequence, or -1. Reaches of a circle get 0.
+    """
+    waiting, highest, ties = [0] * len(next_of), [0] * len(next_of), [0] * len(next_of)
+    for below in next_of:
+        if below >= 0:
+            waiting[below] += 1
+    orders = [0] * len(next_of)
+    ready = [place for place, count in enumerate(waiting) if count == 0]
+    while ready:
+        place = ready.pop()
+        orders[place] = order = max(1, highest[place] + (ties[place] > 1))
+        below = next_of[place]
+        if below < 0:
+            continue
+        if order > highest[below]:
+            highest[below], ties[below] = order, 0
+        ties[below] += order == highest[below]
+        waiting[below] -= 1
+        if waiting[below] == 0:
+            ready.append(below)
+    return orders

@@ -277,6 +277,8 @@ def _check_flow(
             noticed["circles_cut"] = len(circles)
         merge.forget()
         merge.walk()
+    if layout.kind == REACH and "ord_stra" not in layout.columns:
+        merge.order()
     return merge, refused
 
 

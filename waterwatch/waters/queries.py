@@ -208,19 +208,25 @@ SELECT best.public_id, best.kind, parent.public_id AS parent_public_id,
 FROM best LEFT JOIN water_body parent ON parent.id = best.parent_id
 ORDER BY best.nth
 """
+_RANGE = (("words", ""), ("beyond", LAST_CHARACTER))
 LIKENESS = 0.4  # of word_similarity, which picks what is compared letter by letter
 MEANT = 5  # words a misspelt one may have meant
 # People mistype the beginning of a name as often as all of it: what counts is the way from what was typed to the
 # nearest beginning of a word, at most a third of the letters.
-_MEANT = text(f"""
-SELECT word FROM (
-    SELECT word, weight, least(
-        levenshtein_less_equal(:words, left(word, :letters - 1), :slips),
-        levenshtein_less_equal(:words, left(word, :letters), :slips),
-        levenshtein_less_equal(:words, left(word, :letters + 1), :slips)) AS slips
-    FROM water_word WHERE is_name AND :words <% word) alike
-WHERE slips <= :slips ORDER BY slips, weight, word LIMIT {MEANT}
-""")  # noqa: S608  # the piece is a constant of this module
+_MEANT = f"""
+WITH meant AS MATERIALIZED (
+    SELECT word, row_number() OVER (ORDER BY slips, weight, word) AS nth FROM (
+        SELECT word, weight, least(
+            levenshtein_less_equal(:words, left(word, :letters - 1), :slips),
+            levenshtein_less_equal(:words, left(word, :letters), :slips),
+            levenshtein_less_equal(:words, left(word, :letters + 1), :slips)) AS slips
+        FROM water_word WHERE is_name AND :words <% word) alike
+    WHERE slips <= :slips ORDER BY slips, weight, word LIMIT {MEANT}),
+hit AS MATERIALIZED (
+    SELECT k.water_body_id, min(meant.nth * {LATER} + k.weight) AS place FROM meant,
+    LATERAL (SELECT water_body_id, weight FROM water_key WHERE key = meant.word ORDER BY weight LIMIT :limit) k
+    GROUP BY k.water_body_id ORDER BY place, water_body_id LIMIT :read),
+"""  # noqa: S608  # the pieces are constants of this module
 
 
 def nearest_waters(
@@ -345,43 +351,38 @@ def search_names(
 
     Exact before prefix before part, large before small; with ``near`` (lon, lat in WGS-84) those that fit alike stand
     in the order of the distance to the box around them. Chinese characters also find names that sound the same, as an
-    input method mixes them up. When nothing is found so, the words are read as a slip of the keyboard. One query, up
-    to three where they are misspelt.
+    input method mixes them up. When nothing is found so, the words are read as a slip of the keyboard. One query, three
+    where they are misspelt.
     """
     sought = fold(words)
     if not sought:
         return []
     sound = fold("".join(sound_of(words))) if is_han(words) else ""
-    found = _look_up(session, [sought, sound] if sound else [sought], limit, near)
-    if not found and (meant := _meant(session, sound or sought)):
-        found = _look_up(session, meant, limit, near)
-    return found
-
-
-def _look_up(session: Session, sought: list[str], limit: int, near: tuple[float, float] | None) -> list[FoundWater]:
-    """Waters that fit the first of the sought words, then those that fit the next."""
     values: dict[str, Any] = {"limit": limit, "read": 2 * limit}
-    for nth, word in enumerate(sought):
-        values |= {f"words_{nth}": word, f"beyond_{nth}": word + LAST_CHARACTER}
     if near:
         values |= {"lon": near[0], "lat": near[1]}
-    rows = session.execute(_search(tuple(map(len, sought)), is_near=bool(near)), values)
+    words_of = [word for word in (sought, sound) if word]
+    typed = {f"{name}_{nth}": word + more for nth, word in enumerate(words_of) for name, more in _RANGE}
+    # The statement for words of so many letters each; of more than a few it is one and the same, and its plan is kept.
+    letters = tuple(min(len(word), FIRST_LETTERS + 1) for word in words_of)
+    rows = session.execute(_search(letters, is_near=bool(near)), values | typed).all()
+    if not rows and len(sound or sought) >= FIRST_LETTERS:
+        session.execute(text(f"SET LOCAL pg_trgm.word_similarity_threshold = {LIKENESS}"))
+        meant = {"words": sound or sought, "letters": len(sound or sought)}
+        slips = max(1, len(sound or sought) // 3)
+        rows = session.execute(_misspelt(is_near=bool(near)), values | meant | {"slips": slips}).all()
     return [
         FoundWater(row.public_id, row.kind, row.names or {}, row.parent_public_id, row.parent_names or {})
         for row in rows
     ]
 
 
-def _meant(session: Session, sought: str) -> list[str]:
-    """The words somebody may have meant who typed this, the likeliest first."""
-    if len(sought) < FIRST_LETTERS:
-        return []
-    session.execute(text(f"SET LOCAL pg_trgm.word_similarity_threshold = {LIKENESS}"))
-    values = {"words": sought, "letters": len(sought), "slips": max(1, len(sought) // 3)}
-    return list(session.execute(_MEANT, values).scalars())
+@lru_cache(maxsize=2)
+def _misspelt(*, is_near: bool) -> TextClause:
+    return text(_MEANT + _best(is_near=is_near))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _search(letters: tuple[int, ...], *, is_near: bool) -> TextClause:
     """The statement for words of so many letters each. Few letters are read off an index of their own."""
 
@@ -397,16 +398,22 @@ def _search(letters: tuple[int, ...], *, is_near: bool) -> TextClause:
         )  # fmt: skip
 
     found = " UNION ALL ".join(matches(nth, length) for nth, length in enumerate(letters))
-    order, away, narrowed = "hit.place, b.rank, b.public_id", "", "ORDER BY place, water_body_id LIMIT :read"
+    narrowed = "" if is_near else "ORDER BY place, water_body_id LIMIT :read"
+    return text(
+        f"WITH hit AS MATERIALIZED (SELECT water_body_id, min(place) AS place FROM ({found}) found"  # noqa: S608
+        f" GROUP BY water_body_id {narrowed})," + _best(is_near=is_near)
+    )
+
+
+def _best(*, is_near: bool) -> str:
+    """The rest of a search: the waters of ``hit`` in their order, with what is shown of them."""
+    order, away = "hit.place, b.rank, b.public_id", ""
     if is_near:
         # Distance outweighs size among waters that fit alike: "which 南河?" is asked by somebody who stands at one.
         away = ", ST_Transform(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 3857) AS here"
         fit = f"(hit.place + {EXACT}) / {LATER}, (hit.place + {EXACT}) % {LATER} >= {EXACT}"
         order = f"{fit}, ST_Distance(ST_Transform(b.extent, 3857), here), {order}"
-        narrowed = ""
-    return text(
-        f"WITH hit AS MATERIALIZED (SELECT water_body_id, min(place) AS place FROM ({found}) found"  # noqa: S608
-        f" GROUP BY water_body_id {narrowed}),"
-        f" best AS MATERIALIZED (SELECT b.id, b.public_id, b.kind, b.parent_id, row_number() OVER (ORDER BY {order})"
+    return (
+        f" best AS MATERIALIZED (SELECT b.id, b.public_id, b.kind, b.parent_id, row_number() OVER (ORDER BY {order})"  # noqa: S608
         f" AS nth FROM hit JOIN water_body b ON b.id = hit.water_body_id{away} ORDER BY nth LIMIT :limit) {_SHOWN}"
     )
