@@ -279,8 +279,12 @@ def _ask(session: Session, asked: argparse.Namespace) -> None:
         for name, (ask, items) in contestants.items():
             ask(items[0] if name == "search by name" else place)
     for _round in range(asked.rounds):
-        for name, (ask, items) in contestants.items():
-            found[name].append([_timed(ask, item) for item in items])
+        # Question by question in turn: the machine is not the same from one second to the next.
+        for times in found.values():
+            times.append([])
+        for nth in range(asked.asked):
+            for name, (ask, items) in contestants.items():
+                found[name][-1].append(_timed(ask, items[nth]))
     _print_questions(found, asked)
     _print_batch(session, choose, asked)
 

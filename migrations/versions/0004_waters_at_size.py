@@ -127,6 +127,8 @@ def _water_key() -> None:
         postgresql_using="gin",
         postgresql_ops={"word": "gin_trgm_ops"},
         postgresql_where=sa.text("is_name"),
+        # Words come in bulk and seldom; a list of those not yet sorted in would be read through by every search.
+        postgresql_with={"fastupdate": "off"},
     )
 
 

@@ -29,7 +29,7 @@ COPY (
     WHERE upper.retired_at IS NULL AND lower.retired_at IS NULL
 ) TO STDOUT (FORMAT BINARY)
 """
-_PLANNING = text("SET LOCAL work_mem = '128MB'; SET LOCAL jit = off")
+_PLANNING = text("SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 2")
 # COPY's binary format: https://www.postgresql.org/docs/15/sql-copy.html. No column is ever null, so each row has the
 # same width: a count of fields, and before each field its length, all big-endian.
 _HEADER_BYTES, _TRAILER_BYTES = 19, 2

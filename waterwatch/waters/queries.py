@@ -111,7 +111,9 @@ _NEAREST = text(
         f" ORDER BY n.geom_3857 <-> place.at_3857 LIMIT {FETCHED}) w",
     )
 )
-NEIGHBOURS = 3  # in Mercator, whose order is that of metres but for a part in 150 (the spheroid's flattening)
+NEIGHBOURS = 3
+FLATTENING_SLACK = 1.0075  # Mercator's order is that of metres but for what the spheroid is flattened, 1/149 at most
+# Only what Mercator cannot tell apart is measured on the spheroid, which costs more than all the rest.
 _NEAREST_OF_MANY = text(f"""
 SELECT p.nth, w.feature_id, w.distance_m
 FROM (SELECT nth, ST_SetSRID(ST_MakePoint(lon, lat), 4326)::geography AS at,
@@ -120,10 +122,11 @@ FROM (SELECT nth, ST_SetSRID(ST_MakePoint(lon, lat), 4326)::geography AS at,
       FROM unnest(CAST(:lons AS float8[]), CAST(:lats AS float8[])) WITH ORDINALITY p (lon, lat, nth) OFFSET 0) p,
 LATERAL (
     SELECT n.feature_id, ST_Distance(n.geom::geography, p.at) AS distance_m FROM (
-        SELECT f.feature_id, f.geom FROM water_feature f
-        WHERE f.retired_at IS NULL AND f.geom_3857 && ST_Expand(p.at_3857, p.within_mercator)
-        ORDER BY f.geom_3857 <-> p.at_3857 LIMIT {NEIGHBOURS}) n
-    ORDER BY distance_m, n.feature_id LIMIT 1) w
+        SELECT near.*, min(far) OVER () AS least FROM (
+            SELECT f.feature_id, f.geom, f.geom_3857 <-> p.at_3857 AS far FROM water_feature f
+            WHERE f.retired_at IS NULL AND f.geom_3857 && ST_Expand(p.at_3857, p.within_mercator)
+            ORDER BY f.geom_3857 <-> p.at_3857 LIMIT {NEIGHBOURS}) near OFFSET 0) n
+    WHERE far <= least * {FLATTENING_SLACK} ORDER BY distance_m, n.feature_id LIMIT 1) w
 WHERE w.distance_m <= :within_m
 """)  # noqa: S608  # the pieces are constants of this module
 _SNAP = text("""

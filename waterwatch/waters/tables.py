@@ -129,6 +129,7 @@ class WaterWord(Base):
             postgresql_using="gin",
             postgresql_ops={"word": "gin_trgm_ops"},
             postgresql_where=text("is_name"),
+            postgresql_with={"fastupdate": "off"},
         ),
     )
 
