@@ -234,8 +234,6 @@ class Merge:
         self._rows = rows
         self._layout = layout
         self._now = now
-        # Not local: it can be set only before a session's first temporary table, and must be the same ever after.
-        self._run("SELECT set_config('temp_buffers', '256MB', false) WHERE current_setting('temp_buffers') <> '256MB'")
         self._run(_PLANNING)
         self._kept = self._run(_KEEP_IDS, source_code=layout.code)
 

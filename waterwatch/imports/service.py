@@ -36,6 +36,7 @@ from waterwatch.waters.rules import NAMES_KEPT, keys_of_name
 LOCK = 0x57415445_494D5054  # "WATE IMPT": one import at a time
 SHOWN = 20
 CIRCLE_SHOWN = 6
+_TEMP_BUFFERS = "SELECT set_config('temp_buffers', '256MB', false) WHERE current_setting('temp_buffers') <> '256MB'"
 NAMES = ("zh_hans", "zh_hant", "en")
 
 
@@ -127,6 +128,8 @@ def _step(engine: Engine) -> Iterator[tuple[Session, psycopg.Connection[Any]]]:
     with Session(engine, expire_on_commit=False) as session, session.begin():
         session.execute(text("SET LOCAL statement_timeout = 0"))
         session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        # Not local: it can be set only before a session's first temporary table, and must be the same ever after.
+        session.execute(text(_TEMP_BUFFERS))
         driver: Any = session.connection().connection.driver_connection
         yield session, driver
 
