@@ -244,7 +244,8 @@ def _bare_copy(url: str) -> float:
 
 def _ask(session: Session, asked: argparse.Namespace) -> None:
     from waterwatch.agencies.queries import jurisdictions_at
-    from waterwatch.waters.queries import nearest_waters, search_names
+    from waterwatch.waters.queries import nearest_waters
+    from waterwatch.waters.search import search_names
 
     session.execute(text("SET statement_timeout = 0"))
     session.execute(text("CREATE INDEX IF NOT EXISTS bench_geography ON water_feature USING gist (geography(geom))"))

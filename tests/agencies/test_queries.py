@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.waters.database import Statements, plan_of
+from tests.waters.known_places import KnownPlace, known_places
 from waterwatch.agencies.queries import competent_agencies, jurisdictions_at
 
 WUCHANG = (114.33, 30.54)
@@ -31,6 +32,13 @@ def test_a_place_lies_in_its_county_prefecture_and_province(
     session: Session, lon: float, lat: float, names: list[str]
 ) -> None:
     assert [one.name for one in jurisdictions_at(session, lon, lat)] == names
+
+
+@pytest.mark.parametrize(
+    "at", [at for at in known_places() if at.prefecture], ids=lambda at: at.source + " " + at.place
+)
+def test_a_station_lies_in_the_prefecture_it_is_known_by(session: Session, at: KnownPlace) -> None:
+    assert at.prefecture in [one.name for one in jurisdictions_at(session, at.lon, at.lat)]
 
 
 def test_jurisdictions_are_named_in_the_language_asked_for(session: Session) -> None:

@@ -19,6 +19,7 @@ SPECIAL = {
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
+    ("waters", "search"): "the questions by name, as many again as all others",
     ("imports", "reading"): "reads surveys' files; the only importer of pyogrio",
     ("imports", "attributes"): "columns of a survey's rows; no I/O",
     ("imports", "staging"): "tables a run makes for itself and drops; no declared rows",

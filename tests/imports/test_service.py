@@ -27,7 +27,7 @@ from waterwatch.imports.merging import Merged
 from waterwatch.imports.reading import Reading
 from waterwatch.imports.service import ImportReport, ImportWaters, find_circles, import_waters
 from waterwatch.kernel.errors import Conflict
-from waterwatch.waters.queries import search_names
+from waterwatch.waters.search import search_names
 
 Run = Callable[..., ImportReport]
 MANY = tuple(

@@ -16,6 +16,7 @@ from waterwatch.mapping.queries import levelled_waters
 from waterwatch.photos.views import serve_derivative
 from waterwatch.portal import queries
 from waterwatch.waters import queries as waters
+from waterwatch.waters.search import search_names
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
@@ -107,7 +108,7 @@ def search() -> str:
     """Waters by name in any language."""
     words = request.args.get("q", "").strip()[:60]
     with transaction(house().sessions) as session:
-        found = waters.search_names(session, words, limit=30) if words else []
+        found = search_names(session, words, limit=30) if words else []
     return render_template("portal/search.html", words_sought=words, found=found, name_of=name_in_language)
 
 
