@@ -191,7 +191,8 @@ class SourceFile:
     def _batch(self, first: int, geometry: NDArray[Any], values: dict[str, NDArray[Any]]) -> Batch:
         layout = self.reading.layout
         count = len(geometry)
-        shapes, repaired, faults = self._shapes(geometry)
+        read = shapely.from_wkb(geometry, on_invalid="ignore")
+        shapes, repaired, faults = self._shapes(read.copy())
         keys = attributes.keys_of(values, shapes)
         table: dict[str, Sequence[Any]] = {"ordinal": range(first, first + count), "key": keys}
         for row, key in enumerate(keys):
@@ -199,7 +200,7 @@ class SourceFile:
                 faults.setdefault(row, ("key_missing", ""))
         table.update(attributes.attributes_of(layout, values, count, keys, shapes, faults))
         table.update(attributes.names_of(values, count))
-        table["geom"] = shapely.to_wkb(shapes).tolist()  # the merge says that they are WGS-84
+        table["geom"] = _wkb_of(shapes, read, geometry)  # the merge says that they are WGS-84
         columns = [table[name] for name, _type in STAGED[layout.kind]]
         if faults:
             good = [row for row in range(count) if row not in faults]
@@ -207,8 +208,7 @@ class SourceFile:
         refusals = [Refusal(first + row + 1, keys[row], *fault) for row, fault in sorted(faults.items())]
         return Batch(first, count, columns, refusals, repaired)
 
-    def _shapes(self, geometry: NDArray[Any]) -> tuple[NDArray[Any], int, dict[int, tuple[str, str]]]:
-        shapes = shapely.from_wkb(geometry, on_invalid="ignore")
+    def _shapes(self, shapes: NDArray[Any]) -> tuple[NDArray[Any], int, dict[int, tuple[str, str]]]:
         faults: dict[int, tuple[str, str]] = {}
 
         def refuse(rows: NDArray[Any], code: str, detail: Callable[[int], str] = lambda _row: "") -> None:
@@ -278,6 +278,14 @@ def _trusted_encoding(path: Path, driver: str) -> str | None:
     return {"65001": "UTF-8", "936": "GB18030", "GBK": "GB18030", "GB2312": "GB18030"}.get(
         name.upper(), name or "UTF-8"
     )
+
+
+def _wkb_of(shapes: NDArray[Any], read: NDArray[Any], geometry: NDArray[Any]) -> list[bytes | None]:
+    """The shapes as WKB: what nobody touched stays as the file had it, most of a good file."""
+    touched = np.array([now is not then for now, then in zip(shapes.tolist(), read.tolist(), strict=True)], dtype=bool)
+    wkb = geometry.astype(object)
+    wkb[touched] = shapely.to_wkb(shapes[touched])
+    return list(wkb.tolist())
 
 
 def _polygons(shape: Any) -> Any:

@@ -23,7 +23,7 @@ from waterwatch.imports import staging
 from waterwatch.imports.areas import Areas
 from waterwatch.imports.merging import Merge, Merged
 from waterwatch.imports.noding import join_lines
-from waterwatch.imports.reading import Reading, Refusal, SourceFile, digest_of
+from waterwatch.imports.reading import Batch, Reading, Refusal, SourceFile, digest_of
 from waterwatch.imports.rules import AREA, REACH, STAGED, ZONE
 from waterwatch.imports.tables import ImportRun
 from waterwatch.imports.zoning import Zoning
@@ -169,6 +169,15 @@ def _begin(engine: Engine, command: ImportWaters, fingerprint: str, *, now: date
         return _Run(run.id, 0, 0)
 
 
+def _read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; while one is copied in, the next is read. Two of them are in memory at a time."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
+
+
 def _foresee(names: set[str]) -> None:
     for name in names:
         keys_of_name(name)
@@ -184,7 +193,7 @@ def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Pro
     for file in files:
         start = max(0, run.next_row - before)
         seen = start
-        for batch in file.batches(start, ordinal=before):
+        for batch in _read_ahead(file.batches(start, ordinal=before)):
             with _step(engine) as (session, driver):
                 run.staged += staging.add(driver, run.id, file.reading.layout.kind, batch)
                 run.repaired += batch.repaired

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, text
+from sqlalchemy import BigInteger, Float, Text, Uuid, bindparam, column, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
@@ -84,20 +84,31 @@ JOIN water_body b ON b.id = f.water_body_id
 WHERE f.distance_m <= :radius_m
 ORDER BY f.distance_m, f.ord_stra DESC NULLS LAST, f.feature_id
 """
+# In the order of Candidate's fields. Named here, SQLAlchemy need not match them to the answer's columns each time.
+_CANDIDATE = (
+    column("water_feature_id", Uuid()),
+    column("feature_id", BigInteger()),
+    column("water_body_id", Uuid()),
+    column("public_id", Text()),
+    column("kind", Text()),
+    column("distance_m", Float()),
+    column("snapped_lon", Float()),
+    column("snapped_lat", Float()),
+)
 _WITHIN = text(
     _PLACE.replace(
         "{found}",
         "water_feature w WHERE w.retired_at IS NULL AND w.geom_3857 && place.box"
         " AND ST_Distance(w.geom_3857, place.at_3857) <= :radius_mercator",
     )
-)
+).columns(*_CANDIDATE)
 _NEAREST = text(
     _PLACE.replace(
         "{found}",
         "LATERAL (SELECT * FROM water_feature n WHERE n.retired_at IS NULL AND n.geom_3857 && place.box"  # noqa: S608
         f" ORDER BY n.geom_3857 <-> place.at_3857 LIMIT {FETCHED}) w",
     )
-)
+).columns(*_CANDIDATE)
 NEIGHBOURS = 3
 FLATTENING_SLACK = 1.0075  # Mercator's order is that of metres but for what the spheroid is flattened, 1/149 at most
 # Only what Mercator cannot tell apart is measured on the spheroid, which costs more than all the rest.
@@ -199,7 +210,8 @@ def nearest_waters(
     for statement, radius_m in ((_WITHIN, within_m), (_NEAREST, search_limit_m)):
         radii = {"radius_m": radius_m, "radius_mercator": radius_m * stretch}
         for row in session.execute(statement, place | radii):
-            nearest_of.setdefault(row.water_body_id, Candidate(**row._mapping))
+            if row[2] not in nearest_of:
+                nearest_of[row[2]] = Candidate(*row)
         if nearest_of:
             break
     return list(nearest_of.values())[:limit]
