@@ -115,6 +115,29 @@ def test_names_are_in_the_readers_language(
         assert words in english
 
 
+def test_a_waters_page_names_what_it_flows_into_and_what_flows_into_it(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
+    add()
+    add(water="汉江")
+    with transaction(sessions) as session:
+        address = {
+            row.name: row.public_id
+            for row in session.execute(
+                text("SELECT n.name, b.public_id FROM water_name n JOIN water_body b ON b.id = n.water_body_id")
+            )
+        }
+        session.execute(
+            text("UPDATE water_body SET parent_id = (SELECT id FROM water_body WHERE public_id = :below)"
+                 " WHERE public_id = :above"),
+            {"below": address["长江"], "above": address["汉江"]},
+        )  # fmt: skip
+    below, above = (client.get(f"/w/{address[name]}").text for name in ("长江", "汉江"))
+    assert f'<dt>支流</dt><dd><a href="/w/{address["汉江"]}">汉江</a></dd>' in below
+    assert f'<dt>流入</dt><dd><a href="/w/{address["长江"]}">长江</a></dd>' in above
+    assert "<dt>支流</dt>" not in above
+
+
 def test_the_level_is_that_of_the_gravest_open_incident_and_nothing_else(
     client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
 ) -> None:

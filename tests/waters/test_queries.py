@@ -195,3 +195,22 @@ def test_features_of_a_water_are_its_own(session: Session) -> None:
     assert water is not None
     statement = text("SELECT feature_id FROM water_feature WHERE source_key LIKE 'yangtze/%' ORDER BY 1")
     assert queries.feature_ids_of(session, water.water_body_id) == list(session.execute(statement).scalars())
+
+
+def test_the_named_waters_that_flow_into_one_are_listed_the_largest_first(session: Session) -> None:
+    yangtze = queries.water_by_public_id(session, "w-yangtze")
+    assert yangtze is not None
+    found = list(queries.tributaries_of(session, yangtze.water_body_id, limit=50))
+    names = queries.names_of(session, found)
+    assert {"汉江", "嘉陵江", "鄱阳湖"} <= {names[key]["zh-Hans"] for key in found}
+    assert list(queries.tributaries_of(session, yangtze.water_body_id, limit=5)) == found[:5]
+
+
+def test_the_way_to_the_lower_end_is_a_share_of_the_reach(session: Session) -> None:
+    row = session.execute(
+        text("SELECT id, length_km, ST_X(ST_EndPoint(geom)) AS lon, ST_Y(ST_EndPoint(geom)) AS lat,"
+             " ST_X(ST_StartPoint(geom)) AS first_lon, ST_Y(ST_StartPoint(geom)) AS first_lat FROM water_feature"
+             " WHERE GeometryType(geom) = 'LINESTRING' AND length_km > 5 ORDER BY feature_id LIMIT 1")
+    ).one()  # fmt: skip
+    assert queries.km_to_lower_end(session, row.id, row.lon, row.lat) == pytest.approx(0, abs=1e-6)
+    assert queries.km_to_lower_end(session, row.id, row.first_lon, row.first_lat) == pytest.approx(row.length_km)

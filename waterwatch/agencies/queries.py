@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import Text, column, text
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.rules import is_border
@@ -50,7 +50,7 @@ SELECT DISTINCT j.code, j.level, n.name
 FROM place, jurisdiction_part part JOIN jurisdiction j ON j.id = part.jurisdiction_id
 LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
 WHERE ST_Intersects(part.geom, place.at)
-""")
+""").columns(column("code", Text()), column("level", Text()), column("name", Text()))
 _CODES = text("""
 SELECT place.nth, array_agg(DISTINCT j.code) AS codes
 FROM unnest(CAST(:lons AS float8[]), CAST(:lats AS float8[])) WITH ORDINALITY AS place (lon, lat, nth)
@@ -127,8 +127,8 @@ def jurisdictions_at(
     if also:
         rows = session.execute(_AT, {**_coordinates([(lon, lat), *also]), "lang": lang})
         return [JurisdictionAt(*row) for row in rows]
-    found = [JurisdictionAt(*row) for row in session.execute(_AT_ONE, {"lon": lon, "lat": lat, "lang": lang})]
-    return sorted(found, key=lambda one: (-LEVELS.index(one.level), one.code))
+    found = session.execute(_AT_ONE, {"lon": lon, "lat": lat, "lang": lang}).all()
+    return [JurisdictionAt(*row) for row in sorted(found, key=lambda row: (-LEVELS.index(row.level), row.code))]
 
 
 def competent_agencies(

@@ -16,6 +16,7 @@ from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
 from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
+from waterwatch.cli.walk import walk_command
 from waterwatch.kernel import audit, migrate
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
@@ -109,7 +110,8 @@ def load_waters() -> None:
     click.echo(f"内置水体已载入 · the built-in waters are loaded: {report.waters} waters, {report.features} features")
 
 
-waters_group.add_command(import_waters_command)
+for _command in (import_waters_command, walk_command):
+    waters_group.add_command(_command)
 
 
 @main.group("zones")

@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def network_dir(self) -> Path:
+        """Where this machine's processes share the flow network: private, and made again when it is gone."""
+        return self.spool_dir / "network"
+
+    @property
     def is_https(self) -> bool:
         """Whether the public address is served over TLS; cookies are ``Secure`` exactly then."""
         return self.public_url.startswith("https://")

@@ -24,6 +24,7 @@ from waterwatch.web.language import viewer_language
 bp = Blueprint("portal", __name__, template_folder="templates")
 
 LISTED_WATERS = 200
+LISTED_TRIBUTARIES = 12
 PUBLIC_SIZES_PX = (320, 1024)
 PICTURE_CACHE = "public, max-age=60"  # what a moderator withdraws is gone from every cache within a minute
 
@@ -55,18 +56,20 @@ def water(public_id: str) -> str:
         found = waters.water_by_public_id(session, public_id)
         if found is None:
             raise NotFound("water_not_found")
-        known = waters.names_of(session, [key for key in (found.water_body_id, found.parent_id, found.basin_id) if key])
-        names = known.get(found.water_body_id, {})
+        above = waters.tributaries_of(session, found.water_body_id, limit=LISTED_TRIBUTARIES)
+        related = [key for key in (found.water_body_id, found.parent_id, found.basin_id) if key]
+        known = waters.names_of(session, [*related, *above])
         level = level_of_water(session, found.water_body_id)
         cards = _cards(session, incidents_of_water(session, found.water_body_id, limit=20))
         features = waters.feature_ids_of(session, found.water_body_id)
     return render_template(
         "portal/water.html",
         water=found,
-        names=names,
-        name=name_in_language(names, public_id),
+        names=known.get(found.water_body_id, {}),
+        name=name_in_language(known.get(found.water_body_id, {}), public_id),
         parent_name=name_in_language(known.get(found.parent_id, {}), "") if found.parent_id else "",
         basin_name=name_in_language(known.get(found.basin_id, {}), "") if found.basin_id else "",
+        tributaries=[(address, name_in_language(known[key], address)) for key, address in above.items()],
         level=level,
         cards=cards,
         feature_ids=features,

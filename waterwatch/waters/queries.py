@@ -165,6 +165,10 @@ SELECT b.id AS water_body_id, b.public_id, b.kind, b.basin, b.basin_area_km2, b.
         WHERE n.lang = 'zh-Hans' AND n.is_primary AND n.name = b.basin ORDER BY w.rank, w.id LIMIT 1) AS basin_id
 FROM water_body b LEFT JOIN water_body parent ON parent.id = b.parent_id WHERE b.public_id = :public_id
 """)
+_TRIBUTARIES = text("""
+SELECT b.id, b.public_id FROM water_body b WHERE b.parent_id = :id AND b.retired_at IS NULL
+  AND EXISTS (SELECT FROM water_name n WHERE n.water_body_id = b.id) ORDER BY b.rank, b.public_id LIMIT :limit
+""")
 _IDS = ARRAY(UUID(as_uuid=True))
 _NAMES = text("""
 SELECT water_body_id, lang, name FROM water_name WHERE is_primary AND water_body_id = ANY(:ids)
@@ -172,6 +176,18 @@ SELECT water_body_id, lang, name FROM water_name WHERE is_primary AND water_body
 _PUBLIC_IDS = text("SELECT id, public_id FROM water_body WHERE id = ANY(:ids)").bindparams(bindparam("ids", type_=_IDS))
 _FEATURE_IDS = text("""
 SELECT feature_id FROM water_feature WHERE water_body_id = :id AND retired_at IS NULL ORDER BY feature_id
+""")
+_FEATURE_OF_KEY = text("""
+SELECT f.feature_id FROM water_feature f JOIN source o ON o.id = f.source_id
+WHERE o.code = :source AND f.source_key = :key AND f.retired_at IS NULL
+""")
+_BODIES_OF = text("""
+SELECT feature_id, water_body_id FROM water_feature WHERE feature_id = ANY(:feature_ids)
+""").bindparams(bindparam("feature_ids", type_=ARRAY(BigInteger)))
+_TO_LOWER_END = text("""
+SELECT coalesce(f.length_km, 0) * CASE WHEN GeometryType(f.geom) = 'LINESTRING'
+           THEN 1 - ST_LineLocatePoint(f.geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)) ELSE 0 END AS km
+FROM water_feature f WHERE f.id = :id
 """)
 _GEOJSON = text("""
 SELECT f.feature_id, f.kind, b.public_id, b.rank,
@@ -209,7 +225,7 @@ def nearest_waters(
     within_m = min(max(CANDIDATE_FLOOR_M, 2 * accuracy_m), search_limit_m)
     for statement, radius_m in ((_WITHIN, within_m), (_NEAREST, search_limit_m)):
         radii = {"radius_m": radius_m, "radius_mercator": radius_m * stretch}
-        for row in session.execute(statement, place | radii):
+        for row in session.execute(statement, place | radii).all():
             if row[2] not in nearest_of:
                 nearest_of[row[2]] = Candidate(*row)
         if nearest_of:
@@ -256,6 +272,12 @@ def water_by_public_id(session: Session, public_id: str) -> WaterView | None:
     return WaterView(**row._mapping) if row else None
 
 
+def tributaries_of(session: Session, water_body_id: uuid.UUID, *, limit: int) -> dict[uuid.UUID, str]:
+    """The named waters that flow into one, the largest first, with their page addresses. One query."""
+    rows = session.execute(_TRIBUTARIES, {"id": water_body_id, "limit": limit})
+    return {row.id: row.public_id for row in rows}
+
+
 def names_of(session: Session, water_body_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, str]]:
     """Primary names per language of several waters. One query."""
     names: dict[uuid.UUID, dict[str, str]] = {}
@@ -267,6 +289,27 @@ def names_of(session: Session, water_body_ids: Collection[uuid.UUID]) -> dict[uu
 def public_ids_of(session: Session, water_body_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Page addresses of several waters. One query."""
     return {row.id: row.public_id for row in session.execute(_PUBLIC_IDS, {"ids": list(water_body_ids)})}
+
+
+def feature_of_key(session: Session, source: str, key: str) -> int | None:
+    """The feature id of a living reach or lake by its source's code and key there."""
+    found: int | None = session.execute(_FEATURE_OF_KEY, {"source": source, "key": key}).scalar_one_or_none()
+    return found
+
+
+def bodies_of_features(session: Session, feature_ids: Collection[int]) -> dict[int, uuid.UUID]:
+    """Which water each reach or lake belongs to, by feature id. One query."""
+    rows = session.execute(_BODIES_OF, {"feature_ids": list(feature_ids)})
+    return {row.feature_id: row.water_body_id for row in rows}
+
+
+def km_to_lower_end(session: Session, water_feature_id: uuid.UUID, lon: float, lat: float) -> float:
+    """The way in km from a place (WGS-84) down to the lower end of its reach; 0 on a lake or a reach in pieces.
+
+    By the share of the reach's drawn length, times its stated length. Raises ``NoResultFound`` for an unknown id.
+    """
+    values = {"id": water_feature_id, "lon": lon, "lat": lat}
+    return float(session.execute(_TO_LOWER_END, values).scalar_one())
 
 
 def feature_ids_of(session: Session, water_body_id: uuid.UUID) -> list[int]:
