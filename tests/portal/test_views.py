@@ -133,9 +133,9 @@ def test_a_waters_page_names_what_it_flows_into_and_what_flows_into_it(
             {"below": address["长江"], "above": address["汉江"]},
         )  # fmt: skip
     below, above = (client.get(f"/w/{address[name]}").text for name in ("长江", "汉江"))
-    assert f'<dt>支流</dt><dd><a href="/w/{address["汉江"]}">汉江</a></dd>' in below
+    assert f'<dt>汇入的水体</dt><dd><a href="/w/{address["汉江"]}">汉江</a></dd>' in below
     assert f'<dt>流入</dt><dd><a href="/w/{address["长江"]}">长江</a></dd>' in above
-    assert "<dt>支流</dt>" not in above
+    assert "<dt>汇入的水体</dt>" not in above
 
 
 def test_the_level_is_that_of_the_gravest_open_incident_and_nothing_else(
