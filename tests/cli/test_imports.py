@@ -153,3 +153,11 @@ def test_every_refusal_has_words(folder: str, words: dict[str, str], at_least: i
     codes = set(_codes(folder))
     assert len(codes) >= at_least, sorted(codes)
     assert codes - set(words) == set()
+
+
+def test_a_mapping_file_of_areas_is_no_survey_of_waters(waterwatch: Waterwatch, tmp_path: Path) -> None:
+    (tmp_path / "areas.geojson").write_text(AREAS, encoding="utf-8")
+    (tmp_path / "areas.toml").write_text('source = "areas"\nkind = "area"\n', encoding="utf-8")
+    told = waterwatch("waters", "import", "x", tmp_path / "areas.geojson", "--mapping", tmp_path / "areas.toml")
+    assert told.exit_code == 1
+    assert "--kind 应为 reach 或 lake" in told.output

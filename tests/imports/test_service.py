@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
 from tests.imports.conftest import (
@@ -180,6 +181,24 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(run: Run, owner: Engin
     assert not report.is_live
     assert live(owner) == []
     assert _staging_tables(owner) == []
+
+
+def test_a_dry_run_lets_readers_read(run: Run, owner: Engine, tmp_path: Path) -> None:
+    run(write_reaches(tmp_path / "rivers.gpkg"))
+    more = [Reach(10 + nth, 0, [(100.0 + nth / 10, 30.0), (100.05 + nth / 10, 30.0)]) for nth in range(40)]
+    read: list[int] = []
+
+    def read_meanwhile(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        # The last of what takes locks; they are held until the end.
+        if "ANALYZE water_feature" in statement:
+            with owner.connect() as other:
+                other.execute(text("SET lock_timeout = '2s'"))
+                read.append(other.execute(text("SELECT count(*) FROM water_feature")).scalar_one())
+
+    event.listen(owner, "after_cursor_execute", read_meanwhile)
+    report = run(write_reaches(tmp_path / "more.gpkg", more), dry_run=True)
+    assert report.merged is not None
+    assert (report.merged.added, read) == (40, [5])
 
 
 def test_two_imports_at_once_are_refused(owner: Engine, run: Run, tmp_path: Path) -> None:

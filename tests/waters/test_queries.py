@@ -190,6 +190,21 @@ def test_of_a_whole_country_the_largest_waters_are_published_and_every_coloured_
     assert sorted(feature["id"] for feature in with_one["features"]) == sorted([*ids[:10], small])
 
 
+def test_a_retired_water_that_carries_a_warning_stays_on_the_map(session: Session) -> None:
+    water = queries.water_by_public_id(session, "w-tangxun")
+    assert water is not None
+    ids = queries.feature_ids_of(session, water.water_body_id)
+    session.execute(text("RESET ROLE"))
+    for table, column in (("water_feature", "water_body_id"), ("water_body", "id")):
+        session.execute(
+            text(f"UPDATE {table} SET retired_at = now() WHERE {column} = :id"), {"id": water.water_body_id}
+        )
+    without = {feature["id"] for feature in queries.features_geojson(session)["features"]}
+    coloured = {feature["id"] for feature in queries.features_geojson(session, always=ids)["features"]}
+    assert coloured - without == set(ids)
+    assert queries.feature_ids_of(session, water.water_body_id) == ids
+
+
 def test_features_of_a_water_are_its_own(session: Session) -> None:
     water = queries.water_by_public_id(session, "w-yangtze")
     assert water is not None

@@ -122,7 +122,10 @@ def import_waters_command(
 
     def layout() -> Layout:
         if told["mapping"] is not None:
-            return rules.from_file(told["mapping"])
+            found = rules.from_file(told["mapping"])
+            if found.kind not in WATERS:
+                raise LayoutFault("kind_unknown", given=found.kind, known=", ".join(WATERS))
+            return found
         return rules.KNOWN.get(source) or rules.generic(source, kind or "")
 
     _import(files, layout, told, partial=partial, replaces=replaces)

@@ -227,13 +227,17 @@ ON CONFLICT (code) DO UPDATE SET retrieved_on = excluded.retrieved_on RETURNING 
 
 
 class Merge:
-    """One run's merge inside the caller's transaction. ``rows`` is the quoted name of its staged table."""
+    """One run's merge inside the caller's transaction. ``rows`` is the quoted name of its staged table.
 
-    def __init__(self, session: Session, rows: str, layout: Layout, *, now: datetime) -> None:
+    ``is_trial``: it will be taken back, so it must not make readers wait as dropping an index would.
+    """
+
+    def __init__(self, session: Session, rows: str, layout: Layout, *, now: datetime, is_trial: bool = False) -> None:
         self._session = session
         self._rows = rows
         self._layout = layout
         self._now = now
+        self._is_trial = is_trial
         self._run(_PLANNING)
         self._kept = self._run(_KEEP_IDS, source_code=layout.code)
 
@@ -283,7 +287,7 @@ class Merge:
             self._run(_FRESH_IDS)
         self._run("CREATE UNIQUE INDEX ON body (ordinal); ANALYZE body")
         staged = self._count(f"SELECT count(*) FROM {self._rows}")  # noqa: S608  # a name this module makes
-        with _rebuilt(self._session, needed=staged > BULK_FACTOR * before):
+        with _rebuilt(self._session, needed=staged > BULK_FACTOR * before and not self._is_trial):
             written = self._write(values)
             self._run(_NAMES)
             self._name()

@@ -276,7 +276,7 @@ def _check_flow(
     is_told = "next_down" in layout.columns
     if not is_told and layout.kind == REACH:
         noticed["lines_cut"] = join_lines(session, rows)
-    merge = Merge(session, rows, layout, now=now)
+    merge = Merge(session, rows, layout, now=now, is_trial=command.dry_run)
     unreached = merge.walk()
     facts = {"code": layout.code, "partial": command.partial}
     dangling = session.execute(text(_DANGLING.replace("{rows}", rows)), facts)

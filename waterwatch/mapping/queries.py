@@ -40,7 +40,8 @@ SELECT f.id AS water_feature_id, f.kind, n.name, a.level,
 FROM frame, water_feature f
 LEFT JOIN water_name n ON n.water_body_id = f.water_body_id AND n.lang = 'zh-Hans' AND n.is_primary
 LEFT JOIN advisory a ON a.water_feature_id = f.id AND a.basis = 'confirmed'
-WHERE f.geom_3857 && frame.box_3857 AND f.retired_at IS NULL AND ST_Intersects(f.geom, frame.box)
+WHERE f.geom_3857 && frame.box_3857 AND (f.retired_at IS NULL OR a.level IS NOT NULL)
+  AND ST_Intersects(f.geom, frame.box)
 ORDER BY f.kind, f.feature_id LIMIT 400
 """)
 _LEVELLED = text("""

@@ -175,7 +175,8 @@ SELECT water_body_id, lang, name FROM water_name WHERE is_primary AND water_body
 """).bindparams(bindparam("ids", type_=_IDS))
 _PUBLIC_IDS = text("SELECT id, public_id FROM water_body WHERE id = ANY(:ids)").bindparams(bindparam("ids", type_=_IDS))
 _FEATURE_IDS = text("""
-SELECT feature_id FROM water_feature WHERE water_body_id = :id AND retired_at IS NULL ORDER BY feature_id
+SELECT f.feature_id FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
+WHERE b.id = :id AND (f.retired_at IS NULL OR b.retired_at IS NOT NULL) ORDER BY f.feature_id
 """)
 _FEATURE_OF_KEY = text("""
 SELECT f.feature_id FROM water_feature f JOIN source o ON o.id = f.source_id
@@ -195,9 +196,9 @@ SELECT f.feature_id, f.kind, b.public_id, b.rank,
                  WHERE n.water_body_id = b.id AND n.is_primary), '{}'::jsonb) AS names,
        ST_AsGeoJSON(ST_SimplifyPreserveTopology(f.geom, :tolerance_deg), 4) AS geometry
 FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
-WHERE f.retired_at IS NULL AND (f.feature_id = ANY(:always) OR f.id IN (
+WHERE f.feature_id = ANY(:always) OR f.id IN (
     SELECT w.id FROM water_feature w JOIN water_body o ON o.id = w.water_body_id
-    WHERE w.retired_at IS NULL ORDER BY o.rank, w.feature_id LIMIT :limit))
+    WHERE w.retired_at IS NULL ORDER BY o.rank, w.feature_id LIMIT :limit)
 ORDER BY f.feature_id
 """).bindparams(bindparam("always", type_=ARRAY(BigInteger)))
 
@@ -322,8 +323,8 @@ def features_geojson(
 ) -> dict[str, Any]:
     """The reaches and lakes of the largest waters as one GeoJSON FeatureCollection, simplified for a national map.
 
-    ``always``: feature ids that are in it however small their water is. More than ``limit`` would be no file for a
-    phone.
+    ``always``: feature ids that are in it however small their water is, and though it was retired: a warning does not
+    vanish with a new survey. More than ``limit`` would be no file for a phone.
     """
     features = [
         {
