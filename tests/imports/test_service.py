@@ -25,7 +25,7 @@ from tests.imports.conftest import (
 )
 from waterwatch.imports import rules
 from waterwatch.imports.merging import Merged
-from waterwatch.imports.reading import Reading
+from waterwatch.imports.reading import FileRefused, Reading
 from waterwatch.imports.service import ImportReport, ImportWaters, find_circles, import_waters
 from waterwatch.kernel.errors import Conflict
 from waterwatch.waters.search import search_names
@@ -116,6 +116,28 @@ def test_a_part_of_a_source_retires_nothing(run: Run, owner: Engine, tmp_path: P
 
     assert report.merged == Merged(waters=2, added=0, changed=0, unchanged=3, retired=0)
     assert not any(row[-1] for row in live(owner))
+
+
+def test_a_file_that_lacks_most_of_its_source_is_doubted(run: Run, owner: Engine, tmp_path: Path) -> None:
+    run(write_reaches(tmp_path / "rivers.gpkg"))
+    before = live(owner)
+    few = write_reaches(tmp_path / "few.gpkg", SMALL[-1:])
+    with pytest.raises(FileRefused) as refused:
+        run(few)
+    assert (refused.value.code, refused.value.facts) == ("most_would_retire", {"retired": "4", "of": "5"})
+    assert live(owner) == before
+    report = run(few, retire_most=True)
+    assert report.merged == Merged(waters=1, added=0, changed=0, unchanged=1, retired=4)
+    assert report.resumed_at == 1  # what was read was kept
+
+
+def test_a_file_without_a_row_retires_nothing(run: Run, owner: Engine, tmp_path: Path) -> None:
+    run(write_reaches(tmp_path / "rivers.gpkg"))
+    before = live(owner)
+    with pytest.raises(FileRefused) as refused:
+        run(write_reaches(tmp_path / "empty.gpkg", ()), retire_most=True)
+    assert refused.value.code == "nothing_to_import"
+    assert live(owner) == before
 
 
 def test_one_source_replaces_another(run: Run, owner: Engine, tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ WORDS = {
     "file_unreadable": "无法读取文件 · the file cannot be read",
     "file_broken": "文件在此行之后损坏，请重新下载 · the file is broken after this row: fetch it again",
     "column_missing": "缺少所需的列，用 --map 指明 · a needed column is missing: name it with --map",
+    "nothing_to_import": "文件里没有可导入的内容：图层或筛选条件可能不对"
+    " · there is nothing of this kind in the file: perhaps the layer or the condition is wrong",
+    "most_would_retire": "文件缺少该来源一半以上的内容。若只是一部分，加 --partial；若确实如此，加 --retire-most"
+    " · the file lacks more than half of its source: add --partial if it is a part, --retire-most if it is so",
     "crs_missing": "文件没有坐标系，用 --crs 指明（如 EPSG:4326）"
     " · the file has no CRS: say it with --crs (e.g. EPSG:4326)",
     "crs_unknown": "不认识的坐标系 · an unknown CRS",
@@ -85,6 +89,7 @@ _OPTIONS = (
     click.option("--encoding", help="The text's encoding, e.g. GB18030."),
     click.option("--dry-run", is_flag=True, help="Do everything but change nothing."),
     click.option("--accept-refused", is_flag=True, help="Take what is good although some rows were refused."),
+    click.option("--retire-most", is_flag=True, help="Retire what the files lack, though it is more than half."),
     click.option(
         "--refused", "refusals_to", type=click.Path(path_type=Path), help="Write every refused row to this CSV file."
     ),
@@ -191,6 +196,7 @@ def _import(
             told["dry_run"],
             partial,
             told["accept_refused"],
+            retire_most=told["retire_most"],
             replaces=replaces,
             refusals_to=told["refusals_to"],
         )

@@ -23,7 +23,7 @@ from waterwatch.imports import staging
 from waterwatch.imports.areas import Areas
 from waterwatch.imports.merging import Merge, Merged
 from waterwatch.imports.noding import join_lines
-from waterwatch.imports.reading import Batch, Reading, Refusal, SourceFile, digest_of
+from waterwatch.imports.reading import Batch, FileRefused, Reading, Refusal, SourceFile, digest_of
 from waterwatch.imports.rules import AREA, REACH, STAGED, ZONE
 from waterwatch.imports.tables import ImportRun
 from waterwatch.imports.zoning import Zoning
@@ -36,19 +36,26 @@ from waterwatch.waters.rules import NAMES_KEPT, keys_of_name
 LOCK = 0x57415445_494D5054  # "WATE IMPT": one import at a time
 SHOWN = 20
 CIRCLE_SHOWN = 6
+MOST = (
+    0.5  # a file that lacks more than this of its source is more likely a part of it, or cut short, than its new state
+)
 _TEMP_BUFFERS = "SELECT set_config('temp_buffers', '256MB', false) WHERE current_setting('temp_buffers') <> '256MB'"
 NAMES = ("zh_hans", "zh_hant", "en")
 
 
 @dataclass(frozen=True)
 class ImportWaters:
-    """What an operator asks for. ``partial``: the files are a part of their source, what they lack is not retired."""
+    """What an operator asks for. ``partial``: the files are a part of their source, what they lack is not retired.
+
+    ``retire_most``: they may lack more than half of what there is.
+    """
 
     files: tuple[Path, ...]
     reading: Reading
     dry_run: bool = False
     partial: bool = False
     accept_refusals: bool = False
+    retire_most: bool = False
     replaces: str | None = None
     refusals_to: Path | None = None
 
@@ -92,8 +99,8 @@ def import_waters(
     """Import a source's files as its owner. ``progress(step, done, total)`` is told of every batch.
 
     With refusals nothing is made live unless the command accepts them; a dry run never makes anything live and leaves
-    nothing behind. Raises :class:`~waterwatch.imports.reading.FileRefused` for files that cannot be read, ``Conflict``
-    while another import runs.
+    nothing behind. Raises :class:`~waterwatch.imports.reading.FileRefused` for files that cannot be read, that hold
+    nothing, or that would retire most of their source unasked; ``Conflict`` while another import runs.
     """
     with ExitStack() as opened:
         files = [opened.enter_context(closing(SourceFile(path, command.reading))) for path in command.files]
@@ -212,6 +219,8 @@ def _stage(engine: Engine, run: _Run, files: Sequence[SourceFile], progress: Pro
 def _finish(
     engine: Engine, run: _Run, command: ImportWaters, digest: str, *, now: datetime, progress: Progress
 ) -> ImportReport:
+    if not run.read:
+        raise FileRefused("nothing_to_import", file=", ".join(path.name for path in command.files))
     with _step(engine) as (session, driver):
         progress("check", 0, None)
         merge, noticed = _check(session, driver, run, command, now=now)
@@ -220,6 +229,7 @@ def _finish(
         if not refused or command.accept_refusals or command.dry_run:
             progress("merge", 0, None)
             merged = merge.live(partial=command.partial, replaces=command.replaces)
+            _refuse_to_retire_most(merged, command)
         is_live = merged is not None and not command.dry_run
         report = ImportReport(run.id, run.read, run.staged, noticed, refused, first, merged, is_live, run.resumed_at)
         if is_live:
@@ -234,6 +244,14 @@ def _finish(
         staging.drop(driver, run.id)
     progress("done", run.read, run.read)
     return report
+
+
+def _refuse_to_retire_most(merged: Merged, command: ImportWaters) -> None:
+    """Undo all of it, keeping what was read: the same command with one word more goes on from there."""
+    known = merged.changed + merged.unchanged + merged.retired
+    is_asked_for = command.dry_run or command.retire_most or command.replaces
+    if not is_asked_for and merged.retired > MOST * known:
+        raise FileRefused("most_would_retire", retired=str(merged.retired), of=str(known))
 
 
 class Mergeable(Protocol):
