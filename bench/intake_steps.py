@@ -18,7 +18,7 @@ from bench.intake import BOUNDARY, FIELDS, multipart
 from waterwatch.kernel.db import make_engine, make_sessions
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-from waterwatch.reports import forms, service
+from waterwatch.reports import forms, intake
 from waterwatch.web.uploads import UploadLimits, spool_uploads
 
 STEPS = (
@@ -82,7 +82,7 @@ def _one_upload(settings: Settings, sessions: Any, objects: ObjectStore, photo: 
     objects.adopt_file(command.photos[0].object_key, path)
     marks.append(time.perf_counter())
     with sessions() as session:
-        service.submit(session, command, settings=settings, now=now)
+        intake.submit(session, command, settings=settings, now=now)
         marks.append(time.perf_counter())
         session.commit()
     marks.append(time.perf_counter())

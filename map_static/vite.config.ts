@@ -4,16 +4,18 @@ import { resolve } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 
 const here = import.meta.dirname;
-const entries = ["site.css", "page.ts", "map.ts", "report.ts", "desk.ts", "mini-map.ts"];
+const entries = ["site.css", "page.ts", "map.ts", "report.ts", "desk.ts", "mini-map.ts", "api-docs.ts"];
 
-/** Leaflet, unbundled, for the folium pages: they name it by a fixed path beside themselves. */
-function vendorLeaflet(): Plugin {
+/** Unbundled, by fixed paths: Leaflet for the folium pages, Swagger UI for the API's document. */
+const VENDORED = ["leaflet/dist/leaflet.js", "leaflet/dist/leaflet.css", "swagger-ui-dist/swagger-ui.css", "swagger-ui-dist/swagger-ui-bundle.js"];
+
+function vendor(): Plugin {
   return {
-    name: "vendor-leaflet",
+    name: "vendor",
     generateBundle() {
-      for (const name of ["leaflet.js", "leaflet.css"]) {
-        const source = readFileSync(resolve(here, "node_modules/leaflet/dist", name));
-        this.emitFile({ type: "asset", fileName: `vendor/${name}`, source });
+      for (const path of VENDORED) {
+        const source = readFileSync(resolve(here, "node_modules", path));
+        this.emitFile({ type: "asset", fileName: `vendor/${path.split("/").at(-1)}`, source });
       }
     },
   };
@@ -31,7 +33,7 @@ function keepWorker(): Plugin {
 
 export default defineConfig({
   base: "/static/",
-  plugins: [vendorLeaflet()],
+  plugins: [vendor()],
   // Phones that are still about: X5 and other web views of Chromium 87's age, iPhones on iOS 14.
   build: {
     target: ["chrome87", "safari14"],

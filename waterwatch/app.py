@@ -4,6 +4,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from flask import Flask
+from flask_cors import CORS
 from flask_wtf.csrf import CSRFProtect
 from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -17,8 +18,10 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
+from waterwatch.opendata import views as opendata
 from waterwatch.portal import views as portal
 from waterwatch.reports import views as reports
+from waterwatch.uploads import views as uploads
 from waterwatch.web import health, words
 from waterwatch.web.assets import install_assets
 from waterwatch.web.errors import install_errors
@@ -46,8 +49,8 @@ def create_app(settings: Settings) -> Flask:
 
     install_request_log(app, registry)
     install_errors(app)
-    install_limits(app, settings)  # before whatever reads a body
-    CSRFProtect(app)
+    install_limits(app, settings, opendata.known_sender)  # before whatever reads a body
+    csrf = CSRFProtect(app)
     accounts.register_accounts(app, found, registry)
     install_language(app)
     install_assets(app, settings.front_end_dir)
@@ -59,9 +62,18 @@ def create_app(settings: Settings) -> Flask:
         moderation.bp,
         escalation.bp,
         mapping.bp,
+        uploads.bp,
+        opendata.bp,
         health.make_blueprint(registry),
     ):
         app.register_blueprint(blueprint)
+    for blueprint in (
+        uploads.bp,
+        opendata.bp,
+    ):  # no cookie gives any right there: nothing to borrow
+        csrf.exempt(blueprint)
+    if settings.cors_origins:
+        CORS(app, resources=r"/api/.*", origins=settings.cors_origins.split(), expose_headers=uploads.PROTOCOL_HEADERS)
     install_headers(app, is_https=settings.is_https)
     app.jinja_env.globals.update(
         words=words, public_url=settings.public_url.rstrip("/"), is_demo=settings.mode == "demo"

@@ -33,6 +33,10 @@ _ORIGINALS_DUE = text("""
 SELECT id FROM photo WHERE original_key IS NOT NULL AND original_delete_after < :now
 ORDER BY original_delete_after LIMIT :limit
 """)
+_UNCLAIMED = text("""
+SELECT id FROM photo WHERE unclaimed_until < :now AND state IN ('ready', 'refused')
+ORDER BY unclaimed_until LIMIT :limit
+""")
 _PUBLICATION_DUE = text("""
 SELECT NOT EXISTS (SELECT FROM publication WHERE published_at > now() - make_interval(secs => :age_s))
    AND NOT EXISTS (SELECT FROM outbox WHERE topic = 'mapping.publish' AND done_at IS NULL AND dead_at IS NULL)
@@ -113,6 +117,18 @@ def forget_originals(context: JobContext) -> int:
     return len(due)
 
 
+def forget_unclaimed(context: JobContext) -> int:
+    """Photos that no report named in time: the row goes first, then its objects; reconcile finds a leftover."""
+    with transaction(context.sessions) as session:
+        due = session.execute(_UNCLAIMED, {"now": context.now(), "limit": BATCH}).scalars().all()
+    for photo_id in due:
+        with transaction(context.sessions) as session:
+            keys = photos.forget_unclaimed(session, photo_id, now=context.now())
+        for key in keys:
+            context.objects.delete(key)
+    return len(due)
+
+
 def prune_outbox(context: JobContext) -> int:
     """Rows done long ago."""
     with transaction(context.sessions) as session:
@@ -124,11 +140,13 @@ def clear_spool(context: JobContext) -> int:
 
     A file somebody else removes meanwhile is as good.
     """
-    horizon, removed = time.time() - STALE_SPOOL_S, 0
+    now, removed = time.time(), 0
     spool = Path(context.settings.spool_dir)
     folders = [folder for folder in spool.glob("sanitise-*") if folder.is_dir() and not folder.is_symlink()]
     inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
-    for path in (*inside, *folders, *spool.glob("*.part")):
+    stale = [(path, now - STALE_SPOOL_S) for path in (*inside, *folders, *spool.glob("*.part"))]
+    stale += [(path, now - context.settings.upload_keep_s) for path in spool.glob("*.upload")]
+    for path, horizon in stale:
         with contextlib.suppress(OSError):  # gone already, or a folder in which something younger lies
             if path.lstat().st_mtime < horizon:
                 path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -151,6 +169,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     # Each remedy once, however many states it serves, in the order of the table.
     *dict.fromkeys(remedy for remedy in deadlines.REMEDIES.values() if remedy is not None),
     forget_originals,
+    forget_unclaimed,
     prune_outbox,
     clear_spool,
     renew_publication,

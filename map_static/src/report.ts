@@ -46,7 +46,7 @@ class ReportForm {
 
   private openPlace(): void {
     const fieldset = document.getElementById("candidates") as HTMLFieldSetElement;
-    const candidates = new Candidates(fieldset, this.form.dataset.nearestUrl ?? "/api/nearest", this.words);
+    const candidates = new Candidates(fieldset, this.form.dataset.nearestUrl ?? "/api/v1/waters/nearest", this.words);
     const picker = new PlacePicker(this.form, candidates, this.words);
     const typed = document.getElementById("place-typed") as HTMLDetailsElement;
     typed.open = typed.querySelector(".field-error") !== null;

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
+    "uploads", "opendata",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -27,6 +28,8 @@ SPECIAL = {
     ("imports", "merging"): "the one transaction that makes staged rows live",
     ("imports", "zoning"): "the one transaction that makes staged zones live",
     ("imports", "areas"): "the one transaction that makes staged jurisdictions live",
+    ("reports", "intake"): "the one statement that stores a submission, and what it takes",
+    ("opendata", "document"): "the OpenAPI document of the views",
     ("escalation", "mail"): "composes the department's mail",
 }
 

@@ -45,7 +45,8 @@ def _receive(context: JobContext, content: bytes, folder: Path) -> uuid.UUID:
     context.objects.put_file(key, upload)
     digest = hashlib.sha256(content).digest()
     with transaction(context.sessions) as session:
-        service.register(session, photo_id, key, len(content), digest, settings=context.settings, now=utc_now())
+        arrived = service.arrival(photo_id, key, len(content), digest, settings=context.settings, now=utc_now())
+        service.register(session, arrived)
     return photo_id
 
 
@@ -174,7 +175,9 @@ def test_recording_twice_says_so_and_does_nothing(
     session: Session, now: datetime, make_settings: Callable[..., Settings]
 ) -> None:
     settings, photo_id = make_settings(), new_id()
-    service.register(session, photo_id, f"quarantine/{photo_id}", 1, bytes(32), settings=settings, now=now)
+    service.register(
+        session, service.arrival(photo_id, f"quarantine/{photo_id}", 1, bytes(32), settings=settings, now=now)
+    )
     assert service.record_refused(session, photo_id, "undecodable", settings=settings, now=now) is True
     assert service.record_refused(session, photo_id, "too_heavy", settings=settings, now=now) is False
     photo = session.scalars(select(Photo).where(Photo.id == photo_id)).one()
@@ -186,7 +189,7 @@ def test_an_original_is_forgotten_when_its_time_is_over(
 ) -> None:
     settings, photo_id = make_settings(), new_id()
     key = f"quarantine/{photo_id}"
-    service.register(session, photo_id, key, 1, bytes(32), settings=settings, now=now)
+    service.register(session, service.arrival(photo_id, key, 1, bytes(32), settings=settings, now=now))
     assert service.forget_original(session, photo_id, now=now + timedelta(days=89)) is None
     assert service.forget_original(session, photo_id, now=now + timedelta(days=90)) == key
     assert service.forget_original(session, photo_id, now=now + timedelta(days=91)) is None
@@ -208,7 +211,9 @@ def test_the_database_itself_refuses_a_contradiction(
     session: Session, now: datetime, make_settings: Callable[..., Settings], change: str
 ) -> None:
     photo_id = new_id()
-    service.register(session, photo_id, f"quarantine/{photo_id}", 1, bytes(32), settings=make_settings(), now=now)
+    service.register(
+        session, service.arrival(photo_id, f"quarantine/{photo_id}", 1, bytes(32), settings=make_settings(), now=now)
+    )
     session.flush()
     with pytest.raises(IntegrityError):
         session.execute(text(f"UPDATE photo SET {change} WHERE id = :id"), {"id": photo_id})

@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.kernel.ids import new_id
-from waterwatch.reports.service import ReceivedPhoto, SubmitReport, quarantine_key
+from waterwatch.photos.rules import quarantine_key
+from waterwatch.reports.intake import ReceivedPhoto, SubmitReport
 
 LON, LAT = 114.3055, 30.5928
 
@@ -40,7 +41,7 @@ def submission(*, now: datetime, photos: int = 1, **changes: Any) -> SubmitRepor
     for number in range(photos):
         photo_id = new_id()
         digest = hashlib.sha256(str(number).encode()).digest()
-        received.append(ReceivedPhoto(photo_id, quarantine_key(photo_id, now=now), 4_000_000, digest))
+        received.append(ReceivedPhoto(photo_id, quarantine_key(photo_id), 4_000_000, digest))
     facts: dict[str, Any] = {
         "idempotency_key": uuid.uuid4(),
         "kind": "sewage_outfall",

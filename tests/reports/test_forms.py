@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from waterwatch.kernel.errors import Invalid
 from waterwatch.reports import forms
-from waterwatch.reports.service import SubmitReport
+from waterwatch.reports.intake import SubmitReport
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEY = "0e0cbb1c-5a3b-4d5e-9f2d-3f1a7b6c8d90"

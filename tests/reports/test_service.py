@@ -19,8 +19,8 @@ from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import IllegalMove
-from waterwatch.reports import queries, service
-from waterwatch.reports.service import Receipt, SubmitReport
+from waterwatch.reports import intake, queries, service
+from waterwatch.reports.intake import Receipt, SubmitReport
 
 MODERATOR = Actor.person(uuid.uuid4(), None)
 KM_DEG = 1 / 111.2  # one kilometre along a meridian
@@ -44,7 +44,7 @@ def submitted(
 ) -> Callable[..., tuple[SubmitReport, Receipt]]:
     def submit(**changes: Any) -> tuple[SubmitReport, Receipt]:
         command = submission(now=now, **changes)
-        return command, service.submit(session, command, settings=settings, now=now)
+        return command, intake.submit(session, command, settings=settings, now=now)
 
     return submit
 
@@ -94,7 +94,9 @@ def test_the_row_has_no_room_for_who_sent_it(session: Session) -> None:
         "id", "code", "follow_digest", "submission_digest", "organisation_id", "state", "state_since",
         "state_deadline_at", "refusal_code", "refusal_words", "kind", "note", "extent", "smell", "is_ongoing",
         "has_dead_animals", "affects_people", "language", "received_at", "point", "place_source", "input_datum",
-        "accuracy_m", "device_point", "chosen_water_feature_id", "water_feature_id", "snapped_point", "snap_distance_m",
+        "colour", "since", "transparency_cm", "water_depth_cm", "ph", "do_mg_l", "nh3n_mg_l", "orp_mv", "temperature_c",
+        "observed_at", "same_as_code", "source", "api_client_id", "accuracy_m",
+        "device_point", "chosen_water_feature_id", "water_feature_id", "snapped_point", "snap_distance_m",
     }  # fmt: skip
 
 
@@ -111,7 +113,7 @@ def test_the_same_key_again_gives_the_first_receipt_and_stores_nothing(
 ) -> None:
     command, first = submitted()
     again = replace(submission(now=now, idempotency_key=command.idempotency_key), accuracy_m=7.0)
-    second = service.submit(session, again, settings=settings, now=now + timedelta(minutes=1))
+    second = intake.submit(session, again, settings=settings, now=now + timedelta(minutes=1))
     assert second == Receipt(first.report_id, first.code, first.follow_token, is_repeat=True)
     assert session.execute(text("SELECT count(*) FROM photo")).scalar_one() == 1
     assert session.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 1
@@ -129,7 +131,7 @@ def test_the_same_key_with_something_else_is_another_report(
         "place": replace(again, lon=again.lon + 0.001),
         "photo": replace(again, photos=tuple(replace(photo, sha256=bytes(32)) for photo in again.photos)),
     }[change]
-    second = service.submit(session, again, settings=settings, now=now + timedelta(minutes=1))
+    second = intake.submit(session, again, settings=settings, now=now + timedelta(minutes=1))
     assert not second.is_repeat
     assert second.report_id != first.report_id
     assert session.execute(text("SELECT count(*) FROM photo")).scalar_one() == 2
@@ -146,7 +148,7 @@ def test_the_sender_is_known_again_while_the_secret_changes(
         }
     )
     again = submission(now=now, idempotency_key=command.idempotency_key)
-    assert service.submit(session, again, settings=rotated, now=now) == replace(first, is_repeat=True)
+    assert intake.submit(session, again, settings=rotated, now=now) == replace(first, is_repeat=True)
 
 
 def test_the_database_alone_cannot_pass_for_the_sender(session: Session, settings: Settings, submitted: Any) -> None:
@@ -154,7 +156,7 @@ def test_the_database_alone_cannot_pass_for_the_sender(session: Session, setting
     row = str(row_of(session, receipt.report_id))
     assert str(command.idempotency_key) not in row
     stolen = settings.model_copy(update={"secret_key": SecretStr("what a thief would have to guess 0123456789")})
-    assert service.submission_digest(command, stolen) != service.submission_digest(command, settings)
+    assert intake.submission_digest(command, [], stolen) != intake.submission_digest(command, [], settings)
 
 
 def test_a_chosen_water_that_does_not_exist_is_dropped(session: Session, submitted: Any) -> None:
@@ -338,7 +340,7 @@ def test_eight_people_pressing_send_at_once_with_one_key_make_one_report(
         command = submission(now=now, idempotency_key=key)
         barrier.wait()
         with transaction(sessions) as session:
-            receipts.append(service.submit(session, command, settings=settings, now=now))
+            receipts.append(intake.submit(session, command, settings=settings, now=now))
 
     threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.web.site import Visitor
 from waterwatch.accounts.service import DemoPerson
 from waterwatch.kernel.db import transaction
+from waterwatch.web.guards import BY_LINK, PUBLIC, declared_permission
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 EXAMPLES = {
@@ -19,6 +20,7 @@ EXAMPLES = {
     "UnicodeConverter": "A" * 43,
     "PathConverter": "a",
 }
+API = "/api/v1/"  # gives no rights to a cookie, so there is nothing another site could borrow; see the test below
 COUNTED = ("report", "photo", "incident", "escalation_case", "outbox", "grade")
 
 
@@ -28,6 +30,8 @@ def changing(app: Flask) -> list[tuple[str, str]]:
     for rule in app.url_map.iter_rules():
         values = {name: EXAMPLES[type(converter).__name__] for name, converter in rule._converters.items()}
         _, path = cast(tuple[str, str], rule.build(values))
+        if path.startswith(API):
+            continue
         found += [(method, path) for method in cast(set[str], rule.methods) - SAFE]
     return found
 
@@ -50,6 +54,17 @@ def test_nothing_is_changed_without_the_forms_token(
         assert response.get_json()["code"] == "csrf"
     assert walked > 50
     assert counts(sessions) == before
+
+
+def test_the_interface_for_programs_knows_nobody(app: Flask, people: dict[str, DemoPerson]) -> None:
+    signed_in, nobody = Visitor(app.test_client()), Visitor(app.test_client())
+    signed_in.sign_in(people["admin"])
+    rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(API)]
+    assert {declared_permission(app.view_functions[rule.endpoint]) for rule in rules} == {PUBLIC, BY_LINK}
+    for path in ("reports", "photos", "uploads", "reports/x/withdraw"):
+        answers = [one.client.post(API + path, json={}) for one in (signed_in, nobody)]
+        assert answers[0].status_code == answers[1].status_code
+        assert all(400 <= answer.status_code < 500 for answer in answers)
 
 
 def test_a_token_of_somebody_else_is_worth_nothing(app: Flask, people: dict[str, DemoPerson]) -> None:
@@ -86,9 +101,9 @@ def test_a_method_is_not_overridden_by_a_header_or_a_field(visitor: Visitor, peo
         "/search?q=" + "%F0%9F%90%9F" * 2000,
         "/search?q=%25%5F%5C",
         "/search?q=%FF%FE",
-        "/api/nearest?lon=nan&lat=inf",
-        "/api/nearest?lon=1e999&lat=30",
-        "/api/nearest?lon=114&lat=30&accuracy_m=-1",
+        "/api/v1/waters/nearest?lon=nan&lat=inf",
+        "/api/v1/waters/nearest?lon=1e999&lat=30",
+        "/api/v1/waters/nearest?lon=114&lat=30&accuracy_m=-1",
         "/desk/00000000-0000-0000-0000-000000000000",
         "//evil.example/%2f..",
     ],

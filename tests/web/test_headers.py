@@ -18,7 +18,7 @@ ANSWERS = (
     "/nowhere",
     "/w/none",
     "/healthz",
-    "/api/nearest",
+    "/api/v1/waters/nearest",
     "/published/none",
 )
 

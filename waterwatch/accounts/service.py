@@ -7,19 +7,23 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
+import limits
 from argon2 import PasswordHasher
 from email_validator import EmailNotValidError, validate_email
 from passlib.totp import TOTP
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from waterwatch.accounts import queries
 from waterwatch.accounts.rules import DEMO_ACCOUNTS, DEMO_PASSWORD, MIN_PASSWORD_LENGTH, TOTP_ISSUER
-from waterwatch.accounts.tables import ROLES, Membership, Person
+from waterwatch.accounts.tables import ROLES, ApiClient, Membership, Person
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
-from waterwatch.kernel.errors import Conflict, Forbidden, Invalid
-from waterwatch.kernel.ids import new_id
+from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
+from waterwatch.kernel.ids import new_id, new_token, token_digest
 from waterwatch.kernel.settings import Settings
+
+CLIENT_NAME_MAX_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,53 @@ def create_person(session: Session, command: CreatePerson, *, actor: Actor, now:
         after={"role": command.role, "agency_code": command.agency_code},
     )
     return person
+
+
+def add_client(session: Session, name: str, rate_limit: str, *, actor: Actor, now: datetime) -> str:
+    """Let an application report for people; returns its token, which is shown this once.
+
+    Raises :class:`Invalid` ``name_missing``, ``name_too_long``, ``rate_limit_malformed``; :class:`Conflict`
+    ``client_exists``.
+    """
+    name = name.strip()
+    errors: dict[str, list[str]] = {}
+    if not name or len(name) > CLIENT_NAME_MAX_CHARACTERS:
+        errors["name"] = ["name_too_long" if name else "name_missing"]
+    try:
+        limits.parse_many(rate_limit)
+    except ValueError:
+        errors["rate_limit"] = ["rate_limit_malformed"]
+    if errors:
+        raise Invalid(errors)
+    if any(client.name == name for client in queries.clients(session)):
+        raise Conflict("client_exists")
+    client_id, token = new_id(), new_token()
+    session.add(
+        ApiClient(
+            id=client_id,
+            organisation_id=queries.default_organisation_id(session),
+            name=name,
+            token_digest=token_digest(token),
+            rate_limit=rate_limit,
+            created_at=now,
+        )
+    )
+    session.flush()
+    audit.record(session, action="client.added", subject_kind="api_client", subject_id=client_id, actor=actor, now=now)
+    return token
+
+
+def revoke_client(session: Session, name: str, *, actor: Actor, now: datetime) -> None:
+    """Its token opens nothing from now on; its reports stay. Twice is once. Raises :class:`NotFound`."""
+    client = session.scalars(select(ApiClient).where(ApiClient.name == name.strip()).with_for_update()).one_or_none()
+    if client is None:
+        raise NotFound("client_unknown")
+    if client.revoked_at is None:
+        client.revoked_at = now
+        session.flush()
+        audit.record(
+            session, action="client.revoked", subject_kind="api_client", subject_id=client.id, actor=actor, now=now
+        )
 
 
 def load_demo_people(session: Session, *, settings: Settings, now: datetime) -> list[DemoPerson]:

@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -87,3 +87,21 @@ class Membership(Base):
 
     person: Mapped[Person] = relationship(back_populates="memberships")
     role: Mapped[Role] = relationship(lazy="joined")
+
+
+class ApiClient(Base):
+    """An application that reports for people: a mini program, a city's 311 service. Its token is stored as a digest."""
+
+    __tablename__ = "api_client"
+    __table_args__ = (
+        CheckConstraint("name <> '' AND length(name) <= 80", name="name"),
+        CheckConstraint("octet_length(token_digest) = 32", name="token_digest"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    organisation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organisation.id"))
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    token_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    rate_limit: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]

@@ -181,3 +181,42 @@ def create_user(email: str, role: str, agency_code: str | None, password: str) -
         command = CreatePerson(email, password, role, agency_code)
         create_person(session, command, actor=audit.Actor.system("operator"), now=utc_now())
     click.echo(f"已建立账号 · the account is made: {email} ({role})")
+
+
+@main.group("clients")
+def clients_group() -> None:
+    """Applications that report for people over the API."""
+
+
+@clients_group.command("add")
+@click.argument("name")
+@click.option("--rate-limit", default="600/hour", show_default=True, help="Reports and photos it may send.")
+def add_client_command(name: str, rate_limit: str) -> None:
+    """Make a token for an application; it is shown this once."""
+    from waterwatch.accounts.service import add_client
+
+    with _session(_settings()) as session:
+        token = add_client(session, name, rate_limit, actor=audit.Actor.system("operator"), now=utc_now())
+    click.echo(f"令牌只显示这一次，请交给应用 · the token, shown this once: {token}")
+
+
+@clients_group.command("list")
+def list_clients_command() -> None:
+    """Which applications there are."""
+    from waterwatch.accounts.queries import clients
+
+    with _session(_settings()) as session:
+        for client in clients(session):
+            state = "已停用 · revoked" if client.revoked_at else "可用 · active"
+            click.echo(f"{client.name:32} {client.rate_limit:20} {state}")
+
+
+@clients_group.command("revoke")
+@click.argument("name")
+def revoke_client_command(name: str) -> None:
+    """Stop a token for good; what the application reported stays."""
+    from waterwatch.accounts.service import revoke_client
+
+    with _session(_settings()) as session:
+        revoke_client(session, name, actor=audit.Actor.system("operator"), now=utc_now())
+    click.echo(f"已停用 · revoked: {name}")

@@ -66,6 +66,15 @@ _NEARBY = text(
          AND ST_DWithin(i.exact_point::geography, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography, :radius_m)
          ORDER BY i.severity DESC, i.opened_at DESC LIMIT 10"""
 )
+_PUBLIC_NEARBY = text(
+    f"""
+    WITH here AS (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography AS place)
+    SELECT found.*, ST_Distance(ST_MakePoint(found.lon, found.lat)::geography, here.place) AS distance_m
+    FROM here, LATERAL ({_SELECT} WHERE i.closed_at IS NULL
+        AND ST_DWithin(i.public_point::geography, here.place, :radius_m)) found
+    ORDER BY distance_m, found.incident_id LIMIT :limit
+    """  # noqa: S608  # names of our own
+)
 _SECONDABLE = text("""
 SELECT DISTINCT incident_id FROM grade
 WHERE incident_id = ANY(:ids) AND severity = 4 AND seconded_by IS NULL AND graded_by <> :person_id
@@ -102,6 +111,27 @@ def incidents_near(session: Session, lon: float, lat: float, *, radius_m: float 
     """Open incidents within ``radius_m`` of a place: the moderator may join one instead of opening another."""
     rows = session.execute(_NEARBY, {"lon": lon, "lat": lat, "radius_m": radius_m})
     return [IncidentView(**row._mapping) for row in rows]
+
+
+@dataclass(frozen=True)
+class NearbyIncident:
+    """An open incident and how far its public point is from where somebody asks, in metres."""
+
+    incident: IncidentView
+    distance_m: float
+
+
+def public_incidents_near(
+    session: Session, lon: float, lat: float, *, radius_m: float, limit: int = 5
+) -> list[NearbyIncident]:
+    """Open incidents by their public points, nearest first: nothing of the exact places can be told from the answer."""
+    rows = session.execute(_PUBLIC_NEARBY, {"lon": lon, "lat": lat, "radius_m": radius_m, "limit": limit}).mappings()
+    return [
+        NearbyIncident(
+            IncidentView(**{name: value for name, value in row.items() if name != "distance_m"}), row["distance_m"]
+        )
+        for row in rows
+    ]
 
 
 def incidents_awaiting_second(session: Session) -> list[IncidentView]:

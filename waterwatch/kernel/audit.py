@@ -131,24 +131,47 @@ def record(
     character outside ``[A-Za-z0-9_.:+-]`` raises ``ValueError``, because free text could name a person.
     ``request_id`` defaults to the one of the running request or job.
     """
+    values = entry(
+        action=action,
+        subject_kind=subject_kind,
+        subject_id=subject_id,
+        actor=actor,
+        now=now,
+        before=before,
+        after=after,
+        request_id=request_id,
+    )
+    session.execute(insert(AuditEntry).values(**values))
+
+
+def entry(
+    *,
+    action: str,
+    subject_kind: str,
+    subject_id: uuid.UUID,
+    actor: Actor,
+    now: datetime,
+    before: Mapping[str, Fact] | None = None,
+    after: Mapping[str, Fact] | None = None,
+    request_id: str | None = None,
+) -> dict[str, Any]:
+    """The row :func:`record` writes, for a statement that writes several tables at once."""
     from waterwatch.kernel.log import current_request_id
 
-    session.execute(
-        insert(AuditEntry).values(
-            id=new_id(),
-            at=now,
-            actor_kind=actor.kind,
-            actor_id=actor.id,
-            actor_name=actor.name,
-            organisation_id=actor.organisation_id,
-            action=action,
-            subject_kind=subject_kind,
-            subject_id=subject_id,
-            before=_facts(before),
-            after=_facts(after),
-            request_id=request_id or current_request_id(),
-        )
-    )
+    return {
+        "id": new_id(),
+        "at": now,
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "actor_name": actor.name,
+        "organisation_id": actor.organisation_id,
+        "action": action,
+        "subject_kind": subject_kind,
+        "subject_id": subject_id,
+        "before": _facts(before),
+        "after": _facts(after),
+        "request_id": request_id or current_request_id(),
+    }
 
 
 def seal(session: Session, *, now: datetime, limit: int = 5000) -> int:

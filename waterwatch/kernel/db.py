@@ -5,7 +5,8 @@ The application never needs to own its tables. Every connection of the applicati
 Migrations connect without that step.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, ClassVar
@@ -36,6 +37,22 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
     }
+
+
+# Rows of one table as a JSON array: several tables' rows go to the server, and are written, by one statement. Columns
+# that a row does not name become NULL, not their default.
+INSERT_RECORDS = "INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, CAST({rows} AS jsonb))"
+
+
+def to_records(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as :data:`INSERT_RECORDS` reads them: bytes in hexadecimal, times in ISO 8601, ids as text."""
+    return json.dumps(rows, default=_as_text)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def normalise_url(url: str) -> str:

@@ -83,6 +83,24 @@ class ObjectStore:
         draft.replace(target)
         _sync_folder(target.parent)
 
+    def share_file(self, key: str, path: Path) -> None:
+        """Store a file that is already durable and will not change: a second name for it on one file system.
+
+        The caller removes its own name once it needs it no more. Elsewhere the file is copied.
+        """
+        self._check(key)
+        if self._folder is None or path.stat().st_dev != self._folder.stat().st_dev:
+            self.put_file(key, path)
+            return
+        target = self._folder / key
+        _make_folder(target.parent)
+        draft = target.with_name(target.name + ".part")
+        draft.unlink(missing_ok=True)
+        os.link(path, draft)
+        draft.replace(target)
+        draft.unlink(missing_ok=True)  # renaming one name of a file onto another of its names leaves both
+        _sync_folder(target.parent)
+
     def adopt_file(self, key: str, path: Path) -> None:
         """Move a file that is already durable into the store: a rename where both are on one file system."""
         self._check(key)

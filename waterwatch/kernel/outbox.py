@@ -86,17 +86,30 @@ def emit(
     available_at: datetime | None = None,
 ) -> None:
     """Write one row in the caller's transaction. ``payload`` holds identifiers only: the job reads the truth itself."""
-    session.execute(
-        insert(OutboxRow).values(
-            id=new_id(),
-            topic=topic,
-            payload=payload,
-            priority=priority,
-            created_at=now,
-            available_at=available_at or now,
-            request_id=current_request_id(),
-        )
-    )
+    values = row(topic, payload, now=now, priority=priority, available_at=available_at)
+    session.execute(insert(OutboxRow).values(**values))
+
+
+def row(
+    topic: str,
+    payload: dict[str, Any],
+    *,
+    now: datetime,
+    priority: int = NORMAL,
+    available_at: datetime | None = None,
+) -> dict[str, Any]:
+    """The row :func:`emit` writes, for a statement that writes several tables at once."""
+    return {
+        "id": new_id(),
+        "topic": topic,
+        "payload": payload,
+        "priority": priority,
+        "created_at": now,
+        "available_at": available_at or now,
+        "lease_no": 0,
+        "attempts": 0,
+        "request_id": current_request_id(),
+    }
 
 
 _LEASE = text("""

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
 
     photo_max_bytes: int = Field(default=25 * MEBIBYTE, ge=MEBIBYTE)
     photos_per_report: int = Field(default=6, ge=1, le=20)
+    upload_keep_s: int = Field(default=24 * 3600, ge=60)
     photo_max_pixels: int = Field(default=60_000_000, ge=1_000_000)
     original_retention_days: int = Field(default=90, ge=1)
     photo_memory_bytes: int = Field(default=1536 * MEBIBYTE, ge=256 * MEBIBYTE)
@@ -59,9 +60,12 @@ class Settings(BaseSettings):
 
     snap_limit_m: float = Field(default=2000.0, gt=0)
     report_rate_limit: str = "60/hour;600/day"
+    photo_rate_limit: str = "360/hour;3600/day"
     login_rate_limit: str = "10/minute;100/hour"
     page_rate_limit: str = "600/minute"
     two_factor_required: bool = True
+    cors_origins: str = ""
+    quick_exit_url: str = "https://www.baidu.com/"
 
     acknowledge_link_days: int = Field(default=30, ge=1)
     in_review_deadline_s: int = Field(default=24 * 3600, ge=60)
@@ -152,13 +156,28 @@ class Settings(BaseSettings):
             raise ValueError("is not set")
         return value
 
-    @field_validator("report_rate_limit", "login_rate_limit", "page_rate_limit")
+    @field_validator("report_rate_limit", "photo_rate_limit", "login_rate_limit", "page_rate_limit")
     @classmethod
     def _limit_can_be_read(cls, value: str) -> str:
         try:
             limits.parse_many(value)
         except ValueError:
             raise ValueError("must be written like 60/hour;600/day") from None
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: str) -> str:
+        for origin in value.split():
+            parts = _split(origin, ("http", "https"), "https://reports.example.org")
+            if origin != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError("lists origins, separated by spaces, such as https://reports.example.org")
+        return value
+
+    @field_validator("quick_exit_url")
+    @classmethod
+    def _exit_is_an_address(cls, value: str) -> str:
+        _split(value, ("http", "https"), "https://www.example.org/")
         return value
 
     @field_validator("spool_dir", "publish_dir", "front_end_dir")

@@ -21,26 +21,38 @@ _SIGNATURE_BYTES = 20  # 160 bits of the MAC: far beyond guessing, and a link th
 
 def sign_link(settings: Settings, purpose: str, subject_id: uuid.UUID, *, expires_at: datetime) -> str:
     """A token for ``purpose`` on ``subject_id`` until ``expires_at``. The same arguments give the same token."""
-    body = _BODY.pack(subject_id.bytes, int(expires_at.timestamp()))
-    key = settings.derive_key("link/" + purpose)
-    assert key is not None
-    return base64.urlsafe_b64encode(body + _mac(key, body)).rstrip(b"=").decode()
+    return seal(settings, "link/" + purpose, _BODY.pack(subject_id.bytes, int(expires_at.timestamp())))
 
 
 def open_link(settings: Settings, purpose: str, token: str, *, now: datetime) -> uuid.UUID:
     """The subject a token was signed for. Raises :class:`NotFound` (forged, mangled) or :class:`Gone` (expired)."""
-    try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    except (binascii.Error, ValueError):
-        raise NotFound("link_unknown") from None
-    body, signature = raw[: _BODY.size], raw[_BODY.size :]
-    keys = [settings.derive_key("link/" + purpose), settings.derive_key("link/" + purpose, previous=True)]
-    if len(body) != _BODY.size or not any(key and hmac.compare_digest(_mac(key, body), signature) for key in keys):
+    body = unseal(settings, "link/" + purpose, token)
+    if len(body) != _BODY.size:
         raise NotFound("link_unknown")
     subject, expiry = _BODY.unpack(body)
     if datetime.fromtimestamp(expiry, UTC) <= now:
         raise Gone("link_expired")
     return uuid.UUID(bytes=subject)
+
+
+def seal(settings: Settings, purpose: str, body: bytes) -> str:
+    """A token that carries ``body``, readable by anybody and made by nobody but us."""
+    key = settings.derive_key(purpose)
+    assert key is not None
+    return base64.urlsafe_b64encode(body + _mac(key, body)).rstrip(b"=").decode()
+
+
+def unseal(settings: Settings, purpose: str, token: str) -> bytes:
+    """What :func:`seal` was given. Raises :class:`NotFound` for anything forged or mangled."""
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (binascii.Error, ValueError):
+        raise NotFound("link_unknown") from None
+    body, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
+    keys = [settings.derive_key(purpose), settings.derive_key(purpose, previous=True)]
+    if not any(key and hmac.compare_digest(_mac(key, body), signature) for key in keys):
+        raise NotFound("link_unknown")
+    return body
 
 
 def derive_token(settings: Settings, purpose: str, subject_id: uuid.UUID, *, previous: bool = False) -> str:

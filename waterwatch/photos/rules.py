@@ -1,9 +1,10 @@
 """Pure decisions about photos: what a file is by its first bytes, the life of a photo, the limits it is read under."""
 
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from waterwatch.kernel.settings import Settings
@@ -57,6 +58,16 @@ def timed(settings: Settings) -> Machine:
     """The machine with this installation's deadlines."""
     limit = timedelta(seconds=settings.sanitise_deadline_s)
     return Machine(PHOTO.name, PHOTO.initial, PHOTO.moves, {"received": limit, "sanitising": limit})
+
+
+def quarantine_key(photo_id: uuid.UUID) -> str:
+    """Where an original is kept: ``quarantine/<yyyy>/<mm>/<photo id>``; nothing of the sender's naming is in it.
+
+    Year and month are those of the id itself (a UUIDv7 begins with milliseconds since the epoch, RFC 9562), so that
+    whoever tries again finds the same place.
+    """
+    made_at = datetime.fromtimestamp((photo_id.int >> 80) / 1000, UTC)
+    return f"quarantine/{made_at:%Y}/{made_at:%m}/{photo_id}"
 
 
 ACCEPTED = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heif", "AVIF": "image/avif"}

@@ -3,22 +3,24 @@
 import secrets
 import tempfile
 import uuid
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
-from waterwatch.kernel.db import transaction
+from waterwatch.kernel.db import INSERT_RECORDS, to_records, transaction
 from waterwatch.kernel.errors import NotFound
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos import pixels
 from waterwatch.photos.pixels import Derived, Rebuilt, Refused
-from waterwatch.photos.rules import Limits, timed
+from waterwatch.photos.rules import PHOTO, Limits, timed
 from waterwatch.photos.tables import Photo, PhotoDerivative
 
 TOPIC_SANITISE = "photos.sanitise"
@@ -27,8 +29,16 @@ FINAL_STATES = ("ready", "refused")
 SANITISER = Actor.system("sanitiser")
 
 
-def register(
-    session: Session,
+@dataclass(frozen=True)
+class Arrival:
+    """The rows that make a photo known, for a statement that writes several tables at once."""
+
+    photo: dict[str, Any]
+    audit: dict[str, Any]
+    outbox: dict[str, Any]
+
+
+def arrival(
     photo_id: uuid.UUID,
     original_key: str,
     original_bytes: int,
@@ -36,21 +46,64 @@ def register(
     *,
     settings: Settings,
     now: datetime,
-) -> None:
-    """A photo whose bytes lie durably in quarantine: write its row, its audit entry and the order to sanitise it."""
-    photo = Photo(
-        id=photo_id,
-        sha256=sha256,
-        original_key=original_key,
-        original_bytes=original_bytes,
-        received_at=now,
-        original_delete_after=now + timedelta(days=settings.original_retention_days),
+    unclaimed_until: datetime | None = None,
+) -> Arrival:
+    """A photo whose bytes lie durably in quarantine: its row, its audit entry and the order to sanitise it."""
+    photo = {
+        "id": photo_id,
+        "state": PHOTO.initial,
+        "state_since": now,
+        "state_deadline_at": timed(settings).deadline(PHOTO.initial, now=now),
+        "sha256": sha256,
+        "original_key": original_key,
+        "original_bytes": original_bytes,
+        "received_at": now,
+        "original_delete_after": now + timedelta(days=settings.original_retention_days),
+        "unclaimed_until": unclaimed_until,
+    }
+    act = audit.entry(
+        action="photo.received",
+        subject_kind="photo",
+        subject_id=photo_id,
+        actor=Actor.anonymous(),
+        now=now,
+        after={"state": PHOTO.initial, "code": None, "sha256": sha256.hex()},
     )
-    timed(settings).enter(photo, now=now)
-    session.add(photo)
+    return Arrival(photo, act, outbox.row(TOPIC_SANITISE, {"photo_id": str(photo_id)}, now=now))
+
+
+_ARRIVE = text(f"""
+WITH photo_row AS ({INSERT_RECORDS.format(table="photo", rows=":photo")} ON CONFLICT DO NOTHING RETURNING id),
+act AS ({INSERT_RECORDS.format(table="audit_entry", rows=":audit")} WHERE EXISTS (SELECT FROM photo_row)),
+job AS ({INSERT_RECORDS.format(table="outbox", rows=":outbox")} WHERE EXISTS (SELECT FROM photo_row))
+SELECT id FROM photo_row
+""")  # noqa: S608  # names of our own
+
+
+def register(session: Session, arrived: Arrival) -> bool:
+    """Write a photo that has arrived, in one statement; False when it was known already."""
+    values = {"photo": [arrived.photo], "audit": [arrived.audit], "outbox": [arrived.outbox]}
+    return session.execute(_ARRIVE, {name: to_records(rows) for name, rows in values.items()}).first() is not None
+
+
+def forget_unclaimed(session: Session, photo_id: uuid.UUID, *, now: datetime) -> list[str]:
+    """No report came for a photo: delete its row; returns the keys of the objects to delete afterwards.
+
+    One that somebody is claiming at this moment, or that is under work, is left alone. Idempotent.
+    """
+    photo = session.scalars(
+        select(Photo)
+        .where(Photo.id == photo_id, Photo.unclaimed_until < now, Photo.state.in_(FINAL_STATES))
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+    if photo is None:
+        return []
+    keys = [photo.original_key] if photo.original_key else []
+    keys += session.scalars(select(PhotoDerivative.key).where(PhotoDerivative.photo_id == photo_id))
+    _record(session, "photo.forgotten", photo, Actor.system("sweep"), now)
+    session.delete(photo)
     session.flush()
-    _record(session, "photo.received", photo, Actor.anonymous(), now)
-    outbox.emit(session, TOPIC_SANITISE, {"photo_id": str(photo_id)}, now=now)
+    return keys
 
 
 def sanitise(context: JobContext, photo_id: uuid.UUID) -> str:

@@ -25,7 +25,10 @@ Digest = bytes  # a name of its own: PhotoDerivative has a column called bytes
 
 
 class Photo(Base):
-    """One photo. ``exif_*`` is evidence for moderators only and never leaves the desk."""
+    """One photo. ``exif_*`` is evidence for moderators only and never leaves the desk.
+
+    ``unclaimed_until`` is set while no report names the photo; once it has passed the photo is deleted.
+    """
 
     __tablename__ = "photo"
     __table_args__ = (
@@ -43,6 +46,7 @@ class Photo(Base):
             postgresql_where=text("original_key IS NOT NULL"),
         ),
         Index("ix_photo_sha256", "sha256"),
+        Index("ix_photo_unclaimed_until", "unclaimed_until", postgresql_where=text("unclaimed_until IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -63,6 +67,7 @@ class Photo(Base):
     exif_lat: Mapped[float | None]
     received_at: Mapped[datetime]
     original_delete_after: Mapped[datetime]
+    unclaimed_until: Mapped[datetime | None]
 
 
 class PhotoDerivative(Base):

@@ -9,15 +9,17 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from waterwatch.kernel.errors import Invalid
 from waterwatch.kernel.ids import new_id
+from waterwatch.photos.rules import quarantine_key
 from waterwatch.reports import rules
-from waterwatch.reports.service import ReceivedPhoto, SubmitReport, quarantine_key
-from waterwatch.reports.tables import EXTENTS, KINDS
+from waterwatch.reports.intake import ClaimedPhoto, ReceivedPhoto, SubmitReport
+from waterwatch.reports.tables import COLOURS, EXTENTS, MEASURED, REPORT_KINDS, SINCE
 
 NOTE_MAX_CHARACTERS = 500
 NUMBER_MAX_CHARACTERS = 60
@@ -35,9 +37,14 @@ ANSWERS = {
     "false": False,
 }
 
+OBSERVED_WITHIN = timedelta(days=60)  # how long a report may have waited on a phone
+CLOCKS_DIFFER = timedelta(minutes=10)
+
 ToWgs84: TypeAlias = Callable[[float, float, str], tuple[float, float]]
 
 _DECIMAL = re.compile(r"[+-]?(?:\d{1,4}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
+_READING = re.compile(r"[+-]?\d{1,6}(?:\.\d{1,6})?", re.ASCII)
+_CODE = re.compile(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}", re.ASCII)
 _HEMISPHERES = {"E": ("lon", 1), "W": ("lon", -1), "N": ("lat", 1), "S": ("lat", -1)}
 _CHINESE_HEMISPHERES = {"东": "E", "東": "E", "西": "W", "北": "N", "南": "S"}
 _DMS = re.compile(
@@ -66,6 +73,17 @@ class Upload(Protocol):
         """Digest of its bytes."""
 
 
+@dataclass(frozen=True)
+class Sender:
+    """By which way a report comes, and which application sends it for the person."""
+
+    source: str
+    api_client_id: uuid.UUID | None = None
+
+
+WEB_PAGE = Sender("web")
+
+
 class CoordinateError(ValueError):
     """Text that is no coordinate; its argument is the code's ending."""
 
@@ -74,7 +92,9 @@ def parse_submission(
     fields: Mapping[str, str],
     uploads: Sequence[Upload],
     *,
-    left_out: int,
+    left_out: int = 0,
+    claimed: tuple[ClaimedPhoto, ...] = (),
+    sender: Sender = WEB_PAGE,
     photos_per_report: int,
     language: str,
     to_wgs84: ToWgs84,
@@ -82,20 +102,26 @@ def parse_submission(
 ) -> SubmitReport:
     """Parse one submitted form. ``left_out`` counts files beyond those spooled. Raises :class:`Invalid`.
 
+    ``claimed`` are the photos that came before; whether they are there is for the submission to find out.
+
     The photos of the result have ids and keys but are not in the store yet: the caller adopts ``uploads[i]`` under
     ``photos[i].object_key`` before submitting.
     """
     faults = _Faults()
     key = _key(fields, faults)
-    kind = _choice(fields, "kind", KINDS, faults, is_required=True)
+    kind = _choice(fields, "kind", REPORT_KINDS, faults, is_required=True)
     place, datum = _place(fields, faults)
-    photos = _photos(uploads, left_out, photos_per_report, faults, now)
+    photos = _photos(uploads, len(claimed), left_out, photos_per_report, faults)
     note = clean_text(fields.get("note", ""))
     if len(note) > NOTE_MAX_CHARACTERS:
         faults.add("note", "note_too_long")
     extent = _choice(fields, "extent", EXTENTS, faults)
     smell = _choice(fields, "smell", ("0", "1", "2", "3"), faults)
     answers = {name: _answer(fields, name, faults) for name in ("ongoing", "dead_animals", "people_affected")}
+    colour = _choice(fields, "colour", COLOURS, faults)
+    since = _choice(fields, "since", SINCE, faults)
+    measured = _measured(fields, faults)
+    same_as = _same_as(fields, faults)
     chosen = _water(fields, faults)
     if faults.found or key is None or kind is None or place is None:
         raise Invalid(faults.found)
@@ -122,6 +148,14 @@ def parse_submission(
         is_ongoing=answers["ongoing"],
         has_dead_animals=answers["dead_animals"],
         affects_people=answers["people_affected"],
+        claimed=claimed,
+        colour=colour,
+        since=since,
+        measured=measured or None,
+        observed_at=_observed_at(fields, now),
+        same_as_code=same_as,
+        source=sender.source,
+        api_client_id=sender.api_client_id,
     )
 
 
@@ -155,16 +189,6 @@ def parse_coordinate(text: str, axis: str) -> tuple[float, bool]:
     if abs(degrees) > LIMITS_DEG[axis]:
         raise CoordinateError("out_of_range")
     return degrees, is_dms
-
-
-def parse_place_query(fields: Mapping[str, str]) -> tuple[float, float, str, float | None]:
-    """Longitude, latitude, datum and accuracy of a question about the nearest water. Raises :class:`Invalid`."""
-    faults = _Faults()
-    stated, _is_typed = _stated(fields, faults, is_required=True)
-    datum = _choice(fields, "datum", rules.DATUMS, faults) or "wgs84"
-    if faults.found or stated is None:
-        raise Invalid(faults.found)
-    return stated.lon, stated.lat, datum, _accuracy(fields.get("accuracy_m", ""))
 
 
 class _Faults:
@@ -227,12 +251,50 @@ def _water(fields: Mapping[str, str], faults: _Faults) -> uuid.UUID | None:
         return None
 
 
+def _measured(fields: Mapping[str, str], faults: _Faults) -> dict[str, float]:
+    """Readings of instruments, by their columns' names. A decimal comma is understood."""
+    found = {}
+    for name, (low, high) in MEASURED.items():
+        text = unicodedata.normalize("NFKC", fields.get(name, "")).strip().replace("−", "-").replace(",", ".")
+        if not text:
+            continue
+        if _READING.fullmatch(text) is None:
+            faults.add(name, "reading_not_a_number")
+        elif not low <= float(text) <= high:
+            faults.add(name, f"{name}_out_of_range")
+        else:
+            found[name] = float(text)
+    return found
+
+
+def _same_as(fields: Mapping[str, str], faults: _Faults) -> str | None:
+    """The public incident the author saw too, by its code."""
+    text = fields.get("same_as", "").strip().upper()
+    if not text:
+        return None
+    if _CODE.fullmatch(text) is None:
+        faults.add("same_as", "same_as_malformed")
+        return None
+    return text
+
+
+def _observed_at(fields: Mapping[str, str], now: datetime) -> datetime | None:
+    """When the phone kept the report. A clock that is far off tells nothing, and nobody is blamed for it."""
+    try:
+        stated = datetime.fromisoformat(fields.get("observed_at", "").strip())
+    except ValueError:
+        return None
+    if stated.tzinfo is None or not now - OBSERVED_WITHIN <= stated <= now + CLOCKS_DIFFER:
+        return None
+    return stated.astimezone(UTC)
+
+
 def _photos(
-    uploads: Sequence[Upload], left_out: int, photos_per_report: int, faults: _Faults, now: datetime
+    uploads: Sequence[Upload], claimed: int, left_out: int, photos_per_report: int, faults: _Faults
 ) -> tuple[ReceivedPhoto, ...]:
-    if not uploads:
+    if not uploads and not claimed:
         faults.add("photo", "photo_missing")
-    if len(uploads) + left_out > photos_per_report:
+    if len(uploads) + claimed + left_out > photos_per_report:
         faults.add("photo", "photo_too_many")
     if any(upload.is_too_large for upload in uploads):
         faults.add("photo", "photo_too_large")
@@ -242,7 +304,7 @@ def _photos(
         return ()
     ids = [new_id() for _upload in uploads]
     return tuple(
-        ReceivedPhoto(photo_id, quarantine_key(photo_id, now=now), upload.size_bytes, upload.sha256)
+        ReceivedPhoto(photo_id, quarantine_key(photo_id), upload.size_bytes, upload.sha256)
         for photo_id, upload in zip(ids, uploads, strict=True)
     )
 
@@ -266,11 +328,9 @@ def _place(fields: Mapping[str, str], faults: _Faults) -> tuple[rules.Place | No
     return place, datum
 
 
-def _stated(fields: Mapping[str, str], faults: _Faults, *, is_required: bool = False) -> tuple[rules.Fix | None, bool]:
+def _stated(fields: Mapping[str, str], faults: _Faults) -> tuple[rules.Fix | None, bool]:
     texts = {axis: fields.get(axis, "").strip() for axis in LIMITS_DEG}
     if not any(texts.values()):
-        if is_required:
-            faults.add("place", "place_missing")
         return None, False
     degrees: dict[str, float] = {}
     is_dms = False

@@ -7,7 +7,7 @@ from geoalchemy2 import Geometry, WKBElement
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from waterwatch.accounts.tables import Organisation
+from waterwatch.accounts.tables import ApiClient, Organisation
 from waterwatch.kernel.db import Base
 from waterwatch.photos.tables import Photo
 from waterwatch.waters.tables import WaterFeature
@@ -27,7 +27,22 @@ KINDS = (
     "waste_dumping",
     "other",
 )
+ALL_CLEAR = "all_clear"  # a patrol report: the water is fine
+REPORT_KINDS = (*KINDS, ALL_CLEAR)
+COLOURS = ("clear", "white", "grey", "black", "brown", "yellow", "green", "red", "oily", "other")
+SINCE = ("today", "this_week", "this_month", "longer")
+SOURCES = ("web", "api", "open311", "import")
 EXTENTS = ("spot", "under_100_m", "under_1_km", "over_1_km")
+# What simple instruments can show, with the limits of what they can show in any water: a slip is told from a reading.
+MEASURED = {
+    "transparency_cm": (0, 3000),
+    "water_depth_cm": (0, 20000),
+    "ph": (0, 14),
+    "do_mg_l": (0, 30),
+    "nh3n_mg_l": (0, 500),
+    "orp_mv": (-1000, 1000),
+    "temperature_c": (-5, 60),
+}
 STATES = ("received", "sanitising", "in_review", "accepted", "merged", "refused", "withdrawn")
 
 
@@ -36,14 +51,24 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
 
 
 class Report(Base):
-    """A report. ``point`` is the exact, confirmed place: for moderators and the agency, never for the public."""
+    """A report. ``point`` is the exact, confirmed place: for moderators and the agency, never for the public.
+
+    ``observed_at`` is the moment the phone kept the report, by its own clock: hours before ``received_at`` where there
+    was no signal. ``same_as_code`` is the public incident its author says they saw too. Neither is trusted by itself.
+    """
 
     __tablename__ = "report"
     __table_args__ = (
         CheckConstraint(_one_of("state", STATES), name="state"),
-        CheckConstraint(_one_of("kind", KINDS), name="kind"),
+        CheckConstraint(_one_of("kind", REPORT_KINDS), name="kind"),
         CheckConstraint("extent IS NULL OR " + _one_of("extent", EXTENTS), name="extent"),
         CheckConstraint("smell IS NULL OR smell BETWEEN 0 AND 3", name="smell"),
+        CheckConstraint("colour IS NULL OR " + _one_of("colour", COLOURS), name="colour"),
+        CheckConstraint("since IS NULL OR " + _one_of("since", SINCE), name="since"),
+        CheckConstraint(_one_of("source", SOURCES), name="source"),
+        CheckConstraint("(api_client_id IS NULL) OR source <> 'web'", name="api_client"),
+        CheckConstraint("same_as_code ~ '^[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}$'", name="same_as_code"),
+        *(CheckConstraint(f"{name} BETWEEN {low} AND {high}", name=name) for name, (low, high) in MEASURED.items()),
         CheckConstraint("language IN ('zh-Hans', 'zh-Hant', 'en')", name="language"),
         CheckConstraint("place_source IN ('pin', 'device', 'typed')", name="place_source"),
         CheckConstraint("input_datum IN ('wgs84', 'gcj02', 'bd09')", name="input_datum"),
@@ -78,6 +103,19 @@ class Report(Base):
     is_ongoing: Mapped[bool | None]
     has_dead_animals: Mapped[bool | None]
     affects_people: Mapped[bool | None]
+    colour: Mapped[str | None] = mapped_column(Text)
+    since: Mapped[str | None] = mapped_column(Text)
+    transparency_cm: Mapped[float | None]
+    water_depth_cm: Mapped[float | None]
+    ph: Mapped[float | None]
+    do_mg_l: Mapped[float | None]
+    nh3n_mg_l: Mapped[float | None]
+    orp_mv: Mapped[float | None]
+    temperature_c: Mapped[float | None]
+    observed_at: Mapped[datetime | None]
+    same_as_code: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text, server_default=text("'web'"))
+    api_client_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(ApiClient.id))
     language: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime]
     point: Mapped[WKBElement] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
@@ -92,14 +130,23 @@ class Report(Base):
 
 
 class ReportPhoto(Base):
-    """Which photos evidence a report, in which order."""
+    """Which photos evidence a report, in which order.
+
+    ``stated_*`` is what the phone read from the file before it made it smaller: a claim, as EXIF is, for moderators.
+    """
 
     __tablename__ = "report_photo"
     __table_args__ = (
         UniqueConstraint("report_id", "position"),
         CheckConstraint("position BETWEEN 0 AND 19", name="position"),
+        CheckConstraint("stated_lon BETWEEN -180 AND 180 AND stated_lat BETWEEN -90 AND 90", name="stated_place"),
+        CheckConstraint("(stated_lon IS NULL) = (stated_lat IS NULL)", name="stated_place_whole"),
+        CheckConstraint("length(stated_taken_at_local) <= 32", name="stated_taken_at_local"),
     )
 
     report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"), primary_key=True)
     photo_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Photo.id), primary_key=True, unique=True)
     position: Mapped[int] = mapped_column(SmallInteger)
+    stated_lon: Mapped[float | None]
+    stated_lat: Mapped[float | None]
+    stated_taken_at_local: Mapped[str | None] = mapped_column(Text)

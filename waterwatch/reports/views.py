@@ -1,7 +1,7 @@
-"""Sending a report: the form, the upload, the receipt; and the question which water is near."""
+"""Sending a report by the page's own form: the form, its photos, the receipt."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, redirect, render_template, request
@@ -14,9 +14,8 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import MEBIBYTE
-from waterwatch.reports import forms, service
-from waterwatch.reports.service import Receipt, SubmitReport
-from waterwatch.waters import queries as waters
+from waterwatch.reports import forms, intake
+from waterwatch.reports.intake import Receipt, SubmitReport
 from waterwatch.waters.rules import to_wgs84
 from waterwatch.web.errors import render_error, wants_json
 from waterwatch.web.guards import public
@@ -28,7 +27,6 @@ from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SMELL_WORDS
 bp = Blueprint("reports", __name__, template_folder="templates")
 log = get_logger(__name__)
 
-NEAREST_SHOWN = 3
 # As a person meets them on the page; the summary of faults follows it.
 FIELD_ORDER = (
     *("idempotency_key", "photo", "place", "lon", "lat", "datum", "water_feature_id", "place_confirmed"),
@@ -71,7 +69,7 @@ ERROR_WORDS = {
 def _spool_photos(endpoint: str | None, _values: dict[str, Any] | None) -> None:
     """Before anything reads the form, CSRF protection included: its files go straight to the spool."""
     if endpoint == "reports.submit":
-        g.spool = spool_uploads(request, house().settings.spool_dir, _limits())
+        g.spool = spool_uploads(request, house().settings.spool_dir, upload_limits())
 
 
 @bp.teardown_request
@@ -111,39 +109,10 @@ def submit() -> WerkzeugResponse | tuple[str, int]:
         )
     except Invalid as fault:
         return _refuse(fields, fault.errors, has_photos=bool(spool.files))
-    return _answer(_store(command, spool.files))
+    return _answer(store_report(command, spool.files))
 
 
-@bp.get("/api/nearest")
-@public
-def nearest() -> Response:
-    """The best three waters at a place, by name in the viewer's language, with their distance in metres."""
-    lon, lat, datum, accuracy_m = forms.parse_place_query(request.args)
-    lon, lat = to_wgs84(lon, lat, datum)
-    language = viewer_language()
-    with transaction(house().sessions) as session:
-        found = waters.nearest_waters(
-            session, lon, lat, accuracy_m or 0.0, NEAREST_SHOWN, search_limit_m=house().settings.snap_limit_m
-        )
-        names = waters.names_of(session, {one.water_body_id for one in found})
-    response = jsonify(
-        [
-            {
-                "water_feature_id": str(one.water_feature_id),
-                "name": _name_in(language, names.get(one.water_body_id, {}), one.public_id),
-                "kind": one.kind,
-                "distance_m": round(one.distance_m),
-                "lon": one.snapped_lon,
-                "lat": one.snapped_lat,
-            }
-            for one in found
-        ]
-    )
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _store(command: SubmitReport, parts: list[SpooledFile]) -> Receipt:
+def store_report(command: SubmitReport, parts: Sequence[SpooledFile] = ()) -> Receipt:
     """Durable bytes first, then one transaction. What did not become a report is removed again.
 
     When the commit itself fails its outcome is unknown: the photos stay, for the reconciliation to keep or remove, and
@@ -156,7 +125,7 @@ def _store(command: SubmitReport, parts: list[SpooledFile]) -> Receipt:
             objects.adopt_file(photo.object_key, part.make_durable())
             part.path = None
         with transaction(house().sessions) as session:
-            receipt = service.submit(session, command, settings=settings, now=utc_now())
+            receipt = intake.submit(session, command, settings=settings, now=utc_now())
             is_committing = True
     except BaseException:
         if not is_committing:
@@ -164,7 +133,12 @@ def _store(command: SubmitReport, parts: list[SpooledFile]) -> Receipt:
         raise
     if receipt.is_repeat:
         _remove_originals(command)
-    log.info("report.submitted", report_id=str(receipt.report_id), photos=len(parts), is_repeat=receipt.is_repeat)
+    log.info(
+        "report.submitted",
+        report_id=str(receipt.report_id),
+        photos=len(command.photos) + len(command.claimed),
+        is_repeat=receipt.is_repeat,
+    )
     return receipt
 
 
@@ -217,10 +191,7 @@ def _form(values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
     )
 
 
-def _limits() -> UploadLimits:
+def upload_limits() -> UploadLimits:
+    """What one request may bring."""
     settings = house().settings
     return UploadLimits(max_file_bytes=settings.photo_max_bytes, max_files=settings.photos_per_report)
-
-
-def _name_in(language: str, names: Mapping[str, str], fallback: str) -> str:
-    return names.get(language) or names.get("zh-Hans") or names.get("en") or fallback

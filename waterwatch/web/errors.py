@@ -35,7 +35,10 @@ PAGES = {
     405: (_l("这个地址不能这样使用"), _l("请从首页重新开始。")),
     409: (_l("情况已经变化"), _l("请返回上一页，刷新后再看。")),
     410: (_l("这个链接已经失效"), _l("请使用最新的一封邮件里的链接，或从首页重新开始。")),
+    412: (_l("协议版本不对"), _l("请使用支持的版本再试。")),
     413: (_l("文件太大"), _l("请选择小一些的照片再试。")),
+    415: (_l("不支持这种内容"), _l("请按接口文档的格式发送。")),
+    423: (_l("正在被使用"), _l("请稍等一会儿再试。")),
     429: (_l("操作太频繁"), _l("请稍等一会儿再试；你填写的内容还在上一页。")),
     500: (_l("系统出了故障"), _l("不是你的错。请稍后再试；如果一直这样，请把下面的编号告诉我们。")),
     503: (_l("系统暂时不可用"), _l("请过一分钟再试。")),
@@ -64,6 +67,16 @@ WORDS = {
     "grader_must_be_person": _l("只有登录的审核员可以评级。"),
     "storage_full": _l("服务器暂时存不下新的照片。"),
     "objects_unavailable": _l("照片暂时取不到。"),
+    "upload_unknown": _l("没有这次上传，或者地址不完整。"),
+    "upload_expired": _l("这次上传放得太久，已经作废。请重新上传。"),
+    "upload_busy": _l("这张照片正在由另一个请求上传。请稍等一会儿再继续。"),
+    "offset_wrong": _l("续传的位置不对。请先查询已收到多少，再从那里继续。"),
+    "upload_too_long": _l("收到的内容比事先说明的长。请重新上传。"),
+    "tus_version": _l("续传协议的版本不对：这里只支持 tus 1.0.0。"),
+    "photo_unknown": _l("照片还没有收到，或者放得太久已经删除。请重新上传照片。"),
+    "photo_taken": _l("这张照片已经用在另一份上报里。请换一张照片。"),
+    "client_exists": _l("已经有这个名称的应用。"),
+    "client_unknown": _l("没有这个应用的令牌，或者它已被停用。"),
     "csrf": _l("页面停留太久，安全校验已过期。请返回上一页，刷新后再提交一次。"),
 }
 
@@ -81,8 +94,10 @@ def install_errors(app: Flask) -> None:
 
 def _refuse_nul() -> None:
     """No address of ours holds a NUL, and no column of PostgreSQL can."""
-    if "\0" in request.path or any("\0" in value for value in request.args.values()):
+    if "\0" in request.path:
         abort(404)
+    if any("\0" in value for value in request.args.values()):
+        abort(400 if request.path.startswith("/api/") else 404)
 
 
 def _answer_domain_error(error: errors.DomainError) -> Response:

@@ -8,6 +8,8 @@ import hmac
 import ipaddress
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -19,6 +21,8 @@ from waterwatch.kernel.settings import Settings
 NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresses in it cost an attacker nothing
 # Answered as often as asked: probes, and files any static host could serve.
 EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
+REPORTING = ("reports.submit", "opendata.create_report")
+UPLOADING = ("uploads.create", "opendata.create_photo")
 # Where a password or a code could be tried out.
 GUESSABLE = (
     "security.login",
@@ -29,8 +33,18 @@ GUESSABLE = (
 )
 
 
-def install_limits(app: Flask, settings: Settings) -> None:
+@dataclass(frozen=True)
+class KnownSender:
+    """An application that sends for many people: counted by itself, under a limit of its own."""
+
+    name: str
+    rate_limit: str
+
+
+def install_limits(app: Flask, settings: Settings, known_sender: Callable[[], KnownSender | None]) -> None:
     """Limit every address of the site; stricter where something is written or could be guessed.
+
+    ``known_sender`` names the application that sends this request, if it showed a token that holds.
 
     Call before whatever reads a request's body: who is over a limit uploads nothing.
 
@@ -39,16 +53,25 @@ def install_limits(app: Flask, settings: Settings) -> None:
     """
     secret = settings.derive_key("rate-limit")
     assert secret is not None
-    stricter = {"reports.submit": settings.report_rate_limit} | dict.fromkeys(GUESSABLE, settings.login_rate_limit)
+    stricter = (
+        dict.fromkeys(REPORTING, settings.report_rate_limit)
+        | dict.fromkeys(UPLOADING, settings.photo_rate_limit)
+        | dict.fromkeys(GUESSABLE, settings.login_rate_limit)
+    )
 
     def client_key() -> str:
+        if (sender := known_sender()) is not None:
+            return f"client|{sender.name}"
         day = datetime.now(UTC).date().isoformat()
         return hmac.new(secret, f"{day}|{_source(request.remote_addr)}".encode(), hashlib.sha256).hexdigest()[:32]
 
     def limit_of_request() -> str:
         """Only requests that change something count against a stricter limit."""
         is_strict = request.method == "POST" and request.endpoint in stricter
-        return stricter[str(request.endpoint)] if is_strict else settings.page_rate_limit
+        if not is_strict:
+            return settings.page_rate_limit
+        sender = known_sender()
+        return stricter[str(request.endpoint)] if sender is None else sender.rate_limit
 
     limiter = Limiter(
         client_key,

@@ -1,0 +1,257 @@
+"""What programs send, as models: the same ones check a request and describe it in the OpenAPI document.
+
+A model says what may be said at all; what it means is decided where the citizen's own form is read
+(``reports.forms``), so that a program and a person are told the same.
+"""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from waterwatch.kernel.errors import Invalid, NotFound
+from waterwatch.kernel.settings import Settings
+from waterwatch.reports.forms import NOTE_MAX_CHARACTERS
+from waterwatch.reports.intake import ClaimedPhoto
+from waterwatch.uploads import rules as uploads
+
+PHOTO_ID = r"^[A-Za-z0-9_-]{40,120}$"
+RANDOM_UUID = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[47][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
+LOCAL_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$"
+CODE = r"^[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}$"
+PHOTOS_DESCRIBED = 20  # the most any installation may allow; fewer by its setting
+
+Longitude = Annotated[float, Field(ge=-180, le=180, description="Degrees, in the stated datum.")]
+Latitude = Annotated[float, Field(ge=-90, le=90, description="Degrees, in the stated datum.")]
+# Spelt out, because a type has to be; a test holds them against the domain's own lists.
+Kind = Literal[
+    "black_odorous", "sewage_outfall", "industrial_discharge", "algal_bloom", "oil_slick", "fish_kill",
+    "floating_garbage", "foam", "farm_runoff", "sand_mining", "encroachment", "waste_dumping", "other", "all_clear",
+]  # fmt: skip
+Extent = Literal["spot", "under_100_m", "under_1_km", "over_1_km"]
+Colour = Literal["clear", "white", "grey", "black", "brown", "yellow", "green", "red", "oily", "other"]
+Since = Literal["today", "this_week", "this_month", "longer"]
+Datum = Annotated[
+    Literal["wgs84", "gcj02", "bd09"],
+    Field(description="`gcj02`: maps of AMap and Tencent; `bd09`: maps of Baidu. Converted to WGS-84 on arrival."),
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class ClaimedPhotoIn(_Model):
+    """A photo that was sent before, and what its file said before the sender made it smaller."""
+
+    id: Annotated[str, Field(pattern=PHOTO_ID, description="As answered when the photo was sent.")]
+    lon: Annotated[float | None, Field(ge=-180, le=180, description="EXIF position, WGS-84.")] = None
+    lat: Annotated[float | None, Field(ge=-90, le=90)] = None
+    taken_at: Annotated[str | None, Field(pattern=LOCAL_TIME, description="EXIF time, with its offset if known.")] = (
+        None
+    )
+
+
+class ReportIn(_Model):
+    """One observation at one place and time."""
+
+    idempotency_key: Annotated[
+        str,
+        Field(
+            pattern=RANDOM_UUID,
+            description="A random UUID (version 4 or 7) made by the sender. The same report sent again with the same "
+            "key is one report, and gives the same answer.",
+        ),
+    ]
+    kind: Annotated[Kind, Field(description="`all_clear`: a patrol that found the water in order.")]
+    lon: Longitude
+    lat: Latitude
+    datum: Datum = "wgs84"
+    place_source: Annotated[Literal["pin", "device", "typed"], Field(description="How the place was found.")] = "pin"
+    place_confirmed: Annotated[
+        Literal[True], Field(description="The person has looked at the place on a map and said that it is right.")
+    ]
+    photos: Annotated[list[ClaimedPhotoIn], Field(min_length=1, max_length=PHOTOS_DESCRIBED)]
+    accuracy_m: Annotated[float | None, Field(ge=0, le=1e6, description="Radius the device claims, in metres.")] = None
+    device_lon: Annotated[float | None, Field(ge=-180, le=180, description="The device's own fix, WGS-84.")] = None
+    device_lat: Annotated[float | None, Field(ge=-90, le=90)] = None
+    water_feature_id: Annotated[uuid.UUID | None, Field(description="The water the person chose.")] = None
+    note: Annotated[str | None, Field(max_length=NOTE_MAX_CHARACTERS)] = None
+    extent: Extent | None = None
+    smell: Annotated[int | None, Field(ge=0, le=3, description="0 none to 3 pungent.")] = None
+    ongoing: bool | None = None
+    dead_animals: bool | None = None
+    people_affected: bool | None = None
+    colour: Colour | None = None
+    since: Since | None = None
+    transparency_cm: Annotated[float | None, Field(ge=0, le=3000, description="Secchi depth.")] = None
+    water_depth_cm: Annotated[float | None, Field(ge=0, le=20000)] = None
+    ph: Annotated[float | None, Field(ge=0, le=14)] = None
+    do_mg_l: Annotated[float | None, Field(ge=0, le=30, description="Dissolved oxygen.")] = None
+    nh3n_mg_l: Annotated[float | None, Field(ge=0, le=500, description="Ammonia nitrogen.")] = None
+    orp_mv: Annotated[float | None, Field(ge=-1000, le=1000, description="Redox potential.")] = None
+    temperature_c: Annotated[float | None, Field(ge=-5, le=60)] = None
+    same_as: Annotated[str | None, Field(pattern=CODE, description="A public incident the person saw too.")] = None
+    observed_at: Annotated[datetime | None, Field(description="When the phone kept it, with offset.")] = None
+    language: Annotated[Literal["zh-Hans", "zh-Hant", "en"], Field(description="Of the author.")] = "zh-Hans"
+
+
+class PlaceIn(_Model):
+    """A question about a place."""
+
+    lon: Longitude
+    lat: Latitude
+    datum: Datum = "wgs84"
+    accuracy_m: Annotated[float | None, Field(ge=0, le=1e6, description="Radius the device claims, in metres.")] = None
+
+
+class SearchIn(_Model):
+    """A question by name."""
+
+    q: Annotated[str, Field(pattern=r"^[^\u0000]{1,80}$", description="Characters, pinyin, initials, or a part.")]
+
+
+class PhotoOut(_Model):
+    """A photo that lies safe. A report names it by ``id`` before ``expires_at``, else it is deleted."""
+
+    id: Annotated[str, Field(pattern=PHOTO_ID)]
+    bytes: Annotated[int, Field(ge=1)]
+    expires_at: datetime
+
+
+class ReceiptOut(_Model):
+    """A report that was received. Whoever holds ``follow_url`` sees its photos and may withdraw it."""
+
+    code: Annotated[str, Field(pattern=CODE, description="To be read over the telephone; it opens nothing.")]
+    follow_url: str
+    token: str
+
+
+class StepOut(_Model):
+    """One line of the report's way."""
+
+    step: str
+    standing: Literal["done", "current", "waiting", "stopped"]
+    at: datetime | None
+    agency: str | None
+
+
+class FollowedOut(_Model):
+    """Where a report stands."""
+
+    code: str
+    state: str
+    kind: str
+    received_at: datetime
+    can_withdraw: bool
+    refusal_code: str | None
+    refusal_words: str | None
+    incident_code: str | None
+    severity: Annotated[int | None, Field(ge=1, le=4, description="1 blue to 4 red.")]
+    steps: list[StepOut]
+
+
+class WaterOut(_Model):
+    """A water near a place; ``lon``, ``lat`` is its nearest point, WGS-84."""
+
+    water_feature_id: uuid.UUID
+    water: str
+    name: str
+    kind: str
+    distance_m: Annotated[int, Field(ge=0)]
+    lon: float
+    lat: float
+
+
+class FoundWaterOut(_Model):
+    """A water found by name."""
+
+    water: str
+    name: str
+    kind: str
+    flows_into: str | None
+
+
+class IncidentOut(_Model):
+    """An open incident; ``lon``, ``lat`` is its public point, on the water, WGS-84."""
+
+    code: str
+    kind: str
+    severity: Annotated[int, Field(ge=1, le=4)]
+    water: str
+    water_feature_id: uuid.UUID
+    opened_at: datetime
+    distance_m: Annotated[int, Field(ge=0)]
+    lon: float
+    lat: float
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457. ``code`` is stable; ``errors`` names every field at fault with its codes."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str | None
+    errors: dict[str, list[str]] | None = None
+
+
+_CODES = {"missing": "missing", "extra_forbidden": "unknown"}
+M = TypeVar("M", bound=BaseModel)
+
+
+def read(model: type[M], given: Any) -> M:
+    """Parse ``given`` (a JSON value, or fields of a query). Raises :class:`Invalid` with every field's codes."""
+    if not isinstance(given, Mapping):
+        raise Invalid({"body": ["body_not_an_object"]})
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        faults: dict[str, list[str]] = {}
+        for fault in error.errors():
+            field = ".".join(str(part) for part in fault["loc"]) or "body"
+            kind = _CODES.get(fault["type"], "malformed")
+            codes = faults.setdefault(field, [])
+            if (code := f"{str(fault['loc'][0]) if fault['loc'] else 'body'}_{kind}") not in codes:
+                codes.append(code)
+        raise Invalid(faults) from None
+
+
+def as_fields(report: ReportIn) -> dict[str, str]:
+    """The report as the citizen's own form would send it."""
+    fields = report.model_dump(exclude={"photos"}, exclude_none=True)
+    return {name: _as_field(value) for name, value in fields.items()}
+
+
+def claimed_photos(photos: list[ClaimedPhotoIn], settings: Settings) -> tuple[ClaimedPhoto, ...]:
+    """The photos a report names. Raises :class:`NotFound` ``photo_unknown`` for an id that was never given out."""
+    return tuple(_claimed(photo, settings) for photo in {photo.id: photo for photo in photos}.values())
+
+
+def _claimed(photo: ClaimedPhotoIn, settings: Settings) -> ClaimedPhoto:
+    is_placed = photo.lon is not None and photo.lat is not None
+    return ClaimedPhoto(
+        _photo_id(photo.id, settings),
+        stated_lon=photo.lon if is_placed else None,
+        stated_lat=photo.lat if is_placed else None,
+        stated_taken_at_local=photo.taken_at,
+    )
+
+
+def _photo_id(text: str, settings: Settings) -> uuid.UUID:
+    try:
+        return uploads.read_token(text, settings).photo_id
+    except NotFound:
+        raise NotFound("photo_unknown") from None
+
+
+def _as_field(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return format(value, ".9f").rstrip("0").rstrip(".")
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,352 @@
+"""The JSON API for programs: photos, reports, what became of them, waters and incidents near a place.
+
+It reads no cookie and knows no session: whoever calls is nobody, or an application that shows its token.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, g, jsonify, render_template, request
+from pydantic import BaseModel
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
+
+from waterwatch.accounts import queries as accounts
+from waterwatch.accounts.queries import ClientView
+from waterwatch.incidents import queries as incidents
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Invalid
+from waterwatch.kernel.ids import new_id
+from waterwatch.notices import queries as notices
+from waterwatch.notices import rules as progress
+from waterwatch.notices.queries import Following
+from waterwatch.opendata import document, forms
+from waterwatch.reports import forms as report_forms
+from waterwatch.reports import queries as reports
+from waterwatch.reports import service as report_service
+from waterwatch.reports.forms import Sender
+from waterwatch.reports.intake import Receipt
+from waterwatch.reports.views import store_report, upload_limits
+from waterwatch.uploads import rules as upload_rules
+from waterwatch.uploads import service as uploads
+from waterwatch.waters import queries as waters
+from waterwatch.waters.rules import to_wgs84
+from waterwatch.waters.search import search_names
+from waterwatch.web.errors import render_error
+from waterwatch.web.guards import by_link, public
+from waterwatch.web.headers import override_csp
+from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language
+from waterwatch.web.limits import KnownSender
+from waterwatch.web.uploads import SpooledFile, spool_uploads
+
+bp = Blueprint("opendata", __name__, url_prefix="/api/v1", template_folder="templates")
+
+NEAREST_SHOWN = 3
+NEARBY_M = 500.0
+FOUND_SHOWN = 10
+PIECE_BYTES = 256 * 1024
+WITH_FILES = ("opendata.create_photo", "opendata.create_report")
+OURS = "web"  # what our own page says it is; it shows no token
+DOCS_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    " connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+def known_sender() -> KnownSender | None:
+    """The application whose token this request shows, for the rate limits."""
+    client = _client()
+    return KnownSender(str(client.client_id), client.rate_limit) if client else None
+
+
+@bp.url_value_preprocessor
+def _spool_photos(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Before anything reads the form: its files go straight to the spool."""
+    if endpoint in WITH_FILES:
+        g.spool = spool_uploads(request, house().settings.spool_dir, upload_limits())
+
+
+@bp.teardown_request
+def _discard_spool(_error: BaseException | None) -> None:
+    if (spool := g.pop("spool", None)) is not None:
+        spool.discard()
+
+
+@bp.before_request
+def _refuse_bad_token() -> None:
+    """A token that does not hold is said to be so, instead of being treated as nobody."""
+    if request.authorization is not None and _client() is None:
+        raise Unauthorized
+
+
+@bp.after_request
+def _keep_nothing(response: Response) -> Response:
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+@bp.errorhandler(RequestEntityTooLarge)
+def _too_large(_error: RequestEntityTooLarge) -> Response:
+    return render_error(413, code="upload_too_large", fields={"photo": ["photo_too_large"]})
+
+
+@bp.get("/openapi.json")
+@public
+def openapi() -> Response:
+    """The OpenAPI 3.1 document of this interface."""
+    response = jsonify(document.describe(house().settings))
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
+@bp.get("/docs")
+@public
+def docs() -> Response:
+    """The document, rendered by our own copy of Swagger UI."""
+    response = Response(render_template("opendata/docs.html"), mimetype="text/html")
+    override_csp(response, DOCS_CSP)
+    return response
+
+
+@bp.post("/photos")
+@public
+def create_photo() -> Response:
+    """Take one photo: one file of a multipart form, or the file itself as the body."""
+    part = _one_file() if request.mimetype == "multipart/form-data" else _body_as_file()
+    if part.is_too_large:
+        raise RequestEntityTooLarge
+    if part.size_bytes == 0:
+        raise Invalid({"photo": ["photo_empty"]})
+    found, length, digest = house(), part.size_bytes, part.sha256
+    upload = uploads.take(
+        part.make_durable(),
+        length,
+        digest,
+        sessions=found.sessions,
+        objects=found.objects,
+        settings=found.settings,
+        now=utc_now(),
+    )
+    part.path = None
+    token = upload_rules.token_of(upload, found.settings)
+    return _say(forms.PhotoOut(id=token, bytes=length, expires_at=upload.expires_at), 201)
+
+
+@bp.post("/reports")
+@public
+def create_report() -> Response:
+    """Take one report: JSON that names photos sent before, or a multipart form with the photos themselves."""
+    client = _client()
+    sender = Sender("web" if _is_our_page() else "api", client.client_id if client else None)
+    if request.mimetype == "multipart/form-data":
+        return _receipt(_from_form(sender))
+    if not request.is_json:
+        raise UnsupportedMediaType
+    report = forms.read(forms.ReportIn, request.get_json())
+    settings = house().settings
+    command = report_forms.parse_submission(
+        forms.as_fields(report),
+        (),
+        claimed=forms.claimed_photos(report.photos, settings),
+        sender=sender,
+        photos_per_report=settings.photos_per_report,
+        language=report.language,
+        to_wgs84=to_wgs84,
+        now=utc_now(),
+    )
+    return _receipt(store_report(command))
+
+
+@bp.get("/reports/<token>")
+@by_link
+def follow(token: str) -> Response:
+    """Where a report stands."""
+    with transaction(house().sessions) as session:
+        found = notices.following(session, token, language=viewer_language())
+    return _say(_followed(found))
+
+
+@bp.post("/reports/<token>/withdraw")
+@by_link
+def withdraw(token: str) -> Response:
+    """Take a report back, while nobody has accepted it. Twice is once."""
+    with transaction(house().sessions) as session:
+        report = reports.report_by_follow_token(session, token)
+        report_service.withdraw(session, report.report_id, now=utc_now())
+        found = notices.following(session, token, language=viewer_language())
+    return _say(_followed(found))
+
+
+@bp.get("/waters/nearest")
+@public
+def nearest_waters() -> Response:
+    """The best three waters at a place."""
+    lon, lat, accuracy_m = _place()
+    with transaction(house().sessions) as session:
+        found = waters.nearest_waters(
+            session, lon, lat, accuracy_m, NEAREST_SHOWN, search_limit_m=house().settings.snap_limit_m
+        )
+        names = waters.names_of(session, {one.water_body_id for one in found})
+    return _say_all(
+        forms.WaterOut(
+            water_feature_id=one.water_feature_id,
+            water=one.public_id,
+            name=_name(names.get(one.water_body_id, {}), one.public_id),
+            kind=one.kind,
+            distance_m=round(one.distance_m),
+            lon=one.snapped_lon,
+            lat=one.snapped_lat,
+        )
+        for one in found
+    )
+
+
+@bp.get("/waters/search")
+@public
+def search_waters() -> Response:
+    """Waters by name."""
+    asked = forms.read(forms.SearchIn, _query())
+    with transaction(house().sessions) as session:
+        found = search_names(session, asked.q, limit=FOUND_SHOWN)
+    return _say_all(
+        forms.FoundWaterOut(
+            water=one.public_id,
+            name=_name(one.names, one.public_id),
+            kind=one.kind,
+            flows_into=_name(one.parent_names, one.parent_public_id) if one.parent_public_id else None,
+        )
+        for one in found
+    )
+
+
+@bp.get("/incidents/nearby")
+@public
+def nearby_incidents() -> Response:
+    """Open incidents whose public point lies within 500 m, nearest first: the same problem need not be told anew."""
+    lon, lat, _accuracy_m = _place()
+    with transaction(house().sessions) as session:
+        found = incidents.public_incidents_near(session, lon, lat, radius_m=NEARBY_M)
+        names = waters.names_of(session, {one.incident.water_body_id for one in found})
+    return _say_all(
+        forms.IncidentOut(
+            code=one.incident.code,
+            kind=one.incident.kind,
+            severity=one.incident.severity,
+            water=_name(names.get(one.incident.water_body_id, {}), ""),
+            water_feature_id=one.incident.water_feature_id,
+            opened_at=one.incident.opened_at,
+            distance_m=round(one.distance_m),
+            lon=one.incident.lon,
+            lat=one.incident.lat,
+        )
+        for one in found
+    )
+
+
+def _client() -> ClientView | None:
+    """The application that shows its token; looked up once a request."""
+    if "api_client" not in g:
+        shown = request.authorization
+        g.api_client = None
+        if shown is not None and shown.type == "bearer" and shown.token:
+            with transaction(house().sessions) as session:
+                g.api_client = accounts.client_by_token(session, shown.token)
+    client: ClientView | None = g.api_client
+    return client
+
+
+def _is_our_page() -> bool:
+    return request.headers.get("X-WaterWatch") == OURS and _client() is None
+
+
+def _one_file() -> SpooledFile:
+    _ = request.form  # reading it is what fills the spool
+    files: list[SpooledFile] = g.spool.files
+    if len(files) + g.spool.left_out != 1:
+        raise Invalid({"photo": ["photo_missing" if not files else "photo_too_many"]})
+    return files[0]
+
+
+def _body_as_file() -> SpooledFile:
+    if not (request.mimetype == "application/octet-stream" or request.mimetype.startswith("image/")):
+        raise UnsupportedMediaType
+    limit = house().settings.photo_max_bytes
+    request.max_content_length = limit + 1
+    part = SpooledFile(house().settings.spool_dir / f"{new_id()}.part", limit)
+    g.spool.files.append(part)
+    while piece := request.stream.read(PIECE_BYTES):
+        part.write(piece)
+    return part
+
+
+def _from_form(sender: Sender) -> Receipt:
+    fields, settings = request.form.to_dict(), house().settings
+    command = report_forms.parse_submission(
+        fields,
+        g.spool.files,
+        left_out=g.spool.left_out,
+        sender=sender,
+        photos_per_report=settings.photos_per_report,
+        language=_language_of(fields),
+        to_wgs84=to_wgs84,
+        now=utc_now(),
+    )
+    return store_report(command, g.spool.files)
+
+
+def _language_of(fields: Mapping[str, str]) -> str:
+    stated = fields.get("language", "")
+    return stated if stated in ("zh-Hans", "zh-Hant", "en") else viewer_language()
+
+
+def _place() -> tuple[float, float, float]:
+    """(lon, lat, accuracy in metres) of a question about a place, in WGS-84."""
+    asked = forms.read(forms.PlaceIn, _query())
+    lon, lat = to_wgs84(asked.lon, asked.lat, asked.datum)
+    return lon, lat, asked.accuracy_m or 0.0
+
+
+def _query() -> dict[str, str]:
+    """The query's fields. Raises ``BadRequest`` where one is given twice: which of them was meant?"""
+    if any(len(values) > 1 for values in request.args.listvalues()):
+        raise BadRequest
+    return request.args.to_dict()
+
+
+def _receipt(receipt: Receipt) -> Response:
+    follow_url = f"{house().settings.public_url}/f/{receipt.follow_token}"
+    return _say(forms.ReceiptOut(code=receipt.code, follow_url=follow_url, token=receipt.follow_token), 201)
+
+
+def _followed(found: Following) -> forms.FollowedOut:
+    report, incident = found.report, found.incident
+    return forms.FollowedOut(
+        code=report.code,
+        state=report.state,
+        kind=report.kind,
+        received_at=report.received_at,
+        can_withdraw=progress.can_withdraw(report.state),
+        refusal_code=report.refusal_code,
+        refusal_words=report.refusal_words,
+        incident_code=incident.code if incident else None,
+        severity=incident.severity if incident else None,
+        steps=[
+            forms.StepOut.model_validate(
+                {"step": step.code, "standing": step.standing, "at": step.at, "agency": step.agency}
+            )
+            for step in progress.steps(found.progress)
+        ],
+    )
+
+
+def _name(names: Mapping[str, str], fallback: str) -> str:
+    return names.get(viewer_language()) or names.get("zh-Hans") or names.get("en") or fallback
+
+
+def _say(body: BaseModel, status: int = 200) -> Response:
+    return Response(body.model_dump_json(), status, mimetype="application/json")
+
+
+def _say_all(bodies: Any) -> Response:
+    return jsonify([body.model_dump(mode="json") for body in bodies])
