@@ -22,7 +22,7 @@ from waterwatch.opendata import views as opendata
 from waterwatch.portal import views as portal
 from waterwatch.reports import views as reports
 from waterwatch.uploads import views as uploads
-from waterwatch.web import health, words
+from waterwatch.web import health, installed, words
 from waterwatch.web.assets import install_assets
 from waterwatch.web.errors import install_errors
 from waterwatch.web.guards import install_guards
@@ -62,6 +62,7 @@ def create_app(settings: Settings) -> Flask:
         moderation.bp,
         escalation.bp,
         mapping.bp,
+        installed.bp,
         uploads.bp,
         opendata.bp,
         health.make_blueprint(registry),

@@ -1,5 +1,6 @@
 /** Small things every page may ask for by attribute. Loaded on every page, so it stays small. */
 
+import { offerExit } from "./leave";
 import { keepFresh } from "./refresh";
 
 const YEAR_S = 365 * 86_400;
@@ -60,7 +61,15 @@ function guardForms(): void {
   });
 }
 
+/** Once the page itself is there: what the phone keeps of it must not make the first visit slower. */
+function keepForLater(): void {
+  if (!("serviceWorker" in navigator)) return;
+  addEventListener("load", () => void navigator.serviceWorker.register("/sw.js").catch(() => undefined));
+}
+
 keepTimeZone();
+offerExit();
+keepForLater();
 watchNetwork();
 offerCopy(document);
 guardForms();

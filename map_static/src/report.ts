@@ -1,111 +1,223 @@
-/** The citizen's form: photos with previews, the place on a map, sending that survives a bad network. */
+/** The citizen's form: photos, place, kind; kept on the phone first, sent when there is a network, received once. */
 
+import { CHANNEL, flush, SYNC_TAG, type Progress } from "./outbox/sender";
+import { MemoryStore, openStore, StorageFull, type Field, type KeptReport, type State, type Store } from "./outbox/store";
 import { whenNear } from "./map/frame";
 import { Candidates } from "./report/candidates";
 import { faultsOf } from "./report/checks";
+import { collect, fill } from "./report/fields";
+import { KeptList } from "./report/kept-list";
+import { newKey } from "./report/key";
+import { Nearby } from "./report/nearby";
 import { PhotoTray } from "./report/photos";
 import { PlacePicker } from "./report/place";
-import { newKey, post, RETRY_AFTER_S, waitToRetry, type Outcome } from "./report/send";
-import { group, readWords, say, type Words } from "./words";
+import { guardCamera } from "./report/safety";
+import { readWords, say, type Words } from "./words";
+
+/** How often a page that stays open tries again what could not be sent. */
+const AGAIN_MS = 30_000;
 
 class ReportForm {
   private readonly words: Words;
   private readonly photos: PhotoTray;
+  private readonly picker: PlacePicker;
+  private readonly list: KeptList;
   private readonly progress = document.getElementById("send-progress") as HTMLElement;
   private readonly button = document.getElementById("send") as HTMLButtonElement;
-  private isSending = false;
+  private store: Store = new MemoryStore();
+  /** The report under this person's hands; its follow page is opened once it is received. */
+  private current: string | null = null;
+  private isKept = false;
 
   constructor(private readonly form: HTMLFormElement) {
     this.words = readWords(form);
-    const key = this.control("idempotency_key");
-    if (!key.value) key.value = newKey();
-    this.photos = this.openPhotos();
-    this.openPlace();
+    if (!this.key.value) this.key.value = newKey();
+    const inputs = [...form.querySelectorAll<HTMLInputElement>("input[type=file]")];
+    this.photos = this.openPhotos(inputs);
+    this.picker = this.openPlace();
+    this.list = new KeptList(document.getElementById("kept") as HTMLElement, this.words, {
+      edit: (report) => void this.edit(report),
+      remove: (report) => void this.store.remove(report.key).then(() => this.showKept()),
+      sendNow: () => void this.sendKept(),
+    });
+    guardCamera(document.querySelector<HTMLDialogElement>("#safety-dialog"), inputs);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.submit();
     });
     // Half a report is easily lost by a thumb on "back".
     addEventListener("beforeunload", (event) => {
-      if (this.photos.files.length > 0 && !form.dataset.sent) event.preventDefault();
+      if (this.photos.count > 0 && !this.isKept) event.preventDefault();
     });
+    void this.begin();
   }
 
-  private openPhotos(): PhotoTray {
+  private async begin(): Promise<void> {
+    this.store = await openStore();
+    await this.showKept();
+    if ("BroadcastChannel" in window) {
+      new BroadcastChannel(CHANNEL).addEventListener("message", (event: MessageEvent<{ progress?: Progress; changed?: string }>) => {
+        if (event.data.progress) this.list.progress(event.data.progress.key, event.data.progress.share);
+        if (event.data.changed) void this.changed(event.data.changed);
+      });
+    }
+    addEventListener("online", () => void this.sendKept());
+    addEventListener("offline", () => void this.showKept());
+    setInterval(() => void this.sendKept(), AGAIN_MS);
+    await this.sendKept();
+    this.form.dataset.ready = "yes";
+  }
+
+  private openPhotos(inputs: readonly HTMLInputElement[]): PhotoTray {
     const list = document.getElementById("photo-list") as HTMLElement;
     const status = document.getElementById("photo-status") as HTMLElement;
     const { photoMaxBytes, photosMax } = this.form.dataset;
     const limits = { maxBytes: Number(photoMaxBytes), maxCount: Number(photosMax) };
     const tray = new PhotoTray(list, status, limits, this.words);
-    for (const input of this.form.querySelectorAll<HTMLInputElement>("input[type=file]")) {
-      input.addEventListener("change", () => tray.takeFrom(input));
-      if (input.files?.length) tray.takeFrom(input); // chosen before the script arrived
+    for (const input of inputs) {
+      const take = (): void => {
+        tray.takeFrom(input);
+        if (tray.count > 0) this.picker.locateOnce(); // while the person reads on, the phone finds out where they are
+      };
+      input.addEventListener("change", take);
+      if (input.files?.length) queueMicrotask(take); // chosen before the script arrived
     }
     return tray;
   }
 
-  private openPlace(): void {
+  private openPlace(): PlacePicker {
     const fieldset = document.getElementById("candidates") as HTMLFieldSetElement;
     const candidates = new Candidates(fieldset, this.form.dataset.nearestUrl ?? "/api/v1/waters/nearest", this.words);
-    const picker = new PlacePicker(this.form, candidates, this.words);
+    const nearby = new Nearby(document.getElementById("nearby") as HTMLElement, this.form, this.words);
+    const picker = new PlacePicker(this.form, candidates, nearby, this.words);
     const typed = document.getElementById("place-typed") as HTMLDetailsElement;
     typed.open = typed.querySelector(".field-error") !== null;
     const frame = document.getElementById("place-map");
     if (frame) whenNear(frame, () => void picker.open(frame));
+    return picker;
   }
 
   private async submit(): Promise<void> {
-    if (this.isSending) return;
+    if (this.button.getAttribute("aria-disabled") === "true") return;
     const faults = faultsOf({
-      photos: this.photos.files.length,
+      photos: this.photos.count,
       kind: this.form.querySelector<HTMLInputElement>("input[name=kind]:checked")?.value ?? "",
       lon: this.control("lon").value,
       lat: this.control("lat").value,
       isConfirmed: this.control("place_confirmed").checked,
     });
     this.showFaults(faults.map(([field, code]) => [field, say(this.words, code)]));
-    if (faults.length > 0) return;
-    this.isSending = true;
+    if (faults.length > 0) {
+      if (this.photos.count > 0) this.offerKeeping();
+      return;
+    }
     this.button.setAttribute("aria-disabled", "true");
-    this.finish(await this.sendWithRetries());
-    this.isSending = false;
+    if (await this.keep("waiting")) {
+      if (!navigator.onLine) this.tell(say(this.words, "saved_offline"), "warning");
+      await this.sendKept();
+    }
     this.button.removeAttribute("aria-disabled");
   }
 
-  private async sendWithRetries(): Promise<Outcome> {
-    for (const afterS of [...RETRY_AFTER_S, null]) {
-      this.showProgress(0);
-      const outcome = await post(this.form.action, this.body(), (share) => this.showProgress(share));
-      if (outcome.kind !== "failed" || afterS === null) return outcome;
-      this.tell(navigator.onLine ? say(this.words, "retrying", { seconds: afterS }) : say(this.words, "offline"), "warning");
-      await waitToRetry(afterS);
+  /** Keep what is filled in. Where the phone has no room it stays in this page, and the person is told so. */
+  private async keep(state: State): Promise<boolean> {
+    this.tell(say(this.words, "preparing"), "quiet");
+    const report: KeptReport = {
+      key: this.key.value,
+      savedAt: Date.now(),
+      state,
+      fields: this.fields(),
+      photos: await this.photos.photos(),
+      faults: {},
+      receipt: null,
+    };
+    try {
+      await this.store.put(report);
+    } catch (error) {
+      if (!(error instanceof StorageFull)) throw error;
+      this.store = new MemoryStore();
+      await this.store.put(report);
+      this.tell(say(this.words, "storage_full"), "error");
     }
-    return { kind: "failed" };
+    this.current = state === "waiting" ? report.key : null;
+    this.isKept = this.store.isLasting;
+    this.tell("", "quiet");
+    await this.showKept();
+    return true;
   }
 
-  private finish(outcome: Outcome): void {
-    if (outcome.kind === "received") {
-      this.form.dataset.sent = "yes";
+  private async sendKept(): Promise<void> {
+    await this.showKept();
+    if ((await this.store.all()).every((report) => report.state !== "waiting")) return;
+    void this.askForSync(); // where no worker ever comes it never answers
+    if (!navigator.onLine) return;
+    const outcome = await flush(this.store, {
+      onProgress: (progress) => this.list.progress(progress.key, progress.share),
+      onChange: (key) => void this.changed(key),
+    });
+    if (outcome === "later") await this.showKept();
+  }
+
+  /** The browser itself sends what waits, when it has a network and even when no page is open. Where it can. */
+  private async askForSync(): Promise<void> {
+    try {
+      const registration = (await navigator.serviceWorker.ready) as ServiceWorkerRegistration & { sync?: { register(tag: string): Promise<void> } };
+      await registration.sync?.register(SYNC_TAG);
+    } catch {
+      return; // the next time the page is open, then
+    }
+  }
+
+  private async changed(key: string): Promise<void> {
+    await this.showKept();
+    const report = await this.store.get(key);
+    if (!report || key !== this.current) return;
+    this.current = null;
+    if (report.receipt) {
+      this.isKept = true;
       this.tell(say(this.words, "sent"), "success");
-      location.assign(outcome.followUrl);
-    } else if (outcome.kind === "refused") {
-      const words = group(this.words, "codes");
-      const lines = Object.entries(outcome.codes).flatMap(([field, codes]) =>
-        codes.map((code): [string, string] => [field, words[code] ?? outcome.detail]),
-      );
-      this.showFaults(lines);
-      this.tell(lines.length > 0 ? "" : say(this.words, "refused", { reason: outcome.detail }), "error");
+      location.assign(new URL(report.receipt.followUrl).pathname);
     } else {
-      this.tell(say(this.words, "gave_up"), "error");
-      this.button.textContent = say(this.words, "try_again");
+      await this.edit(report);
     }
   }
 
-  private body(): FormData {
-    const body = new FormData(this.form);
-    body.delete("photo");
-    for (const file of this.photos.files) body.append("photo", file, file.name);
-    return body;
+  /** Put a kept report back into the form; sent anew it keeps its key, so it cannot arrive twice. */
+  private async edit(report: KeptReport): Promise<void> {
+    await this.store.put({ ...report, state: "incomplete" });
+    this.form.reset();
+    this.key.value = report.key;
+    this.photos.restore(report.photos);
+    fill(this.form, report.fields);
+    this.picker.restore();
+    this.isKept = true;
+    const known = this.words.codes as Record<string, string>;
+    const lines = Object.entries(report.faults).flatMap(([field, codes]) => codes.map((code): [string, string] => [field, known[code] ?? say(this.words, "fault_other")]));
+    this.showFaults(lines);
+    await this.showKept();
+    if (lines.length === 0) this.form.scrollIntoView({ block: "start" });
+  }
+
+  private offerKeeping(): void {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "button button-block", textContent: say(this.words, "keep_for_later") });
+    button.addEventListener("click", () => {
+      void this.keep("incomplete").then(() => {
+        this.showFaults([]);
+        this.key.value = newKey();
+        this.form.reset();
+        this.photos.restore([]);
+        (document.getElementById("kept") as HTMLElement).scrollIntoView({ block: "start" });
+      });
+    });
+    document.querySelector("#script-errors .error-summary")?.append(button);
+  }
+
+  private async showKept(): Promise<void> {
+    this.list.show(await this.store.all());
+  }
+
+  private fields(): Record<string, Field> {
+    return collect(new FormData(this.form), this.form.dataset.language ?? "zh-Hans");
   }
 
   private showFaults(lines: ReadonlyArray<readonly [field: string, words: string]>): void {
@@ -136,20 +248,13 @@ class ReportForm {
     setTimeout(() => target?.focus());
   }
 
-  private showProgress(share: number): void {
-    const percent = Math.round(share * 100);
-    const bar = this.progress.querySelector("progress") ?? Object.assign(document.createElement("progress"), { max: 1, className: "progress" });
-    bar.value = share;
-    const text = share < 1 ? say(this.words, "sending", { percent }) : say(this.words, "storing");
-    bar.setAttribute("aria-label", text);
-    const line = this.progress.querySelector("p") ?? document.createElement("p");
-    line.textContent = text;
-    if (!bar.isConnected) this.progress.replaceChildren(line, bar);
-  }
-
-  private tell(text: string, kind: "success" | "warning" | "error"): void {
+  private tell(text: string, kind: "success" | "warning" | "error" | "quiet"): void {
     const note = Object.assign(document.createElement("p"), { className: `notice notice-${kind}`, textContent: text });
     this.progress.replaceChildren(...(text ? [note] : []));
+  }
+
+  private get key(): HTMLInputElement {
+    return this.control("idempotency_key");
   }
 
   private control(name: string): HTMLInputElement {

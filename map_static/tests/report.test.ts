@@ -2,7 +2,11 @@ import { describe, expect, test } from "vitest";
 
 import { faultsOf } from "../src/report/checks";
 import { faultOf } from "../src/report/photos";
-import { newKey, readOutcome } from "../src/report/send";
+import { fit } from "../src/report/shrink";
+import { isWorthRetrying, verdictOf } from "../src/outbox/sender";
+import { takenAt } from "../src/report/evidence";
+import { collect } from "../src/report/fields";
+import { newKey } from "../src/report/key";
 import { fill } from "../src/words";
 
 describe("a photo", () => {
@@ -37,22 +41,58 @@ describe("a form before sending", () => {
   });
 });
 
-describe("the server's answer", () => {
+describe("the server's answer to a report", () => {
   test("201 is received", () => {
-    expect(readOutcome(201, '{"follow_url": "/f/abc", "code": "K7"}')).toEqual({ kind: "received", followUrl: "/f/abc" });
+    expect(verdictOf(201, { follow_url: "https://a.example/f/abc", code: "K7" })).toBe("received");
   });
 
-  test("4xx is refused, with the field's codes, and not tried again", () => {
-    const body = '{"detail": "没有看懂", "errors": {"photo": ["photo_too_large"]}}';
-    expect(readOutcome(413, body)).toEqual({ kind: "refused", detail: "没有看懂", codes: { photo: ["photo_too_large"] } });
-    expect(readOutcome(429, "<html>")).toEqual({ kind: "refused", detail: "", codes: {} });
+  test("a refusal of ours is not tried again by itself", () => {
+    expect(verdictOf(400, { code: "invalid", errors: { lon: ["lon_malformed"] } })).toBe("refused");
+    expect(verdictOf(409, { code: "photo_taken" })).toBe("refused");
+    expect(verdictOf(404, { code: "photo_unknown" })).toBe("photos_forgotten");
   });
 
-  test("5xx, no answer and a captive portal's page may succeed later", () => {
-    for (const [status, body] of [[503, ""], [0, ""], [200, "<html>登录 WiFi</html>"]] as const) {
-      expect(readOutcome(status, body)).toEqual({ kind: "failed" });
+  test("trouble of ours, too many at once, and a captive portal's page may pass", () => {
+    for (const [status, body] of [[503, { code: "unavailable" }], [429, { code: "x" }], [200, {}], [403, {}]] as const) {
+      expect(verdictOf(status, body)).toBe("later");
     }
   });
+});
+
+test("an upload goes on after everything but a refusal", () => {
+  expect([0, 200, 409, 423, 500, 503].map(isWorthRetrying)).not.toContain(false);
+  expect([400, 404, 410, 412, 413, 429].map(isWorthRetrying)).not.toContain(true);
+});
+
+describe("what the form sends", () => {
+  const form = (fields: Record<string, string>): FormData => {
+    const data = new FormData();
+    for (const [name, value] of Object.entries(fields)) data.append(name, value);
+    return data;
+  };
+
+  test("is typed as the interface wants it", () => {
+    const fields = { kind: "foam", lon: "114°18′20″", lat: "30.5928", smell: "2", ph: "6,5", ongoing: "no", note: " ", csrf_token: "x", place_confirmed: "yes" };
+    expect(collect(form(fields), "zh-Hans")).toEqual({
+      language: "zh-Hans", kind: "foam", lon: 114 + 18 / 60 + 20 / 3600, lat: 30.5928, smell: 2, ph: 6.5, ongoing: false, place_confirmed: true,
+    });
+  });
+
+  test("keeps what is no number, for the server to name, and confirms no place that is not there", () => {
+    expect(collect(form({ ph: "sour", place_confirmed: "yes" }), "en")).toEqual({ language: "en", ph: "sour" });
+  });
+});
+
+test("a photo is made smaller only as far as anybody would see", () => {
+  expect(fit(4000, 3000)).toEqual({ width: 2560, height: 1920 });
+  expect(fit(1000, 10)).toEqual({ width: 1000, height: 10 });
+});
+
+test("the camera's time is read with its offset, or without", () => {
+  expect(takenAt("2026:05:20 10:30:00", "+08:00")).toBe("2026-05-20T10:30:00+08:00");
+  expect(takenAt("2026:05:20 10:30:00", "")).toBe("2026-05-20T10:30:00");
+  expect(takenAt("0000:00:00 00:00:00", "")).toBeNull();
+  expect(takenAt("yesterday", "")).toBeNull();
 });
 
 test("a key is a random UUID of version 4, as the server demands", () => {

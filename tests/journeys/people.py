@@ -141,14 +141,23 @@ def link_in(letter: EmailMessage) -> str:
 def find_violations(page: Page) -> list[str]:
     """What axe-core finds serious or critical on the page as it stands."""
     page.evaluate(AXE.read_text())
+    # A colour that has just changed is computed anew with the next frame.
+    page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{page.url}: {violation['id']} ({violation['impact']}): {violation['nodes'][0]['html'][:160]}"
+        f" {violation['nodes'][0]['failureSummary'][:300]}"
         for violation in found["violations"]
         if violation["impact"] in ("serious", "critical")
     ]
 
 
 def overflow_px(page: Page) -> int:
-    """By how much the page is wider than the screen."""
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+    """By how much the page is wider than the screen, once maps that are still opening have found their size."""
+    return int(
+        page.evaluate("""async () => {
+            const wider = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
+            for (let frame = 0; frame < 120 && wider() > 0; frame += 1) await new Promise(requestAnimationFrame);
+            return wider();
+        }""")
+    )

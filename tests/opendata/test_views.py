@@ -126,11 +126,11 @@ def test_every_fault_is_named_at_once(client: FlaskClient) -> None:
     assert answer.status_code == 400
     assert answer.content_type == "application/problem+json"
     assert answer.json["errors"] == {
-        "kind": ["kind_malformed"],
-        "lon": ["lon_malformed"],
-        "lat": ["lat_malformed"],
-        "colour": ["colour_malformed"],
-        "extent_m": ["extent_m_unknown"],
+        "kind": ["kind_unknown"],
+        "lon": ["lon_not_a_number"],
+        "lat": ["lat_out_of_range"],
+        "colour": ["colour_unknown"],
+        "extent_m": ["extent_m_not_expected"],
         "idempotency_key": ["idempotency_key_malformed"],
     }
 

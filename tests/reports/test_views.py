@@ -249,9 +249,9 @@ def test_a_question_without_a_place_gets_every_code(visitor: Visitor) -> None:
     answer = visitor.client.get("/api/v1/waters/nearest?lon=x&datum=mars")
     assert answer.status_code == 400
     assert answer.json["errors"] == {
-        "lon": ["lon_malformed"],
+        "lon": ["lon_not_a_number"],
         "lat": ["lat_missing"],
-        "datum": ["datum_malformed"],
+        "datum": ["datum_unknown"],
     }
 
 

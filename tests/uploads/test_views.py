@@ -26,7 +26,7 @@ from waterwatch.kernel.migrate import owner_engine
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import MEBIBYTE, Settings
 from waterwatch.photos import service as photos
-from waterwatch.uploads import rules, service
+from waterwatch.uploads import rules, service, views
 from waterwatch.uploads.rules import Upload
 
 PHOTO = b"\xff\xd8\xff\xe0" + os.urandom(300_000) + b"\xff\xd9"
@@ -121,6 +121,26 @@ def test_a_line_that_breaks_keeps_what_it_brought(app: Flask, client: FlaskClien
     server.server_close()
     assert offset_at(client, address) == 123_456
     assert send(client, address, 123_456, PHOTO[123_456:]).headers["Upload-Offset"] == str(len(PHOTO))
+
+
+def test_a_line_that_went_silent_does_not_stand_in_the_way_of_the_next(app: Flask, client: FlaskClient) -> None:
+    address = begin(client)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    head = (
+        f"PATCH {address} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        f"Content-Type: application/offset+octet-stream\r\nContent-Length: {len(PHOTO)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.server_port)) as silent:
+        silent.sendall(head.encode() + PHOTO[: 2 * views.PIECE_BYTES])
+        while (at := offset_at(client, address)) < 2 * views.PIECE_BYTES:
+            threading.Event().wait(0.01)  # until the server has read what came
+        assert send(client, address, at, PHOTO[at:]).status_code == 204
+        silent.sendall(PHOTO[at : at + views.PIECE_BYTES])  # the old line wakes up
+        assert b" 409 " in silent.recv(100) or b" 423 " in silent.recv(100)
+    server.shutdown()
+    server.server_close()
+    assert offset_at(client, address) == len(PHOTO)
 
 
 @pytest.mark.parametrize("offset", [1, 50_001])

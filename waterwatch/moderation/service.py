@@ -18,6 +18,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports import service as reports
+from waterwatch.reports.tables import ALL_CLEAR
 from waterwatch.waters import queries as waters
 
 # Red-flag answers of the observer first, then age: someone may be drinking that water.
@@ -108,6 +109,18 @@ def grade_report(
     _set_moving(session, incident, settings=settings, actor=actor, now=now)
     release(session, command.report_id, _person(actor))
     return incident
+
+
+def accept_patrol(session: Session, report_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime) -> None:
+    """A patrol found its water in order and the picture shows it: accepted, without any incident.
+
+    Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution.
+    """
+    facts = _under_review(session, report_id, actor, settings=settings, now=now)
+    if facts.kind != ALL_CLEAR:
+        raise Conflict("no_patrol")
+    reports.accept(session, report_id, actor=actor, now=now)
+    release(session, report_id, _person(actor))
 
 
 def refuse_report(

@@ -18,12 +18,20 @@ from waterwatch.moderation import forms, queries, service
 from waterwatch.photos.views import serve_derivative
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports.queries import ReviewFacts
+from waterwatch.reports.tables import ALL_CLEAR
 from waterwatch.waters import queries as waters
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 from waterwatch.web.people import current_actor
-from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, RECEPTOR_WORDS, REFUSAL_WORDS, SEVERITY_WORDS
+from waterwatch.web.words import (
+    EXTENT_WORDS,
+    KIND_WORDS,
+    RECEPTOR_WORDS,
+    REFUSAL_WORDS,
+    REPORT_KIND_WORDS,
+    SEVERITY_WORDS,
+)
 
 bp = Blueprint("moderation", __name__, url_prefix="/desk", template_folder="templates")
 
@@ -56,7 +64,7 @@ def desk() -> str:
         reds=reds,
         secondable=secondable,
         unreachable=unreachable,
-        kinds=KIND_WORDS,
+        kinds=REPORT_KIND_WORDS,
     )
 
 
@@ -111,6 +119,16 @@ def refuse(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
     return redirect(url_for("moderation.desk"), code=303)
 
 
+@bp.post("/<uuid:report_id>/patrol")
+@requires("review")
+def accept_patrol(report_id: uuid.UUID) -> WerkzeugResponse:
+    """The picture shows what the patrol says: water in order."""
+    with transaction(house().sessions) as session:
+        service.accept_patrol(session, report_id, settings=house().settings, actor=current_actor(), now=utc_now())
+    flash(gettext("已确认这次巡护。"), "success")
+    return redirect(url_for("moderation.desk"), code=303)
+
+
 @bp.post("/<uuid:report_id>/release")
 @requires("review")
 def release(report_id: uuid.UUID) -> WerkzeugResponse:
@@ -162,6 +180,8 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         nearby=nearby,
         proposal=score(_observed(facts)),
         kinds=KIND_WORDS,
+        report_kinds=REPORT_KIND_WORDS,
+        is_patrol=facts.kind == ALL_CLEAR,
         severities=SEVERITY_WORDS,
         extents=EXTENT_WORDS,
         receptors=RECEPTOR_WORDS,
@@ -179,7 +199,7 @@ def _candidates(session: Session, facts: ReviewFacts) -> list[tuple[waters.Candi
 
 def _observed(facts: ReviewFacts) -> RubricInputs:
     return RubricInputs(
-        kind=facts.kind,
+        kind="other" if facts.kind == ALL_CLEAR else facts.kind,
         extent=facts.extent,
         is_ongoing=bool(facts.is_ongoing),
         has_dead_animals=bool(facts.has_dead_animals),

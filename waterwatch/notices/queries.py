@@ -11,6 +11,7 @@ from waterwatch.incidents.queries import IncidentView
 from waterwatch.notices.rules import Handover, Progress
 from waterwatch.reports import queries as reports
 from waterwatch.reports.queries import Followed, PhotoView
+from waterwatch.reports.tables import ALL_CLEAR
 from waterwatch.waters import queries as waters
 
 
@@ -35,7 +36,8 @@ def following(session: Session, token: str, *, language: str) -> Following:
         handovers = _handovers(session, incident.incident_id, language)
         names = waters.names_of(session, [incident.water_body_id]).get(incident.water_body_id, {})
     opened_at = incident.opened_at if incident is not None else None
-    progress = Progress(report.state, report.received_at, report.state_since, opened_at, handovers)
+    is_patrol = report.kind == ALL_CLEAR
+    progress = Progress(report.state, report.received_at, report.state_since, opened_at, handovers, is_patrol)
     return Following(report, progress, reports.photos_of(session, report.report_id), incident, names)
 
 

@@ -45,6 +45,7 @@ class Progress:
     state_since: datetime
     opened_at: datetime | None
     handovers: tuple[Handover, ...] = ()
+    is_patrol: bool = False
 
 
 def steps(progress: Progress) -> list[Step]:
@@ -55,6 +56,11 @@ def steps(progress: Progress) -> list[Step]:
     at = _AT_STEP[progress.state]
     photos = Step("photos_ready", _standing(1, at), progress.state_since if progress.state == "in_review" else None)
     review = Step("in_review", _standing(2, at))
+    if progress.is_patrol and progress.opened_at is None:
+        confirmed = (
+            Step("patrol_confirmed", DONE, progress.state_since) if at >= 3 else Step("patrol_confirmed", WAITING)
+        )
+        return [received, photos, review, confirmed]
     graded = Step("graded", DONE, progress.opened_at or progress.state_since) if at >= 3 else Step("graded", WAITING)
     return [received, photos, review, graded, *_handover_steps(progress.handovers, is_graded=at >= 3)]
 

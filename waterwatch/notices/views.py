@@ -18,7 +18,7 @@ from waterwatch.reports import service
 from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
-from waterwatch.web.words import KIND_WORDS, SEVERITY_WORDS
+from waterwatch.web.words import REPORT_KIND_WORDS, SEVERITY_WORDS
 
 bp = Blueprint("notices", __name__, url_prefix="/f", template_folder="templates")
 
@@ -27,6 +27,7 @@ STEP_WORDS = {
     "photos_ready": _l("照片已处理"),
     "in_review": _l("审核中"),
     "graded": _l("已核实并评级"),
+    "patrol_confirmed": _l("已核实：水面正常，谢谢你的巡护"),
     "handed_over": _l("已转交部门"),
     "acknowledged": _l("部门已确认收到"),
     "refused": _l("没有受理"),
@@ -40,6 +41,7 @@ PENDING_WORDS = {
     "photos_ready": _l("处理照片"),
     "in_review": _l("审核"),
     "graded": _l("核实并评级"),
+    "patrol_confirmed": _l("核实巡护"),
     "handed_over": _l("转交部门"),
     "acknowledged": _l("部门确认收到"),
 }
@@ -74,7 +76,7 @@ def follow(token: str) -> str:
         pending_words=PENDING_WORDS,
         refusal_sentences=REFUSAL_SENTENCES,
         photo_words=PHOTO_WORDS,
-        kinds=KIND_WORDS,
+        kinds=REPORT_KIND_WORDS,
         severities=SEVERITY_WORDS,
         water_name=found.water_names.get(viewer_language()) or found.water_names.get("zh-Hans"),
     )

@@ -200,7 +200,20 @@ class ProblemOut(BaseModel):
     errors: dict[str, list[str]] | None = None
 
 
-_CODES = {"missing": "missing", "extra_forbidden": "unknown"}
+# What pydantic calls a fault → the ending of the code that the citizen's form uses for the same.
+_CODES = {
+    "missing": "missing",
+    "extra_forbidden": "not_expected",
+    "literal_error": "unknown",
+    "greater_than_equal": "out_of_range",
+    "less_than_equal": "out_of_range",
+    "finite_number": "out_of_range",
+    "float_type": "not_a_number",
+    "float_parsing": "not_a_number",
+    "int_type": "not_a_number",
+    "int_parsing": "not_a_number",
+    "string_too_long": "too_long",
+}
 M = TypeVar("M", bound=BaseModel)
 
 

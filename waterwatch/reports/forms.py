@@ -259,7 +259,7 @@ def _measured(fields: Mapping[str, str], faults: _Faults) -> dict[str, float]:
         if not text:
             continue
         if _READING.fullmatch(text) is None:
-            faults.add(name, "reading_not_a_number")
+            faults.add(name, f"{name}_not_a_number")
         elif not low <= float(text) <= high:
             faults.add(name, f"{name}_out_of_range")
         else:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, defer
 
 from waterwatch.kernel.errors import NotFound
 from waterwatch.kernel.ids import token_digest
-from waterwatch.reports.tables import Report, ReportPhoto
+from waterwatch.reports.tables import MEASURED, Report, ReportPhoto
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ class ReviewFacts:
     snapped_lon: float | None
     snapped_lat: float | None
     snap_distance_m: float | None
+    colour: str | None
+    since: str | None
+    observed_at: datetime | None
+    same_as_code: str | None
+    source: str
+    measured: dict[str, float]
     photos: list[PhotoView]
 
 
@@ -168,13 +174,15 @@ def has_photo(session: Session, report_id: uuid.UUID, photo_id: uuid.UUID) -> bo
     return session.execute(statement).first() is not None
 
 
-_REVIEW = text("""
+READINGS = ", ".join(f"'{name}', {name}" for name in MEASURED)
+_REVIEW = text(f"""
 SELECT id AS report_id, code, state, kind, note, extent, smell, is_ongoing, has_dead_animals, affects_people,
        received_at, ST_X(point) AS lon, ST_Y(point) AS lat, place_source, accuracy_m,
        ST_Distance(geography(point), geography(device_point)) AS device_distance_m,
-       water_feature_id, ST_X(snapped_point) AS snapped_lon, ST_Y(snapped_point) AS snapped_lat, snap_distance_m
+       water_feature_id, ST_X(snapped_point) AS snapped_lon, ST_Y(snapped_point) AS snapped_lat, snap_distance_m,
+       colour, since, observed_at, same_as_code, source, jsonb_strip_nulls(jsonb_build_object({READINGS})) AS measured
 FROM report WHERE id = :id
-""")
+""")  # noqa: S608  # names of our own
 
 
 def review_facts(session: Session, report_id: uuid.UUID) -> ReviewFacts:

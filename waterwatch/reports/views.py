@@ -16,13 +16,22 @@ from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import MEBIBYTE
 from waterwatch.reports import forms, intake
 from waterwatch.reports.intake import Receipt, SubmitReport
+from waterwatch.reports.tables import MEASURED
 from waterwatch.waters.rules import to_wgs84
 from waterwatch.web.errors import render_error, wants_json
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 from waterwatch.web.uploads import Spool, SpooledFile, UploadLimits, spool_uploads
-from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SMELL_WORDS
+from waterwatch.web.words import (
+    COLOUR_WORDS,
+    EXTENT_WORDS,
+    MEASURED_WORDS,
+    REPORT_KIND_WORDS,
+    SEVERITY_WORDS,
+    SINCE_WORDS,
+    SMELL_WORDS,
+)
 
 bp = Blueprint("reports", __name__, template_folder="templates")
 log = get_logger(__name__)
@@ -30,8 +39,19 @@ log = get_logger(__name__)
 # As a person meets them on the page; the summary of faults follows it.
 FIELD_ORDER = (
     *("idempotency_key", "photo", "place", "lon", "lat", "datum", "water_feature_id", "place_confirmed"),
-    *("kind", "note", "extent", "ongoing", "smell", "dead_animals", "people_affected"),
+    *("kind", "note", "extent", "ongoing", "since", "colour", "smell", "dead_animals", "people_affected"),
+    *MEASURED,
+    "same_as",
 )
+OUT_OF_RANGE_WORDS = {
+    "transparency_cm": _l("透明度应在 0 到 3000 厘米之间。"),
+    "water_depth_cm": _l("水深应在 0 到 20000 厘米之间。"),
+    "ph": _l("pH 应在 0 到 14 之间。"),
+    "do_mg_l": _l("溶解氧应在 0 到 30 mg/L 之间。"),
+    "nh3n_mg_l": _l("氨氮应在 0 到 500 mg/L 之间。"),
+    "orp_mv": _l("氧化还原电位应在 −1000 到 1000 mV 之间。"),
+    "temperature_c": _l("水温应在 −5 到 60 °C 之间。"),
+}
 ERROR_WORDS = {
     "idempotency_key_missing": _l("页面不完整。请重新打开上报页面再填一次。"),
     "idempotency_key_malformed": _l("页面不完整。请重新打开上报页面再填一次。"),
@@ -61,6 +81,13 @@ ERROR_WORDS = {
     "ongoing_unknown": _l("请回答“是”或“否”，或者留空。"),
     "dead_animals_unknown": _l("请回答“是”或“否”，或者留空。"),
     "people_affected_unknown": _l("请回答“是”或“否”，或者留空。"),
+    "colour_unknown": _l("请从列表里选择颜色。"),
+    "since_unknown": _l("请从列表里选择从什么时候开始。"),
+    **dict.fromkeys((f"{name}_not_a_number" for name in MEASURED), _l("读数只写数字，例如 6.5。")),
+    **{f"{name}_out_of_range": OUT_OF_RANGE_WORDS[name] for name in MEASURED},
+    "same_as_malformed": _l("请重新选择是哪一个已公开的问题，或者取消选择。"),
+    "photo_unknown": _l("照片还没有传到，或者放得太久已经删除。请重新发送。"),
+    "photo_taken": _l("这张照片已经用在另一份上报里。请换一张照片。"),
     "water_feature_id_malformed": _l("请从列表里选择水体，或者留空。"),
 }
 
@@ -181,7 +208,11 @@ def _form(values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
         values=values,
         errors={field: [sentences[code] for code in errors[field]] for field in sorted(errors, key=FIELD_ORDER.index)},
         error_words=sentences,  # the page's script says them when the answer is JSON
-        kinds=KIND_WORDS,
+        kinds=REPORT_KIND_WORDS,
+        colours=COLOUR_WORDS,
+        since=SINCE_WORDS,
+        measured=MEASURED_WORDS,
+        severities=SEVERITY_WORDS,
         extents=EXTENT_WORDS,
         smells=SMELL_WORDS,
         photos_per_report=settings.photos_per_report,

@@ -1,6 +1,6 @@
 """Use cases of an upload: begin, append, look, finish, give up. The file in the spool is the truth until it is done.
 
-``append`` and ``finish`` hold a lock on the file, so that of two senders of the same photo one waits its turn.
+Each piece is written, and a whole file finished, under a lock on the file: of two senders of one photo, one goes on.
 """
 
 import fcntl
@@ -47,18 +47,22 @@ def offset_of(session: Session, upload: Upload, *, settings: Settings) -> int:
 def append(upload: Upload, offset: int, pieces: Iterable[bytes], *, settings: Settings) -> int:
     """Write what arrives behind ``offset``; returns the new offset, also when the sender was cut off half-way.
 
-    Raises :class:`Conflict`: ``offset_wrong`` (with the right one), ``upload_busy`` while another request writes,
-    ``upload_too_long`` when more comes than was announced; :class:`Unavailable` when the disk is full.
+    The file is locked for each piece, not for the request: a line that went silent leaves a request waiting for it,
+    and the same phone must be able to go on over a new one. Whatever then still comes by the old one does not fit.
+
+    Raises :class:`Conflict`: ``offset_wrong`` (with the right one), ``upload_busy`` while another request writes or
+    finishes, ``upload_too_long`` when more comes than was announced; :class:`Unavailable` when the disk is full.
     """
     with _held(upload, settings) as descriptor:
-        at = os.fstat(descriptor).st_size
-        if at != offset:
-            raise Conflict("offset_wrong", offset=at)
-        for piece in pieces:
-            if at + len(piece) > upload.length:
-                raise Conflict("upload_too_long", offset=at)
+        _expect_end(descriptor, offset)
+    at = offset
+    for piece in pieces:
+        if at + len(piece) > upload.length:
+            raise Conflict("upload_too_long", offset=at)
+        with _held(upload, settings) as descriptor:
+            _expect_end(descriptor, at)
             at = _write(descriptor, piece, at)
-        return at
+    return at
 
 
 def finish(upload: Upload, *, sessions: sessionmaker[Session], objects: ObjectStore, settings: Settings) -> None:
@@ -142,6 +146,12 @@ def _held(upload: Upload, settings: Settings) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _expect_end(descriptor: int, offset: int) -> None:
+    end = os.fstat(descriptor).st_size
+    if end != offset:
+        raise Conflict("offset_wrong", offset=end)
 
 
 def _is_still_there(path: Path, descriptor: int) -> bool:

@@ -23,9 +23,10 @@ from waterwatch.web.house import house
 bp = Blueprint("uploads", __name__, url_prefix="/api/v1/uploads")
 log = get_logger(__name__)
 
-PIECE_BYTES = 256 * 1024
-# A sender that falls silent for so long has lost its line: it will come again, and must not find its photo locked.
-SILENCE_S = 30.0
+# What is being read when a line breaks is lost with it, so a piece is small.
+PIECE_BYTES = 16 * 1024
+# A sender that falls silent for so long has lost its line, and goes on over another: nothing waits for the old one.
+SILENCE_S = 10.0
 VERSION = "Tus-Resumable"
 PROTOCOL_HEADERS = ("Upload-Offset", "Upload-Length", "Upload-Expires", VERSION, "Tus-Version", "Location")
 

@@ -12,12 +12,15 @@ from typing import Any
 
 from flask import Flask, Response, send_from_directory
 
+from waterwatch.web.guards import public
+
 MANIFEST = Path(".vite") / "manifest.json"
 STATIC_PATH = "/static"
 SOURCE_FOLDER = "src"
 HASHED = re.compile(r"assets/[^/]+-[A-Za-z0-9_-]{8}\.[a-z0-9]+")
 FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
+SERVICE_WORKER = "sw.js"
 
 
 class AssetsMissingError(RuntimeError):
@@ -79,6 +82,14 @@ def install_assets(app: Flask, front_end_dir: Path) -> Assets:
         response.headers["Cache-Control"] = FOREVER if HASHED.fullmatch(filename) else REVALIDATE
         return response
 
+    def service_worker() -> Response:
+        # At the root, because a worker serves the addresses below its own; asked for anew each time, so that a phone
+        # never runs yesterday's for longer than a day (Service Workers, 4.5).
+        response = send_from_directory(front_end_dir, SERVICE_WORKER, mimetype="text/javascript")
+        response.headers["Cache-Control"] = REVALIDATE
+        return response
+
     app.add_url_rule(f"{STATIC_PATH}/<path:filename>", "static", static)
+    app.add_url_rule(f"/{SERVICE_WORKER}", "service_worker", public(service_worker))
     app.jinja_env.globals.update(asset_url=assets.url, asset_css=assets.css)
     return assets

@@ -17,6 +17,35 @@ KIND_WORDS = {
     "waste_dumping": _l("倾倒固体废物"),
     "other": _l("其他"),
 }
+# What a report may say; an incident is never "in order".
+REPORT_KIND_WORDS = KIND_WORDS | {"all_clear": _l("巡护：水面正常")}
+COLOUR_WORDS = {
+    "clear": _l("清澈"),
+    "white": _l("乳白"),
+    "grey": _l("灰"),
+    "black": _l("黑"),
+    "brown": _l("褐"),
+    "yellow": _l("黄"),
+    "green": _l("绿"),
+    "red": _l("红"),
+    "oily": _l("油光"),
+    "other": _l("其他颜色"),
+}
+SINCE_WORDS = {
+    "today": _l("今天才有"),
+    "this_week": _l("这一周"),
+    "this_month": _l("这个月"),
+    "longer": _l("更久"),
+}
+MEASURED_WORDS = {
+    "transparency_cm": (_l("透明度"), "cm"),
+    "water_depth_cm": (_l("水深"), "cm"),
+    "ph": ("pH", ""),
+    "do_mg_l": (_l("溶解氧"), "mg/L"),
+    "nh3n_mg_l": (_l("氨氮"), "mg/L"),
+    "orp_mv": (_l("氧化还原电位"), "mV"),
+    "temperature_c": (_l("水温"), "°C"),
+}
 SEVERITY_WORDS = {1: _l("蓝色·一般"), 2: _l("黄色·较大"), 3: _l("橙色·重大"), 4: _l("红色·特别重大")}
 EXTENT_WORDS = {
     "spot": _l("一个点"),

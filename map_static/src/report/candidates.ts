@@ -26,6 +26,8 @@ export class Candidates {
     this.asked?.abort();
     const query = new URLSearchParams({ lon: place.lon.toFixed(6), lat: place.lat.toFixed(6), datum: place.datum });
     if (place.accuracyM !== null) query.set("accuracy_m", String(Math.round(place.accuracyM)));
+    this.fieldset.dataset.asking = "yes";
+    if (this.fieldset.hidden) this.tell("nearest_asking");
     this.timer = setTimeout(() => void this.fetch(query), WAIT_MS);
   }
 
@@ -38,7 +40,6 @@ export class Candidates {
 
   private async fetch(query: URLSearchParams): Promise<void> {
     const asked = (this.asked = new AbortController());
-    if (this.fieldset.hidden) this.tell("nearest_asking");
     try {
       const response = await fetch(`${this.address}?${query.toString()}`, { signal: asked.signal, headers: { Accept: "application/json" } });
       if (!response.ok) throw new Error(String(response.status));
@@ -48,6 +49,7 @@ export class Candidates {
     } catch {
       if (!asked.signal.aborted) this.tell("nearest_failed");
     }
+    if (!asked.signal.aborted) delete this.fieldset.dataset.asking;
   }
 
   private offer(found: readonly Candidate[]): void {

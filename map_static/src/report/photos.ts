@@ -1,6 +1,9 @@
-/** Chosen photos: checked, previewed, removable. The files stay in memory until they are sent. */
+/** Chosen photos: checked, previewed, removable; read for evidence and made smaller while the person goes on. */
 
+import type { Evidence, KeptPhoto } from "../outbox/store";
 import { say, type Words } from "../words";
+import { readEvidence } from "./evidence";
+import { shrink } from "./shrink";
 
 export interface PhotoLimits {
   readonly maxBytes: number;
@@ -26,8 +29,15 @@ export function faultOf(file: Sized, already: number, limits: PhotoLimits): Phot
   return already >= limits.maxCount ? "photo_too_many" : null;
 }
 
+interface Chosen {
+  readonly name: string;
+  readonly original: Blob;
+  readonly modifiedAt: number;
+  readonly ready: Promise<{ readonly blob: Blob; readonly evidence: Evidence | null }>;
+}
+
 export class PhotoTray {
-  readonly files: File[] = [];
+  private chosen: Chosen[] = [];
 
   constructor(
     private readonly list: HTMLElement,
@@ -36,14 +46,29 @@ export class PhotoTray {
     private readonly words: Words,
   ) {}
 
+  get count(): number {
+    return this.chosen.length;
+  }
+
+  /** The photos as they are kept and sent. */
+  async photos(): Promise<KeptPhoto[]> {
+    return Promise.all(this.chosen.map(async (one) => ({ name: one.name, ...(await one.ready), uploadUrl: null, isUploaded: false })));
+  }
+
+  /** Show photos that were kept before. */
+  restore(photos: readonly KeptPhoto[]): void {
+    this.chosen = photos.map(({ name, blob, evidence }) => ({ name, original: blob, modifiedAt: 0, ready: Promise.resolve({ blob, evidence }) }));
+    this.render([]);
+  }
+
   /** Take what an input holds and empty it, so that the same file may be chosen again after removal. */
   takeFrom(input: HTMLInputElement): void {
     const faults: string[] = [];
     for (const file of Array.from(input.files ?? [])) {
-      if (this.files.some((known) => known.name === file.name && known.size === file.size && known.lastModified === file.lastModified)) continue;
-      const fault = faultOf(file, this.files.length, this.limits);
+      if (this.chosen.some((known) => known.name === file.name && known.original.size === file.size && known.modifiedAt === file.lastModified)) continue;
+      const fault = faultOf(file, this.chosen.length, this.limits);
       if (fault) faults.push(say(this.words, fault, { name: file.name }));
-      else this.files.push(file);
+      else this.chosen.push({ name: file.name, original: file, modifiedAt: file.lastModified, ready: prepare(file) });
     }
     input.value = "";
     this.render([...new Set(faults)]);
@@ -51,16 +76,16 @@ export class PhotoTray {
 
   private render(faults: readonly string[]): void {
     for (const image of this.list.querySelectorAll("img")) URL.revokeObjectURL(image.src);
-    this.list.replaceChildren(...this.files.map((file, index) => this.row(file, index)));
+    this.list.replaceChildren(...this.chosen.map((one, index) => this.row(one.original, index)));
     const lines = faults.map((text) => Object.assign(document.createElement("p"), { className: "field-error", textContent: text }));
     const count = Object.assign(document.createElement("p"), {
       className: "small muted",
-      textContent: this.files.length > 0 ? say(this.words, "photo_count", { count: this.files.length }) : "",
+      textContent: this.chosen.length > 0 ? say(this.words, "photo_count", { count: this.chosen.length }) : "",
     });
     this.status.replaceChildren(...lines, count);
   }
 
-  private row(file: File, index: number): HTMLElement {
+  private row(file: Blob, index: number): HTMLElement {
     const row = Object.assign(document.createElement("li"), { className: "photo-item" });
     const image = document.createElement("img");
     image.alt = say(this.words, "photo_alt", { number: index + 1 });
@@ -70,11 +95,16 @@ export class PhotoTray {
     const remove = Object.assign(document.createElement("button"), { type: "button", className: "photo-remove", textContent: "×" });
     remove.setAttribute("aria-label", say(this.words, "photo_remove", { number: index + 1 }));
     remove.addEventListener("click", () => {
-      this.files.splice(index, 1);
+      this.chosen.splice(index, 1);
       this.render([]);
       (this.list.querySelector<HTMLElement>(".photo-remove") ?? document.getElementById("photo"))?.focus();
     });
     row.append(image, remove);
     return row;
   }
+}
+
+async function prepare(file: File): Promise<{ blob: Blob; evidence: Evidence | null }> {
+  const evidence = await readEvidence(file);
+  return { blob: await shrink(file), evidence };
 }

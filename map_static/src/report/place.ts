@@ -8,6 +8,7 @@ import { locate, type Failure, type Fix } from "../position";
 import { NotPublished, readPublished, type Published } from "../published";
 import { say, type Words } from "../words";
 import type { Candidates } from "./candidates";
+import type { Nearby } from "./nearby";
 
 const PLACE_ZOOM = 14;
 const NO_WATERS: Published["waters"] = { type: "FeatureCollection", features: [] };
@@ -18,14 +19,38 @@ export class PlacePicker {
   private map: Canvas | null = null;
   private pin: Pin | null = null;
   private hasMovedByHand = false;
+  private hasAsked = false;
 
   constructor(
     private readonly form: HTMLFormElement,
     private readonly candidates: Candidates,
+    private readonly nearby: Nearby,
     private readonly words: Words,
   ) {
     for (const name of ["lon", "lat", "datum"]) this.control(name).addEventListener("change", () => this.takeTyped());
     document.getElementById("locate")?.addEventListener("click", () => void this.askDevice());
+  }
+
+  /** Ask the device once, unless there is a place already: the first photo is the moment it makes sense. */
+  locateOnce(): void {
+    if (this.place() || this.hasAsked) return;
+    void this.askDevice();
+  }
+
+  /** Show the place of a report that was kept. */
+  restore(): void {
+    const place = this.place();
+    if (!place) {
+      this.removePin();
+      this.candidates.clear();
+      return;
+    }
+    this.hasMovedByHand = true;
+    const isConfirmed = this.form.querySelector<HTMLInputElement>("#place_confirmed")?.checked ?? false;
+    this.changed((this.control("place_source").value || "pin") as Source, place.lon, place.lat);
+    const confirmed = this.form.querySelector<HTMLInputElement>("#place_confirmed");
+    if (confirmed) confirmed.checked = isConfirmed;
+    void this.show(place.lon, place.lat, true);
   }
 
   /** Whether both fields hold a place the server will understand. */
@@ -67,6 +92,7 @@ export class PlacePicker {
   }
 
   private async askDevice(): Promise<void> {
+    this.hasAsked = true;
     const button = this.button();
     const status = document.getElementById("locate-status");
     const tell = (key: string, values?: Record<string, number>): void => {
@@ -123,6 +149,7 @@ export class PlacePicker {
     const place = `${lat.toFixed(5)}°, ${lon.toFixed(5)}°`;
     if (words) words.textContent = say(this.words, "place_at", { place });
     const accuracy = source === "device" ? Number(this.control("accuracy_m").value) : NaN;
+    this.nearby.ask({ lon, lat, datum: this.control("datum").value });
     this.candidates.ask({ lon, lat, datum: this.control("datum").value, accuracyM: Number.isFinite(accuracy) ? accuracy : null });
   }
 

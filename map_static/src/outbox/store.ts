@@ -1,0 +1,125 @@
+/** What is kept on the phone until the server has it: reports with their photos, in IndexedDB; in memory where that fails. */
+
+import { openDB, type DBSchema, type IDBPDatabase } from "idb";
+
+/** Waiting to be sent; lacking something the person has to add; refused by the server; received. */
+export type State = "waiting" | "incomplete" | "refused" | "sent";
+
+/** What the file said of itself before it was made smaller: degrees WGS-84, the camera's own time. */
+export interface Evidence {
+  readonly lon: number | null;
+  readonly lat: number | null;
+  readonly takenAt: string | null;
+}
+
+export interface KeptPhoto {
+  readonly blob: Blob;
+  readonly name: string;
+  readonly evidence: Evidence | null;
+  /** Where its upload goes on; its last part names the photo once all has arrived. */
+  uploadUrl: string | null;
+  isUploaded: boolean;
+}
+
+/** A field of the report as the API takes it. */
+export type Field = string | number | boolean;
+
+export interface KeptReport {
+  readonly key: string;
+  readonly savedAt: number;
+  state: State;
+  fields: Record<string, Field>;
+  photos: KeptPhoto[];
+  /** Why the server refused it: codes by field, or one under "". */
+  faults: Record<string, readonly string[]>;
+  receipt: { readonly code: string; readonly followUrl: string } | null;
+}
+
+export interface Store {
+  /** Whether what is put here outlives the page. */
+  readonly isLasting: boolean;
+  all(): Promise<KeptReport[]>;
+  get(key: string): Promise<KeptReport | undefined>;
+  /** Throws {@link StorageFull} when the phone has no room. */
+  put(report: KeptReport): Promise<void>;
+  remove(key: string): Promise<void>;
+  clear(): Promise<void>;
+}
+
+export class StorageFull extends Error {}
+
+export const DATABASE = "waterwatch";
+const REPORTS = "reports";
+
+interface Schema extends DBSchema {
+  [REPORTS]: { key: string; value: KeptReport };
+}
+
+/** The phone's own store, or a page's memory where the browser keeps nothing (private windows, old web views). */
+export async function openStore(): Promise<Store> {
+  try {
+    return new LastingStore(await openDB<Schema>(DATABASE, 1, { upgrade: (database) => void database.createObjectStore(REPORTS, { keyPath: "key" }) }));
+  } catch {
+    return new MemoryStore();
+  }
+}
+
+class LastingStore implements Store {
+  readonly isLasting = true;
+
+  constructor(private readonly database: IDBPDatabase<Schema>) {}
+
+  async all(): Promise<KeptReport[]> {
+    return (await this.database.getAll(REPORTS)).sort((one, other) => one.savedAt - other.savedAt);
+  }
+
+  get(key: string): Promise<KeptReport | undefined> {
+    return this.database.get(REPORTS, key);
+  }
+
+  async put(report: KeptReport): Promise<void> {
+    try {
+      const writing = this.database.transaction(REPORTS, "readwrite", { durability: "strict" });
+      await Promise.all([writing.store.put(report), writing.done]);
+    } catch (error) {
+      if ((error as DOMException | null)?.name === "QuotaExceededError") throw new StorageFull();
+      throw error;
+    }
+  }
+
+  remove(key: string): Promise<void> {
+    return this.database.delete(REPORTS, key);
+  }
+
+  clear(): Promise<void> {
+    return this.database.clear(REPORTS);
+  }
+}
+
+export class MemoryStore implements Store {
+  readonly isLasting = false;
+  private readonly kept = new Map<string, KeptReport>();
+
+  all(): Promise<KeptReport[]> {
+    return Promise.resolve([...this.kept.values()]);
+  }
+
+  get(key: string): Promise<KeptReport | undefined> {
+    return Promise.resolve(this.kept.get(key));
+  }
+
+  put(report: KeptReport): Promise<void> {
+    this.kept.set(report.key, report);
+    return Promise.resolve();
+  }
+
+  remove(key: string): Promise<void> {
+    this.kept.delete(key);
+    return Promise.resolve();
+  }
+
+  clear(): Promise<void> {
+    this.kept.clear();
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * The service worker: the report page opens without a network, and what was kept is sent when it returns, also when no
+ * page is open. Pages behind a secret link or a sign-in never enter a cache.
+ */
+
+import { cleanupOutdatedCaches, precacheAndRoute } from "workbox-precaching";
+import { registerRoute } from "workbox-routing";
+import { CacheFirst, NetworkFirst } from "workbox-strategies";
+
+import { FetchStack } from "./outbox/fetch-stack";
+import { CHANNEL, flush, SYNC_TAG } from "./outbox/sender";
+import { openStore } from "./outbox/store";
+
+declare const self: ServiceWorkerGlobalScope;
+/** Filled in at build time: what the report page needs, with the hashes of its content. */
+declare const __PRECACHE__: ReadonlyArray<{ readonly url: string; readonly revision: string | null }>;
+
+const PAGES = "pages";
+const REPORT_PAGE = "/report";
+const SLOW_S = 4;
+
+cleanupOutdatedCaches();
+precacheAndRoute([...__PRECACHE__]);
+registerRoute(
+  ({ request, url }) => request.mode === "navigate" && (url.pathname === REPORT_PAGE || url.pathname === "/"),
+  new NetworkFirst({
+    cacheName: PAGES,
+    networkTimeoutSeconds: SLOW_S,
+    matchOptions: { ignoreSearch: true, ignoreVary: true },
+    // A page made for somebody who signed in says "no-store", and is not kept.
+    plugins: [{ cacheWillUpdate: async ({ response }) => (response.ok && !/no-store/.test(response.headers.get("Cache-Control") ?? "") ? response : null) }],
+  }),
+);
+registerRoute(({ url }) => url.pathname === "/published/manifest.json", new NetworkFirst({ cacheName: "map", networkTimeoutSeconds: SLOW_S }));
+registerRoute(({ url }) => /^\/published\/[^/]+\.[0-9a-f]{8,}\./.test(url.pathname), new CacheFirst({ cacheName: "map" }));
+registerRoute(({ url }) => url.pathname.startsWith("/static/assets/"), new CacheFirst({ cacheName: "assets" }));
+
+self.addEventListener("install", (event) => {
+  event.waitUntil(
+    Promise.all([
+      self.skipWaiting(),
+      caches.open(PAGES).then((cache) => cache.add(new Request(REPORT_PAGE, { cache: "reload" }))).catch(() => undefined),
+    ]),
+  );
+});
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+
+interface SyncEvent extends ExtendableEvent {
+  readonly tag: string;
+}
+
+self.addEventListener("sync", (event) => {
+  const sync = event as SyncEvent;
+  if (sync.tag === SYNC_TAG) sync.waitUntil(sendKept());
+});
+
+/** Rejects while something is left, so that the browser tries again later by itself. */
+async function sendKept(): Promise<void> {
+  const channel = "BroadcastChannel" in self ? new BroadcastChannel(CHANNEL) : null;
+  const outcome = await flush(await openStore(), {
+    httpStack: new FetchStack(),
+    onProgress: (progress) => channel?.postMessage({ progress }),
+    onChange: (changed) => channel?.postMessage({ changed }),
+  });
+  channel?.close();
+  if (outcome === "later") throw new Error("not everything could be sent");
+}
