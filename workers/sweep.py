@@ -20,6 +20,7 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.photos import service as photos
+from waterwatch.reports import service as reports
 from workers import deadlines
 from workers.stopping import Stop
 from workers.topics import TOPICS
@@ -112,6 +113,7 @@ def forget_originals(context: JobContext) -> int:
     for photo_id in due:
         with transaction(context.sessions) as session:
             key = photos.forget_original(session, photo_id, now=context.now())
+            reports.forget_stated(session, photo_id)
         if key is not None:
             context.objects.delete(key)
     return len(due)

@@ -377,3 +377,23 @@ def test_only_a_person_of_an_organisation_decides(
     for actor in (Actor.system("sweep"), Actor.anonymous(), Actor.person(moderator.id, None)):
         with pytest.raises(DomainError):
             service.grade_report(session, grading(report_id), settings=settings, actor=actor, now=now)
+
+
+def test_a_patrol_is_confirmed_without_any_incident(
+    session: Session, settings: Settings, river: uuid.UUID, moderator: Actor, now: datetime
+) -> None:
+    report_id = add_waiting(session, river, now=now, kind="all_clear")
+    claim(session, moderator, settings, now)
+    service.accept_patrol(session, report_id, settings=settings, actor=moderator, now=now)
+    assert state_of(session, "report", report_id) == "accepted"
+    assert count(session, "incident") == 0
+
+
+def test_pollution_is_not_confirmed_as_a_patrol(
+    session: Session, settings: Settings, river: uuid.UUID, moderator: Actor, now: datetime
+) -> None:
+    report_id = add_waiting(session, river, now=now)
+    claim(session, moderator, settings, now)
+    with pytest.raises(Conflict, match="no_patrol"):
+        service.accept_patrol(session, report_id, settings=settings, actor=moderator, now=now)
+    assert state_of(session, "report", report_id) == "in_review"

@@ -97,3 +97,10 @@ def test_the_page_looks_again_by_itself_only_while_machines_work() -> None:
     assert rules.refresh_after_s(progress("accepted", handover("queued"))) == rules.REFRESH_S
     assert rules.refresh_after_s(progress("accepted", handover("delivered"))) is None
     assert rules.refresh_after_s(progress("refused")) is None
+
+
+@pytest.mark.parametrize(("state", "standing"), [("in_review", WAITING), ("accepted", DONE)])
+def test_a_patrol_ends_with_its_confirmation_and_no_department(state: str, standing: str) -> None:
+    told = rules.steps(Progress(state, SENT, LATER, None, (), is_patrol=True))
+    assert [(step.code, step.standing) for step in told][-1] == ("patrol_confirmed", standing)
+    assert "handed_over" not in {step.code for step in told}

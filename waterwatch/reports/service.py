@@ -7,6 +7,7 @@ How a report comes in is in ``intake``. Nothing here commits. Every use case loc
 import uuid
 from datetime import datetime
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.kernel import audit
@@ -19,6 +20,9 @@ from waterwatch.waters import queries as waters
 
 SANITISER = Actor.system("sanitiser")
 MAX_REFUSAL_WORDS = 500
+_FORGET_STATED = text("""
+UPDATE report_photo SET stated_lon = NULL, stated_lat = NULL, stated_taken_at_local = NULL WHERE photo_id = :photo_id
+""")
 
 
 def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, now: datetime) -> str | None:
@@ -49,6 +53,11 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
     after: dict[str, audit.Fact] = {"state": report.state, "water_feature_id": report.water_feature_id}
     _record(session, "report.settled", report.id, SANITISER, now, {"state": came_from}, after)
     return report.state
+
+
+def forget_stated(session: Session, photo_id: uuid.UUID) -> None:
+    """The original's time is over, and with it that of what the phone read from it. Idempotent."""
+    session.execute(_FORGET_STATED, {"photo_id": photo_id})
 
 
 def withdraw(session: Session, report_id: uuid.UUID, *, now: datetime) -> None:

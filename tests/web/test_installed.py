@@ -1,0 +1,32 @@
+"""The site as an application on a phone: what it says of itself, and the way out."""
+
+import re
+
+from flask import Flask
+
+from tests.web.site import Visitor
+
+
+def test_the_manifest_names_icons_that_are_there_in_the_viewers_language(app: Flask, visitor: Visitor) -> None:
+    answer = visitor.get("/manifest.webmanifest", headers={"Accept-Language": "en"})
+    assert answer.mimetype == "application/manifest+json"
+    manifest = answer.get_json(force=True)
+    assert (manifest["name"], manifest["start_url"], manifest["display"]) == ("WaterWatch 江湖網", "/report", "standalone")
+    for icon in manifest["icons"]:
+        with visitor.get(icon["src"]) as picture:
+            width = int.from_bytes(picture.data[16:20], "big")  # a PNG's IHDR
+            assert (picture.status_code, f"{width}x{width}") == (200, icon["sizes"])
+    assert re.search(r'<link rel="manifest" href="/manifest.webmanifest">', visitor.get("/report").text)
+
+
+def test_the_service_worker_rules_the_whole_site_and_is_asked_for_anew(visitor: Visitor) -> None:
+    with visitor.get("/sw.js") as answer:
+        assert (answer.status_code, answer.mimetype) == (200, "text/javascript")
+        assert answer.headers["Cache-Control"] == "no-cache"
+
+
+def test_leaving_leads_away_and_forgets(visitor: Visitor) -> None:
+    answer = visitor.get("/leave")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "https://www.baidu.com/")
+    assert answer.headers["Clear-Site-Data"] == '"cookies", "storage"'
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
