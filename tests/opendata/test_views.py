@@ -20,7 +20,7 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
 from waterwatch.opendata import forms
-from waterwatch.reports import tables
+from waterwatch.reports import queries, service, tables
 from waterwatch.reports.rules import DATUMS
 
 OPERATOR = Actor.system("operator")
@@ -233,3 +233,18 @@ def test_a_report_with_its_photos_takes_one_statement(app: Flask, client: FlaskC
 def test_the_models_know_the_words_of_the_domain(told: Any, domain: tuple[str, ...]) -> None:
     assert get_args(told) == domain
     assert set(tables.MEASURED) <= set(forms.ReportIn.model_fields)
+
+
+def test_what_a_photo_claims_is_told_to_moderators_with_its_distance(
+    client: FlaskClient, sessions: sessionmaker[Session]
+) -> None:
+    told = report(photo(client), photo(client, JPEG[:-1]))
+    told["photos"][1] |= {"lon": LON, "lat": LAT + 0.01, "taken_at": "2026-05-20T10:30:00"}
+    client.post("/api/v1/reports", json=told)
+    with transaction(sessions) as session:
+        (report_id,) = session.execute(text("SELECT id FROM report")).scalars()
+        (claim,) = queries.photo_evidence(session, report_id)
+        service.forget_stated(session, claim.photo_id)
+        assert queries.photo_evidence(session, report_id) == []
+    assert claim.distance_m == pytest.approx(1109, abs=2)
+    assert claim.taken_at_local == "2026-05-20T10:30:00"

@@ -1,6 +1,6 @@
 """The life of a report and the place that counts."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -69,3 +69,21 @@ def test_a_report_settles_exactly_when_all_its_photos_have_and_one_usable_photo_
         assert outcome is None
     else:
         assert outcome == ("in_review" if "ready" in states else "refused")
+
+
+@pytest.mark.parametrize(
+    ("taken_at", "is_doubtful"),
+    [
+        (None, False),
+        ("not a time", False),
+        ("2026-05-20T10:30:00+08:00", False),
+        ("2026-05-13T10:31:00+08:00", False),
+        ("2026-05-13T10:29:00+08:00", True),
+        ("2026-05-20T16:30:00", False),  # the camera's own time, from China: eight hours ahead of UTC
+        ("2026-05-22T10:30:00+08:00", True),
+        ("2019-01-01T00:00:00", True),
+    ],
+)
+def test_a_photo_of_last_week_or_of_tomorrow_is_pointed_out(taken_at: str | None, is_doubtful: bool) -> None:
+    received_at = datetime(2026, 5, 20, 2, 30, tzinfo=UTC)
+    assert rules.is_photo_time_doubtful(rules.photo_age(taken_at, received_at)) is is_doubtful

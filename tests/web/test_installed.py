@@ -11,7 +11,11 @@ def test_the_manifest_names_icons_that_are_there_in_the_viewers_language(app: Fl
     answer = visitor.get("/manifest.webmanifest", headers={"Accept-Language": "en"})
     assert answer.mimetype == "application/manifest+json"
     manifest = answer.get_json(force=True)
-    assert (manifest["name"], manifest["start_url"], manifest["display"]) == ("WaterWatch 江湖網", "/report", "standalone")
+    assert (manifest["name"], manifest["start_url"], manifest["display"]) == (
+        "WaterWatch 江湖網",
+        "/report",
+        "standalone",
+    )
     for icon in manifest["icons"]:
         with visitor.get(icon["src"]) as picture:
             width = int.from_bytes(picture.data[16:20], "big")  # a PNG's IHDR

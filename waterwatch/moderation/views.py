@@ -1,6 +1,7 @@
 """The moderators' desk: queue, review, grade, refuse, second a red."""
 
 import uuid
+from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
@@ -17,7 +18,8 @@ from waterwatch.kernel.errors import Invalid, NotFound
 from waterwatch.moderation import forms, queries, service
 from waterwatch.photos.views import serve_derivative
 from waterwatch.reports import queries as report_queries
-from waterwatch.reports.queries import ReviewFacts
+from waterwatch.reports.queries import PhotoEvidence, ReviewFacts
+from waterwatch.reports.rules import is_photo_time_doubtful, is_place_doubtful, photo_age
 from waterwatch.reports.tables import ALL_CLEAR
 from waterwatch.waters import queries as waters
 from waterwatch.web.guards import requires
@@ -169,6 +171,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         )
         candidates = _candidates(session, facts)
         nearby = incidents_near(session, facts.lon, facts.lat)
+        evidence = report_queries.photo_evidence(session, report_id)
     return render_template(
         "moderation/review.html",
         facts=facts,
@@ -178,6 +181,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         is_mine=is_mine,
         candidates=candidates,
         nearby=nearby,
+        claims=_claims(facts, evidence),
         proposal=score(_observed(facts)),
         kinds=KIND_WORDS,
         report_kinds=REPORT_KIND_WORDS,
@@ -195,6 +199,24 @@ def _candidates(session: Session, facts: ReviewFacts) -> list[tuple[waters.Candi
     )
     names = waters.names_of(session, [candidate.water_body_id for candidate in found])
     return [(candidate, names.get(candidate.water_body_id, {})) for candidate in found]
+
+
+def _claims(facts: ReviewFacts, evidence: list[PhotoEvidence]) -> list[dict[str, Any]]:
+    """What each photo says of place and time, by the photo's number, and what of it should be looked at twice."""
+    numbers = {photo.photo_id: number for number, photo in enumerate(facts.photos, start=1)}
+    claims = []
+    for one in evidence:
+        age = photo_age(one.taken_at_local, facts.received_at)
+        claims.append(
+            {
+                "number": numbers[one.photo_id],
+                "distance_m": one.distance_m,
+                "is_far": is_place_doubtful(one.distance_m),
+                "taken_at": (one.taken_at_local or "").replace("T", " "),
+                "is_old": is_photo_time_doubtful(age),
+            }
+        )
+    return claims
 
 
 def _observed(facts: ReviewFacts) -> RubricInputs:

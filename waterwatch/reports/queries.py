@@ -168,6 +168,37 @@ def photos_of(session: Session, report_id: uuid.UUID) -> list[PhotoView]:
     return [PhotoView(row.id, row.state, row.refusal_code, tuple(row.sizes)) for row in rows]
 
 
+@dataclass(frozen=True)
+class PhotoEvidence:
+    """What a photo's file claims: how far from the confirmed place, in metres, and the camera's own time.
+
+    From the file as it arrived, else as the phone read it before making it smaller.
+    """
+
+    photo_id: uuid.UUID
+    distance_m: float | None
+    taken_at_local: str | None
+
+
+_EVIDENCE = text("""
+SELECT photo_id, ST_Distance(geography(point), geography(ST_SetSRID(ST_MakePoint(lon, lat), 4326))) AS distance_m,
+       taken_at_local
+FROM (
+    SELECT rp.photo_id, rp.position, r.point, coalesce(p.exif_lon, rp.stated_lon) AS lon,
+           CASE WHEN p.exif_lon IS NULL THEN rp.stated_lat ELSE p.exif_lat END AS lat,
+           coalesce(p.exif_taken_at_local, rp.stated_taken_at_local) AS taken_at_local
+    FROM report r JOIN report_photo rp ON rp.report_id = r.id JOIN photo p ON p.id = rp.photo_id
+    WHERE r.id = :id) claimed
+WHERE lon IS NOT NULL OR taken_at_local IS NOT NULL
+ORDER BY position
+""")
+
+
+def photo_evidence(session: Session, report_id: uuid.UUID) -> list[PhotoEvidence]:
+    """Those photos of a report whose files claim a place or a time, in their order. For moderators only."""
+    return [PhotoEvidence(*row) for row in session.execute(_EVIDENCE, {"id": report_id})]
+
+
 def has_photo(session: Session, report_id: uuid.UUID, photo_id: uuid.UUID) -> bool:
     """Whether a photo belongs to a report."""
     statement = select(ReportPhoto.photo_id).where(ReportPhoto.report_id == report_id, ReportPhoto.photo_id == photo_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import Machine
@@ -43,6 +43,9 @@ REFUSAL_CODES = (
 DEVICE_TRUST_M = 100.0
 # A place and a device fix further apart than this are pointed out to the moderator; it refuses nothing by itself.
 DISAGREEMENT_M = 500.0
+# A photo older than this at arrival is pointed out likewise (domain rules, location evidence).
+PHOTO_OLD = timedelta(days=7)
+CLOCKS_DIFFER = timedelta(days=1)  # a zone that is not known, and a camera's clock that is a little off
 
 DATUMS = ("wgs84", "gcj02", "bd09")
 PHOTO_FINAL_STATES = frozenset({"ready", "refused"})
@@ -90,6 +93,26 @@ def choose_place(stated: Fix | None, device: Fix | None, *, is_confirmed: bool, 
 def is_place_doubtful(device_distance_m: float | None) -> bool:
     """Whether the confirmed place and the device disagree so far that the moderator should look twice."""
     return device_distance_m is not None and device_distance_m > DISAGREEMENT_M
+
+
+def photo_age(taken_at_local: str | None, received_at: datetime) -> timedelta | None:
+    """How old a photo says it was when its report arrived; None where it says nothing that can be read.
+
+    A camera's time mostly comes without its zone. It is then taken for UTC, which is wrong by at most 14 hours: enough
+    to tell a photo of last week, and no more is asked of it.
+    """
+    if taken_at_local is None:
+        return None
+    try:
+        taken_at = datetime.fromisoformat(taken_at_local)
+    except ValueError:
+        return None
+    return received_at - (taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=UTC))
+
+
+def is_photo_time_doubtful(age: timedelta | None) -> bool:
+    """Whether the moderator should look twice: a photo over 7 days old, or one that comes out of the future."""
+    return age is not None and not -CLOCKS_DIFFER <= age <= PHOTO_OLD
 
 
 def settled_state(photo_states: Sequence[str]) -> str | None:
