@@ -16,8 +16,10 @@ from waterwatch.kernel.db import make_engine, make_sessions
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
+from waterwatch.messaging.fetching import Fetcher
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
+from waterwatch.open311 import views as open311
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import views as portal
 from waterwatch.reports import views as reports
@@ -45,11 +47,13 @@ def create_app(settings: Settings) -> Flask:
     settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = House(settings, engine, make_sessions(engine), ObjectStore(settings.objects_url))
     app.extensions[EXTENSION] = found
+    app.extensions[open311.FETCHER] = Fetcher(frozenset(settings.media_url_hosts.split()))
     registry = CollectorRegistry()
 
     install_request_log(app, registry)
     install_errors(app)
-    install_limits(app, settings, opendata.known_sender)  # before whatever reads a body
+    # Before whatever reads a body.
+    install_limits(app, settings, lambda: opendata.known_sender() or open311.known_sender())
     csrf = CSRFProtect(app)
     accounts.register_accounts(app, found, registry)
     install_language(app)
@@ -65,16 +69,19 @@ def create_app(settings: Settings) -> Flask:
         installed.bp,
         uploads.bp,
         opendata.bp,
+        open311.bp,
         health.make_blueprint(registry),
     ):
         app.register_blueprint(blueprint)
     for blueprint in (
         uploads.bp,
         opendata.bp,
+        open311.bp,
     ):  # no cookie gives any right there: nothing to borrow
         csrf.exempt(blueprint)
     if settings.cors_origins:
-        CORS(app, resources=r"/api/.*", origins=settings.cors_origins.split(), expose_headers=uploads.PROTOCOL_HEADERS)
+        resources = r"/(api|open311)/.*"
+        CORS(app, resources=resources, origins=settings.cors_origins.split(), expose_headers=uploads.PROTOCOL_HEADERS)
     install_headers(app, is_https=settings.is_https)
     app.jinja_env.globals.update(
         words=words, public_url=settings.public_url.rstrip("/"), is_demo=settings.mode == "demo"

@@ -11,12 +11,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
-    "uploads", "opendata",
+    "uploads", "opendata", "open311",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
 SPECIAL = {
     ("photos", "pixels"): "decodes pictures; the only importer of PIL",
+    ("photos", "redaction"): "finds faces and plates; the only importer of the detectors",
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",

@@ -1,5 +1,7 @@
 """Settings: from the environment, all faults at once, nothing dangerous by default."""
 
+from collections.abc import Callable
+
 import pytest
 from pydantic import ValidationError
 
@@ -138,3 +140,12 @@ def test_keys_of_two_purposes_differ() -> None:
     assert len(keys) == 3
     assert all(key is not None and len(key) == 32 for key in keys)
     assert settings.derive_key("session", previous=True) is None
+
+
+@pytest.mark.parametrize(
+    "hosts", ["https://media.example.org", "media.example.org/a", "Media.example.org", "me@host", "a:b"]
+)
+def test_trusted_hosts_are_bare_hosts(make_settings: Callable[..., Settings], hosts: str) -> None:
+    assert make_settings(media_url_hosts="media.example.org b:8443").media_url_hosts.split()[1] == "b:8443"
+    with pytest.raises(ValidationError, match="media_url_hosts"):
+        make_settings(media_url_hosts=hosts)

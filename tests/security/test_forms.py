@@ -19,8 +19,12 @@ EXAMPLES = {
     "IntegerConverter": 320,
     "UnicodeConverter": "A" * 43,
     "PathConverter": "a",
+    "AnyConverter": "xml",
 }
-API = "/api/v1/"  # gives no rights to a cookie, so there is nothing another site could borrow; see the test below
+API = (
+    "/api/v1/",
+    "/open311/",
+)  # gives no rights to a cookie, so there is nothing another site could borrow; see the test below
 COUNTED = ("report", "photo", "incident", "escalation_case", "outbox", "grade")
 
 
@@ -61,8 +65,12 @@ def test_the_interface_for_programs_knows_nobody(app: Flask, people: dict[str, D
     signed_in.sign_in(people["admin"])
     rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(API)]
     assert {declared_permission(app.view_functions[rule.endpoint]) for rule in rules} == {PUBLIC, BY_LINK}
-    for path in ("reports", "photos", "uploads", "reports/x/withdraw"):
-        answers = [one.client.post(API + path, json={}) for one in (signed_in, nobody)]
+    programs, applications = API
+    for path in (
+        *(programs + path for path in ("reports", "photos", "uploads", "reports/x/withdraw")),
+        applications + "v2/requests.xml",
+    ):
+        answers = [one.client.post(path, json={}) for one in (signed_in, nobody)]
         assert answers[0].status_code == answers[1].status_code
         assert all(400 <= answer.status_code < 500 for answer in answers)
 

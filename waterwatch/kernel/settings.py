@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     upload_keep_s: int = Field(default=24 * 3600, ge=60)
     photo_max_pixels: int = Field(default=60_000_000, ge=1_000_000)
     original_retention_days: int = Field(default=90, ge=1)
-    photo_memory_bytes: int = Field(default=1536 * MEBIBYTE, ge=256 * MEBIBYTE)
+    photo_memory_bytes: int = Field(default=1536 * MEBIBYTE, ge=512 * MEBIBYTE)  # the detectors take 300
     photo_cpu_s: int = Field(default=15, ge=1, le=120)
 
     snap_limit_m: float = Field(default=2000.0, gt=0)
@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     page_rate_limit: str = "600/minute"
     two_factor_required: bool = True
     cors_origins: str = ""
+    media_url_hosts: str = ""
     quick_exit_url: str = "https://www.baidu.com/"
 
     acknowledge_link_days: int = Field(default=30, ge=1)
@@ -172,6 +173,15 @@ class Settings(BaseSettings):
             parts = _split(origin, ("http", "https"), "https://reports.example.org")
             if origin != f"{parts.scheme}://{parts.netloc}":
                 raise ValueError("lists origins, separated by spaces, such as https://reports.example.org")
+        return value
+
+    @field_validator("media_url_hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, value: str) -> str:
+        for host in value.split():
+            parts = _split(f"https://{host}", ("https",), "https://media.example.org")
+            if f"https://{host}" != f"https://{parts.netloc}" or parts.username is not None or host != host.lower():
+                raise ValueError("lists hosts, lower case, separated by spaces, such as media.example.org")
         return value
 
     @field_validator("quick_exit_url")

@@ -5,7 +5,6 @@ import re
 import smtplib
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from waterwatch.messaging.email import is_address
+from waterwatch.messaging.limit import Limit
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 # What broke a conversation, the particular before the general.
@@ -109,7 +109,7 @@ def send(
         raise ValueError("not a mail address")
     started = time.monotonic()
     content = message.as_bytes()
-    with _Limit(timeout_s) as limit, _conversation(server, limit, envelope_from) as client:
+    with Limit(timeout_s) as limit, _conversation(server, limit, envelope_from) as client:
         _expect(client.mail(envelope_from), "sender_refused", Unreachable)
         for recipient in recipients:
             _expect(client.rcpt(recipient), "recipient_refused")
@@ -126,51 +126,10 @@ def send(
     return Accepted(time.monotonic() - started)
 
 
-class _Limit:
-    """Cuts a connection when its time is over, whatever it is doing. Per-operation timeouts cannot: each byte resets
-    them."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._ends_at = time.monotonic() + timeout_s
-        self._handle: socket.socket | None = None
-        self._timer: threading.Timer | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """By the clock, not the timer: the socket's own timeout may end an operation before the timer's thread runs."""
-        return time.monotonic() >= self._ends_at
-
-    @property
-    def left_s(self) -> float:
-        return max(0.001, self._ends_at - time.monotonic())
-
-    def watch(self, connection: socket.socket) -> None:
-        # A duplicate descriptor survives the wrapping into TLS, and shutting it down ends the shared connection.
-        self._handle = connection.dup()
-        self._timer = threading.Timer(self.left_s, self._cut)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _cut(self) -> None:
-        if self._handle is not None:
-            with contextlib.suppress(OSError):
-                self._handle.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> "_Limit":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer.join()
-        if self._handle is not None:
-            self._handle.close()
-
-
 class _Client(smtplib.SMTP):
     """smtplib's client on a connection made by us."""
 
-    def __init__(self, server: Server, limit: _Limit, own_name: str) -> None:
+    def __init__(self, server: Server, limit: Limit, own_name: str) -> None:
         self._server, self._limit = server, limit
         # Naming ourselves spares smtplib a look-up of this machine's own name.
         super().__init__(server.host, server.port, local_hostname=own_name, timeout=limit.left_s)
@@ -196,7 +155,7 @@ class _Client(smtplib.SMTP):
 
 
 @contextlib.contextmanager
-def _conversation(server: Server, limit: _Limit, envelope_from: str) -> Iterator[smtplib.SMTP]:
+def _conversation(server: Server, limit: Limit, envelope_from: str) -> Iterator[smtplib.SMTP]:
     """A greeted, encrypted and logged-in client; whatever breaks in it becomes :class:`Unreachable`."""
     client: smtplib.SMTP | None = None
     try:

@@ -77,6 +77,10 @@ WORDS = {
     "photo_taken": _l("这张照片已经用在另一份上报里。请换一张照片。"),
     "client_exists": _l("已经有这个名称的应用。"),
     "client_unknown": _l("没有这个应用的令牌，或者它已被停用。"),
+    "jurisdiction_unknown": _l("没有这个 jurisdiction_id：可以不写。"),
+    "service_unknown": _l("没有这项服务。"),
+    "service_request_unknown": _l("没有这个编号。"),
+    "api_key_refused": _l("需要有效的 api_key。请向本站的运营者申请。"),
     "no_patrol": _l("这条上报说的是污染，不是巡护。请评级或退回。"),
     "csrf": _l("页面停留太久，安全校验已过期。请返回上一页，刷新后再提交一次。"),
 }

@@ -5,7 +5,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.dates import format_timedelta
-from flask import Blueprint, Flask, redirect, request
+from flask import Blueprint, Flask, g, redirect, request
 from flask_babel import Babel, format_date, format_datetime, get_locale
 from flask_login import current_user
 from markupsafe import Markup
@@ -62,19 +62,25 @@ def set_language() -> Response:
     return response
 
 
+def state_language(tag: str) -> None:
+    """The language of this request, whatever cookie and browser say; a tag that is none of ours states nothing.
+
+    Call before anything of the request is translated.
+    """
+    g.stated_language = _language_of(tag)
+
+
 def viewer_language() -> str:
-    """The language of this request: what was chosen, else what the browser prefers, else the account's."""
+    """The language of this request: what it states, else what was chosen, else what the browser prefers, else the
+    account's."""
+    if stated := g.get("stated_language"):
+        return str(stated)
     chosen = request.cookies.get(COOKIE)
     if chosen in LANGUAGES:
         return str(chosen)
     for tag, _quality in request.accept_languages:
-        lowered = tag.lower()
-        if lowered.startswith(_TRADITIONAL):
-            return "zh-Hant"
-        if lowered.startswith("zh"):
-            return "zh-Hans"
-        if lowered.startswith("en"):
-            return "en"
+        if found := _language_of(tag):
+            return found
     if current_user and current_user.is_authenticated:
         return str(current_user.language)
     return DEFAULT_LANGUAGE
@@ -109,6 +115,16 @@ def elapsed(moment: datetime | None) -> Markup:
         return Markup("")
     words = format_timedelta(utc_now() - moment, granularity="minute", format="short", locale=get_locale())
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), words)
+
+
+def _language_of(tag: str) -> str | None:
+    """Which of our languages a BCP 47 tag means."""
+    lowered = tag.lower().replace("_", "-")
+    if lowered.startswith(_TRADITIONAL):
+        return "zh-Hant"
+    if lowered.startswith("zh"):
+        return "zh-Hans"
+    return "en" if lowered.startswith("en") else None
 
 
 def _account_zone() -> str | None:
