@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
+from waterwatch.cli.reports import import_reports_command
 from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
 from waterwatch.cli.walk import walk_command
 from waterwatch.kernel import audit, migrate
@@ -120,6 +121,14 @@ def zones_group() -> None:
 
 
 zones_group.add_command(import_zones_command)
+
+
+@main.group("reports")
+def reports_group() -> None:
+    """What citizens saw."""
+
+
+reports_group.add_command(import_reports_command)
 
 
 @main.group("agencies")

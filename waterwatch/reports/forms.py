@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from waterwatch.kernel.errors import Invalid
@@ -62,11 +61,15 @@ _INVISIBLE = frozenset(
 
 
 class Upload(Protocol):
-    """A file part lying in the spool, as ``waterwatch.web.uploads`` leaves it."""
+    """A file part lying in the spool, as ``waterwatch.web.uploads`` leaves it, or a file of an archive."""
 
-    path: Path | None
-    size_bytes: int
-    is_too_large: bool
+    @property
+    def size_bytes(self) -> int:
+        """How long it is."""
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether it is over this installation's limit."""
 
     @property
     def sha256(self) -> bytes:
