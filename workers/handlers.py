@@ -18,6 +18,13 @@ def sanitise(context: JobContext, message: Message) -> None:
         outbox.finish(session, message.id)
 
 
+def redact(context: JobContext, message: Message) -> None:
+    """Idempotent: pictures that are as they should be are left alone (see ``photos.service.redact``)."""
+    photos.redact(context, _id(message, "photo_id"))
+    with transaction(context.sessions) as session:
+        outbox.finish(session, message.id)
+
+
 def refuse_photo(context: JobContext, message: Message) -> None:
     """The photo killed its worker or failed it too often: it is refused, and its author is told to take another.
 

@@ -54,6 +54,7 @@ class Topic:
 TOPICS: Mapping[str, Topic] = MappingProxyType(
     {
         photos.TOPIC_SANITISE: Topic(handlers.sanitise, PHOTOS, 60, Retry(1, 15, 8), handlers.refuse_photo),
+        photos.TOPIC_REDACT: Topic(handlers.redact, PHOTOS, 60, Retry(1, 30, 8)),
         photos.TOPIC_SETTLED: Topic(handlers.settle, PHOTOS, 20, Retry(1, 30, 50)),
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.
         escalation.TOPIC_DELIVER: Topic(escalation.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),

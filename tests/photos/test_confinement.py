@@ -14,7 +14,7 @@ from waterwatch.photos.confinement import ChildDiedError, run_confined
 from waterwatch.photos.pixels import Refused, rebuild_in_child
 from waterwatch.photos.rules import Limits
 
-LIMITS = Limits(max_pixels=60_000_000, memory_bytes=256 << 20, cpu_s=20, wall_s=60.0, file_bytes=1 << 20)
+LIMITS = Limits(max_pixels=60_000_000, memory_bytes=512 << 20, cpu_s=20, wall_s=60.0, file_bytes=1 << 20)
 
 
 def _code_of(work: object, limits: Limits = LIMITS) -> str:

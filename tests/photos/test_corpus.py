@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.photos.corpus import CASES, READY, Case
 from tests.photos.forge import CANARY
-from waterwatch.photos.pixels import Rebuilt, Refused, rebuild_in_child
+from waterwatch.photos.pixels import Evidence, Rebuilt, Refused, read_in_child, rebuild_in_child
 from waterwatch.photos.rules import REFUSALS, Limits, bare_jpeg_size
 
 LIMITS = Limits(max_pixels=60_000_000, memory_bytes=1536 << 20, cpu_s=30, wall_s=90.0)
@@ -154,3 +154,17 @@ def test_transparency_becomes_white(tmp_path: Path) -> None:
     assert isinstance(outcome, Rebuilt)
     with Image.open(outcome.derived[0].path) as picture:
         assert picture.getpixel((30, 20)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_reading_what_a_file_claims_agrees_with_rebuilding_it_or_refuses(
+    tried: dict[str, Tried], case: Case, tmp_path: Path
+) -> None:
+    original = tmp_path / "original"
+    original.write_bytes(tried[case.name].original)
+    found, rebuilt = read_in_child(original, LIMITS), tried[case.name].outcome
+    if isinstance(rebuilt, Rebuilt):
+        assert found == rebuilt.evidence
+    else:  # a file whose head is sound may still be told by its head; its pixels are refused later
+        assert isinstance(found, Evidence) or found.code in REFUSALS
+    assert list(tmp_path.iterdir()) == [original]

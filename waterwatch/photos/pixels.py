@@ -12,10 +12,11 @@ import hashlib
 import io
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pillow_heif
@@ -33,6 +34,7 @@ from PIL import (
 )
 
 from waterwatch.kernel.errors import Unavailable
+from waterwatch.photos import redaction
 from waterwatch.photos.confinement import ChildDiedError, run_confined
 from waterwatch.photos.rules import (
     ACCEPTED,
@@ -40,6 +42,7 @@ from waterwatch.photos.rules import (
     REFUSALS,
     SIZES_PX,
     Limits,
+    Rectangle,
     bare_jpeg_size,
     is_cut_short,
     refuse_type,
@@ -60,6 +63,7 @@ RETRY_AFTER_S: Final = 30.0
 _OUR_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOENT})
 _YEARS = range(1990, 2100)  # of digital photographs
 _SRGB = ImageCms.createProfile("sRGB")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A photo made safe. ``phash`` is a signed 64-bit perceptual hash."""
+    """A photo made safe. ``phash`` is a signed 64-bit perceptual hash, ``redactions`` what was made unrecognisable."""
 
     media_type: str
     width: int
@@ -94,6 +98,7 @@ class Rebuilt:
     phash: int
     derived: tuple[Derived, ...]
     evidence: Evidence
+    redactions: tuple[Rectangle, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,27 +114,51 @@ class _RefusedError(Exception):
         super().__init__(code)
 
 
-def rebuild_in_child(original: Path, target: Path, limits: Limits) -> Rebuilt | Refused:
+Redactions = tuple[Rectangle, ...] | None
+
+
+def rebuild_in_child(original: Path, target: Path, limits: Limits, redactions: Redactions = None) -> Rebuilt | Refused:
     """Decode ``original`` in a confined child process and leave the pictures in the folder ``target``.
 
-    Death by signal, running out of memory or time, and any exception become a :class:`Refused`. What the child made is
-    held against :func:`bare_jpeg_size` by this process, which decodes nothing.
+    What ``redactions`` cover is made unrecognisable in all of them; with None, what the detectors find. Death by
+    signal, running out of memory or time, and any exception become a :class:`Refused`. What the child made is held
+    against :func:`bare_jpeg_size` by this process, which decodes nothing.
+
+    Raises:
+        Unavailable: the disk is full, a detector failed or the like; the photo itself may be fine.
+    """
+    try:
+        raw = run_confined(lambda: _answer(lambda: rebuild(original, target, limits, redactions)), limits)
+        return _accept(raw, target)
+    except (ChildDiedError, _RefusedError) as refusal:
+        return Refused(refusal.code)
+
+
+def rebuild(original: Path, target: Path, limits: Limits, redactions: Redactions = None) -> Rebuilt | Refused:
+    """Decode and rebuild in this process. Use :func:`rebuild_in_child` for anything from outside."""
+    return _guarded(lambda: _rebuild(original, target, limits, redactions), original)
+
+
+def read_in_child(original: Path, limits: Limits) -> Evidence | Refused:
+    """What a file claims of place and time, read in a confined child process; nothing is made of its pixels.
 
     Raises:
         Unavailable: the disk is full or the like; the photo itself may be fine.
     """
     try:
-        return _accept(run_confined(lambda: _answer(original, target, limits), limits), target)
-    except (ChildDiedError, _RefusedError) as refusal:
+        raw = run_confined(lambda: _answer(lambda: _guarded(lambda: _read_claims(original, limits), original)), limits)
+    except ChildDiedError as refusal:
         return Refused(refusal.code)
+    answer = json.loads(raw)
+    return _refusal_in(answer) or Evidence(**answer)
 
 
-def rebuild(original: Path, target: Path, limits: Limits) -> Rebuilt | Refused:
-    """Decode and rebuild in this process. Use :func:`rebuild_in_child` for anything from outside."""
+def _guarded(work: Callable[[], R], original: Path) -> R | Refused:
+    """Whatever Pillow does on a broken file becomes a refusal; trouble of the machine is raised."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters is refused by our own checks
-            return _rebuild(original, target, limits)
+            return work()
     except _RefusedError as refusal:
         return Refused(refusal.code)
     except MemoryError:
@@ -152,24 +181,36 @@ def _explain(error: Exception, original: Path) -> str:
     return "truncated" if is_cut_short(content, sniff(content[:SNIFF_BYTES]) or "") else "undecodable"
 
 
-def _answer(original: Path, target: Path, limits: Limits) -> bytes:
+def _answer(work: Callable[[], Rebuilt | Evidence | Refused]) -> bytes:
     """What the child writes into the pipe."""
     try:
-        outcome = rebuild(original, target, limits)
+        outcome = work()
     except OSError as error:
         return json.dumps({"failed": errno.errorcode.get(error.errno or 0, "EIO")}).encode()
-    if isinstance(outcome, Refused):
-        return json.dumps({"refused": outcome.code}).encode()
-    return json.dumps(asdict(replace(outcome, derived=()))).encode()
+    return json.dumps({"refused": outcome.code} if isinstance(outcome, Refused) else asdict(outcome)).encode()
 
 
-def _accept(raw: bytes, target: Path) -> Rebuilt | Refused:
-    answer = json.loads(raw)
+def _read_claims(original: Path, limits: Limits) -> Evidence:
+    with _opened(original, limits)[0] as picture:
+        return read_evidence(picture)
+
+
+def _refusal_in(answer: dict[str, Any]) -> Refused | None:
+    """The child's refusal, if it is one. Raises :class:`Unavailable` where the machine failed it."""
     if "failed" in answer:
         raise Unavailable("photo_not_processed", retry_after_s=RETRY_AFTER_S, reason=answer["failed"])
     if "refused" in answer:
         return Refused(answer["refused"] if answer["refused"] in REFUSALS else "undecodable")
-    return Rebuilt(**(answer | {"derived": _inspect_all(target), "evidence": Evidence(**answer["evidence"])}))
+    return None
+
+
+def _accept(raw: bytes, target: Path) -> Rebuilt | Refused:
+    answer = json.loads(raw)
+    if (refused := _refusal_in(answer)) is not None:
+        return refused
+    redactions = tuple(Rectangle(**box) for box in answer["redactions"])
+    made = {"derived": _inspect_all(target), "evidence": Evidence(**answer["evidence"]), "redactions": redactions}
+    return Rebuilt(**(answer | made))
 
 
 def _inspect_all(target: Path) -> tuple[Derived, ...]:
@@ -185,16 +226,27 @@ def _inspect(path: Path, size_px: int) -> Derived:
     return Derived(size_px, str(path), size[0], size[1], len(content), hashlib.sha256(content).hexdigest())
 
 
-def _rebuild(original: Path, target: Path, limits: Limits) -> Rebuilt:
+def _opened(original: Path, limits: Limits) -> tuple[Image.Image, str]:
+    """The picture, its pixels not yet decoded, and its format. One of no format or size of ours is refused."""
     with original.open("rb") as source:
         head = source.read(SNIFF_BYTES)
     form = sniff(head)
     if form is None:
         raise _RefusedError(refuse_type(head))
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
-    with Image.open(original, formats=[form]) as picture:
+    picture = Image.open(original, formats=[form])
+    try:
+        _check_size(*picture.size, limits)
+    except _RefusedError:
+        picture.close()
+        raise
+    return picture, form
+
+
+def _rebuild(original: Path, target: Path, limits: Limits, redactions: Redactions) -> Rebuilt:
+    opened, form = _opened(original, limits)
+    with opened as picture:
         width, height = picture.size
-        _check_size(width, height, limits)
         if form == "JPEG":
             picture.draft(None, _fit(width, height, SIZES_PX[0]))
         # Before any metadata is asked for: Pillow decodes a PNG to find its EXIF, and once a decoding has failed it
@@ -206,10 +258,39 @@ def _rebuild(original: Path, target: Path, limits: Limits) -> Rebuilt:
     clean = _turned(clean, orientation)
     if orientation >= 5:
         width, height = height, width
+    clean.thumbnail((SIZES_PX[0], SIZES_PX[0]), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    covered = _find(clean) if redactions is None else redactions
+    for box in covered:
+        _cover(clean, box)
     for size_px in SIZES_PX:  # a cascade: each smaller picture is made from the one before
         clean.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
         _save(clean, target / f"{size_px}.jpg", JPEG_QUALITY[size_px])
-    return Rebuilt(ACCEPTED[form], width, height, perceptual_hash(clean), _inspect_all(target), evidence)
+    return Rebuilt(ACCEPTED[form], width, height, perceptual_hash(clean), _inspect_all(target), evidence, covered)
+
+
+def _find(picture: Image.Image) -> tuple[Rectangle, ...]:
+    """What the detectors find. That one fails is our trouble: without an answer nothing is published."""
+    try:
+        return redaction.find(np.asarray(picture))
+    except Exception as error:
+        raise OSError(errno.EIO, f"the detectors failed: {type(error).__name__}") from error
+
+
+CELLS = 6  # along the longer edge of what is covered: too few for a face or a sign to be recognised by
+
+
+def _cover(picture: Image.Image, box: Rectangle) -> None:
+    """Replace a part of the picture by at most 6 × 6 averages, softened. What was there cannot be had back."""
+    left, top = int(box.left * picture.width), int(box.top * picture.height)
+    right = min(picture.width, max(left + 1, round((box.left + box.width) * picture.width)))
+    bottom = min(picture.height, max(top + 1, round((box.top + box.height) * picture.height)))
+    if right <= left or bottom <= top:
+        return
+    size = right - left, bottom - top
+    cell = max(1, -(-max(size) // CELLS))
+    cells = max(1, size[0] // cell), max(1, size[1] // cell)
+    part = picture.crop((left, top, right, bottom)).resize(cells, Image.Resampling.BOX)
+    picture.paste(part.resize(size, Image.Resampling.BICUBIC), (left, top))
 
 
 def _fit(width: int, height: int, longest_px: int) -> tuple[int, int]:

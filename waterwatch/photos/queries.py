@@ -3,10 +3,13 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
+
+from waterwatch.photos.rules import Rectangle
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,68 @@ def lock_claimable(session: Session, photo_ids: Sequence[uuid.UUID]) -> dict[uui
     """Photos a report wants to name, locked until the transaction ends: none settles or is deleted meanwhile."""
     rows = session.execute(_LOCK, {"ids": list(photo_ids)})
     return {row.photo_id: Claimable(*row) for row in rows}
+
+
+@dataclass(frozen=True)
+class RedactionOrder:
+    """Pictures that do not show yet what their redactions say, and what to make them from."""
+
+    wanted_at: datetime
+    source_key: str
+    rectangles: tuple[Rectangle, ...]
+
+
+@dataclass(frozen=True)
+class Redaction:
+    """One part of a photo that is covered."""
+
+    redaction_id: uuid.UUID
+    photo_id: uuid.UUID
+    kind: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Redactable:
+    """What a moderator may do to a photo. ``is_pending``: its pictures are being made anew."""
+
+    has_original: bool
+    is_pending: bool
+    redactions: tuple[Redaction, ...]
+
+
+_ORDER = text("""
+SELECT redaction_wanted_at AS wanted_at,
+       coalesce(original_key, (SELECT key FROM photo_derivative WHERE photo_id = :id ORDER BY size_px DESC LIMIT 1))
+FROM photo WHERE id = :id AND redaction_wanted_at IS NOT NULL
+""")
+_STANDING = text("""
+SELECT id AS redaction_id, photo_id, kind, "left", top, width, height FROM photo_redaction
+WHERE photo_id = ANY(:ids) AND removed_at IS NULL ORDER BY created_at, id
+""").bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
+_REDACTABLE = text("""
+SELECT id, original_key IS NOT NULL AS has_original, redaction_wanted_at IS NOT NULL AS is_pending
+FROM photo WHERE id = ANY(:ids) AND state = 'ready'
+""").bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
+
+
+def redaction_order(session: Session, photo_id: uuid.UUID) -> RedactionOrder | None:
+    """What is to be made anew of a photo; None when its pictures are as they should be."""
+    row = session.execute(_ORDER, {"id": photo_id}).first()
+    if row is None:
+        return None
+    boxes = (Redaction(*one) for one in session.execute(_STANDING, {"ids": [photo_id]}))
+    rectangles = tuple(Rectangle(box.kind, box.left, box.top, box.width, box.height) for box in boxes)
+    return RedactionOrder(row[0], row[1], rectangles)
+
+
+def redactable(session: Session, photo_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Redactable]:
+    """What is covered in each of some photos that are ready. Two statements, however many photos."""
+    boxes: dict[uuid.UUID, list[Redaction]] = {}
+    for one in session.execute(_STANDING, {"ids": list(photo_ids)}):
+        boxes.setdefault(one.photo_id, []).append(Redaction(*one))
+    rows = session.execute(_REDACTABLE, {"ids": list(photo_ids)})
+    return {row.id: Redactable(row.has_original, row.is_pending, tuple(boxes.get(row.id, ()))) for row in rows}

@@ -32,6 +32,10 @@ REFUSALS = (
 )
 
 
+# Why somebody may demand a sealed original; what is on record is one of these words, never a sentence.
+ORIGINAL_REASONS = ("evidence_check", "authority_demand", "author_asked")
+
+
 @dataclass(frozen=True)
 class Limits:
     """What decoding one photo may cost: pixels, bytes of address space, seconds of CPU and of wall clock."""
@@ -52,6 +56,50 @@ class Limits:
             cpu_s=settings.photo_cpu_s,
             wall_s=settings.photo_cpu_s * 1.5,
         )
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """What must not be seen, as fractions of the upright picture's width and height.
+
+    ``kind``: ``face``, ``plate`` or ``drawn`` (by a moderator); ``score`` is the detector's, 0 to 1.
+    """
+
+    kind: str
+    left: float
+    top: float
+    width: float
+    height: float
+    score: float | None = None
+
+
+MARGIN: Final = {"face": 0.20, "plate": 0.15}  # of each edge: hair and ears, and the frame of a plate
+
+
+def grown(box: Rectangle) -> Rectangle:
+    """The rectangle with its margin, within the picture."""
+    margin = MARGIN.get(box.kind, 0.0)
+    left, top = max(0.0, box.left - margin * box.width), max(0.0, box.top - margin * box.height)
+    right = min(1.0, box.left + (1 + margin) * box.width)
+    bottom = min(1.0, box.top + (1 + margin) * box.height)
+    return Rectangle(box.kind, left, top, max(0.0, right - left), max(0.0, bottom - top), box.score)
+
+
+_PLATE_BREAKS = re.compile(r"[\s·•.:\-_|'’,]+")
+_PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新使领民航"
+_PLATE = re.compile(rf"[{_PROVINCES}]?[A-Z0-9]{{4,8}}[学警港澳挂领使试超]?")
+
+
+def is_plate(words: str) -> bool:
+    """Whether a line of text has the shape of a vehicle's number plate (GA 36-2018, and most countries' like it).
+
+    A province's character or at least one letter, at least two digits, five to eight signs in all; a reader's slip in
+    one of them still passes. Telephone numbers and years do not.
+    """
+    signs = _PLATE_BREAKS.sub("", words).upper()
+    digits, letters = sum(sign.isdigit() for sign in signs), sum("A" <= sign <= "Z" for sign in signs)
+    has_province = signs[:1] in _PROVINCES and signs != ""
+    return bool(5 <= len(signs) <= 9 and _PLATE.fullmatch(signs) and digits >= 2 and (has_province or letters >= 1))
 
 
 def timed(settings: Settings) -> Machine:

@@ -15,16 +15,17 @@ from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import INSERT_RECORDS, to_records, transaction
-from waterwatch.kernel.errors import NotFound
+from waterwatch.kernel.errors import Conflict, NotFound
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
-from waterwatch.photos import pixels
+from waterwatch.photos import pixels, queries
 from waterwatch.photos.pixels import Derived, Rebuilt, Refused
-from waterwatch.photos.rules import PHOTO, Limits, timed
-from waterwatch.photos.tables import Photo, PhotoDerivative
+from waterwatch.photos.rules import PHOTO, Limits, Rectangle, timed
+from waterwatch.photos.tables import Photo, PhotoDerivative, PhotoRedaction
 
 TOPIC_SANITISE = "photos.sanitise"
 TOPIC_SETTLED = "photos.settled"
+TOPIC_REDACT = "photos.redact"
 FINAL_STATES = ("ready", "refused")
 SANITISER = Actor.system("sanitiser")
 
@@ -146,8 +147,107 @@ def record_ready(
     photo.exif_taken_at_local = evidence.taken_at_local
     photo.exif_taken_at = datetime.fromisoformat(evidence.taken_at) if evidence.taken_at else None
     session.add_all(_derivative(photo_id, derived, keys[derived.size_px]) for derived in rebuilt.derived)
+    session.add_all(_redaction(photo_id, box, None, now) for box in rebuilt.redactions)
     _settled(session, "photo.ready", photo, now)
     return True
+
+
+@dataclass(frozen=True)
+class ChangeRedactions:
+    """What a moderator covers (``drawn``) and uncovers (``removed``, ids of redactions) in one photo."""
+
+    photo_id: uuid.UUID
+    drawn: tuple[Rectangle, ...] = ()
+    removed: tuple[uuid.UUID, ...] = ()
+
+
+def change_redactions(session: Session, command: ChangeRedactions, *, actor: Actor, now: datetime) -> None:
+    """Cover more of a photo, or less, and order its pictures anew. Naming a redaction that is gone changes nothing.
+
+    Raises :class:`NotFound`; :class:`Conflict` ``photo_not_ready``, or ``original_forgotten`` when something is to be
+    uncovered of which nothing is left.
+    """
+    photo = _locked(session, command.photo_id)
+    if photo.state != "ready":
+        raise Conflict("photo_not_ready", state=photo.state)
+    if command.removed and photo.original_key is None:
+        raise Conflict("original_forgotten")
+    standing = select(PhotoRedaction).where(
+        PhotoRedaction.photo_id == photo.id,
+        PhotoRedaction.id.in_(command.removed),
+        PhotoRedaction.removed_at.is_(None),
+    )
+    for redaction in session.scalars(standing):
+        redaction.removed_at, redaction.removed_by = now, actor.id
+    session.add_all(_redaction(photo.id, box, actor.id, now) for box in command.drawn)
+    photo.redaction_wanted_at = now
+    _record(session, "photo.redactions_changed", photo, actor, now)
+    outbox.emit(session, TOPIC_REDACT, {"photo_id": str(photo.id)}, now=now)
+
+
+def redact(context: JobContext, photo_id: uuid.UUID) -> bool:
+    """Make a photo's pictures anew as its redactions say; False when they do already.
+
+    Idempotent: what is wanted is compared with what was made within the one transaction that exchanges the pictures; a
+    change that came meanwhile leaves them to its own order. The source is the sealed original, or the largest picture
+    once that is forgotten. No transaction is open while pixels are worked on.
+    """
+    with transaction(context.sessions) as session:
+        wanted = queries.redaction_order(session, photo_id)
+    if wanted is None:
+        return False
+    context.settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=context.settings.spool_dir, prefix="redact-") as folder:
+        source = Path(folder) / "source"
+        context.objects.fetch(wanted.source_key, source)
+        limits = Limits.from_settings(context.settings)
+        outcome = pixels.rebuild_in_child(source, Path(folder), limits, wanted.rectangles)
+        if isinstance(outcome, Refused):  # it could be decoded before: tried again, and told to whoever runs this
+            raise RuntimeError(f"a photo that was rebuilt before is now refused: {outcome.code}")
+        keys = _store(context, photo_id, outcome)
+    with transaction(context.sessions) as session:
+        obsolete = _exchange(session, photo_id, wanted.wanted_at, outcome, keys, context.now())
+    for key in keys.values() if obsolete is None else obsolete:
+        context.objects.delete(key)
+    return obsolete is not None
+
+
+def _exchange(
+    session: Session, photo_id: uuid.UUID, wanted_at: datetime, rebuilt: Rebuilt, keys: dict[int, str], now: datetime
+) -> list[str] | None:
+    """Make new pictures the photo's; the old ones' keys, or None when another change has come meanwhile."""
+    photo = _locked(session, photo_id)
+    if photo.redaction_wanted_at != wanted_at:
+        return None
+    old = list(session.scalars(select(PhotoDerivative).where(PhotoDerivative.photo_id == photo_id)))
+    for derivative in old:
+        session.delete(derivative)
+    session.flush()
+    session.add_all(_derivative(photo_id, derived, keys[derived.size_px]) for derived in rebuilt.derived)
+    photo.redaction_wanted_at = None
+    _record(session, "photo.redacted", photo, SANITISER, now)
+    return [derivative.key for derivative in old]
+
+
+def open_original(session: Session, photo_id: uuid.UUID, reason: str, *, actor: Actor, now: datetime) -> str:
+    """Somebody demands the sealed original: the demand is on record before a byte of it is read; returns its key.
+
+    ``reason`` is one of :data:`waterwatch.photos.rules.ORIGINAL_REASONS`. Raises :class:`NotFound`, or
+    :class:`Conflict` ``original_forgotten``.
+    """
+    photo = _locked(session, photo_id)
+    if photo.original_key is None:
+        raise Conflict("original_forgotten")
+    audit.record(
+        session,
+        action="photo.original_opened",
+        subject_kind="photo",
+        subject_id=photo.id,
+        actor=actor,
+        now=now,
+        after={"reason": reason, "sha256": photo.sha256.hex()},
+    )
+    return photo.original_key
 
 
 def record_refused(session: Session, photo_id: uuid.UUID, code: str, *, settings: Settings, now: datetime) -> bool:
@@ -206,6 +306,21 @@ def _derivative(photo_id: uuid.UUID, derived: Derived, key: str) -> PhotoDerivat
         width=derived.width,
         height=derived.height,
         sha256=bytes.fromhex(derived.sha256),
+    )
+
+
+def _redaction(photo_id: uuid.UUID, box: Rectangle, made_by: uuid.UUID | None, now: datetime) -> PhotoRedaction:
+    return PhotoRedaction(
+        id=new_id(),
+        photo_id=photo_id,
+        kind=box.kind,
+        left=box.left,
+        top=box.top,
+        width=box.width,
+        height=box.height,
+        score=box.score,
+        made_by=made_by,
+        created_at=now,
     )
 
 

@@ -28,6 +28,7 @@ class Photo(Base):
     """One photo. ``exif_*`` is evidence for moderators only and never leaves the desk.
 
     ``unclaimed_until`` is set while no report names the photo; once it has passed the photo is deleted.
+    ``redaction_wanted_at`` is set while the pictures do not show what their redactions say.
     """
 
     __tablename__ = "photo"
@@ -68,6 +69,7 @@ class Photo(Base):
     received_at: Mapped[datetime]
     original_delete_after: Mapped[datetime]
     unclaimed_until: Mapped[datetime | None]
+    redaction_wanted_at: Mapped[datetime | None]
 
 
 class PhotoDerivative(Base):
@@ -89,3 +91,29 @@ class PhotoDerivative(Base):
     width: Mapped[int] = mapped_column(Integer)
     height: Mapped[int] = mapped_column(Integer)
     sha256: Mapped[Digest] = mapped_column(LargeBinary)
+
+
+class PhotoRedaction(Base):
+    """A part of a photo nobody may recognise, as fractions of the upright picture; ``made_by`` None: by a detector."""
+
+    __tablename__ = "photo_redaction"
+    __table_args__ = (
+        CheckConstraint("kind IN ('face', 'plate', 'drawn')", name="kind"),
+        CheckConstraint('"left" >= 0 AND top >= 0 AND width > 0 AND height > 0', name="positive"),
+        CheckConstraint('"left" + width <= 1.001 AND top + height <= 1.001', name="within"),
+        CheckConstraint("(removed_at IS NULL) = (removed_by IS NULL)", name="removed_by_somebody"),
+        CheckConstraint("(kind = 'drawn') = (made_by IS NOT NULL)", name="drawn_by_somebody"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    photo_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("photo.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(Text)
+    left: Mapped[float]
+    top: Mapped[float]
+    width: Mapped[float]
+    height: Mapped[float]
+    score: Mapped[float | None]
+    made_by: Mapped[uuid.UUID | None]
+    created_at: Mapped[datetime]
+    removed_by: Mapped[uuid.UUID | None]
+    removed_at: Mapped[datetime | None]
