@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, pool, text
 from waterwatch.accounts import tables as accounts
 from waterwatch.advisories import tables as advisories
 from waterwatch.agencies import tables as agencies
+from waterwatch.duplicates import tables as duplicates
 from waterwatch.escalation import tables as escalation
 from waterwatch.imports import tables as imports
 from waterwatch.incidents import tables as incidents
@@ -26,6 +27,7 @@ ROOMS = (
     advisories,
     agencies,
     audit,
+    duplicates,
     escalation,
     imports,
     incidents,

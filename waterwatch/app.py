@@ -31,8 +31,9 @@ from waterwatch.web.guards import install_guards
 from waterwatch.web.headers import install_headers
 from waterwatch.web.house import EXTENSION, House
 from waterwatch.web.language import install_language
-from waterwatch.web.limits import install_limits
+from waterwatch.web.limits import KnownSender, install_limits
 from waterwatch.web.requests import RequestScope, install_request_log
+from waterwatch.web.work import install_work
 
 SESSION_HOURS = 12
 FORM_MEMORY_BYTES = 256 * 1024  # every field that is not a file
@@ -53,7 +54,8 @@ def create_app(settings: Settings) -> Flask:
     install_request_log(app, registry)
     install_errors(app)
     # Before whatever reads a body.
-    install_limits(app, settings, lambda: opendata.known_sender() or open311.known_sender())
+    install_limits(app, settings, _known_sender)
+    install_work(app, settings, _known_sender)
     csrf = CSRFProtect(app)
     accounts.register_accounts(app, found, registry)
     install_language(app)
@@ -92,6 +94,10 @@ def create_app(settings: Settings) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def _known_sender() -> KnownSender | None:
+    return opendata.known_sender() or open311.known_sender()
 
 
 def _configure(app: Flask, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 
+from waterwatch.duplicates import service as duplicates
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
@@ -37,9 +38,14 @@ def refuse_photo(context: JobContext, message: Message) -> None:
 
 
 def settle(context: JobContext, message: Message) -> None:
-    """Idempotent: only a report that still waits for its photos moves (see ``reports.service.settle_photo``)."""
+    """Idempotent: only a report that still waits for its photos moves (see ``reports.service.settle_photo``).
+
+    What a report under review may repeat is looked for in the same transaction: no moderator sees it without.
+    """
     with transaction(context.sessions) as session:
-        reports.settle_photo(session, _id(message, "photo_id"), settings=context.settings, now=context.now())
+        photo_id, now = _id(message, "photo_id"), context.now()
+        reports.settle_photo(session, photo_id, settings=context.settings, now=now)
+        duplicates.propose(session, photo_id, now=now)
         outbox.finish(session, message.id)
 
 

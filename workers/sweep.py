@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from waterwatch.duplicates import service as duplicates
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
@@ -131,6 +132,13 @@ def forget_unclaimed(context: JobContext) -> int:
     return len(due)
 
 
+def forget_devices(context: JobContext) -> int:
+    """Devices remembered for long enough, in the reports and in what was found alike by them."""
+    before = context.now() - timedelta(seconds=context.settings.device_memory_s)
+    with transaction(context.sessions) as session:
+        return reports.forget_devices(session, before=before) + duplicates.forget_devices(session, before=before)
+
+
 def prune_outbox(context: JobContext) -> int:
     """Rows done long ago."""
     with transaction(context.sessions) as session:
@@ -172,6 +180,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     *dict.fromkeys(remedy for remedy in deadlines.REMEDIES.values() if remedy is not None),
     forget_originals,
     forget_unclaimed,
+    forget_devices,
     prune_outbox,
     clear_spool,
     renew_publication,

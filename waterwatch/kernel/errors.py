@@ -52,3 +52,9 @@ class Unavailable(DomainError):
     """A part we need does not answer just now; trying again later is right. ``retry_after_s`` says when."""
 
     code = "unavailable"
+
+
+class TooMany(DomainError):
+    """More than the asker may do within a time. ``retry_after_s`` says when to come again."""
+
+    code = "too_many"

@@ -59,8 +59,14 @@ class Settings(BaseSettings):
     photo_cpu_s: int = Field(default=15, ge=1, le=120)
 
     snap_limit_m: float = Field(default=2000.0, gt=0)
-    report_rate_limit: str = "60/hour;600/day"
-    photo_rate_limit: str = "360/hour;3600/day"
+    report_rate_limit: str = "600/hour;3000/day"
+    report_free_limit: str = "60/hour;600/day"
+    device_rate_limit: str = "20/hour;100/day"
+    device_memory_s: int = Field(default=48 * 3600, ge=60)
+    work_cost: int = Field(default=20_000, ge=1, le=1_000_000)
+    flood_reports: int = Field(default=30, ge=1)
+    flood_window_s: int = Field(default=600, ge=10)
+    photo_rate_limit: str = "1200/hour;6000/day"
     login_rate_limit: str = "10/minute;100/hour"
     page_rate_limit: str = "600/minute"
     two_factor_required: bool = True
@@ -157,7 +163,10 @@ class Settings(BaseSettings):
             raise ValueError("is not set")
         return value
 
-    @field_validator("report_rate_limit", "photo_rate_limit", "login_rate_limit", "page_rate_limit")
+    @field_validator(
+        *("report_rate_limit", "report_free_limit", "device_rate_limit"),
+        *("photo_rate_limit", "login_rate_limit", "page_rate_limit"),
+    )
     @classmethod
     def _limit_can_be_read(cls, value: str) -> str:
         try:

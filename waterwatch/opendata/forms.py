@@ -95,6 +95,13 @@ class ReportIn(_Model):
     temperature_c: Annotated[float | None, Field(ge=-5, le=60)] = None
     same_as: Annotated[str | None, Field(pattern=CODE, description="A public incident the person saw too.")] = None
     observed_at: Annotated[datetime | None, Field(description="When the phone kept it, with offset.")] = None
+    device: Annotated[
+        str | None,
+        Field(
+            description="32 hexadecimal digits the device drew at random and keeps. Limits and likenesses are told by "
+            "it; only a keyed digest is stored, for two days. Anything else is ignored."
+        ),
+    ] = None
     language: Annotated[Literal["zh-Hans", "zh-Hant", "en"], Field(description="Of the author.")] = "zh-Hans"
 
 

@@ -375,16 +375,20 @@ def _save(picture: Image.Image, path: Path, quality: int) -> None:
     path.write_bytes(encoded.getbuffer())
 
 
+PHASH_STEP = 32.0  # an eighth of a grey level in the picture; chosen by measurement, docs/decisions/0020
+
+
 def perceptual_hash(picture: Image.Image) -> int:
     """64-bit pHash: the signs of the 8×8 lowest DCT-II coefficients of a 32×32 grey picture against their median.
 
     Source: C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions (2010), section 3.2. Signed,
-    as PostgreSQL's bigint is.
+    as PostgreSQL's bigint is. Coefficients are rounded to steps of :data:`PHASH_STEP` first, so that what compression
+    and a sensor's noise add does not decide a bit: in a plain picture they then are equal, and few bits are set.
     """
     grey = np.asarray(ImageOps.grayscale(picture).resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float64)
     n = np.arange(32)
     basis = np.cos(np.pi * (2 * n[None, :] + 1) * n[:8, None] / 64)
-    low = (basis @ grey @ basis.T).ravel()
+    low = np.round((basis @ grey @ basis.T).ravel() / PHASH_STEP)
     bits = low > np.median(low[1:])
     value = int.from_bytes(np.packbits(bits).tobytes(), "big")
     return value - (1 << 64) if value >= 1 << 63 else value

@@ -5,11 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import BigInteger, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
-from waterwatch.photos.rules import Rectangle
+from waterwatch.photos.rules import (
+    PHASH_BANDS,
+    PHASH_NEAR_BITS,
+    PHASH_TELLS_APART,
+    Rectangle,
+    does_hash_tell,
+    near_bands,
+)
 
 
 @dataclass(frozen=True)
@@ -123,3 +130,46 @@ def redactable(session: Session, photo_ids: Sequence[uuid.UUID]) -> dict[uuid.UU
         boxes.setdefault(one.photo_id, []).append(Redaction(*one))
     rows = session.execute(_REDACTABLE, {"ids": list(photo_ids)})
     return {row.id: Redactable(row.has_original, row.is_pending, tuple(boxes.get(row.id, ()))) for row in rows}
+
+
+@dataclass(frozen=True)
+class AlikePhoto:
+    """Another photo that shows the same. ``bits``: in how many of 64 the perceptual hashes differ, 0 to 7."""
+
+    photo_id: uuid.UUID
+    bits: int
+    is_same_file: bool
+
+
+# A branch a band, so that each is answered from its own index alone; Python and SQL share the bands and the condition.
+_NEAR = " UNION ".join(
+    f"""SELECT id, bit_count((phash # :phash)::bit(64))::int AS bits, false AS is_same_file FROM photo
+        WHERE (phash & '{mask}'::bigint) = ANY(:band_{number}) AND {PHASH_TELLS_APART}
+          AND bit_count((phash # :phash)::bit(64)) <= {PHASH_NEAR_BITS}"""  # noqa: S608  # names of our own
+    for number, mask in enumerate(PHASH_BANDS)
+)
+_ALIKE = text(f"""
+SELECT id AS photo_id, min(bits) AS bits, bool_or(is_same_file) AS is_same_file FROM (
+    {_NEAR}
+    UNION SELECT id, 0, true FROM photo WHERE sha256 = :sha256 AND state = 'ready') alike
+WHERE id <> :id GROUP BY id ORDER BY bits, is_same_file DESC, id LIMIT :limit
+""").bindparams(  # noqa: S608  # names of our own
+    *(bindparam(f"band_{number}", type_=ARRAY(BigInteger)) for number in range(len(PHASH_BANDS))),
+    bindparam("phash", type_=BigInteger),
+)
+_FINGERPRINTS = text("SELECT phash, sha256 FROM photo WHERE id = :id AND phash IS NOT NULL")
+
+
+def photos_alike(session: Session, photo_id: uuid.UUID, *, limit: int) -> list[AlikePhoto]:
+    """The photos of all history that show the same as one photo, nearest first, at most ``limit``.
+
+    The same bytes, or perceptual hashes within :data:`PHASH_NEAR_BITS`: every such one is found, by index scans whose
+    cost hardly grows with history (``bench/duplicates.py``). A plain picture has only its bytes to be known by.
+    """
+    row = session.execute(_FINGERPRINTS, {"id": photo_id}).first()
+    if row is None:
+        return []
+    bands = near_bands(row.phash) if does_hash_tell(row.phash) else [[] for _band in PHASH_BANDS]
+    values = {"id": photo_id, "phash": row.phash, "sha256": row.sha256, "limit": limit}
+    values |= {f"band_{number}": band for number, band in enumerate(bands)}
+    return [AlikePhoto(*found) for found in session.execute(_ALIKE, values)]

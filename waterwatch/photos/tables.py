@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.kernel.db import Base
+from waterwatch.photos.rules import PHASH_BANDS, PHASH_TELLS_APART
 
 STATES = ("received", "sanitising", "ready", "refused")
 SIZES_PX = (2000, 1024, 320)
@@ -48,6 +49,15 @@ class Photo(Base):
         ),
         Index("ix_photo_sha256", "sha256"),
         Index("ix_photo_unclaimed_until", "unclaimed_until", postgresql_where=text("unclaimed_until IS NOT NULL")),
+        *(
+            Index(
+                f"ix_photo_phash_band_{number}",
+                text(f"(phash & '{mask}'::bigint)"),
+                postgresql_include=["phash", "id"],
+                postgresql_where=text(PHASH_TELLS_APART),
+            )
+            for number, mask in enumerate(PHASH_BANDS)
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

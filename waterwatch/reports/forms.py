@@ -43,6 +43,7 @@ ToWgs84: TypeAlias = Callable[[float, float, str], tuple[float, float]]
 
 _DECIMAL = re.compile(r"[+-]?(?:\d{1,4}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
 _READING = re.compile(r"[+-]?\d{1,6}(?:\.\d{1,6})?", re.ASCII)
+_DEVICE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _CODE = re.compile(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}", re.ASCII)
 _HEMISPHERES = {"E": ("lon", 1), "W": ("lon", -1), "N": ("lat", 1), "S": ("lat", -1)}
 _CHINESE_HEMISPHERES = {"东": "E", "東": "E", "西": "W", "北": "N", "南": "S"}
@@ -159,6 +160,7 @@ def parse_submission(
         same_as_code=same_as,
         source=sender.source,
         api_client_id=sender.api_client_id,
+        device_id=_device_id(fields),
     )
 
 
@@ -370,6 +372,12 @@ def _device(fields: Mapping[str, str]) -> rules.Fix | None:
     except CoordinateError:
         return None
     return rules.Fix(lon, lat, _accuracy(fields.get("accuracy_m", "")))
+
+
+def _device_id(fields: Mapping[str, str]) -> bytes | None:
+    """The 128 random bits a phone made for itself, in hexadecimal; None when absent or malformed."""
+    text = fields.get("device", "")
+    return bytes.fromhex(text) if _DEVICE.fullmatch(text) else None
 
 
 def _accuracy(text: str) -> float | None:

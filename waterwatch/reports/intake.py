@@ -9,8 +9,8 @@ import hmac
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -59,6 +59,8 @@ class SubmitReport:
     """What a citizen states. All degrees are WGS-84 already; ``input_datum`` is what the place was stated in.
 
     ``measured`` has values for some keys of :data:`MEASURED`. ``photos`` come with the report, ``claimed`` came before.
+    ``device_id`` is the random number the phone made for itself. ``needs_screening``: something about how it came asks
+    for a look before it enters the order of the desk.
     """
 
     idempotency_key: uuid.UUID
@@ -87,6 +89,8 @@ class SubmitReport:
     same_as_code: str | None = None
     source: str = "web"
     api_client_id: uuid.UUID | None = None
+    device_id: bytes | None = field(default=None, repr=False)
+    needs_screening: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,13 +110,26 @@ _CHOSEN = (
 # Answers that came later: part of the digest only where given, so that older submissions keep theirs.
 _CHOSEN_SINCE = ("colour", "since", "measured", "same_as_code")
 
+# Nobody vouches for a newcomer: no application, no operator, and its device has sent nothing before the present window.
+# When the window already has as many newcomers' reports as make a flood, the next ones are screened.
+_NEWCOMER = """
+SELECT CAST(:is_anonymous AS boolean) AND NOT EXISTS (
+    SELECT FROM report WHERE device_digest = CAST(:device AS bytea) AND received_at < CAST(:window_start AS timestamptz)
+    AND state NOT IN ('refused', 'withdrawn')) AS is_one"""
+_FLOOD = """
+SELECT count(*) >= :flood_reports AS is_on FROM (
+    SELECT FROM report WHERE is_newcomer AND received_at >= CAST(:window_start AS timestamptz) LIMIT :flood_reports) met
+"""
+
 # A report, its photos, their audit entries and orders: all or nothing, in one round trip. The same submission at the
 # same moment waits at the UNIQUE index for the first one's end; then nothing is stored of it.
 _SUBMIT = text(f"""
-WITH stored AS (
+WITH newcomer AS ({_NEWCOMER}), flood AS ({_FLOOD}), stored AS (
     INSERT INTO report SELECT r.* FROM jsonb_populate_record(NULL::report, CAST(:report AS jsonb) || jsonb_build_object(
         'organisation_id', (SELECT id FROM organisation ORDER BY created_at, id LIMIT 1),
-        'chosen_water_feature_id', (SELECT id FROM water_feature WHERE id = CAST(:chosen AS uuid)))) r
+        'chosen_water_feature_id', (SELECT id FROM water_feature WHERE id = CAST(:chosen AS uuid)),
+        'is_newcomer', (SELECT is_one FROM newcomer),
+        'needs_screening', CAST(:needs_screening AS boolean) OR (SELECT is_one AND is_on FROM newcomer, flood))) r
     ON CONFLICT DO NOTHING RETURNING id),
 photo_row AS ({INSERT_RECORDS.format(table="photo", rows=":photos")} WHERE EXISTS (SELECT FROM stored)),
 claim AS (UPDATE photo SET unclaimed_until = NULL FROM stored WHERE photo.id = ANY(CAST(:claimed AS uuid[]))),
@@ -207,6 +224,7 @@ def _store(
         jobs.append(outbox.row(photos.TOPIC_SETTLED, {"photo_id": str(settled[-1])}, now=now))
     values: dict[str, Any] = {
         "chosen": command.chosen_water_feature_id,
+        **_sender_values(command, row["device_digest"], settings, now),
         "photos": to_records([one.photo for one in arrivals]),
         "claimed": [photo.photo_id for photo in command.claimed],
         "links": to_records(_links(report_id, command)),
@@ -220,6 +238,24 @@ def _store(
         if queries.receipt_facts(session, row["submission_digest"]) is not None:
             return None
     raise Conflict("code_space_exhausted")
+
+
+def _sender_values(command: SubmitReport, device: bytes | None, settings: Settings, now: datetime) -> dict[str, object]:
+    """What decides whether a report is a newcomer's, whether that makes a flood, and whether it is screened."""
+    return {
+        "is_anonymous": command.api_client_id is None and command.source != "import",
+        "device": device,
+        "needs_screening": command.needs_screening,
+        "window_start": now - timedelta(seconds=settings.flood_window_s),
+        "flood_reports": settings.flood_reports,
+    }
+
+
+def device_digest(device_id: bytes, settings: Settings) -> bytes:
+    """What is kept of a device for some days, 32 bytes: an HMAC, so that the database tells no device."""
+    key = settings.derive_key("device")
+    assert key is not None
+    return hmac.new(key, device_id, hashlib.sha256).digest()
 
 
 def _record_of(row: dict[str, Any]) -> str:
@@ -273,6 +309,7 @@ def _report_row(
         "place_source": command.place_source,
         "input_datum": command.input_datum,
         "accuracy_m": command.accuracy_m,
+        "device_digest": None if command.device_id is None else device_digest(command.device_id, settings),
         "device_point": None if device[0] is None or device[1] is None else _ewkt(device[0], device[1]),
     }
 

@@ -24,6 +24,15 @@ _FORGET_STATED = text("""
 UPDATE report_photo SET stated_lon = NULL, stated_lat = NULL, stated_taken_at_local = NULL WHERE photo_id = :photo_id
 """)
 
+FORGOTTEN_AT_ONCE = 1000
+_FORGET_DEVICES = text("""
+UPDATE report SET device_digest = NULL, is_newcomer = false WHERE id IN (
+    SELECT id FROM report WHERE (device_digest IS NOT NULL AND received_at < :before)
+    UNION SELECT id FROM report WHERE is_newcomer AND received_at < :before
+    LIMIT :limit)
+RETURNING id
+""")
+
 
 def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, now: datetime) -> str | None:
     """A photo is now ready or refused: move its report on as far as its photos allow; returns the report's state.
@@ -58,6 +67,29 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
 def forget_stated(session: Session, photo_id: uuid.UUID) -> None:
     """The original's time is over, and with it that of what the phone read from it. Idempotent."""
     session.execute(_FORGET_STATED, {"photo_id": photo_id})
+
+
+def forget_devices(session: Session, *, before: datetime) -> int:
+    """Forget which devices sent the reports received before a time, and who was new then. Returns how many. Idempotent.
+
+    Not audited: the audit never knew them.
+    """
+    return len(session.execute(_FORGET_DEVICES, {"before": before, "limit": FORGOTTEN_AT_ONCE}).all())
+
+
+def pass_screening(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
+    """A moderator has looked: the report enters the order of the desk. Passing twice is once.
+
+    Raises :class:`NotFound`, or :class:`Conflict` ``not_in_review``.
+    """
+    report = _locked(session, report_id)
+    if report.state != "in_review":
+        raise Conflict("not_in_review", state=report.state)
+    if not report.needs_screening:
+        return
+    report.needs_screening = False
+    session.flush()
+    _record(session, "report.screened", report.id, actor, now, {"needs_screening": True}, {"needs_screening": False})
 
 
 def withdraw(session: Session, report_id: uuid.UUID, *, now: datetime) -> None:

@@ -55,6 +55,10 @@ class Report(Base):
 
     ``observed_at`` is the moment the phone kept the report, by its own clock: hours before ``received_at`` where there
     was no signal. ``same_as_code`` is the public incident its author says they saw too. Neither is trusted by itself.
+
+    ``device_digest`` is a keyed digest of the random number the phone made for itself, and is forgotten after two days
+    (a setting) together with ``is_newcomer``: whether nobody and no application vouched for its sender. One that
+    ``needs_screening`` stays out of the order of the desk until a moderator has let it pass.
     """
 
     __tablename__ = "report"
@@ -77,6 +81,7 @@ class Report(Base):
         CheckConstraint("octet_length(follow_digest) = 32", name="follow_digest"),
         CheckConstraint("octet_length(submission_digest) = 32", name="submission_digest"),
         CheckConstraint("accuracy_m IS NULL OR accuracy_m >= 0", name="accuracy"),
+        CheckConstraint("octet_length(device_digest) = 32", name="device_digest"),
         Index("ix_report_state_received_at", "state", "received_at"),
         Index(
             "ix_report_deadline",
@@ -84,6 +89,10 @@ class Report(Base):
             postgresql_where=text("state_deadline_at IS NOT NULL"),
         ),
         Index("ix_report_point", "point", postgresql_using="gist"),
+        Index("ix_report_device", "device_digest", "received_at", postgresql_where=text("device_digest IS NOT NULL")),
+        Index("ix_report_device_memory", "received_at", postgresql_where=text("device_digest IS NOT NULL")),
+        Index("ix_report_is_newcomer", "received_at", postgresql_where=text("is_newcomer")),
+        Index("ix_report_needs_screening", "received_at", postgresql_where=text("needs_screening")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -127,6 +136,9 @@ class Report(Base):
     water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(WaterFeature.id), index=True)
     snapped_point: Mapped[WKBElement | None] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
     snap_distance_m: Mapped[float | None]
+    device_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    is_newcomer: Mapped[bool] = mapped_column(server_default=text("false"))
+    needs_screening: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class ReportPhoto(Base):

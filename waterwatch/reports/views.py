@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, redirect, render_template, request
@@ -18,6 +19,7 @@ from waterwatch.reports import forms, intake
 from waterwatch.reports.intake import Receipt, SubmitReport
 from waterwatch.reports.tables import MEASURED
 from waterwatch.waters.rules import to_wgs84
+from waterwatch.web import work
 from waterwatch.web.errors import render_error, wants_json
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
@@ -35,6 +37,8 @@ from waterwatch.web.words import (
 
 bp = Blueprint("reports", __name__, template_folder="templates")
 log = get_logger(__name__)
+
+TRAP = "homepage"  # a field for programs that fill in whatever there is
 
 # As a person meets them on the page; the summary of faults follows it.
 FIELD_ORDER = (
@@ -136,16 +140,26 @@ def submit() -> WerkzeugResponse | tuple[str, int]:
         )
     except Invalid as fault:
         return _refuse(fields, fault.errors, has_photos=bool(spool.files))
-    return _answer(store_report(command, spool.files))
+    return _answer(store_report(replace(command, needs_screening=_is_suspect(fields)), spool.files))
+
+
+def _is_suspect(fields: Mapping[str, str]) -> bool:
+    """Whether a program may have filled in the form. It is received as any other, and looked at before the others.
+
+    The trap is hidden and its label asks people to leave it empty; above a network's free limit a form without script
+    cannot do the work that is asked for there.
+    """
+    return bool(fields.get(TRAP, "").strip()) or work.is_over_free_limit()
 
 
 def store_report(command: SubmitReport, parts: Sequence[SpooledFile] = ()) -> Receipt:
     """Durable bytes first, then one transaction. What did not become a report is removed again.
 
     When the commit itself fails its outcome is unknown: the photos stay, for the reconciliation to keep or remove, and
-    the same key sent again tells the person which it was.
+    the same key sent again tells the person which it was. Raises ``TooMany`` for a device that sent all it may.
     """
     objects, settings = house().objects, house().settings
+    work.check_device(command.device_id)
     is_committing = False
     try:
         for photo, part in zip(command.photos, parts, strict=True):
@@ -160,6 +174,8 @@ def store_report(command: SubmitReport, parts: Sequence[SpooledFile] = ()) -> Re
         raise
     if receipt.is_repeat:
         _remove_originals(command)
+    else:
+        work.count_device(command.device_id)
     log.info(
         "report.submitted",
         report_id=str(receipt.report_id),

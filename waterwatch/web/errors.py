@@ -1,5 +1,6 @@
 """One table from what went wrong to an HTTP status and words. Inside an error page there is never an inside view."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,7 @@ STATUS: dict[type[errors.DomainError], int] = {
     errors.Gone: 410,
     errors.Conflict: 409,
     errors.Invalid: 400,
+    errors.TooMany: 429,
     errors.Unavailable: 503,
     errors.DomainError: 400,
 }
@@ -39,6 +41,7 @@ PAGES = {
     413: (_l("文件太大"), _l("请选择小一些的照片再试。")),
     415: (_l("不支持这种内容"), _l("请按接口文档的格式发送。")),
     423: (_l("正在被使用"), _l("请稍等一会儿再试。")),
+    428: (_l("需要先核对一下"), _l("这个网络刚刚发来很多上报。请用上报页面发送，它会自动完成核对。")),
     429: (_l("操作太频繁"), _l("请稍等一会儿再试；你填写的内容还在上一页。")),
     500: (_l("系统出了故障"), _l("不是你的错。请稍后再试；如果一直这样，请把下面的编号告诉我们。")),
     503: (_l("系统暂时不可用"), _l("请过一分钟再试。")),
@@ -81,6 +84,8 @@ WORDS = {
     "service_unknown": _l("没有这项服务。"),
     "service_request_unknown": _l("没有这个编号。"),
     "api_key_refused": _l("需要有效的 api_key。请向本站的运营者申请。"),
+    "work_needed": _l("这个网络刚刚发来很多上报：请先完成附带的计算，再发一次。"),
+    "device_too_many": _l("这台设备刚刚发送了很多上报。请过一会儿再发，没发出的内容不会丢。"),
     "no_patrol": _l("这条上报说的是污染，不是巡护。请评级或退回。"),
     "csrf": _l("页面停留太久，安全校验已过期。请返回上一页，刷新后再提交一次。"),
 }
@@ -109,7 +114,7 @@ def _answer_domain_error(error: errors.DomainError) -> Response:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     fields = error.errors if isinstance(error, errors.Invalid) else None
     response = render_error(status, code=error.error_code, fields=fields)
-    if isinstance(error, errors.Unavailable) and "retry_after_s" in error.facts:
+    if "retry_after_s" in error.facts:
         response.headers["Retry-After"] = str(int(error.facts["retry_after_s"]) + 1)
     return response
 
@@ -146,8 +151,13 @@ def _ask_nobody_who_is_signed_in() -> None:
     g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]
 
 
-def render_error(status: int, *, code: str, fields: dict[str, list[str]] | None = None) -> Response:
-    """An error page, or problem+json (RFC 9457) for programs. ``fields`` maps field names to codes."""
+def render_error(
+    status: int, *, code: str, fields: dict[str, list[str]] | None = None, more: Mapping[str, Any] | None = None
+) -> Response:
+    """An error page, or problem+json (RFC 9457) for programs.
+
+    ``fields`` maps field names to codes; ``more`` are members that programs are told besides.
+    """
     title, what_to_do = PAGES.get(status, PAGES[400 if status < 500 else 500])
     message = WORDS.get(code)
     if wants_json():
@@ -158,6 +168,7 @@ def render_error(status: int, *, code: str, fields: dict[str, list[str]] | None 
             "code": code,
             "detail": str(message or what_to_do),
             "request_id": current_request_id(),
+            **(more or {}),
         }
         if fields:
             body["errors"] = fields

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from flask_limiter import Limiter
 
 from waterwatch.kernel.settings import Settings
@@ -63,7 +63,7 @@ def install_limits(app: Flask, settings: Settings, known_sender: Callable[[], Kn
         if (sender := known_sender()) is not None:
             return f"client|{sender.name}"
         day = datetime.now(UTC).date().isoformat()
-        return hmac.new(secret, f"{day}|{_source(request.remote_addr)}".encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.new(secret, f"{day}|{network_of(request)}".encode(), hashlib.sha256).hexdigest()[:32]
 
     def limit_of_request() -> str:
         """Only requests that change something count against a stricter limit."""
@@ -94,10 +94,10 @@ def install_limits(app: Flask, settings: Settings, known_sender: Callable[[], Kn
         return response
 
 
-def _source(address: str | None) -> str:
-    """Where a request comes from: an IPv4 address, or the /64 network of an IPv6 address."""
+def network_of(asked: Request) -> str:
+    """Where a request comes from: an IPv4 address, or the /64 network of an IPv6 address. To be counted, never kept."""
     try:
-        found = ipaddress.ip_address(address or "")
+        found = ipaddress.ip_address(asked.remote_addr or "")
     except ValueError:
         return "unknown"
     if isinstance(found, ipaddress.IPv6Address):
