@@ -18,6 +18,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
 from waterwatch.moderation import views as moderation
+from waterwatch.notices import correcting
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
 from waterwatch.opendata import views as opendata
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> Flask:
         portal.bp,
         reports.bp,
         notices.bp,
+        correcting.bp,
         moderation.bp,
         escalation.bp,
         mapping.bp,

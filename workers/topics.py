@@ -9,6 +9,7 @@ from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.outbox import Message
 from waterwatch.mapping import service as mapping
 from waterwatch.photos import service as photos
+from waterwatch.reports import service as reports
 from workers import handlers
 from workers.teams import MAIL, MAP, PHOTOS
 
@@ -56,6 +57,7 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         photos.TOPIC_SANITISE: Topic(handlers.sanitise, PHOTOS, 60, Retry(1, 15, 8), handlers.refuse_photo),
         photos.TOPIC_REDACT: Topic(handlers.redact, PHOTOS, 60, Retry(1, 30, 8)),
         photos.TOPIC_SETTLED: Topic(handlers.settle, PHOTOS, 20, Retry(1, 30, 50)),
+        reports.TOPIC_RESNAP: Topic(handlers.resnap, PHOTOS, 20, Retry(1, 30, 50)),
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.
         escalation.TOPIC_DELIVER: Topic(escalation.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),
         # Whatever is published next holds what this request asked for.

@@ -14,6 +14,7 @@ OPERATIONS = (
     ("/photos", "POST"),
     ("/reports", "POST"),
     ("/reports/{token}", "GET"),
+    ("/reports/{token}", "PATCH"),
     ("/reports/{token}/withdraw", "POST"),
     ("/waters/nearest", "GET"),
     ("/waters/search", "GET"),

@@ -79,6 +79,11 @@ def can_withdraw(state: str) -> bool:
     return state in ("received", "sanitising", "in_review")
 
 
+def can_correct(state: str) -> bool:
+    """Whether the author may still say it differently: as long as nobody has judged what they said."""
+    return can_withdraw(state)
+
+
 def _standing(step: int, at: int) -> str:
     if step < at:
         return DONE

@@ -72,6 +72,7 @@ def follow(token: str) -> str:
         steps=rules.steps(found.progress),
         refresh_s=rules.refresh_after_s(found.progress),
         can_withdraw=rules.can_withdraw(found.report.state),
+        can_correct=rules.can_correct(found.report.state),
         step_words=STEP_WORDS,
         pending_words=PENDING_WORDS,
         refusal_sentences=REFUSAL_SENTENCES,

@@ -21,6 +21,7 @@ from waterwatch.notices import queries as notices
 from waterwatch.notices import rules as progress
 from waterwatch.notices.queries import Following
 from waterwatch.opendata import document, forms
+from waterwatch.reports import corrections
 from waterwatch.reports import forms as report_forms
 from waterwatch.reports import queries as reports
 from waterwatch.reports import service as report_service
@@ -163,6 +164,32 @@ def create_report() -> Response:
 def follow(token: str) -> Response:
     """Where a report stands."""
     with transaction(house().sessions) as session:
+        found = notices.following(session, token, language=viewer_language())
+    return _say(_followed(found))
+
+
+@bp.patch("/reports/<token>")
+@by_link
+def correct(token: str) -> Response:
+    """Say parts of a report differently, while nobody has accepted it. What is left out stays, null takes it back."""
+    if not request.is_json:
+        raise UnsupportedMediaType
+    given = request.get_json()
+    told = forms.read(forms.CorrectionIn, given)
+    settings, now = house().settings, utc_now()
+    with transaction(house().sessions) as session:
+        report = reports.report_by_follow_token(session, token)
+        fields = forms.overlay(corrections.answers_of(session, report.report_id), told)
+        command = corrections.parse_correction(
+            session,
+            report.report_id,
+            fields,
+            photos_per_report=settings.photos_per_report,
+            language=viewer_language(),
+            to_wgs84=to_wgs84,
+            now=now,
+        )
+        corrections.correct(session, report.report_id, command, now=now)
         found = notices.following(session, token, language=viewer_language())
     return _say(_followed(found))
 
@@ -327,6 +354,8 @@ def _followed(found: Following) -> forms.FollowedOut:
         kind=report.kind,
         received_at=report.received_at,
         can_withdraw=progress.can_withdraw(report.state),
+        can_correct=progress.can_correct(report.state),
+        version=report.version,
         refusal_code=report.refusal_code,
         refusal_words=report.refusal_words,
         incident_code=incident.code if incident else None,

@@ -269,6 +269,7 @@ def _report_row(
         "api_client_id": command.api_client_id,
         "language": command.language,
         "received_at": now,
+        "version": 1,
         "point": _ewkt(command.lon, command.lat),
         "place_source": command.place_source,
         "input_datum": command.input_datum,

@@ -1,7 +1,7 @@
-"""Use cases of a report: settle its photos, withdraw, accept, merge, refuse, correct its water.
+"""Use cases of a report: settle its photos, snap it anew, withdraw, accept, merge, refuse, correct its water.
 
-How a report comes in is in ``intake``. Nothing here commits. Every use case locks the report's row, moves it by
-:data:`rules.REPORT` and writes one audit row.
+How a report comes in is in ``intake``, how its author corrects it in ``corrections``. Nothing here commits. Every use
+case locks the report's row, moves it by :data:`rules.REPORT` and writes one audit row.
 """
 
 import uuid
@@ -18,6 +18,7 @@ from waterwatch.reports import queries, rules
 from waterwatch.reports.tables import Report
 from waterwatch.waters import queries as waters
 
+TOPIC_RESNAP = "reports.resnap"
 SANITISER = Actor.system("sanitiser")
 MAX_REFUSAL_WORDS = 500
 _FORGET_STATED = text("""
@@ -53,6 +54,19 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
     after: dict[str, audit.Fact] = {"state": report.state, "water_feature_id": report.water_feature_id}
     _record(session, "report.settled", report.id, SANITISER, now, {"state": came_from}, after)
     return report.state
+
+
+def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: datetime) -> None:
+    """Its author moved the report: find its water again, as when its photos had settled.
+
+    Idempotent: the same place gives the same water. A report that nobody reviews any more, or not yet, is left alone.
+    """
+    report = queries.lock_report(session, report_id)
+    if report is None or report.state != "in_review":
+        return
+    _settle_water(session, report, settings)
+    after: dict[str, audit.Fact] = {"water_feature_id": report.water_feature_id}
+    _record(session, "report.resnapped", report.id, SANITISER, now, None, after)
 
 
 def forget_stated(session: Session, photo_id: uuid.UUID) -> None:

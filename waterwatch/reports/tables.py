@@ -4,7 +4,17 @@ import uuid
 from datetime import datetime
 
 from geoalchemy2 import Geometry, WKBElement
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.accounts.tables import ApiClient, Organisation
@@ -55,6 +65,9 @@ class Report(Base):
 
     ``observed_at`` is the moment the phone kept the report, by its own clock: hours before ``received_at`` where there
     was no signal. ``same_as_code`` is the public incident its author says they saw too. Neither is trusted by itself.
+
+    ``version`` counts what its author has stated: 1 as it came, one more with each correction. A judgement is passed
+    on the version that was seen.
     """
 
     __tablename__ = "report"
@@ -77,6 +90,7 @@ class Report(Base):
         CheckConstraint("octet_length(follow_digest) = 32", name="follow_digest"),
         CheckConstraint("octet_length(submission_digest) = 32", name="submission_digest"),
         CheckConstraint("accuracy_m IS NULL OR accuracy_m >= 0", name="accuracy"),
+        CheckConstraint("version >= 1", name="version"),
         Index("ix_report_state_received_at", "state", "received_at"),
         Index(
             "ix_report_deadline",
@@ -127,6 +141,8 @@ class Report(Base):
     water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(WaterFeature.id), index=True)
     snapped_point: Mapped[WKBElement | None] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
     snap_distance_m: Mapped[float | None]
+    version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    corrected_at: Mapped[datetime | None]
 
 
 class ReportPhoto(Base):

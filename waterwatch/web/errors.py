@@ -63,6 +63,8 @@ WORDS = {
     "photo_not_processed": _l("照片还在处理，请过一会儿再看。"),
     "not_in_review": _l("这条上报已经不在审核中。"),
     "too_late_to_withdraw": _l("这条上报已经受理，不能再撤回。"),
+    "too_late_to_correct": _l("这条上报已经审核完毕，不能再修改。"),
+    "report_changed": _l("上报人刚刚修改了这条上报。请重新打开，看过再决定。"),
     "acts_for_nobody": _l("你的账号还不属于任何机构。请联系管理员。"),
     "grader_must_be_person": _l("只有登录的审核员可以评级。"),
     "storage_full": _l("服务器暂时存不下新的照片。"),
