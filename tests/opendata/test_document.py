@@ -15,6 +15,8 @@ OPERATIONS = (
     ("/reports", "POST"),
     ("/reports/{token}", "GET"),
     ("/reports/{token}", "PATCH"),
+    ("/reports/{token}/contact", "PUT"),
+    ("/reports/{token}/contact", "DELETE"),
     ("/reports/{token}/withdraw", "POST"),
     ("/waters/nearest", "GET"),
     ("/waters/search", "GET"),

@@ -14,16 +14,22 @@ _PHONE = re.compile(r"\+?[0-9](?:[0-9 -]{3,22})[0-9]", re.ASCII)
 _YES = frozenset({"yes", "on", "1", "true"})
 
 
-def parse_contact(fields: Mapping[str, str], *, is_required: bool = False) -> Contact | None:
-    """The contact a form gives, or None where both its fields are empty. Raises :class:`Invalid`.
+def parse_contact(fields: Mapping[str, str]) -> Contact:
+    """The contact a form gives that asks for nothing else. Raises :class:`Invalid`, ``contact_missing`` for none."""
+    contact, errors = read_contact(fields)
+    if contact is None:
+        raise Invalid(errors or {"contact_email": ["contact_missing"]})
+    return contact
+
+
+def read_contact(fields: Mapping[str, str]) -> tuple[Contact | None, dict[str, list[str]]]:
+    """The contact within a larger form, None where both its fields are empty; and its faults, for the form to add.
 
     A contact that may be used for nothing is a fault: we do not keep what nobody may use.
     """
     email, phone = (_plain(fields.get(name, "")) for name in ("contact_email", "contact_phone"))
     if not email and not phone:
-        if is_required:
-            raise Invalid({"contact_email": ["contact_missing"]})
-        return None
+        return None, {}
     errors: dict[str, list[str]] = {}
     if email and not is_address(email):
         errors["contact_email"] = ["contact_email_malformed"]
@@ -33,9 +39,7 @@ def parse_contact(fields: Mapping[str, str], *, is_required: bool = False) -> Co
     may_ask = _is_yes(fields, "contact_may_ask")
     if not by_mail and not may_ask:
         errors["contact_may_ask"] = ["contact_use_missing"]
-    if errors:
-        raise Invalid(errors)
-    return Contact(email or None, phone or None, by_mail, may_ask)
+    return (None if errors else Contact(email or None, phone or None, by_mail, may_ask)), errors
 
 
 def _plain(value: str) -> str:

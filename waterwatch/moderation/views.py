@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from waterwatch.contacts import queries as contacts
 from waterwatch.escalation.queries import open_no_contact
 from waterwatch.incidents.queries import incidents_awaiting_second, incidents_near, secondable_by
 from waterwatch.incidents.rules import RubricInputs, score
@@ -16,6 +17,8 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.moderation import forms, queries, service
+from waterwatch.moderation.contact import REASON_WORDS as CONTACT_REASONS
+from waterwatch.moderation.contact import may_reach_authors
 from waterwatch.photos.views import serve_derivative
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports.queries import PhotoEvidence, ReviewFacts
@@ -196,6 +199,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         candidates = _candidates(session, facts)
         nearby = incidents_near(session, facts.lon, facts.lat)
         evidence = report_queries.photo_evidence(session, report_id)
+        author_contact = contacts.state_of(session, report_id) if may_reach_authors() else None
     return render_template(
         "moderation/review.html",
         facts=facts,
@@ -203,6 +207,8 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         errors=errors,
         error_words={name: [ERROR_WORDS[code] for code in codes] for name, codes in errors.items()},
         is_mine=is_mine,
+        author_contact=author_contact,
+        contact_reasons=CONTACT_REASONS,
         candidates=candidates,
         nearby=nearby,
         claims=_claims(facts, evidence),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from waterwatch.contacts.forms import EMAIL_MAX_CHARACTERS
 from waterwatch.kernel.errors import Invalid, NotFound
 from waterwatch.kernel.settings import Settings
 from waterwatch.reports.forms import NOTE_MAX_CHARACTERS
@@ -54,6 +55,18 @@ class ClaimedPhotoIn(_Model):
     )
 
 
+class ContactIn(_Model):
+    """How the author may be reached, if they want to be: kept apart, sealed, erased after the report has ended.
+
+    An address is asked once whether it wants notices before it gets any. At least one use has to be allowed.
+    """
+
+    email: Annotated[str | None, Field(max_length=EMAIL_MAX_CHARACTERS)] = None
+    phone: Annotated[str | None, Field(max_length=30, description="Digits; `+`, spaces and dashes are allowed.")] = None
+    by_mail: Annotated[bool, Field(description="Each step is told by mail.")] = True
+    may_ask: Annotated[bool, Field(description="Moderators may ask.")] = False
+
+
 class ReportIn(_Model):
     """One observation at one place and time."""
 
@@ -94,6 +107,7 @@ class ReportIn(_Model):
     orp_mv: Annotated[float | None, Field(ge=-1000, le=1000, description="Redox potential.")] = None
     temperature_c: Annotated[float | None, Field(ge=-5, le=60)] = None
     same_as: Annotated[str | None, Field(pattern=CODE, description="A public incident the person saw too.")] = None
+    contact: ContactIn | None = None
     observed_at: Annotated[datetime | None, Field(description="When the phone kept it, with offset.")] = None
     language: Annotated[Literal["zh-Hans", "zh-Hant", "en"], Field(description="Of the author.")] = "zh-Hans"
 
@@ -281,8 +295,14 @@ def read(model: type[M], given: Any) -> M:
 
 def as_fields(report: ReportIn) -> dict[str, str]:
     """The report as the citizen's own form would send it."""
-    fields = report.model_dump(exclude={"photos"}, exclude_none=True)
+    fields = report.model_dump(exclude={"photos", "contact"}, exclude_none=True)
     return {name: _as_field(value) for name, value in fields.items()}
+
+
+def contact_fields(contact: ContactIn | None) -> dict[str, str]:
+    """A contact as the citizen's own form would send it."""
+    told = contact.model_dump(exclude_none=True) if contact else {}
+    return {f"contact_{name}": _as_field(value) for name, value in told.items()}
 
 
 def overlay(answers: Mapping[str, str], told: CorrectionIn) -> dict[str, str]:

@@ -12,6 +12,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, Unauthorized,
 
 from waterwatch.accounts import queries as accounts
 from waterwatch.accounts.queries import ClientView
+from waterwatch.contacts.forms import read_contact
+from waterwatch.contacts.rules import Contact
 from waterwatch.incidents import queries as incidents
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -21,7 +23,6 @@ from waterwatch.notices import queries as notices
 from waterwatch.notices import rules as progress
 from waterwatch.notices.queries import Following
 from waterwatch.opendata import document, forms
-from waterwatch.reports import corrections
 from waterwatch.reports import forms as report_forms
 from waterwatch.reports import queries as reports
 from waterwatch.reports import service as report_service
@@ -75,7 +76,7 @@ def _discard_spool(_error: BaseException | None) -> None:
 
 
 @bp.before_request
-def _refuse_bad_token() -> None:
+def refuse_bad_token() -> None:
     """A token that does not hold is said to be so, instead of being treated as nobody."""
     if request.authorization is not None and _client() is None:
         raise Unauthorized
@@ -145,6 +146,7 @@ def create_report() -> Response:
     if not request.is_json:
         raise UnsupportedMediaType
     report = forms.read(forms.ReportIn, request.get_json())
+    contact = _contact(forms.contact_fields(report.contact))
     settings = house().settings
     command = report_forms.parse_submission(
         forms.as_fields(report),
@@ -156,7 +158,7 @@ def create_report() -> Response:
         to_wgs84=to_wgs84,
         now=utc_now(),
     )
-    return _receipt(store_report(command))
+    return _receipt(store_report(command, contact=contact))
 
 
 @bp.get("/reports/<token>")
@@ -165,33 +167,7 @@ def follow(token: str) -> Response:
     """Where a report stands."""
     with transaction(house().sessions) as session:
         found = notices.following(session, token, language=viewer_language())
-    return _say(_followed(found))
-
-
-@bp.patch("/reports/<token>")
-@by_link
-def correct(token: str) -> Response:
-    """Say parts of a report differently, while nobody has accepted it. What is left out stays, null takes it back."""
-    if not request.is_json:
-        raise UnsupportedMediaType
-    given = request.get_json()
-    told = forms.read(forms.CorrectionIn, given)
-    settings, now = house().settings, utc_now()
-    with transaction(house().sessions) as session:
-        report = reports.report_by_follow_token(session, token)
-        fields = forms.overlay(corrections.answers_of(session, report.report_id), told)
-        command = corrections.parse_correction(
-            session,
-            report.report_id,
-            fields,
-            photos_per_report=settings.photos_per_report,
-            language=viewer_language(),
-            to_wgs84=to_wgs84,
-            now=now,
-        )
-        corrections.correct(session, report.report_id, command, now=now)
-        found = notices.following(session, token, language=viewer_language())
-    return _say(_followed(found))
+    return _say(followed(found))
 
 
 @bp.post("/reports/<token>/withdraw")
@@ -202,7 +178,7 @@ def withdraw(token: str) -> Response:
         report = reports.report_by_follow_token(session, token)
         report_service.withdraw(session, report.report_id, now=utc_now())
         found = notices.following(session, token, language=viewer_language())
-    return _say(_followed(found))
+    return _say(followed(found))
 
 
 @bp.get("/waters/nearest")
@@ -319,7 +295,15 @@ def _from_form(sender: Sender) -> Receipt:
         to_wgs84=to_wgs84,
         now=utc_now(),
     )
-    return store_report(command, g.spool.files)
+    return store_report(command, g.spool.files, _contact(fields))
+
+
+def _contact(fields: Mapping[str, str]) -> Contact | None:
+    """The contact among the fields, if there is one. Raises :class:`Invalid`."""
+    contact, faults = read_contact(fields)
+    if faults:
+        raise Invalid(faults)
+    return contact
 
 
 def _language_of(fields: Mapping[str, str]) -> str:
@@ -346,7 +330,8 @@ def _receipt(receipt: Receipt) -> Response:
     return _say(forms.ReceiptOut(code=receipt.code, follow_url=follow_url, token=receipt.follow_token), 201)
 
 
-def _followed(found: Following) -> forms.FollowedOut:
+def followed(found: Following) -> forms.FollowedOut:
+    """Where a report stands, as programs are told."""
     report, incident = found.report, found.incident
     return forms.FollowedOut(
         code=report.code,

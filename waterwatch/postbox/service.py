@@ -153,6 +153,11 @@ class Failure:
     is_permanent: bool = False
 
 
+def recipient_of(session: Session, posting_id: uuid.UUID) -> uuid.UUID:
+    """The row a posting's address came from. Raises :class:`NotFound`."""
+    return queries.locked_posting(session, posting_id).recipient_id
+
+
 def claim(session: Session, posting_id: uuid.UUID, *, settings: Settings, now: datetime) -> Claim | None:
     """Take hold of a posting in order to send it; None when nothing is left to send.
 

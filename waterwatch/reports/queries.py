@@ -83,6 +83,18 @@ class Followed:
 
 
 @dataclass(frozen=True)
+class Telling:
+    """What is needed to tell a report's author how far it has come."""
+
+    code: str
+    state: str
+    kind: str
+    language: str
+    follow_digest: bytes
+    refusal_code: str | None
+
+
+@dataclass(frozen=True)
 class QueueCounts:
     """How full the review queue is; ``oldest_received_at`` is None when nothing waits."""
 
@@ -246,6 +258,18 @@ def report_by_follow_token(session: Session, token: str) -> Followed:
     if row is None:
         raise NotFound("link_unknown")
     return Followed(**row._mapping)
+
+
+def telling(session: Session, report_id: uuid.UUID) -> Telling:
+    """What its author may be told. Raises :class:`NotFound`."""
+    row = session.execute(
+        select(
+            Report.code, Report.state, Report.kind, Report.language, Report.follow_digest, Report.refusal_code
+        ).where(Report.id == report_id)
+    ).first()
+    if row is None:
+        raise NotFound("report_not_found")
+    return Telling(**row._mapping)
 
 
 _COUNTS = text("""
