@@ -17,9 +17,12 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
+from waterwatch.moderation import contact
 from waterwatch.moderation import views as moderation
+from waterwatch.notices import contacting, correcting
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
+from waterwatch.opendata import following
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import views as portal
 from waterwatch.reports import views as reports
@@ -65,12 +68,16 @@ def create_app(settings: Settings) -> Flask:
         portal.bp,
         reports.bp,
         notices.bp,
+        correcting.bp,
+        contacting.bp,
         moderation.bp,
+        contact.bp,
         escalation.bp,
         mapping.bp,
         installed.bp,
         uploads.bp,
         opendata.bp,
+        following.bp,
         open311.bp,
         health.make_blueprint(registry),
     ):
@@ -78,6 +85,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in (
         uploads.bp,
         opendata.bp,
+        following.bp,
         open311.bp,
     ):  # no cookie gives any right there: nothing to borrow
         csrf.exempt(blueprint)

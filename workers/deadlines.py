@@ -21,6 +21,7 @@ from waterwatch.kernel.errors import DomainError
 from waterwatch.kernel.log import get_logger
 from waterwatch.moderation import service as moderation
 from waterwatch.photos import service as photos
+from waterwatch.postbox import service as postbox
 
 BATCH = 200
 Remedy = Callable[[JobContext], int]
@@ -50,11 +51,18 @@ WHERE d.state IN ('pending', 'sending') AND d.state_deadline_at < :now AND NOT E
       AND o.payload ->> 'delivery_id' = d.id::text)
 ORDER BY d.state_deadline_at LIMIT :limit
 """)
+_POSTINGS_FORGOTTEN = text("""
+SELECT p.id FROM posting p
+WHERE p.state IN ('pending', 'sending') AND p.state_deadline_at < :now AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'postbox.send' AND o.done_at IS NULL AND o.dead_at IS NULL
+      AND o.payload ->> 'posting_id' = p.id::text)
+ORDER BY p.state_deadline_at LIMIT :limit
+""")
 _OVERDUE = text(
     " UNION ALL ".join(
         f"SELECT '{name}' AS name, state, count(*)::int AS rows FROM {name}"  # noqa: S608  # names of our own
         " WHERE state_deadline_at < :now GROUP BY state"
-        for name in ("photo", "report", "incident", "escalation_case", "delivery")
+        for name in ("photo", "report", "incident", "escalation_case", "delivery", "posting")
     )
 )
 
@@ -72,6 +80,11 @@ def settle_again(context: JobContext) -> int:
 def deliver_again(context: JobContext) -> int:
     """Deliveries nobody is trying any more. Returns how many were ordered."""
     return _order(context, _DELIVERIES_FORGOTTEN, escalation.TOPIC_DELIVER, "delivery_id")
+
+
+def send_again(context: JobContext) -> int:
+    """Postings nobody is trying to send any more. Returns how many were ordered."""
+    return _order(context, _POSTINGS_FORGOTTEN, postbox.TOPIC_SEND, "posting_id")
 
 
 def step_incidents_down(context: JobContext) -> int:
@@ -103,6 +116,8 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("escalation_case", "delivered"): None,  # the department: it owes an acknowledgement
         ("delivery", "pending"): deliver_again,
         ("delivery", "sending"): deliver_again,
+        ("posting", "pending"): send_again,
+        ("posting", "sending"): send_again,
     }
 )
 

@@ -49,6 +49,13 @@ def settle(context: JobContext, message: Message) -> None:
         outbox.finish(session, message.id)
 
 
+def resnap(context: JobContext, message: Message) -> None:
+    """Idempotent: the same place gives the same water (see ``reports.service.resnap``)."""
+    with transaction(context.sessions) as session:
+        reports.resnap(session, _id(message, "report_id"), settings=context.settings, now=context.now())
+        outbox.finish(session, message.id)
+
+
 def abandon_delivery(context: JobContext, message: Message) -> None:
     """A fault of ours, not of any mail server, kept failing: the delivery is recorded as failed, which moderators see.
 

@@ -12,15 +12,19 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
 from waterwatch.kernel import audit, outbox
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
+from waterwatch.notices.letters import CONFIRM_FOR
 from waterwatch.photos import service as photos
+from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
 from workers import deadlines
 from workers.stopping import Stop
@@ -29,6 +33,7 @@ from workers.topics import TOPICS
 BATCH = 200
 KEEP_DONE = timedelta(days=7)
 STALE_SPOOL_S = 3600.0
+SWEEP = Actor.system("sweep")
 log = get_logger(__name__)
 
 _ORIGINALS_DUE = text("""
@@ -38,6 +43,20 @@ ORDER BY original_delete_after LIMIT :limit
 _UNCLAIMED = text("""
 SELECT id FROM photo WHERE unclaimed_until < :now AND state IN ('ready', 'refused')
 ORDER BY unclaimed_until LIMIT :limit
+""")
+# Reports that have ended so long ago that nobody needs to reach their authors; addresses that never answered.
+_CONTACTS_DUE = text("""
+SELECT r.id AS report_id, 'ended' AS reason FROM report r
+WHERE r.state_since < :ended_before AND (
+    r.state IN ('refused', 'withdrawn') OR (r.state IN ('accepted', 'merged') AND NOT EXISTS (
+        SELECT FROM incident_report ir JOIN incident i ON i.id = ir.incident_id
+        WHERE ir.report_id = r.id AND (i.closed_at IS NULL OR i.closed_at >= :ended_before))))
+  AND (EXISTS (SELECT FROM report_contact c WHERE c.report_id = r.id)
+    OR EXISTS (SELECT FROM push_subscription s WHERE s.report_id = r.id))
+UNION ALL
+SELECT c.report_id, 'unconfirmed' FROM report_contact c
+WHERE c.by_mail AND NOT c.may_ask AND c.confirmed_at IS NULL AND c.created_at < :asked_before
+LIMIT :limit
 """)
 _PUBLICATION_DUE = text("""
 SELECT NOT EXISTS (SELECT FROM publication WHERE published_at > now() - make_interval(secs => :age_s))
@@ -139,6 +158,29 @@ def forget_devices(context: JobContext) -> int:
         return reports.forget_devices(session, before=before) + duplicates.forget_devices(session, before=before)
 
 
+def forget_contacts(context: JobContext) -> int:
+    """Ways to reach authors whose reports ended long ago, and addresses that never said they want to be written to."""
+    now = context.now()
+    values = {
+        "ended_before": now - timedelta(days=context.settings.contact_retention_days),
+        "asked_before": now - CONFIRM_FOR,
+        "limit": BATCH,
+    }
+    with transaction(context.sessions) as session:
+        due = session.execute(_CONTACTS_DUE, values).all()
+    for row in due:
+        erase = contacts.erase_contact if row.reason == "unconfirmed" else contacts.erase
+        with transaction(context.sessions) as session:
+            erase(session, row.report_id, row.reason, actor=SWEEP, now=now)
+    return len(due)
+
+
+def forget_addressees(context: JobContext) -> int:
+    """Which addresses were written to a day ago."""
+    with transaction(context.sessions) as session:
+        return postbox.forget_digests(session, now=context.now())
+
+
 def prune_outbox(context: JobContext) -> int:
     """Rows done long ago."""
     with transaction(context.sessions) as session:
@@ -181,6 +223,8 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_originals,
     forget_unclaimed,
     forget_devices,
+    forget_contacts,
+    forget_addressees,
     prune_outbox,
     clear_spool,
     renew_publication,

@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from waterwatch.contacts import service as contacts
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.outbox import Message
 from waterwatch.mapping import service as mapping
+from waterwatch.notices import service as notices
 from waterwatch.photos import service as photos
+from waterwatch.postbox import service as postbox
+from waterwatch.reports import service as reports
 from workers import handlers
 from workers.teams import MAIL, MAP, PHOTOS
 
@@ -56,8 +60,15 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         photos.TOPIC_SANITISE: Topic(handlers.sanitise, PHOTOS, 60, Retry(1, 15, 8), handlers.refuse_photo),
         photos.TOPIC_REDACT: Topic(handlers.redact, PHOTOS, 60, Retry(1, 30, 8)),
         photos.TOPIC_SETTLED: Topic(handlers.settle, PHOTOS, 20, Retry(1, 30, 50)),
+        reports.TOPIC_RESNAP: Topic(handlers.resnap, PHOTOS, 20, Retry(1, 30, 50)),
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.
         escalation.TOPIC_DELIVER: Topic(escalation.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        contacts.TOPIC_GIVEN: Topic(notices.tell_given, MAIL, 20, Retry(1, 30, 50)),
+        reports.TOPIC_JUDGED: Topic(notices.tell_judged, MAIL, 20, Retry(1, 30, 50)),
+        escalation.TOPIC_CASE_MOVED: Topic(notices.tell_case_moved, MAIL, 20, Retry(1, 30, 50)),
+        # A posting gives itself up by its own age, as a delivery does.
+        postbox.TOPIC_SEND: Topic(postbox.send, MAIL, 60, Retry(1, 30, None), postbox.abandon),
+        postbox.TOPIC_UNDELIVERABLE: Topic(notices.give_up_address, MAIL, 20, Retry(1, 30, 50)),
         # Whatever is published next holds what this request asked for.
         mapping.TOPIC_PUBLISH: Topic(mapping.publish, MAP, 120, Retry(1, 30, None, DAY_S)),
     }

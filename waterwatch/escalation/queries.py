@@ -95,6 +95,17 @@ def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
     return session.scalars(alive.limit(1)).first() is None
 
 
+_REPORTS_BEHIND = text("""
+SELECT ir.report_id FROM escalation_case c JOIN incident_report ir ON ir.incident_id = c.incident_id
+WHERE c.id = :id ORDER BY ir.joined_at, ir.report_id
+""")
+
+
+def reports_behind(session: Session, case_id: uuid.UUID) -> list[uuid.UUID]:
+    """The reports that evidence a case's incident, oldest first."""
+    return list(session.execute(_REPORTS_BEHIND, {"id": case_id}).scalars())
+
+
 @dataclass(frozen=True)
 class CaseFacts:
     """What the competent agency may know of its case, exact place included; of the citizen, nothing.

@@ -28,6 +28,7 @@ from waterwatch.messaging.email import is_address
 from waterwatch.waters.queries import banks_along
 
 TOPIC_DELIVER = "escalation.deliver"
+TOPIC_CASE_MOVED = "escalation.case_moved"
 _SENDER = Actor.system("delivery")
 
 log = get_logger(__name__)
@@ -250,6 +251,7 @@ def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:
     if case.state == "queued":
         rules.CASE.move(case, "delivered", now=now)
         case.delivered_at = now
+        _say_moved(session, case, now=now)
         # From the start of the attempt, because that is the deadline the mail itself names.
         case.state_deadline_at = rules.acknowledge_by(case.severity, claim.claimed_at)
     elif case.state == "delivered" and claim.raised_from is not None and case.state_deadline_at is not None:
@@ -391,9 +393,15 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
         return Acknowledgement(case.acknowledged_at, is_new=False)
     before = rules.CASE.move(case, "acknowledged", now=now)
     case.acknowledged_at = now
+    _say_moved(session, case, now=now)
     facts = {"state": "acknowledged"}
     _audit(session, "case.acknowledged", case, actor=actor, now=now, before={"state": before}, after=facts)
     return Acknowledgement(now, is_new=True)
+
+
+def _say_moved(session: Session, case: Case, *, now: datetime) -> None:
+    """Those whose reports the case rests on may want to know."""
+    outbox.emit(session, TOPIC_CASE_MOVED, {"case_id": str(case.id), "state": case.state}, now=now)
 
 
 def _audit(

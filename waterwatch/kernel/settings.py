@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIN_SECRET_LENGTH = 32
 MEBIBYTE = 1024 * 1024
 DEFAULT_SENDER = "waterwatch@localhost"
+# The push services of Chrome and Edge on Android, Firefox, Safari, and Edge on Windows.
+PUSH_HOSTS = "fcm.googleapis.com updates.push.services.mozilla.com *.push.apple.com *.notify.windows.com"
 
 
 class SettingsError(Exception):
@@ -73,6 +75,10 @@ class Settings(BaseSettings):
     cors_origins: str = ""
     media_url_hosts: str = ""
     quick_exit_url: str = "https://www.baidu.com/"
+
+    contact_retention_days: int = Field(default=90, ge=1)
+    push_hosts: str = PUSH_HOSTS
+    push_timeout_s: float = Field(default=10.0, gt=0, le=60)
 
     acknowledge_link_days: int = Field(default=30, ge=1)
     in_review_deadline_s: int = Field(default=24 * 3600, ge=60)
@@ -191,6 +197,15 @@ class Settings(BaseSettings):
             parts = _split(f"https://{host}", ("https",), "https://media.example.org")
             if f"https://{host}" != f"https://{parts.netloc}" or parts.username is not None or host != host.lower():
                 raise ValueError("lists hosts, lower case, separated by spaces, such as media.example.org")
+        return value
+
+    @field_validator("push_hosts")
+    @classmethod
+    def _push_hosts_are_hosts(cls, value: str) -> str:
+        for host in value.split():
+            parts = _split(f"https://{host.removeprefix('*.')}", ("https",), "https://push.example.org")
+            if parts.netloc != host.removeprefix("*.") or parts.username is not None or host != host.lower():
+                raise ValueError("lists hosts, lower case, separated by spaces, such as push.example.org *.example.org")
         return value
 
     @field_validator("quick_exit_url")

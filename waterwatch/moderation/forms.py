@@ -79,7 +79,13 @@ def parse_grade(report_id: uuid.UUID, fields: Mapping[str, str]) -> GradeReport:
     if reading.errors:
         raise Invalid(reading.errors)
     judgement = Judgement(inputs, Severity(int(severity)), reason)
-    return GradeReport(report_id, judgement, water_feature_id, join_incident_id)
+    return GradeReport(report_id, judgement, water_feature_id, join_incident_id, parse_version(fields))
+
+
+def parse_version(fields: Mapping[str, str]) -> int | None:
+    """Which version of the report the form was made of; None where it does not say."""
+    value = fields.get("version", "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
 def parse_refusal(fields: Mapping[str, str]) -> tuple[str, str | None]:

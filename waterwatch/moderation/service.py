@@ -49,12 +49,16 @@ _RELEASE = text("DELETE FROM review_lease WHERE report_id = :report_id AND perso
 
 @dataclass(frozen=True)
 class GradeReport:
-    """A moderator's decision to accept a report: its grade, its water, and the incident to join if not a new one."""
+    """A moderator's decision to accept a report: its grade, its water, and the incident to join if not a new one.
+
+    ``seen_version`` is what of the report they had before them; None where nobody looked, as in an import.
+    """
 
     report_id: uuid.UUID
     judgement: Judgement
     water_feature_id: uuid.UUID | None
     join_incident_id: uuid.UUID | None = None
+    seen_version: int | None = None
 
 
 def claim_next(session: Session, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> uuid.UUID | None:
@@ -89,9 +93,9 @@ def grade_report(
     """Accept a report: in one transaction the incident, the level of its water, the cases and the map's doorbell.
 
     Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``), :class:`Conflict` (``lease_lost``,
-    ``not_in_review``), :class:`NotFound`.
+    ``not_in_review``, ``report_changed``), :class:`NotFound`.
     """
-    facts = _under_review(session, command.report_id, actor, settings=settings, now=now)
+    facts = _under_review(session, command.report_id, actor, command.seen_version, settings=settings, now=now)
     water_feature_id = command.water_feature_id or facts.water_feature_id
     if water_feature_id is None:
         raise Invalid({"water_feature_id": ["water_unknown"]})
@@ -111,12 +115,20 @@ def grade_report(
     return incident
 
 
-def accept_patrol(session: Session, report_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime) -> None:
+def accept_patrol(
+    session: Session,
+    report_id: uuid.UUID,
+    *,
+    seen_version: int | None = None,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+) -> None:
     """A patrol found its water in order and the picture shows it: accepted, without any incident.
 
     Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution.
     """
-    facts = _under_review(session, report_id, actor, settings=settings, now=now)
+    facts = _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
     if facts.kind != ALL_CLEAR:
         raise Conflict("no_patrol")
     reports.accept(session, report_id, actor=actor, now=now)
@@ -129,12 +141,13 @@ def refuse_report(
     code: str,
     words: str | None,
     *,
+    seen_version: int | None = None,
     settings: Settings,
     actor: Actor,
     now: datetime,
 ) -> None:
     """Refuse a report with a reason its author will read. Raises as :func:`grade_report`."""
-    _under_review(session, report_id, actor, settings=settings, now=now)
+    _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
     reports.refuse(session, report_id, code, words, actor=actor, now=now)
     release(session, report_id, _person(actor))
 
@@ -187,9 +200,16 @@ def _set_moving(session: Session, incident: Incident, *, settings: Settings, act
 
 
 def _under_review(
-    session: Session, report_id: uuid.UUID, actor: Actor, *, settings: Settings, now: datetime
+    session: Session,
+    report_id: uuid.UUID,
+    actor: Actor,
+    seen_version: int | None,
+    *,
+    settings: Settings,
+    now: datetime,
 ) -> report_queries.ReviewFacts:
-    """The report's facts, if this moderator is the one to decide on it."""
+    """The report's facts, if this moderator is the one to decide on it, and decides on what they saw."""
+    report_queries.lock_report(session, report_id)  # before it is read: its author may be correcting it this moment
     facts = report_queries.review_facts(session, report_id)
     if facts is None:
         raise NotFound("report_not_found")
@@ -197,6 +217,8 @@ def _under_review(
         raise Conflict("not_in_review")
     if not hold(session, report_id, _person(actor), settings=settings, now=now):
         raise Conflict("lease_lost")
+    if seen_version is not None and seen_version != facts.version:
+        raise Conflict("report_changed", version=facts.version)
     return facts
 
 

@@ -9,13 +9,16 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from waterwatch.contacts import queries as contacts
 from waterwatch.escalation.queries import open_no_contact
 from waterwatch.incidents.queries import incidents_awaiting_second, incidents_near, secondable_by
 from waterwatch.incidents.rules import RubricInputs, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import Invalid, NotFound
+from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.moderation import forms, queries, service
+from waterwatch.moderation.contact import REASON_WORDS as CONTACT_REASONS
+from waterwatch.moderation.contact import may_reach_authors
 from waterwatch.photos.views import serve_derivative
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports.queries import PhotoEvidence, ReviewFacts
@@ -43,6 +46,7 @@ ERROR_WORDS = {
     "too_long": _l("最多 500 个字，请写短一些。"),
     "departure_needs_reason": _l("等级与评分表的建议不同，请写明理由（至少三个字）。"),
     "water_unknown": _l("请选择是哪片水体。"),
+    "report_changed": _l("你看这条上报的时候，上报人修改了它。下面是修改后的内容，请重新看过再决定。"),
 }
 CANDIDATES = 5
 SNAP_FAR_M = 20_000.0  # the moderator may choose among waters this far from the pin; the citizen sees 2 km
@@ -101,6 +105,8 @@ def grade(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
             )
     except Invalid as error:
         return _render_review(report_id, request.form, error.errors), 400
+    except Conflict as conflict:
+        return _show_what_changed(report_id, conflict)
     flash(gettext("已受理并评级，事件编号 %(code)s；正在转交主管部门。", code=incident.code), "success")
     return redirect(url_for("moderation.desk"), code=303)
 
@@ -113,20 +119,34 @@ def refuse(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
         code, words = forms.parse_refusal(request.form)
         with transaction(house().sessions) as session:
             service.refuse_report(
-                session, report_id, code, words, settings=house().settings, actor=current_actor(), now=utc_now()
+                session,
+                report_id,
+                code,
+                words,
+                seen_version=forms.parse_version(request.form),
+                settings=house().settings,
+                actor=current_actor(),
+                now=utc_now(),
             )
     except Invalid as error:
         return _render_review(report_id, request.form, error.errors), 400
+    except Conflict as conflict:
+        return _show_what_changed(report_id, conflict)
     flash(gettext("已退回，上报人会看到你写的理由。"), "success")
     return redirect(url_for("moderation.desk"), code=303)
 
 
 @bp.post("/<uuid:report_id>/patrol")
 @requires("review")
-def accept_patrol(report_id: uuid.UUID) -> WerkzeugResponse:
+def accept_patrol(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
     """The picture shows what the patrol says: water in order."""
-    with transaction(house().sessions) as session:
-        service.accept_patrol(session, report_id, settings=house().settings, actor=current_actor(), now=utc_now())
+    seen = forms.parse_version(request.form)
+    settings, actor = house().settings, current_actor()
+    try:
+        with transaction(house().sessions) as session:
+            service.accept_patrol(session, report_id, seen_version=seen, settings=settings, actor=actor, now=utc_now())
+    except Conflict as conflict:
+        return _show_what_changed(report_id, conflict)
     flash(gettext("已确认这次巡护。"), "success")
     return redirect(url_for("moderation.desk"), code=303)
 
@@ -160,6 +180,13 @@ def photo(photo_id: uuid.UUID, size_px: int) -> Response:
     return serve_derivative(photo_id, size_px, cache_control="private, max-age=600")
 
 
+def _show_what_changed(report_id: uuid.UUID, conflict: Conflict) -> tuple[str, int]:
+    """The report as its author has it now, for a second look. Any other conflict is raised again."""
+    if conflict.error_code != "report_changed":
+        raise conflict
+    return _render_review(report_id, {}, {"version": ["report_changed"]}), 409
+
+
 def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[str]]) -> str:
     now = utc_now()
     with transaction(house().sessions) as session:
@@ -172,6 +199,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         candidates = _candidates(session, facts)
         nearby = incidents_near(session, facts.lon, facts.lat)
         evidence = report_queries.photo_evidence(session, report_id)
+        author_contact = contacts.state_of(session, report_id) if may_reach_authors() else None
     return render_template(
         "moderation/review.html",
         facts=facts,
@@ -179,6 +207,8 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         errors=errors,
         error_words={name: [ERROR_WORDS[code] for code in codes] for name, codes in errors.items()},
         is_mine=is_mine,
+        author_contact=author_contact,
+        contact_reasons=CONTACT_REASONS,
         candidates=candidates,
         nearby=nearby,
         claims=_claims(facts, evidence),

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from waterwatch.reports.tables import ALL_CLEAR
+
 DONE, CURRENT, WAITING, STOPPED = "done", "current", "waiting", "stopped"
 
 # The step a report stands at while in a state; all before it are done.
@@ -11,6 +13,8 @@ _AT_STEP = {"received": 1, "sanitising": 1, "in_review": 2, "accepted": 3, "merg
 _SETTLED = frozenset({"refused", "withdrawn"})
 _HANDED_OVER = frozenset({"delivered", "acknowledged", "answered", "closed"})
 _ACKNOWLEDGED = frozenset({"acknowledged", "answered", "closed"})
+# What a case's state means to those whose reports it rests on.
+CASE_STEPS = {"delivered": "handed_over", "acknowledged": "acknowledged"}
 REFRESH_S = 5
 REFRESHING = frozenset({"received", "sanitising"})
 
@@ -74,9 +78,28 @@ def refresh_after_s(progress: Progress) -> int | None:
     return None
 
 
+def judged_step(state: str, kind: str) -> str | None:
+    """What its author is told when a report was judged; None while it is not, or was taken back."""
+    if state == "refused":
+        return "refused"
+    if state in ("accepted", "merged"):
+        return "patrol_confirmed" if kind == ALL_CLEAR and state == "accepted" else "graded"
+    return None
+
+
 def can_withdraw(state: str) -> bool:
     """Whether the author may still take the report back."""
     return state in ("received", "sanitising", "in_review")
+
+
+def can_be_told(state: str) -> bool:
+    """Whether there is anything left to tell the author of."""
+    return state not in _SETTLED
+
+
+def can_correct(state: str) -> bool:
+    """Whether the author may still say it differently: as long as nobody has judged what they said."""
+    return can_withdraw(state)
 
 
 def _standing(step: int, at: int) -> str:

@@ -7,10 +7,12 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from waterwatch.contacts import queries as contacts
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, NotFound
 from waterwatch.notices import queries, rules
+from waterwatch.notices.words import REFUSAL_SENTENCES
 from waterwatch.photos.views import REFUSAL_WORDS as PHOTO_WORDS
 from waterwatch.photos.views import serve_derivative
 from waterwatch.reports import queries as reports
@@ -45,16 +47,6 @@ PENDING_WORDS = {
     "handed_over": _l("转交部门"),
     "acknowledged": _l("部门确认收到"),
 }
-REFUSAL_SENTENCES = {
-    "not_water": _l("照片里看不到河湖。如果拍到了水面，欢迎换一张照片再报一次。"),
-    "unclear": _l("照片看不清问题出在哪里。请走近一些、光线好的时候再拍一张。"),
-    "private_matter": _l("这看起来是私人之间的事，我们无法处理。"),
-    "indoors": _l("这看起来在室内。本网站只处理河流和湖泊的问题。"),
-    "advertisement": _l("内容像是广告，所以没有受理。"),
-    "abuse": _l("内容不适合公开处理，所以没有受理。"),
-    "duplicate": _l("你发送的与已有的上报相同，问题已经在处理。谢谢你的留意。"),
-    "photo_unusable": _l("照片无法读取：文件可能损坏，或者不是照片。请重新拍一张再报一次。"),
-}
 PHOTO_CACHE = "private, max-age=600"
 
 
@@ -64,6 +56,7 @@ def follow(token: str) -> str:
     """Where the report stands. Never kept by a cache, never indexed; looks again by itself while machines work."""
     with transaction(house().sessions) as session:
         found = queries.following(session, token, language=viewer_language())
+        contact = contacts.state_of(session, found.report.report_id)
     return render_template(
         "notices/follow.html",
         token=token,
@@ -71,7 +64,9 @@ def follow(token: str) -> str:
         report=found.report,
         steps=rules.steps(found.progress),
         refresh_s=rules.refresh_after_s(found.progress),
+        contact=contact,
         can_withdraw=rules.can_withdraw(found.report.state),
+        can_correct=rules.can_correct(found.report.state),
         step_words=STEP_WORDS,
         pending_words=PENDING_WORDS,
         refusal_sentences=REFUSAL_SENTENCES,

@@ -55,6 +55,8 @@ def describe(settings: Settings) -> dict[str, Any]:
 def _models() -> tuple[type[BaseModel], ...]:
     return (
         forms.ReportIn,
+        forms.CorrectionIn,
+        forms.ContactIn,
         forms.PhotoOut,
         forms.ReceiptOut,
         forms.FollowedOut,
@@ -111,6 +113,26 @@ def _paths(settings: Settings) -> dict[str, dict[str, Any]]:
             "parameters": [token],
             "get": _operation(
                 "followReport", "Where a report stands", _answer(200, "Its way so far.", "FollowedOut"), refusals=(404,)
+            ),
+            "patch": _operation(
+                "correctReport",
+                "Say parts of a report differently, until it is accepted",
+                _answer(200, "It says so now.", "FollowedOut"),
+                refusals=(400, 404, 409, 415),
+                body={"application/json": {"schema": _ref("CorrectionIn")}},
+            ),
+        },
+        "/reports/{token}/contact": {
+            "parameters": [token],
+            "put": _operation(
+                "keepContact",
+                "Say how the author may be reached",
+                {"204": {"description": "It is kept, sealed, in place of any earlier one."}},
+                refusals=(400, 404, 409, 415),
+                body={"application/json": {"schema": _ref("ContactIn")}},
+            ),
+            "delete": _operation(
+                "eraseContact", "Erase it", {"204": {"description": "There is none any more."}}, refusals=(404,)
             ),
         },
         "/reports/{token}/withdraw": {

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from waterwatch.contacts.forms import EMAIL_MAX_CHARACTERS
 from waterwatch.kernel.errors import Invalid, NotFound
 from waterwatch.kernel.settings import Settings
 from waterwatch.reports.forms import NOTE_MAX_CHARACTERS
@@ -54,6 +55,18 @@ class ClaimedPhotoIn(_Model):
     )
 
 
+class ContactIn(_Model):
+    """How the author may be reached, if they want to be: kept apart, sealed, erased after the report has ended.
+
+    An address is asked once whether it wants notices before it gets any. At least one use has to be allowed.
+    """
+
+    email: Annotated[str | None, Field(max_length=EMAIL_MAX_CHARACTERS)] = None
+    phone: Annotated[str | None, Field(max_length=30, description="Digits; `+`, spaces and dashes are allowed.")] = None
+    by_mail: Annotated[bool, Field(description="Each step is told by mail.")] = True
+    may_ask: Annotated[bool, Field(description="Moderators may ask.")] = False
+
+
 class ReportIn(_Model):
     """One observation at one place and time."""
 
@@ -94,6 +107,7 @@ class ReportIn(_Model):
     orp_mv: Annotated[float | None, Field(ge=-1000, le=1000, description="Redox potential.")] = None
     temperature_c: Annotated[float | None, Field(ge=-5, le=60)] = None
     same_as: Annotated[str | None, Field(pattern=CODE, description="A public incident the person saw too.")] = None
+    contact: ContactIn | None = None
     observed_at: Annotated[datetime | None, Field(description="When the phone kept it, with offset.")] = None
     device: Annotated[
         str | None,
@@ -103,6 +117,49 @@ class ReportIn(_Model):
         ),
     ] = None
     language: Annotated[Literal["zh-Hans", "zh-Hant", "en"], Field(description="Of the author.")] = "zh-Hans"
+
+
+class NewPlaceIn(_Model):
+    """A place, said whole."""
+
+    lon: Longitude
+    lat: Latitude
+    datum: Datum = "wgs84"
+    place_source: Annotated[Literal["pin", "device", "typed"], Field(description="How the place was found.")] = "pin"
+    place_confirmed: Annotated[
+        Literal[True], Field(description="The person has looked at the place on a map and said that it is right.")
+    ]
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    """What stays as it is when left out has no default to be told of."""
+    del schema["default"]
+
+
+class CorrectionIn(_Model):
+    """What of a report is to be said differently. Left out: it stays. Null: it is taken back.
+
+    The water chosen for the old place goes with it.
+    """
+
+    kind: Annotated[Kind, Field(default="other", description="As for a new report.", json_schema_extra=_no_default)]
+    place: Annotated[NewPlaceIn | None, Field(description="Null says nothing: there always is a place.")] = None
+    water_feature_id: Annotated[uuid.UUID | None, Field(description="The water the person chose.")] = None
+    note: Annotated[str | None, Field(max_length=NOTE_MAX_CHARACTERS)] = None
+    extent: Extent | None = None
+    smell: Annotated[int | None, Field(ge=0, le=3, description="0 none to 3 pungent.")] = None
+    ongoing: bool | None = None
+    dead_animals: bool | None = None
+    people_affected: bool | None = None
+    colour: Colour | None = None
+    since: Since | None = None
+    transparency_cm: Annotated[float | None, Field(ge=0, le=3000, description="Secchi depth.")] = None
+    water_depth_cm: Annotated[float | None, Field(ge=0, le=20000)] = None
+    ph: Annotated[float | None, Field(ge=0, le=14)] = None
+    do_mg_l: Annotated[float | None, Field(ge=0, le=30, description="Dissolved oxygen.")] = None
+    nh3n_mg_l: Annotated[float | None, Field(ge=0, le=500, description="Ammonia nitrogen.")] = None
+    orp_mv: Annotated[float | None, Field(ge=-1000, le=1000, description="Redox potential.")] = None
+    temperature_c: Annotated[float | None, Field(ge=-5, le=60)] = None
 
 
 class PlaceIn(_Model):
@@ -153,6 +210,8 @@ class FollowedOut(_Model):
     kind: str
     received_at: datetime
     can_withdraw: bool
+    can_correct: bool
+    version: Annotated[int, Field(ge=1, description="One more with each correction.")]
     refusal_code: str | None
     refusal_words: str | None
     incident_code: str | None
@@ -243,8 +302,24 @@ def read(model: type[M], given: Any) -> M:
 
 def as_fields(report: ReportIn) -> dict[str, str]:
     """The report as the citizen's own form would send it."""
-    fields = report.model_dump(exclude={"photos"}, exclude_none=True)
+    fields = report.model_dump(exclude={"photos", "contact"}, exclude_none=True)
     return {name: _as_field(value) for name, value in fields.items()}
+
+
+def contact_fields(contact: ContactIn | None) -> dict[str, str]:
+    """A contact as the citizen's own form would send it."""
+    told = contact.model_dump(exclude_none=True) if contact else {}
+    return {f"contact_{name}": _as_field(value) for name, value in told.items()}
+
+
+def overlay(answers: Mapping[str, str], told: CorrectionIn) -> dict[str, str]:
+    """What a report says so far, with what is told now put over it, as the citizen's own form would send it."""
+    said = told.model_dump(exclude_unset=True)
+    fields = dict(answers)
+    if place := said.pop("place", None):
+        fields.pop("water_feature_id", None)
+        fields |= {name: _as_field(value) for name, value in place.items()}
+    return fields | {name: "" if value is None else _as_field(value) for name, value in said.items()}
 
 
 def claimed_photos(photos: list[ClaimedPhotoIn], settings: Settings) -> tuple[ClaimedPhoto, ...]:

@@ -12,6 +12,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, Unauthorized,
 
 from waterwatch.accounts import queries as accounts
 from waterwatch.accounts.queries import ClientView
+from waterwatch.contacts.forms import read_contact
+from waterwatch.contacts.rules import Contact
 from waterwatch.incidents import queries as incidents
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -74,7 +76,7 @@ def _discard_spool(_error: BaseException | None) -> None:
 
 
 @bp.before_request
-def _refuse_bad_token() -> None:
+def refuse_bad_token() -> None:
     """A token that does not hold is said to be so, instead of being treated as nobody."""
     if request.authorization is not None and _client() is None:
         raise Unauthorized
@@ -144,6 +146,7 @@ def create_report() -> Response:
     if not request.is_json:
         raise UnsupportedMediaType
     report = forms.read(forms.ReportIn, request.get_json())
+    contact = _contact(forms.contact_fields(report.contact))
     settings = house().settings
     command = report_forms.parse_submission(
         forms.as_fields(report),
@@ -155,7 +158,7 @@ def create_report() -> Response:
         to_wgs84=to_wgs84,
         now=utc_now(),
     )
-    return _receipt(store_report(command))
+    return _receipt(store_report(command, contact=contact))
 
 
 @bp.get("/reports/<token>")
@@ -164,7 +167,7 @@ def follow(token: str) -> Response:
     """Where a report stands."""
     with transaction(house().sessions) as session:
         found = notices.following(session, token, language=viewer_language())
-    return _say(_followed(found))
+    return _say(followed(found))
 
 
 @bp.post("/reports/<token>/withdraw")
@@ -175,7 +178,7 @@ def withdraw(token: str) -> Response:
         report = reports.report_by_follow_token(session, token)
         report_service.withdraw(session, report.report_id, now=utc_now())
         found = notices.following(session, token, language=viewer_language())
-    return _say(_followed(found))
+    return _say(followed(found))
 
 
 @bp.get("/waters/nearest")
@@ -292,7 +295,15 @@ def _from_form(sender: Sender) -> Receipt:
         to_wgs84=to_wgs84,
         now=utc_now(),
     )
-    return store_report(command, g.spool.files)
+    return store_report(command, g.spool.files, _contact(fields))
+
+
+def _contact(fields: Mapping[str, str]) -> Contact | None:
+    """The contact among the fields, if there is one. Raises :class:`Invalid`."""
+    contact, faults = read_contact(fields)
+    if faults:
+        raise Invalid(faults)
+    return contact
 
 
 def _language_of(fields: Mapping[str, str]) -> str:
@@ -319,7 +330,8 @@ def _receipt(receipt: Receipt) -> Response:
     return _say(forms.ReceiptOut(code=receipt.code, follow_url=follow_url, token=receipt.follow_token), 201)
 
 
-def _followed(found: Following) -> forms.FollowedOut:
+def followed(found: Following) -> forms.FollowedOut:
+    """Where a report stands, as programs are told."""
     report, incident = found.report, found.incident
     return forms.FollowedOut(
         code=report.code,
@@ -327,6 +339,8 @@ def _followed(found: Following) -> forms.FollowedOut:
         kind=report.kind,
         received_at=report.received_at,
         can_withdraw=progress.can_withdraw(report.state),
+        can_correct=progress.can_correct(report.state),
+        version=report.version,
         refusal_code=report.refusal_code,
         refusal_words=report.refusal_words,
         incident_code=incident.code if incident else None,

@@ -305,6 +305,7 @@ def _report_row(
         "api_client_id": command.api_client_id,
         "language": command.language,
         "received_at": now,
+        "version": 1,
         "point": _ewkt(command.lon, command.lat),
         "place_source": command.place_source,
         "input_datum": command.input_datum,
@@ -323,7 +324,17 @@ def _first_receipt(session: Session, digest: bytes, settings: Settings) -> Recei
     found = queries.receipt_facts(session, digest)
     assert found is not None  # it has just been seen, and reports are never deleted by the application
     report_id, code, follow_digest = found
-    token = signing.derive_token(settings, FOLLOW, report_id)
-    if token_digest(token) != follow_digest and settings.secret_key_previous is not None:
-        token = signing.derive_token(settings, FOLLOW, report_id, previous=True)
-    return Receipt(report_id, code, token, is_repeat=True)
+    token = follow_token(settings, report_id, follow_digest)
+    # Where the secret is gone, so is the link: this one opens nothing, and the code still names the report.
+    return Receipt(report_id, code, token or signing.derive_token(settings, FOLLOW, report_id), is_repeat=True)
+
+
+def follow_token(settings: Settings, report_id: uuid.UUID, follow_digest: bytes) -> str | None:
+    """The token of a report's follow link, made again; None when it was made under a secret that is gone."""
+    for is_previous in (False, True):
+        if is_previous and settings.secret_key_previous is None:
+            continue
+        token = signing.derive_token(settings, FOLLOW, report_id, previous=is_previous)
+        if token_digest(token) == follow_digest:
+            return token
+    return None

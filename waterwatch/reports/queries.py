@@ -61,6 +61,8 @@ class ReviewFacts:
     observed_at: datetime | None
     same_as_code: str | None
     source: str
+    version: int
+    corrected_at: datetime | None
     measured: dict[str, float]
     photos: list[PhotoView]
 
@@ -77,6 +79,19 @@ class Followed:
     kind: str
     refusal_code: str | None
     refusal_words: str | None
+    version: int
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What is needed to tell a report's author how far it has come."""
+
+    code: str
+    state: str
+    kind: str
+    language: str
+    follow_digest: bytes
+    refusal_code: str | None
 
 
 @dataclass(frozen=True)
@@ -211,7 +226,8 @@ SELECT id AS report_id, code, state, kind, note, extent, smell, is_ongoing, has_
        received_at, ST_X(point) AS lon, ST_Y(point) AS lat, place_source, accuracy_m,
        ST_Distance(geography(point), geography(device_point)) AS device_distance_m,
        water_feature_id, ST_X(snapped_point) AS snapped_lon, ST_Y(snapped_point) AS snapped_lat, snap_distance_m,
-       colour, since, observed_at, same_as_code, source, jsonb_strip_nulls(jsonb_build_object({READINGS})) AS measured
+       colour, since, observed_at, same_as_code, source, version, corrected_at,
+       jsonb_strip_nulls(jsonb_build_object({READINGS})) AS measured
 FROM report WHERE id = :id
 """)  # noqa: S608  # names of our own
 
@@ -236,11 +252,24 @@ def report_by_follow_token(session: Session, token: str) -> Followed:
             Report.kind,
             Report.refusal_code,
             Report.refusal_words,
+            Report.version,
         ).where(Report.follow_digest == token_digest(token))
     ).first()
     if row is None:
         raise NotFound("link_unknown")
     return Followed(**row._mapping)
+
+
+def telling(session: Session, report_id: uuid.UUID) -> Telling:
+    """What its author may be told. Raises :class:`NotFound`."""
+    row = session.execute(
+        select(
+            Report.code, Report.state, Report.kind, Report.language, Report.follow_digest, Report.refusal_code
+        ).where(Report.id == report_id)
+    ).first()
+    if row is None:
+        raise NotFound("report_not_found")
+    return Telling(**row._mapping)
 
 
 _COUNTS = text("""

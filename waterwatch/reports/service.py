@@ -1,7 +1,7 @@
-"""Use cases of a report: settle its photos, withdraw, accept, merge, refuse, correct its water.
+"""Use cases of a report: settle its photos, snap it anew, withdraw, accept, merge, refuse, correct its water.
 
-How a report comes in is in ``intake``. Nothing here commits. Every use case locks the report's row, moves it by
-:data:`rules.REPORT` and writes one audit row.
+How a report comes in is in ``intake``, how its author corrects it in ``corrections``. Nothing here commits. Every use
+case locks the report's row, moves it by :data:`rules.REPORT` and writes one audit row.
 """
 
 import uuid
@@ -10,7 +10,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from waterwatch.kernel import audit
+from waterwatch.contacts import service as contacts
+from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
@@ -18,6 +19,8 @@ from waterwatch.reports import queries, rules
 from waterwatch.reports.tables import Report
 from waterwatch.waters import queries as waters
 
+TOPIC_RESNAP = "reports.resnap"
+TOPIC_JUDGED = "reports.judged"
 SANITISER = Actor.system("sanitiser")
 MAX_REFUSAL_WORDS = 500
 _FORGET_STATED = text("""
@@ -64,6 +67,19 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
     return report.state
 
 
+def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: datetime) -> None:
+    """Its author moved the report: find its water again, as when its photos had settled.
+
+    Idempotent: the same place gives the same water. A report that nobody reviews any more, or not yet, is left alone.
+    """
+    report = queries.lock_report(session, report_id)
+    if report is None or report.state != "in_review":
+        return
+    _settle_water(session, report, settings)
+    after: dict[str, audit.Fact] = {"water_feature_id": report.water_feature_id}
+    _record(session, "report.resnapped", report.id, SANITISER, now, None, after)
+
+
 def forget_stated(session: Session, photo_id: uuid.UUID) -> None:
     """The original's time is over, and with it that of what the phone read from it. Idempotent."""
     session.execute(_FORGET_STATED, {"photo_id": photo_id})
@@ -93,7 +109,9 @@ def pass_screening(session: Session, report_id: uuid.UUID, *, actor: Actor, now:
 
 
 def withdraw(session: Session, report_id: uuid.UUID, *, now: datetime) -> None:
-    """The author takes the report back, at any time before acceptance. Withdrawing twice is one withdrawal.
+    """The author takes the report back, at any time before acceptance; how they may be reached is erased with it.
+
+    Withdrawing twice is one withdrawal.
 
     Raises :class:`NotFound`, or :class:`Conflict` ``too_late_to_withdraw`` with the state it has reached.
     """
@@ -103,16 +121,19 @@ def withdraw(session: Session, report_id: uuid.UUID, *, now: datetime) -> None:
     if report.state not in rules.WITHDRAWABLE:
         raise Conflict("too_late_to_withdraw", state=report.state)
     _move(session, report, "withdrawn", "report.withdrawn", Actor.anonymous(), now)
+    contacts.erase(session, report.id, "withdrawn", actor=Actor.anonymous(), now=now)
 
 
 def accept(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
     """The report opened an incident. Raises :class:`NotFound`, or ``IllegalMove`` unless it is in review."""
     _move(session, _locked(session, report_id), "accepted", "report.accepted", actor, now)
+    _say_judged(session, report_id, now)
 
 
 def merge(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
     """The report joined an incident that is already known. Errors as :func:`accept`."""
     _move(session, _locked(session, report_id), "merged", "report.merged", actor, now)
+    _say_judged(session, report_id, now)
 
 
 def refuse(
@@ -136,6 +157,7 @@ def refuse(
     report.refusal_code, report.refusal_words = code, words
     session.flush()
     _record(session, "report.refused", report.id, actor, now, {"state": before}, {"state": "refused", "code": code})
+    _say_judged(session, report_id, now)
 
 
 def correct_water(
@@ -186,6 +208,11 @@ def _locked(session: Session, report_id: uuid.UUID) -> Report:
     if report is None:
         raise NotFound("report_not_found")
     return report
+
+
+def _say_judged(session: Session, report_id: uuid.UUID, now: datetime) -> None:
+    """Its author may want to know."""
+    outbox.emit(session, TOPIC_JUDGED, {"report_id": str(report_id)}, now=now)
 
 
 def _move(session: Session, report: Report, to_state: str, action: str, actor: Actor, now: datetime) -> None:

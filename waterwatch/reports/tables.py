@@ -4,7 +4,17 @@ import uuid
 from datetime import datetime
 
 from geoalchemy2 import Geometry, WKBElement
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.accounts.tables import ApiClient, Organisation
@@ -59,6 +69,8 @@ class Report(Base):
     ``device_digest`` is a keyed digest of the random number the phone made for itself, and is forgotten after two days
     (a setting) together with ``is_newcomer``: whether nobody and no application vouched for its sender. One that
     ``needs_screening`` stays out of the order of the desk until a moderator has let it pass.
+    ``version`` counts what its author has stated: 1 as it came, one more with each correction. A judgement is passed
+    on the version that was seen.
     """
 
     __tablename__ = "report"
@@ -82,6 +94,7 @@ class Report(Base):
         CheckConstraint("octet_length(submission_digest) = 32", name="submission_digest"),
         CheckConstraint("accuracy_m IS NULL OR accuracy_m >= 0", name="accuracy"),
         CheckConstraint("octet_length(device_digest) = 32", name="device_digest"),
+        CheckConstraint("version >= 1", name="version"),
         Index("ix_report_state_received_at", "state", "received_at"),
         Index(
             "ix_report_deadline",
@@ -139,6 +152,8 @@ class Report(Base):
     device_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     is_newcomer: Mapped[bool] = mapped_column(server_default=text("false"))
     needs_screening: Mapped[bool] = mapped_column(server_default=text("false"))
+    version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    corrected_at: Mapped[datetime | None]
 
 
 class ReportPhoto(Base):

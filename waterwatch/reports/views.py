@@ -10,6 +10,10 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from waterwatch.contacts import service as contacts
+from waterwatch.contacts.forms import FIELDS as CONTACT_FIELDS
+from waterwatch.contacts.forms import read_contact
+from waterwatch.contacts.rules import Contact
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid
@@ -27,6 +31,7 @@ from waterwatch.web.language import viewer_language
 from waterwatch.web.uploads import Spool, SpooledFile, UploadLimits, spool_uploads
 from waterwatch.web.words import (
     COLOUR_WORDS,
+    CONTACT_ERROR_WORDS,
     EXTENT_WORDS,
     MEASURED_WORDS,
     REPORT_KIND_WORDS,
@@ -46,6 +51,7 @@ FIELD_ORDER = (
     *("kind", "note", "extent", "ongoing", "since", "colour", "smell", "dead_animals", "people_affected"),
     *MEASURED,
     "same_as",
+    *CONTACT_FIELDS,
 )
 OUT_OF_RANGE_WORDS = {
     "transparency_cm": _l("透明度应在 0 到 3000 厘米之间。"),
@@ -93,6 +99,7 @@ ERROR_WORDS = {
     "photo_unknown": _l("照片还没有传到，或者放得太久已经删除。请重新发送。"),
     "photo_taken": _l("这张照片已经用在另一份上报里。请换一张照片。"),
     "water_feature_id_malformed": _l("请从列表里选择水体，或者留空。"),
+    **CONTACT_ERROR_WORDS,
 }
 
 
@@ -128,6 +135,7 @@ def submit() -> WerkzeugResponse | tuple[str, int]:
     spool: Spool = g.spool
     fields = request.form.to_dict()
     settings = house().settings
+    contact, faults = read_contact(fields)
     try:
         command = forms.parse_submission(
             fields,
@@ -139,8 +147,10 @@ def submit() -> WerkzeugResponse | tuple[str, int]:
             now=utc_now(),
         )
     except Invalid as fault:
-        return _refuse(fields, fault.errors, has_photos=bool(spool.files))
-    return _answer(store_report(replace(command, needs_screening=_is_suspect(fields)), spool.files))
+        return _refuse(fields, fault.errors | faults, has_photos=bool(spool.files))
+    if faults:
+        return _refuse(fields, faults, has_photos=bool(spool.files))
+    return _answer(store_report(replace(command, needs_screening=_is_suspect(fields)), spool.files, contact))
 
 
 def _is_suspect(fields: Mapping[str, str]) -> bool:
@@ -152,8 +162,10 @@ def _is_suspect(fields: Mapping[str, str]) -> bool:
     return bool(fields.get(TRAP, "").strip()) or work.is_over_free_limit()
 
 
-def store_report(command: SubmitReport, parts: Sequence[SpooledFile] = ()) -> Receipt:
+def store_report(command: SubmitReport, parts: Sequence[SpooledFile] = (), contact: Contact | None = None) -> Receipt:
     """Durable bytes first, then one transaction. What did not become a report is removed again.
+
+    ``contact`` is kept with a new report only: a repeat has brought it before, and its author may have erased it since.
 
     When the commit itself fails its outcome is unknown: the photos stay, for the reconciliation to keep or remove, and
     the same key sent again tells the person which it was. Raises ``TooMany`` for a device that sent all it may.
@@ -167,6 +179,8 @@ def store_report(command: SubmitReport, parts: Sequence[SpooledFile] = ()) -> Re
             part.path = None
         with transaction(house().sessions) as session:
             receipt = intake.submit(session, command, settings=settings, now=utc_now())
+            if contact is not None and not receipt.is_repeat:
+                contacts.keep(session, receipt.report_id, contact, settings=settings, now=utc_now())
             is_committing = True
     except BaseException:
         if not is_committing:

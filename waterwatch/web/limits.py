@@ -23,6 +23,8 @@ NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresse
 EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
 REPORTING = ("reports.submit", "opendata.create_report", "open311.create_request")
 UPLOADING = ("uploads.create", "opendata.create_photo")
+# Where an address is typed that we shall write to.
+WRITING = ("contacting.keep", "following.keep_contact")
 # Where a password or a code could be tried out.
 GUESSABLE = (
     "security.login",
@@ -56,6 +58,7 @@ def install_limits(app: Flask, settings: Settings, known_sender: Callable[[], Kn
     stricter = (
         dict.fromkeys(REPORTING, settings.report_rate_limit)
         | dict.fromkeys(UPLOADING, settings.photo_rate_limit)
+        | dict.fromkeys(WRITING, settings.report_rate_limit)
         | dict.fromkeys(GUESSABLE, settings.login_rate_limit)
     )
 
@@ -67,7 +70,7 @@ def install_limits(app: Flask, settings: Settings, known_sender: Callable[[], Kn
 
     def limit_of_request() -> str:
         """Only requests that change something count against a stricter limit."""
-        is_strict = request.method == "POST" and request.endpoint in stricter
+        is_strict = request.method in ("POST", "PUT") and request.endpoint in stricter
         if not is_strict:
             return settings.page_rate_limit
         sender = known_sender()

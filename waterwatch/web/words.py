@@ -59,6 +59,12 @@ RECEPTOR_WORDS = {
     "nature_reserve": _l("自然保护区"),
     "drinking_water": _l("饮用水水源保护区"),
 }
+CONTACT_ERROR_WORDS = {
+    "contact_missing": _l("请填写邮箱或电话。"),
+    "contact_email_malformed": _l("请填写正确的邮箱地址，例如 wang@example.org。"),
+    "contact_phone_malformed": _l("没有看懂电话号码。请只写数字，例如 027 8888 8888。"),
+    "contact_use_missing": _l("请勾选联系方式可以用来做什么，或者不留联系方式。"),
+}
 INCIDENT_STATE_WORDS = {
     "open": _l("待处理"),
     "answered": _l("部门已答复"),

@@ -5,6 +5,7 @@
 
 import { Upload, type DetailedError, type HttpStack } from "tus-js-client";
 
+import { withContact, withoutContact } from "./contact";
 import type { KeptPhoto, KeptReport, Store } from "./store";
 
 export const UPLOADS = "/api/v1/uploads";
@@ -109,7 +110,7 @@ async function postReport(store: Store, report: KeptReport, means: Means): Promi
   const answer = await fetch(REPORTS, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-WaterWatch": "web" },
-    body: JSON.stringify({ ...report.fields, idempotency_key: report.key, observed_at: new Date(report.savedAt).toISOString(), photos }),
+    body: JSON.stringify({ ...withContact(report.fields), idempotency_key: report.key, observed_at: new Date(report.savedAt).toISOString(), photos }),
     credentials: "omit",
   });
   const body = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
@@ -117,6 +118,7 @@ async function postReport(store: Store, report: KeptReport, means: Means): Promi
   if (verdict === "received") {
     report.receipt = { code: String(body.code), followUrl: String(body.follow_url) };
     report.photos = []; // the server has them
+    report.fields = withoutContact(report.fields);
     return settle(store, report, "sent", {}, means);
   }
   if (verdict === "photos_forgotten") {

@@ -24,7 +24,7 @@ export class PlacePicker {
   constructor(
     private readonly form: HTMLFormElement,
     private readonly candidates: Candidates,
-    private readonly nearby: Nearby,
+    private readonly nearby: Pick<Nearby, "ask">,
     private readonly words: Words,
   ) {
     for (const name of ["lon", "lat", "datum"]) this.control(name).addEventListener("change", () => this.takeTyped());

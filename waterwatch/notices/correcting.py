@@ -1,0 +1,118 @@
+"""The page on which the author of a report says it differently, as long as nobody has judged it."""
+
+from collections.abc import Mapping
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_babel import gettext
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Conflict, Invalid
+from waterwatch.notices import rules
+from waterwatch.reports import corrections
+from waterwatch.reports import queries as reports
+from waterwatch.reports.forms import NOTE_MAX_CHARACTERS
+from waterwatch.reports.queries import Followed
+from waterwatch.reports.views import ERROR_WORDS, FIELD_ORDER
+from waterwatch.waters import queries as waters
+from waterwatch.waters.rules import to_wgs84
+from waterwatch.web.guards import by_link
+from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language
+from waterwatch.web.words import (
+    COLOUR_WORDS,
+    EXTENT_WORDS,
+    MEASURED_WORDS,
+    REPORT_KIND_WORDS,
+    SINCE_WORDS,
+    SMELL_WORDS,
+)
+
+bp = Blueprint("correcting", __name__, url_prefix="/f", template_folder="templates")
+NEAREST_SHOWN = 3
+
+
+@bp.get("/<token>/correct")
+@by_link
+def form(token: str) -> str | WerkzeugResponse:
+    """The form as the author has filled it in so far, its place left out."""
+    with transaction(house().sessions) as session:
+        report = reports.report_by_follow_token(session, token)
+        answers = corrections.answers_of(session, report.report_id)
+    if not rules.can_correct(report.state):
+        return _too_late(token)
+    return _page(token, report, answers, {})
+
+
+@bp.post("/<token>/correct")
+@by_link
+def correct(token: str) -> WerkzeugResponse | tuple[str, int]:
+    """Take the correction; faults are shown on the form, and being too late is said on the follow page."""
+    fields, settings, now = request.form.to_dict(), house().settings, utc_now()
+    try:
+        with transaction(house().sessions) as session:
+            report = reports.report_by_follow_token(session, token)
+            command = corrections.parse_correction(
+                session,
+                report.report_id,
+                fields,
+                photos_per_report=settings.photos_per_report,
+                language=viewer_language(),
+                to_wgs84=to_wgs84,
+                now=now,
+            )
+            done = corrections.correct(session, report.report_id, command, now=now)
+    except Invalid as fault:
+        return _page(token, report, fields, fault.errors), 400
+    except Conflict:
+        return _too_late(token)
+    flash(gettext("已修改。审核员会看到新的内容。") if done.changed else gettext("内容没有变化。"), "success")
+    return redirect(url_for("notices.follow", token=token), code=303)
+
+
+def _too_late(token: str) -> WerkzeugResponse:
+    flash(gettext("这条上报已经审核完毕，不能再修改。"), "warning")
+    return redirect(url_for("notices.follow", token=token), code=303)
+
+
+def _page(token: str, report: Followed, values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
+    """Render the form. ``errors`` reach the template as sentences by field, in the order of the form."""
+    return render_template(
+        "notices/correct.html",
+        token=token,
+        report=report,
+        values=values,
+        errors={
+            field: [str(ERROR_WORDS[code]) for code in errors[field]] for field in sorted(errors, key=FIELD_ORDER.index)
+        },
+        waters=_waters(report),
+        kinds=REPORT_KIND_WORDS,
+        colours=COLOUR_WORDS,
+        since=SINCE_WORDS,
+        measured=MEASURED_WORDS,
+        extents=EXTENT_WORDS,
+        smells=SMELL_WORDS,
+        note_max_characters=NOTE_MAX_CHARACTERS,
+    )
+
+
+def _waters(report: Followed) -> list[tuple[str, str]]:
+    """The waters the report may mean, by name alone: how far they lie would tell where somebody stood."""
+    with transaction(house().sessions) as session:
+        place = reports.place_of(session, report.report_id)
+        found = waters.nearest_waters(
+            session,
+            place.lon,
+            place.lat,
+            place.accuracy_m or 0.0,
+            NEAREST_SHOWN,
+            search_limit_m=house().settings.snap_limit_m,
+        )
+        names = waters.names_of(session, [one.water_body_id for one in found])
+    language = viewer_language()
+    return [
+        (str(one.water_feature_id), of_body.get(language) or of_body.get("zh-Hans") or one.public_id)
+        for one in found
+        for of_body in [names.get(one.water_body_id, {})]
+    ]

@@ -1,0 +1,142 @@
+"""Use cases of notices: ask an address whether it wants them, and tell each step once to whoever wants to know."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from waterwatch.contacts import queries as contacts
+from waterwatch.contacts import service as contact_service
+from waterwatch.contacts.rules import Contact
+from waterwatch.contacts.tables import ReportContact
+from waterwatch.escalation import queries as escalation
+from waterwatch.kernel import outbox
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Conflict
+from waterwatch.kernel.log import get_logger
+from waterwatch.kernel.settings import Settings
+from waterwatch.kernel.signing import open_link
+from waterwatch.notices import letters, rules
+from waterwatch.notices.letters import Recipient
+from waterwatch.postbox import service as postbox
+from waterwatch.postbox.service import About
+from waterwatch.reports import intake
+from waterwatch.reports import queries as reports
+from waterwatch.reports.queries import Telling
+
+CONFIRM = "notice.confirm"
+log = get_logger(__name__)
+
+
+def leave_contact(session: Session, token: str, contact: Contact, *, settings: Settings, now: datetime) -> uuid.UUID:
+    """The author says how they may be reached; returns the report's id.
+
+    Raises :class:`NotFound` ``link_unknown``, :class:`Conflict` ``report_has_ended``: nothing is left to tell.
+    """
+    report = reports.report_by_follow_token(session, token)
+    if not rules.can_be_told(report.state):
+        raise Conflict("report_has_ended")
+    contact_service.keep(session, report.report_id, contact, settings=settings, now=now)
+    return report.report_id
+
+
+def ask(session: Session, contact_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:
+    """Send the first mail, which asks whether this address wants the notices. Whether one was taken.
+
+    Nobody is asked more often than ``postbox.rules.UNASKED_PER_DAY`` times a day, whatever strangers type into forms.
+    """
+    kept = contacts.lock_contact_by_id(session, contact_id)
+    if kept is None or not kept.by_mail or kept.confirmed_at is not None:
+        return False
+    report = reports.telling(session, kept.report_id)
+    recipient = _recipient(kept, report, settings)
+    if postbox.is_pestered(session, recipient.address, CONFIRM, settings=settings, now=now):
+        log.warning("notice.held_back", report_id=str(kept.report_id))
+        return False
+    about = About(CONFIRM, kept.report_id, kept.id, once_key=f"{CONFIRM}:{kept.id}")
+    mail = letters.confirmation(recipient, settings=settings)
+    return postbox.post_mail(session, about, mail, settings=settings, now=now)
+
+
+def confirm(session: Session, token: str, *, settings: Settings, now: datetime) -> uuid.UUID:
+    """The address wants the notices; returns the report's id.
+
+    Raises :class:`NotFound` for a forged link, :class:`Gone` for one that is over or whose contact was erased.
+    """
+    contact_id = open_link(settings, letters.CONFIRM, token, now=now)
+    return contact_service.confirm(session, contact_id, now=now)
+
+
+def stop(session: Session, token: str, *, settings: Settings, now: datetime) -> None:
+    """The address wants no mail. Twice, or after all was erased, is as good.
+
+    Raises :class:`NotFound`, :class:`Gone`.
+    """
+    contact_id = open_link(settings, letters.STOP, token, now=now)
+    contact_service.stop_mail(session, contact_id, now=now)
+
+
+def tell(session: Session, report_id: uuid.UUID, step: str, *, settings: Settings, now: datetime) -> int:
+    """Tell a step to everybody who wants to know of this report; returns how many messages were taken.
+
+    Idempotent: each step goes once to each of them, however often it happens; four departments make one mail.
+    """
+    report = reports.telling(session, report_id)
+    kept = contacts.lock_contact(session, report_id)
+    if kept is None or not kept.by_mail or kept.confirmed_at is None:
+        return 0
+    token = intake.follow_token(settings, report_id, report.follow_digest)
+    mail = letters.step(
+        _recipient(kept, report, settings),
+        step,
+        follow_url=None if token is None else f"{settings.public_url}/f/{token}",
+        refusal=report.refusal_code,
+        settings=settings,
+    )
+    about = About(f"notice.{step}", report_id, kept.id, once_key=f"notice.{step}:{report_id}:{kept.id}")
+    return int(postbox.post_mail(session, about, mail, settings=settings, now=now))
+
+
+def tell_given(context: JobContext, message: outbox.Message) -> None:
+    """The job of ``contacts.TOPIC_GIVEN``. Idempotent: each contact is asked once."""
+    with transaction(context.sessions) as session:
+        contact_id = uuid.UUID(message.payload["contact_id"])
+        ask(session, contact_id, settings=context.settings, now=context.now())
+        outbox.finish(session, message.id)
+
+
+def tell_judged(context: JobContext, message: outbox.Message) -> None:
+    """The job of ``reports.TOPIC_JUDGED``. Idempotent: see :func:`tell`."""
+    with transaction(context.sessions) as session:
+        report_id = uuid.UUID(message.payload["report_id"])
+        report = reports.telling(session, report_id)
+        if (step := rules.judged_step(report.state, report.kind)) is not None:
+            tell(session, report_id, step, settings=context.settings, now=context.now())
+        outbox.finish(session, message.id)
+
+
+def tell_case_moved(context: JobContext, message: outbox.Message) -> None:
+    """The job of ``escalation.TOPIC_CASE_MOVED``. Idempotent: see :func:`tell`."""
+    with transaction(context.sessions) as session:
+        step = rules.CASE_STEPS[message.payload["state"]]
+        for report_id in escalation.reports_behind(session, uuid.UUID(message.payload["case_id"])):
+            tell(session, report_id, step, settings=context.settings, now=context.now())
+        outbox.finish(session, message.id)
+
+
+def give_up_address(context: JobContext, message: outbox.Message) -> None:
+    """The job of ``postbox.TOPIC_UNDELIVERABLE``: an address that does not exist gets nothing further.
+
+    Idempotent: an address that was given up has no mail left to stop.
+    """
+    with transaction(context.sessions) as session:
+        recipient_id = postbox.recipient_of(session, uuid.UUID(message.payload["posting_id"]))
+        contact_service.stop_mail(session, recipient_id, now=context.now())
+        outbox.finish(session, message.id)
+
+
+def _recipient(kept: ReportContact, report: Telling, settings: Settings) -> Recipient:
+    address = contact_service.read(kept, settings=settings).email
+    assert address is not None, "the database keeps by_mail from being without an address"
+    return Recipient(kept.id, address, report.language, kept.created_at)

@@ -1,0 +1,57 @@
+"""Decisions about postings: their life, the pauses between attempts, how many one address gets. No I/O."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from waterwatch.kernel.settings import Settings
+from waterwatch.kernel.states import Machine
+
+POSTING = Machine(
+    "posting",
+    "pending",
+    frozenset(
+        {
+            ("pending", "sending"),
+            ("sending", "sending"),  # the sender was killed; somebody else takes over when its claim runs out
+            ("sending", "pending"),
+            ("sending", "sent"),
+            ("sending", "refused"),
+            ("sending", "dead"),
+            # Whoever it was for does not want it any more, or is gone.
+            ("pending", "dropped"),
+            ("sending", "dropped"),
+        }
+    ),
+)
+FINAL_STATES = frozenset({"sent", "refused", "dead", "dropped"})
+MARGIN_S = 5.0  # opening the seal, and recording what became of it
+# After a failure to reach the server, then after it has said "later" (greylisting asks for minutes, RFC 6647).
+TRANSPORT_PAUSES_S = (2.0, 5.0, 15.0, 60.0, 300.0)
+DEFERRAL_PAUSES_S = (60.0, 300.0, 900.0, 3600.0)
+# Nobody gets more letters they have not asked for than this, whoever types their address how often (ours).
+UNASKED_PER_DAY = 3
+UNASKED_WITHIN = timedelta(days=1)
+
+
+def posting_life(settings: Settings) -> Machine:
+    """The machine with this installation's deadlines; ``sending`` lasts as long as a claim."""
+    return replace(
+        POSTING,
+        deadlines={
+            "pending": timedelta(seconds=settings.delivery_deadline_s),
+            "sending": timedelta(seconds=claim_lasts_s(settings)),
+        },
+    )
+
+
+def claim_lasts_s(settings: Settings) -> float:
+    """How long one worker may hold a posting, seconds."""
+    return settings.smtp_timeout_s + settings.push_timeout_s + MARGIN_S
+
+
+def pause_s(attempts: int, deferrals: int, *, is_deferred: bool) -> float:
+    """Seconds until the next try, after ``attempts`` of which the receiving side put off ``deferrals``."""
+    pauses, count = (
+        (DEFERRAL_PAUSES_S, deferrals) if is_deferred else (TRANSPORT_PAUSES_S, max(1, attempts - deferrals))
+    )
+    return pauses[min(count, len(pauses)) - 1]
