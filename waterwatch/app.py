@@ -17,6 +17,7 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
+from waterwatch.moderation import photo_views
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> Flask:
         reports.bp,
         notices.bp,
         moderation.bp,
+        photo_views.bp,
         escalation.bp,
         mapping.bp,
         installed.bp,

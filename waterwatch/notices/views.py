@@ -55,7 +55,7 @@ REFUSAL_SENTENCES = {
     "duplicate": _l("你发送的与已有的上报相同，问题已经在处理。谢谢你的留意。"),
     "photo_unusable": _l("照片无法读取：文件可能损坏，或者不是照片。请重新拍一张再报一次。"),
 }
-PHOTO_CACHE = "private, max-age=600"
+PHOTO_CACHE = "private, max-age=60"  # what is covered later is gone from the browser within a minute
 
 
 @bp.get("/<token>")
