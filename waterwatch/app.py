@@ -17,7 +17,7 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
-from waterwatch.moderation import contact
+from waterwatch.moderation import contact, photo_views
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import contacting, correcting
 from waterwatch.notices import views as notices
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> Flask:
         contacting.bp,
         moderation.bp,
         contact.bp,
+        photo_views.bp,
         escalation.bp,
         mapping.bp,
         installed.bp,

@@ -33,8 +33,9 @@ from waterwatch.kernel import outbox
 from waterwatch.kernel.db import APP_ROLE, make_engine, make_sessions, normalise_url, transaction
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
-from waterwatch.photos import pixels  # noqa: F401  # Pillow and NumPy, imported once for every horse to come
+from waterwatch.photos import pixels, redaction  # noqa: F401  # Pillow and NumPy, imported once for all horses to come
 from workers import jobs  # noqa: F401  # what the horse will call
+from workers.teams import PHOTOS
 
 HORSE_EXTRA_MEMORY = 1024 * 1024 * 1024
 HORSE_FILE_BYTES = 512 * 1024 * 1024
@@ -140,6 +141,8 @@ def work(settings: Settings, queues: Sequence[str], *, burst: bool = False) -> N
     """
     settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     _import_driver(settings)
+    if PHOTOS in queues:
+        redaction.load()  # 80 MB of weights, shared by all horses to come; they would take each a quarter of a second
     connection = Redis.from_url(settings.redis_url, socket_connect_timeout=2)
     is_over = False
     while not is_over:

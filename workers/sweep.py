@@ -32,6 +32,7 @@ from workers.topics import TOPICS
 
 BATCH = 200
 KEEP_DONE = timedelta(days=7)
+REDACT_AGAIN = timedelta(minutes=10)
 STALE_SPOOL_S = 3600.0
 SWEEP = Actor.system("sweep")
 log = get_logger(__name__)
@@ -57,6 +58,12 @@ UNION ALL
 SELECT c.report_id, 'unconfirmed' FROM report_contact c
 WHERE c.by_mail AND NOT c.may_ask AND c.confirmed_at IS NULL AND c.created_at < :asked_before
 LIMIT :limit
+""")
+_REDACTIONS_FORGOTTEN = text("""
+SELECT p.id FROM photo p WHERE p.redaction_wanted_at < :before AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'photos.redact' AND o.payload ->> 'photo_id' = p.id::text
+      AND (o.done_at IS NULL AND o.dead_at IS NULL OR o.created_at > :before))
+ORDER BY p.redaction_wanted_at LIMIT :limit
 """)
 _PUBLICATION_DUE = text("""
 SELECT NOT EXISTS (SELECT FROM publication WHERE published_at > now() - make_interval(secs => :age_s))
@@ -181,6 +188,19 @@ def forget_addressees(context: JobContext) -> int:
         return postbox.forget_digests(session, now=context.now())
 
 
+def redact_again(context: JobContext) -> int:
+    """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
+
+    An order that was given up is tried again only as often as this: a change no machine can carry out is in the log.
+    """
+    now = context.now()
+    with transaction(context.sessions) as session:
+        due = session.execute(_REDACTIONS_FORGOTTEN, {"before": now - REDACT_AGAIN, "limit": BATCH}).scalars().all()
+        for photo_id in due:
+            outbox.emit(session, photos.TOPIC_REDACT, {"photo_id": str(photo_id)}, now=now)
+    return len(due)
+
+
 def prune_outbox(context: JobContext) -> int:
     """Rows done long ago."""
     with transaction(context.sessions) as session:
@@ -194,7 +214,8 @@ def clear_spool(context: JobContext) -> int:
     """
     now, removed = time.time(), 0
     spool = Path(context.settings.spool_dir)
-    folders = [folder for folder in spool.glob("sanitise-*") if folder.is_dir() and not folder.is_symlink()]
+    named = (*spool.glob("sanitise-*"), *spool.glob("redact-*"))
+    folders = [folder for folder in named if folder.is_dir() and not folder.is_symlink()]
     inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
     stale = [(path, now - STALE_SPOOL_S) for path in (*inside, *folders, *spool.glob("*.part"))]
     stale += [(path, now - context.settings.upload_keep_s) for path in spool.glob("*.upload")]
@@ -225,6 +246,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_devices,
     forget_contacts,
     forget_addressees,
+    redact_again,
     prune_outbox,
     clear_spool,
     renew_publication,

@@ -2,6 +2,7 @@
 
 import { openDeskMap } from "./desk/map";
 import { actOf, isTyping } from "./desk/keys";
+import { RedactionEditor } from "./desk/redaction";
 import { PhotoZoom } from "./desk/zoom";
 import { whenNear } from "./map/frame";
 import { readWords } from "./words";
@@ -43,6 +44,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+customElements.define("redaction-editor", RedactionEditor);
 const zoom = new PhotoZoom();
 document.addEventListener("click", (event) => {
   const link = (event.target as Element).closest<HTMLAnchorElement>("a[data-zoom]");

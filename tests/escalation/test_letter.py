@@ -33,6 +33,7 @@ FACTS = CaseFacts(
     has_dead_animals=None,
     affects_people=None,
     photo_key="public/x/1024.jpg",
+    is_photo_pending=False,
 )
 
 

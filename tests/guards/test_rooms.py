@@ -18,6 +18,7 @@ GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"
 SPECIAL = {
     ("photos", "pixels"): "decodes pictures; the only importer of PIL",
     ("photos", "redaction"): "finds faces and plates; the only importer of the detectors",
+    ("moderation", "photo_views"): "the desk of one photo, as large as the desk of reports",
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",

@@ -20,7 +20,7 @@ from waterwatch.web.guards import (
     requires,
 )
 
-PERMISSIONS = {PUBLIC, BY_LINK, SIGNED_IN, "review", "reverse", "agency_desk", "administer"}
+PERMISSIONS = {PUBLIC, BY_LINK, SIGNED_IN, "review", "reverse", "unseal", "agency_desk", "administer"}
 CLOSED = {"security.static", "security.two_factor_rescue", "security.tf_select"}  # the library's, answered by nobody
 SECRET_PARTS = ("<token>",)
 
@@ -50,7 +50,18 @@ def test_what_is_reached_by_a_secret_link_declares_so(app: Flask) -> None:
 
 
 def test_no_address_that_changes_something_answers_to_get(app: Flask) -> None:
-    writing = ("grade", "refuse", "release", "withdraw", "next", "logout", "language", "second")
+    writing = (
+        "grade",
+        "refuse",
+        "release",
+        "withdraw",
+        "next",
+        "logout",
+        "language",
+        "second",
+        "redactions",
+        "original",
+    )
     for rule in app.url_map.iter_rules():
         if rule.rule.rstrip("/").rpartition("/")[2] in writing:
             assert "GET" not in cast(set[str], rule.methods), rule.rule
@@ -87,7 +98,7 @@ def test_a_view_that_declares_nothing_is_not_there_in_production(
     ("who", "opens"),
     [
         ("moderator", {"review"}),
-        ("lead", {"review", "reverse"}),
+        ("lead", {"review", "reverse", "unseal"}),
         ("officer", {"agency_desk"}),
         ("admin", {"administer"}),
     ],

@@ -65,6 +65,22 @@ def add_delivery(session: Session, *, state: str, state_deadline_at: Any, case_d
     )  # fmt: skip
 
 
+def test_pictures_nobody_makes_anew_any_more_are_ordered_again_but_not_at_every_round(
+    context: JobContext, add_photo: AddPhoto, emit: Emit
+) -> None:
+    add_photo("ready", redaction_wanted_at=long_ago(minutes=9))
+    emit("photos.redact", photo_id=add_photo("ready", redaction_wanted_at=long_ago(minutes=11)))
+    left = add_photo("ready", redaction_wanted_at=long_ago(minutes=11))
+    assert [sweep.redact_again(context) for _ in range(2)] == [1, 0]
+    assert orders(context)[-1] == ("photos.redact", {"photo_id": str(left)})
+    with transaction(context.sessions) as session:  # given up, and looked at again after ten minutes only
+        session.execute(text("UPDATE outbox SET dead_at = now()"))
+    assert sweep.redact_again(context) == 0
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE outbox SET created_at = now() - interval '11 minutes'"))
+    assert sweep.redact_again(context) == 2
+
+
 @pytest.mark.parametrize("state", ["received", "sanitising"])
 def test_a_forgotten_photo_is_ordered_again_and_once(context: JobContext, add_photo: AddPhoto, state: str) -> None:
     photo_id = add_photo(state, state_deadline_at=long_ago())
@@ -138,14 +154,14 @@ def test_an_expired_original_is_forgotten_with_its_file(
 
 def test_the_spool_is_cleared_of_what_is_stale_alone(context: JobContext) -> None:
     spool = context.settings.spool_dir
-    stale = {spool / "a.part", spool / "sanitise-x" / "original"}
+    stale = {spool / "a.part", spool / "sanitise-x" / "original", spool / "redact-x" / "source"}
     fresh = {spool / "b.part", spool / "sanitise-y" / "original"}
     for path in stale | fresh:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-    for path in (*stale, spool / "sanitise-x", spool / "sanitise-y"):
+    for path in (*stale, spool / "sanitise-x", spool / "sanitise-y", spool / "redact-x"):
         os.utime(path, (1, 1))
-    assert sweep.clear_spool(context) == 2
+    assert sweep.clear_spool(context) == 3
     assert {path for path in spool.rglob("*") if path.is_file()} == fresh
     os.utime(spool / "sanitise-x", (1, 1))  # emptied just now, it goes when it is stale itself
     assert sweep.clear_spool(context) == 1

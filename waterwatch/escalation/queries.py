@@ -111,6 +111,7 @@ class CaseFacts:
     """What the competent agency may know of its case, exact place included; of the citizen, nothing.
 
     The note a citizen may have written is not among it: it could name a person. ``lon``, ``lat`` are WGS-84 degrees.
+    ``is_photo_pending``: the photo is being made anew, because more of it must be covered.
     """
 
     case_id: uuid.UUID
@@ -135,6 +136,7 @@ class CaseFacts:
     has_dead_animals: bool | None
     affects_people: bool | None
     photo_key: str | None
+    is_photo_pending: bool | None
 
     @property
     def gcj02(self) -> tuple[float, float] | None:
@@ -154,10 +156,7 @@ SELECT c.id AS case_id, c.incident_id, c.agency_id, c.state, c.severity, c.creat
        (SELECT n.name FROM water_name n WHERE n.water_body_id = f.water_body_id AND n.is_primary {_NAME_ORDER})
            AS water_name,
        seen.*,
-       (SELECT d.key FROM incident_report ir JOIN report_photo rp ON rp.report_id = ir.report_id
-        JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
-        JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
-        WHERE ir.incident_id = i.id ORDER BY ir.joined_at, ir.report_id, rp.position LIMIT 1) AS photo_key
+       cover.*
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id JOIN water_feature f ON f.id = i.water_feature_id
 CROSS JOIN LATERAL (
     SELECT min(r.received_at) AS seen_at, count(*) AS reports,
@@ -166,6 +165,12 @@ CROSS JOIN LATERAL (
            bool_or(r.is_ongoing) AS is_ongoing, bool_or(r.has_dead_animals) AS has_dead_animals,
            bool_or(r.affects_people) AS affects_people
     FROM incident_report ir JOIN report r ON r.id = ir.report_id WHERE ir.incident_id = i.id) seen
+LEFT JOIN LATERAL (
+    SELECT d.key AS photo_key, p.redaction_wanted_at IS NOT NULL AS is_photo_pending
+    FROM incident_report ir JOIN report_photo rp ON rp.report_id = ir.report_id
+    JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
+    JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
+    WHERE ir.incident_id = i.id ORDER BY ir.joined_at, ir.report_id, rp.position LIMIT 1) cover ON true
 WHERE c.id = :id
 """)  # noqa: S608  # the pieces are constants of this module
 

@@ -14,9 +14,10 @@ from waterwatch.escalation.queries import CaseFacts, case_facts
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import Gone, NotFound
+from waterwatch.kernel.errors import Gone, NotFound, Unavailable
 from waterwatch.kernel.signing import open_link
 from waterwatch.mapping.snapshot import incident_png
+from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
 from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
@@ -64,9 +65,11 @@ def show_map(token: str) -> BaseResponse:
 def show_photo(token: str) -> BaseResponse:
     """The photo the mail carried, rebuilt from pixels."""
     with _case(token) as (_, facts, _now):
-        key = facts.photo_key
+        key, is_pending = facts.photo_key, facts.is_photo_pending
     if key is None:
         raise NotFound("photo_not_found")
+    if is_pending:
+        raise Unavailable("photo_is_made_anew", retry_after_s=MADE_ANEW_WITHIN_S)
     return _private(Response(b"".join(house().objects.open(key)), mimetype="image/jpeg"))
 
 

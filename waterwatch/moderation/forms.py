@@ -1,17 +1,22 @@
 """The desk's forms: untrusted fields in, a frozen command or every error at once out."""
 
+import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from waterwatch.incidents.rules import EXTENT_POINTS, HAZARD_POINTS, RECEPTOR_POINTS, RubricInputs, Severity, score
 from waterwatch.incidents.service import Judgement
 from waterwatch.kernel.errors import Invalid
 from waterwatch.moderation.service import GradeReport
+from waterwatch.photos.rules import MAX_REDACTIONS, Rectangle
+from waterwatch.photos.service import ChangeRedactions
 from waterwatch.reports.forms import clean_text
 from waterwatch.reports.rules import REFUSAL_CODES
 
 MAX_WORDS = 500
+SMALLEST_PART = 0.002  # of the picture: four pixels of 2000
+ROUNDING = 0.001  # by which a rectangle drawn to the edge may seem to pass it
 
 
 @dataclass
@@ -96,3 +101,52 @@ def parse_refusal(fields: Mapping[str, str]) -> tuple[str, str | None]:
     if reading.errors:
         raise Invalid(reading.errors)
     return code, words
+
+
+def parse_redactions(
+    photo_id: uuid.UUID, drawn: Sequence[str], typed: Mapping[str, str], removed: Sequence[str]
+) -> ChangeRedactions:
+    """Read what a moderator covers and uncovers.
+
+    ``drawn``: rectangles ``left,top,width,height`` as fractions of the picture; ``typed``: one more, in percent, in
+    fields of these names; ``removed``: ids of redactions. Raises :class:`Invalid`.
+    """
+    rectangles = [_rectangle(words.split(","), 1.0) for words in drawn]
+    numbers = [typed.get(name, "").strip() for name in ("left", "top", "width", "height")]
+    errors: dict[str, list[str]] = {}
+    if any(numbers):
+        rectangles.append(_rectangle(numbers, 100.0))
+    if None in rectangles:
+        errors["left" if any(numbers) and rectangles[-1] is None else "drawn"] = ["rectangle_invalid"]
+    if len(rectangles) + len(removed) > 2 * MAX_REDACTIONS:
+        errors["drawn"] = ["too_many_redactions"]
+    gone = [_id(words) for words in removed]
+    if None in gone:
+        errors["removed"] = ["choice_unknown"]
+    if not rectangles and not gone:
+        errors["drawn"] = ["nothing_to_save"]
+    if errors:
+        raise Invalid(errors)
+    return ChangeRedactions(photo_id, tuple(filter(None, rectangles)), tuple(filter(None, gone)))
+
+
+def _rectangle(numbers: Sequence[str], whole: float) -> Rectangle | None:
+    """A drawn rectangle within the picture; None for anything else."""
+    try:
+        left, top, width, height = (float(number) / whole for number in numbers)
+    except ValueError:
+        return None
+    if not all(math.isfinite(value) for value in (left, top, width, height)):
+        return None
+    right, bottom = left + width, top + height
+    if min(left, top) < -ROUNDING or max(right, bottom) > 1 + ROUNDING or min(width, height) < SMALLEST_PART:
+        return None
+    left, top = max(0.0, left), max(0.0, top)
+    return Rectangle("drawn", left, top, min(1.0, right) - left, min(1.0, bottom) - top)
+
+
+def _id(words: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(words)
+    except ValueError:
+        return None

@@ -7,6 +7,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from waterwatch.kernel.errors import NotFound
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -20,6 +22,15 @@ class Waiting:
     held_by_other: bool
     photo_count: int
     cover_photo_id: uuid.UUID | None
+
+
+@dataclass(frozen=True)
+class ReviewablePhoto:
+    """A photo as the desk speaks of it: the ``number``-th of its report, from 1."""
+
+    report_id: uuid.UUID
+    code: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,9 @@ FROM report r LEFT JOIN review_lease l ON l.report_id = r.id
 WHERE r.state = 'in_review'
 """)
 _MAY_SEE = text("""
-SELECT EXISTS (SELECT FROM report_photo rp JOIN report r ON r.id = rp.report_id
-               WHERE rp.photo_id = :photo_id AND r.state <> 'withdrawn')
+SELECT r.id AS report_id, r.code,
+       (SELECT count(*)::int FROM report_photo x WHERE x.report_id = r.id AND x.position <= rp.position) AS number
+FROM report_photo rp JOIN report r ON r.id = rp.report_id WHERE rp.photo_id = :photo_id AND r.state <> 'withdrawn'
 """)
 
 
@@ -68,6 +80,12 @@ def queue_summary(session: Session, *, now: datetime) -> QueueSummary:
     return QueueSummary(**session.execute(_SUMMARY, {"now": now}).one()._mapping)
 
 
-def is_reviewable_photo(session: Session, photo_id: uuid.UUID) -> bool:
-    """Whether a moderator may see this picture: it evidences a report that was not withdrawn."""
-    return bool(session.execute(_MAY_SEE, {"photo_id": photo_id}).scalar_one())
+def reviewable_photo(session: Session, photo_id: uuid.UUID) -> ReviewablePhoto:
+    """What a moderator must know to find back to the photo's report.
+
+    Raises :class:`NotFound` unless a moderator may see it: it evidences a report that was not withdrawn.
+    """
+    row = session.execute(_MAY_SEE, {"photo_id": photo_id}).first()
+    if row is None:
+        raise NotFound("photo_not_found")
+    return ReviewablePhoto(**row._mapping)

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from sqlalchemy.orm import Session
@@ -19,7 +19,7 @@ from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.moderation import forms, queries, service
 from waterwatch.moderation.contact import REASON_WORDS as CONTACT_REASONS
 from waterwatch.moderation.contact import may_reach_authors
-from waterwatch.photos.views import serve_derivative
+from waterwatch.photos.queries import redactable
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports.queries import PhotoEvidence, ReviewFacts
 from waterwatch.reports.rules import is_photo_time_doubtful, is_place_doubtful, photo_age
@@ -170,16 +170,6 @@ def second(incident_id: uuid.UUID) -> WerkzeugResponse:
     return redirect(url_for("moderation.desk"), code=303)
 
 
-@bp.get("/photo/<uuid:photo_id>/<int:size_px>")
-@requires("review")
-def photo(photo_id: uuid.UUID, size_px: int) -> Response:
-    """A rebuilt picture of a report under review."""
-    with transaction(house().sessions) as session:
-        if not queries.is_reviewable_photo(session, photo_id):
-            raise NotFound("photo_not_found")
-    return serve_derivative(photo_id, size_px, cache_control="private, max-age=600")
-
-
 def _show_what_changed(report_id: uuid.UUID, conflict: Conflict) -> tuple[str, int]:
     """The report as its author has it now, for a second look. Any other conflict is raised again."""
     if conflict.error_code != "report_changed":
@@ -200,6 +190,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         nearby = incidents_near(session, facts.lon, facts.lat)
         evidence = report_queries.photo_evidence(session, report_id)
         author_contact = contacts.state_of(session, report_id) if may_reach_authors() else None
+        covered = redactable(session, [picture.photo_id for picture in facts.photos])
     return render_template(
         "moderation/review.html",
         facts=facts,
@@ -212,6 +203,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         candidates=candidates,
         nearby=nearby,
         claims=_claims(facts, evidence),
+        covered=covered,
         proposal=score(_observed(facts)),
         kinds=KIND_WORDS,
         report_kinds=REPORT_KIND_WORDS,

@@ -47,7 +47,7 @@ PENDING_WORDS = {
     "handed_over": _l("转交部门"),
     "acknowledged": _l("部门确认收到"),
 }
-PHOTO_CACHE = "private, max-age=600"
+PHOTO_CACHE = "private, max-age=60"  # what is covered later is gone from the browser within a minute
 
 
 @bp.get("/<token>")

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +35,6 @@ from PIL import (
 )
 
 from waterwatch.kernel.errors import Unavailable
-from waterwatch.photos import redaction
 from waterwatch.photos.confinement import ChildDiedError, run_confined
 from waterwatch.photos.rules import (
     ACCEPTED,
@@ -259,38 +259,44 @@ def _rebuild(original: Path, target: Path, limits: Limits, redactions: Redaction
     if orientation >= 5:
         width, height = height, width
     clean.thumbnail((SIZES_PX[0], SIZES_PX[0]), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    # Of the picture as it came: one sent again is found whatever of it is covered by then.
+    phash = perceptual_hash(clean.reduce(max(1, max(clean.size) // SIZES_PX[-1])))
     covered = _find(clean) if redactions is None else redactions
     for box in covered:
         _cover(clean, box)
     for size_px in SIZES_PX:  # a cascade: each smaller picture is made from the one before
         clean.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
         _save(clean, target / f"{size_px}.jpg", JPEG_QUALITY[size_px])
-    return Rebuilt(ACCEPTED[form], width, height, perceptual_hash(clean), _inspect_all(target), evidence, covered)
+    return Rebuilt(ACCEPTED[form], width, height, phash, _inspect_all(target), evidence, covered)
 
 
 def _find(picture: Image.Image) -> tuple[Rectangle, ...]:
     """What the detectors find. That one fails is our trouble: without an answer nothing is published."""
+    # Imported here: of the processes that import this module most only register photos, and need no detectors.
+    from waterwatch.photos import redaction
+
     try:
         return redaction.find(np.asarray(picture))
     except Exception as error:
         raise OSError(errno.EIO, f"the detectors failed: {type(error).__name__}") from error
 
 
-CELLS = 6  # along the longer edge of what is covered: too few for a face or a sign to be recognised by
+_COARSE: Final = 32  # steps of a covered part's colour: nine bits are all that is left of what was there
 
 
 def _cover(picture: Image.Image, box: Rectangle) -> None:
-    """Replace a part of the picture by at most 6 × 6 averages, softened. What was there cannot be had back."""
+    """Replace a part of the picture by its one mean colour, coarsely. What was there cannot be had back.
+
+    Not by a mosaic: of a plate, whose letters are known, and of a face among few, averages of cells still tell.
+    """
     left, top = int(box.left * picture.width), int(box.top * picture.height)
-    right = min(picture.width, max(left + 1, round((box.left + box.width) * picture.width)))
-    bottom = min(picture.height, max(top + 1, round((box.top + box.height) * picture.height)))
+    right = min(picture.width, max(left + 1, math.ceil((box.left + box.width) * picture.width)))
+    bottom = min(picture.height, max(top + 1, math.ceil((box.top + box.height) * picture.height)))
     if right <= left or bottom <= top:
         return
-    size = right - left, bottom - top
-    cell = max(1, -(-max(size) // CELLS))
-    cells = max(1, size[0] // cell), max(1, size[1] // cell)
-    part = picture.crop((left, top, right, bottom)).resize(cells, Image.Resampling.BOX)
-    picture.paste(part.resize(size, Image.Resampling.BICUBIC), (left, top))
+    part = np.asarray(picture.crop((left, top, right, bottom)))
+    red, green, blue = (int(value) // _COARSE * _COARSE + _COARSE // 2 for value in part.mean(axis=(0, 1)))
+    picture.paste((red, green, blue), (left, top, right, bottom))
 
 
 def _fit(width: int, height: int, longest_px: int) -> tuple[int, int]:

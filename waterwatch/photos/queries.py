@@ -21,13 +21,17 @@ from waterwatch.photos.rules import (
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """Where a rebuilt picture lies."""
+    """Where a rebuilt picture lies. ``is_pending``: it is being made anew, and may show what it must not."""
 
     key: str
     bytes: int
+    is_pending: bool
 
 
-_DERIVATIVE = text("SELECT key, bytes FROM photo_derivative WHERE photo_id = :photo_id AND size_px = :size_px")
+_DERIVATIVE = text("""
+SELECT d.key, d.bytes, p.redaction_wanted_at IS NOT NULL AS is_pending
+FROM photo_derivative d JOIN photo p ON p.id = d.photo_id WHERE d.photo_id = :photo_id AND d.size_px = :size_px
+""")
 
 
 def derivative(session: Session, photo_id: uuid.UUID, size_px: int) -> StoredPicture | None:
@@ -91,11 +95,23 @@ class Redaction:
 
 @dataclass(frozen=True)
 class Redactable:
-    """What a moderator may do to a photo. ``is_pending``: its pictures are being made anew."""
+    """What a moderator may do to a photo. ``is_pending``: its pictures are being made anew.
 
-    has_original: bool
+    ``version`` changes with the pictures, ``width`` and ``height`` are those of the 1024 px one, ``original_until`` is
+    when the sealed original is deleted; None: it is.
+    """
+
+    version: str
+    width: int
+    height: int
+    original_until: datetime | None
     is_pending: bool
     redactions: tuple[Redaction, ...]
+
+    @property
+    def has_original(self) -> bool:
+        """Whether parts may be uncovered again, and the original demanded."""
+        return self.original_until is not None
 
 
 _ORDER = text("""
@@ -108,8 +124,11 @@ SELECT id AS redaction_id, photo_id, kind, "left", top, width, height FROM photo
 WHERE photo_id = ANY(:ids) AND removed_at IS NULL ORDER BY created_at, id
 """).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
 _REDACTABLE = text("""
-SELECT id, original_key IS NOT NULL AS has_original, redaction_wanted_at IS NOT NULL AS is_pending
-FROM photo WHERE id = ANY(:ids) AND state = 'ready'
+SELECT p.id, right(d.id::text, 12) AS version, d.width, d.height,
+       CASE WHEN p.original_key IS NOT NULL THEN p.original_delete_after END AS original_until,
+       p.redaction_wanted_at IS NOT NULL AS is_pending
+FROM photo p JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
+WHERE p.id = ANY(:ids) AND p.state = 'ready'
 """).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
 
 
@@ -129,7 +148,17 @@ def redactable(session: Session, photo_ids: Sequence[uuid.UUID]) -> dict[uuid.UU
     for one in session.execute(_STANDING, {"ids": list(photo_ids)}):
         boxes.setdefault(one.photo_id, []).append(Redaction(*one))
     rows = session.execute(_REDACTABLE, {"ids": list(photo_ids)})
-    return {row.id: Redactable(row.has_original, row.is_pending, tuple(boxes.get(row.id, ()))) for row in rows}
+    return {
+        row.id: Redactable(
+            row.version, row.width, row.height, row.original_until, row.is_pending, tuple(boxes.get(row.id, ()))
+        )
+        for row in rows
+    }
+
+
+def standing_redactions(session: Session, photo_id: uuid.UUID) -> int:
+    """How many parts of a photo are covered."""
+    return len(session.execute(_STANDING, {"ids": [photo_id]}).all())
 
 
 @dataclass(frozen=True)

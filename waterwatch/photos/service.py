@@ -15,12 +15,12 @@ from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import INSERT_RECORDS, to_records, transaction
-from waterwatch.kernel.errors import Conflict, NotFound
+from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos import pixels, queries
 from waterwatch.photos.pixels import Derived, Rebuilt, Refused
-from waterwatch.photos.rules import PHOTO, Limits, Rectangle, timed
+from waterwatch.photos.rules import MAX_REDACTIONS, ORIGINAL_REASONS, PHOTO, Limits, Rectangle, timed
 from waterwatch.photos.tables import Photo, PhotoDerivative, PhotoRedaction
 
 TOPIC_SANITISE = "photos.sanitise"
@@ -164,8 +164,10 @@ class ChangeRedactions:
 def change_redactions(session: Session, command: ChangeRedactions, *, actor: Actor, now: datetime) -> None:
     """Cover more of a photo, or less, and order its pictures anew. Naming a redaction that is gone changes nothing.
 
-    Raises :class:`NotFound`; :class:`Conflict` ``photo_not_ready``, or ``original_forgotten`` when something is to be
-    uncovered of which nothing is left.
+    Until they are there the old ones are shown to moderators only (see ``photos.views``).
+
+    Raises :class:`NotFound`; :class:`Conflict` ``photo_not_ready``, ``too_many_redactions``, or ``original_forgotten``
+    when something is to be uncovered of which nothing is left.
     """
     photo = _locked(session, command.photo_id)
     if photo.state != "ready":
@@ -180,6 +182,9 @@ def change_redactions(session: Session, command: ChangeRedactions, *, actor: Act
     for redaction in session.scalars(standing):
         redaction.removed_at, redaction.removed_by = now, actor.id
     session.add_all(_redaction(photo.id, box, actor.id, now) for box in command.drawn)
+    session.flush()
+    if queries.standing_redactions(session, photo.id) > MAX_REDACTIONS:
+        raise Conflict("too_many_redactions")
     photo.redaction_wanted_at = now
     _record(session, "photo.redactions_changed", photo, actor, now)
     outbox.emit(session, TOPIC_REDACT, {"photo_id": str(photo.id)}, now=now)
@@ -229,13 +234,28 @@ def _exchange(
     return [derivative.key for derivative in old]
 
 
-def open_original(session: Session, photo_id: uuid.UUID, reason: str, *, actor: Actor, now: datetime) -> str:
-    """Somebody demands the sealed original: the demand is on record before a byte of it is read; returns its key.
+@dataclass(frozen=True)
+class SealedOriginal:
+    """An original as it arrived, and where it lies."""
 
-    ``reason`` is one of :data:`waterwatch.photos.rules.ORIGINAL_REASONS`. Raises :class:`NotFound`, or
-    :class:`Conflict` ``original_forgotten``.
+    key: str
+    media_type: str
+    size_bytes: int
+    sha256: bytes
+
+
+def open_original(session: Session, photo_id: uuid.UUID, reason: str, *, actor: Actor, now: datetime) -> SealedOriginal:
+    """Somebody demands the sealed original: the demand is on record before a byte of it is read.
+
+    ``reason`` is one of :data:`waterwatch.photos.rules.ORIGINAL_REASONS`. Raises :class:`Invalid`, :class:`NotFound`,
+    or :class:`Conflict` ``photo_not_ready`` (what could not be decoded may be anything, and is handed to nobody) or
+    ``original_forgotten``.
     """
+    if reason not in ORIGINAL_REASONS:
+        raise Invalid({"reason": ["choice_unknown" if reason else "missing"]})
     photo = _locked(session, photo_id)
+    if photo.state != "ready":
+        raise Conflict("photo_not_ready", state=photo.state)
     if photo.original_key is None:
         raise Conflict("original_forgotten")
     audit.record(
@@ -247,7 +267,7 @@ def open_original(session: Session, photo_id: uuid.UUID, reason: str, *, actor: 
         now=now,
         after={"reason": reason, "sha256": photo.sha256.hex()},
     )
-    return photo.original_key
+    return SealedOriginal(photo.original_key, photo.media_type or "", photo.original_bytes, photo.sha256)
 
 
 def record_refused(session: Session, photo_id: uuid.UUID, code: str, *, settings: Settings, now: datetime) -> bool:

@@ -47,6 +47,11 @@ class Photo(Base):
             "original_delete_after",
             postgresql_where=text("original_key IS NOT NULL"),
         ),
+        Index(
+            "ix_photo_redaction_wanted_at",
+            "redaction_wanted_at",
+            postgresql_where=text("redaction_wanted_at IS NOT NULL"),
+        ),
         Index("ix_photo_sha256", "sha256"),
         Index("ix_photo_unclaimed_until", "unclaimed_until", postgresql_where=text("unclaimed_until IS NOT NULL")),
         *(

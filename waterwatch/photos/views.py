@@ -1,17 +1,21 @@
-"""Serving rebuilt pictures, and words for photos that could not be used. Who may see one, the calling view decides."""
+"""Serving pictures, and words for photos that could not be used. Who may see one, the calling view decides."""
 
+import base64
 import uuid
 
 from flask import Response
 from flask_babel import lazy_gettext as _l
 
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import NotFound
+from waterwatch.kernel.errors import NotFound, Unavailable
 from waterwatch.photos import queries
+from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
+from waterwatch.photos.service import SealedOriginal
 from waterwatch.web.house import house
 
 # A picture is data and nothing else, wherever it is opened.
 PICTURE_CSP = "default-src 'none'; sandbox"
+_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/heif": "heic", "image/avif": "avif"}
 
 REFUSAL_WORDS = {
     "empty_file": _l("这个文件是空的。请重新选择照片。"),
@@ -26,18 +30,41 @@ REFUSAL_WORDS = {
 }
 
 
-def serve_derivative(photo_id: uuid.UUID, size_px: int, *, cache_control: str) -> Response:
+def serve_derivative(
+    photo_id: uuid.UUID, size_px: int, *, cache_control: str, is_for_moderator: bool = False
+) -> Response:
     """One rebuilt picture. Raises :class:`NotFound` when there is none of that size.
 
-    It is read whole, a megabyte at most, while a store that breaks off can still be answered with a page of ours.
+    While it is being made anew it may show what was just found in need of covering: then only moderators see it, and
+    for all others it is :class:`Unavailable` for some seconds. It is read whole, a megabyte at most, while a store that
+    breaks off can still be answered with a page of ours.
     """
     with transaction(house().sessions) as session:
         picture = queries.derivative(session, photo_id, size_px)
     if picture is None:
         raise NotFound("photo_not_found")
+    if picture.is_pending and not is_for_moderator:
+        raise Unavailable("photo_is_made_anew", retry_after_s=MADE_ANEW_WITHIN_S)
     response = Response(b"".join(house().objects.open(picture.key)), mimetype="image/jpeg")
     response.headers["Content-Disposition"] = f'inline; filename="{size_px}.jpg"'
     response.headers["Cache-Control"] = cache_control
+    response.headers["Content-Security-Policy"] = PICTURE_CSP
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def serve_original(original: SealedOriginal) -> Response:
+    """A sealed original, bit for bit, to be saved: no browser is to open what a stranger sent.
+
+    Who may have it was asked, and put on record, before (``photos.service.open_original``). Its digest (RFC 9530) is
+    that of the record, so that whoever is handed the file can hold it against it.
+    """
+    response = Response(house().objects.open(original.key), mimetype="application/octet-stream")
+    name = f"original-{original.sha256.hex()[:12]}.{_ENDINGS.get(original.media_type, 'bin')}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Content-Length"] = str(original.size_bytes)
+    response.headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(original.sha256).decode()}:"
+    response.headers["Cache-Control"] = "no-store"
     response.headers["Content-Security-Policy"] = PICTURE_CSP
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

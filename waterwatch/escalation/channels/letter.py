@@ -23,6 +23,7 @@ from waterwatch.kernel.signing import sign_link
 from waterwatch.mapping.rules import LEVEL_COLOURS
 from waterwatch.mapping.snapshot import incident_png
 from waterwatch.messaging.email import InlineImage, Mailbox, compose
+from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
 from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SEVERITY_WORDS
 
 LINK_PURPOSE = "acknowledge"
@@ -53,6 +54,8 @@ def gather(context: JobContext, case_id: uuid.UUID, *, with_pictures: bool = Tru
             return incident_png(session, facts.incident_id)
 
     def fetch() -> bytes:
+        if facts.is_photo_pending:
+            raise Unavailable("photo_is_made_anew", retry_after_s=MADE_ANEW_WITHIN_S)
         return b"".join(context.objects.open(facts.photo_key)) if facts.photo_key is not None else b""
 
     with transaction(context.sessions) as session:
