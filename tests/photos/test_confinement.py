@@ -54,7 +54,7 @@ def test_an_endless_answer_is_none() -> None:
 
 
 def test_memory_beyond_the_limit_is_not_given() -> None:
-    assert _code_of(lambda: bytes(np.ones(400 << 20, dtype=np.uint8)[:1])) == "too_heavy"
+    assert _code_of(lambda: bytes(np.ones(600 << 20, dtype=np.uint8)[:1])) == "too_heavy"
 
 
 def test_cpu_beyond_the_limit_is_not_given() -> None:
