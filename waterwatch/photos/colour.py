@@ -22,7 +22,8 @@ def to_srgb(picture: Image.Image) -> Image.Image:
             flat = _in_srgb(flat, ImageCms.buildTransform(source, _SRGB, flat.mode, "RGB"))
     if flat.mode != "RGB":
         flat = flat.convert("RGB")
-    clean = Image.new("RGB", flat.size)  # and not a copy: that would take along what Pillow read beside the pixels
+    # Not a copy: that would take along what Pillow read beside the pixels. Not filled first: every pixel is written.
+    clean = Image.new("RGB", flat.size, None)
     clean.paste(flat)
     return clean
 

@@ -302,7 +302,7 @@ def _shrunk(picture: Image.Image, size_px: int) -> Image.Image:
     if -(-edge // factor) == longest_px:
         return picture.reduce(factor)
     size = _within(*picture.size, longest_px)
-    return picture.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
+    return picture.resize(size, Image.Resampling.HAMMING, reducing_gap=1.5)
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
