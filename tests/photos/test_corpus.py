@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.photos.corpus import CASES, READY, Case
 from tests.photos.forge import CANARY
-from waterwatch.photos.pixels import Evidence, Rebuilt, Refused, read_in_child, rebuild_in_child
+from waterwatch.photos.evidence import Evidence
+from waterwatch.photos.pixels import Rebuilt, Refused, read_in_child, rebuild_in_child
 from waterwatch.photos.rules import REFUSALS, Limits, bare_jpeg_size
 
 LIMITS = Limits(max_pixels=60_000_000, memory_bytes=1536 << 20, cpu_s=30, wall_s=90.0)

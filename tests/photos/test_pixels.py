@@ -4,6 +4,7 @@ import io
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,8 +13,9 @@ from PIL import Image, ImageCms
 from tests.photos import forge
 from tests.photos.corpus import heif
 from tests.photos.forge import app1, ascii_tag, encode, exif, gps_tags, jpeg, orientation_tag, scene, with_segments
-from waterwatch.photos.pixels import Evidence, Rebuilt, Refused, perceptual_hash, rebuild, rebuild_in_child
-from waterwatch.photos.rules import REFUSALS, Limits, bare_jpeg_size, sniff
+from waterwatch.photos.evidence import Evidence
+from waterwatch.photos.pixels import Rebuilt, Refused, perceptual_hash, rebuild, rebuild_in_child
+from waterwatch.photos.rules import NEAR, REFUSALS, SIZES_PX, Limits, bare_jpeg_size, sniff, target_edge
 
 LIMITS = Limits(max_pixels=60_000_000, memory_bytes=1536 << 20, cpu_s=30, wall_s=90.0)
 PLACE = gps_tags([(30, 1), (35, 1), (3408, 100)], "N", [(114, 1), (18, 1), (198, 10)], "E")
@@ -84,9 +86,52 @@ def test_heic_is_turned_once_and_not_twice(tmp_path: Path, orientation: int) -> 
 def test_sizes_are_halved_in_the_decoder_and_never_enlarged(tmp_path: Path) -> None:
     large = _rebuilt(tmp_path, jpeg(scene(4032, 3024)))
     assert (large.width, large.height) == (4032, 3024)
-    assert [(one.width, one.height) for one in large.derived] == [(2000, 1500), (1024, 768), (320, 240)]
+    assert [(one.width, one.height) for one in large.derived] == [(2016, 1512), (1008, 756), (320, 240)]
+    other = _rebuilt(tmp_path, jpeg(scene(4624, 3468)))  # 16 megapixels: half of it is too large
+    assert [(one.width, one.height) for one in other.derived] == [(2000, 1500), (1000, 750), (320, 240)]
     small = _rebuilt(tmp_path, jpeg(scene(600, 400)))
-    assert [(one.width, one.height) for one in small.derived] == [(600, 400), (600, 400), (320, 213)]
+    assert [(one.width, one.height) for one in small.derived] == [(600, 400), (600, 400), (300, 200)]
+
+
+@pytest.mark.parametrize(
+    ("edge", "size_px", "target"),
+    [
+        (4000, 2000, 2000), (4032, 2000, 2016), (4160, 2000, 2080), (4161, 2000, 2000), (3600, 2000, 1800),
+        (3598, 2000, 2000), (4001, 2000, 2001), (8064, 2000, 2016), (1999, 2000, 1999), (2080, 2000, 2080),
+        (2016, 1024, 1008), (1800, 1024, 1024), (2080, 1024, 1040), (1008, 320, 320), (665, 320, 320), (100, 320, 100),
+    ],
+)  # fmt: skip
+def test_an_edge_near_half_its_size_is_halved_and_any_other_is_what_was_asked(
+    edge: int, size_px: int, target: int
+) -> None:
+    assert target_edge(edge, size_px) == target
+
+
+@given(edge=st.integers(1, 100_000), size_px=st.sampled_from(SIZES_PX))
+def test_a_target_is_never_larger_than_its_picture_nor_than_is_accepted(edge: int, size_px: int) -> None:
+    target = target_edge(edge, size_px)
+    assert 1 <= target <= edge
+    assert target <= size_px * NEAR[1]
+    assert target >= min(edge, size_px * NEAR[0])
+
+
+def test_halving_keeps_what_resampling_keeps(tmp_path: Path) -> None:
+    picture = Image.effect_mandelbrot((4032, 3024), (-1.8, -0.4, 0.6, 1.4), 60).convert("RGB")
+    derived = _rebuilt(tmp_path, encode(picture, "WEBP", lossless=True, method=0)).derived
+    for one in derived:
+        wanted = np.asarray(picture.resize((one.width, one.height), Image.Resampling.LANCZOS), dtype=float)
+        with Image.open(one.path) as found:
+            error = np.asarray(found, dtype=float) - wanted
+        assert 10 * np.log10(255**2 / np.mean(error**2)) >= 30  # dB, PSNR; what JPEG itself loses is in it
+
+
+def test_a_profile_that_is_srgb_changes_no_colour_and_another_does(tmp_path: Path) -> None:
+    picture = scene()
+    plain, same, other = (
+        _rebuilt(tmp_path, encode(picture, "PNG", **options)).derived[0].sha256
+        for options in ({}, {"icc_profile": forge.srgb_profile()}, {"icc_profile": _linear_profile()})
+    )
+    assert plain == same != other
 
 
 def test_colours_are_brought_to_srgb_before_the_profile_goes(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos import pixels
-from waterwatch.photos.pixels import Evidence
+from waterwatch.photos.evidence import Evidence
 from waterwatch.photos.rules import Limits, refuse_type, sniff
 from waterwatch.reports import intake, queries
 from waterwatch.reports.forms import CLOCKS_DIFFER, Sender, parse_submission

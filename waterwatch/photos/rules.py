@@ -10,9 +10,13 @@ from typing import Final
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import Machine
 
-# Longest edges of what is published. 2000 and not 2048: a 4000-px photo then halves in the JPEG decoder itself.
+# Longest edges of what is published, as they are called; see target_edge for what they are.
 SIZES_PX = (2000, 1024, 320)
 JPEG_QUALITY = {2000: 85, 1024: 82, 320: 80}
+# What a halved photo's edge may be of the size asked for, to be left so. Cameras of 12 and 13 megapixels give 4000,
+# 4032, 4080, 4096, 4160 pixels: the JPEG decoder halves them nearly for nothing, and to resample the halves by four per
+# cent or less would cost more than everything else, and sharpness.
+NEAR: Final = (0.9, 1.04)
 
 PHOTO = Machine(
     name="photo",
@@ -115,6 +119,19 @@ def is_plate(words: str) -> bool:
     digits, letters = sum(sign.isdigit() for sign in signs), sum("A" <= sign <= "Z" for sign in signs)
     has_province = signs[:1] in _PROVINCES and signs != ""
     return bool(5 <= len(signs) <= 9 and _PLATE.fullmatch(signs) and digits >= 2 and (has_province or letters >= 1))
+
+
+def target_edge(edge: int, size_px: int) -> int:
+    """The longest edge, in pixels, that a picture of longest edge ``edge`` gets for the size called ``size_px``.
+
+    The edge itself or its half, quarter, eighth where that is near the size (:data:`NEAR`); else exactly the size.
+    Never more than the edge.
+    """
+    for factor in (1, 2, 4, 8):  # what the JPEG decoder can do, too
+        part = -(-edge // factor)
+        if NEAR[0] * size_px <= part <= NEAR[1] * size_px:
+            return part
+    return min(edge, size_px)
 
 
 def timed(settings: Settings) -> Machine:
