@@ -17,6 +17,7 @@ OPERATIONS = (
     ("/reports/{token}/withdraw", "POST"),
     ("/waters/nearest", "GET"),
     ("/waters/search", "GET"),
+    ("/places/search", "GET"),
     ("/incidents/nearby", "GET"),
 )
 

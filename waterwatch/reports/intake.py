@@ -74,6 +74,7 @@ class SubmitReport:
     device_lon: float | None = None
     device_lat: float | None = None
     chosen_water_feature_id: uuid.UUID | None = None
+    place_words: str | None = None
     note: str | None = None
     extent: str | None = None
     smell: int | None = None
@@ -104,7 +105,7 @@ _CHOSEN = (
     *("is_ongoing", "has_dead_animals", "affects_people"),
 )
 # Answers that came later: part of the digest only where given, so that older submissions keep theirs.
-_CHOSEN_SINCE = ("colour", "since", "measured", "same_as_code")
+_CHOSEN_SINCE = ("colour", "since", "measured", "same_as_code", "place_words")
 
 # A report, its photos, their audit entries and orders: all or nothing, in one round trip. The same submission at the
 # same moment waits at the UNIQUE index for the first one's end; then nothing is stored of it.
@@ -254,6 +255,7 @@ def _report_row(
         "state_since": now,
         "state_deadline_at": rules.timed(settings).deadline(rules.REPORT.initial, now=now),
         "kind": command.kind,
+        "place_words": command.place_words,
         "note": command.note,
         "extent": command.extent,
         "smell": command.smell,

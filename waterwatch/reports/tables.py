@@ -55,6 +55,8 @@ class Report(Base):
 
     ``observed_at`` is the moment the phone kept the report, by its own clock: hours before ``received_at`` where there
     was no signal. ``same_as_code`` is the public incident its author says they saw too. Neither is trusted by itself.
+    ``place_words`` is how one gets there, in its author's words: it may lead to where they live, so it is for
+    moderators alone, as ``note`` is, and lives as long as it.
     """
 
     __tablename__ = "report"
@@ -73,6 +75,7 @@ class Report(Base):
         CheckConstraint("place_source IN ('pin', 'device', 'typed')", name="place_source"),
         CheckConstraint("input_datum IN ('wgs84', 'gcj02', 'bd09')", name="input_datum"),
         CheckConstraint("length(note) <= 500", name="note_length"),
+        CheckConstraint("length(place_words) <= 200", name="place_words_length"),
         CheckConstraint("(state = 'refused') = (refusal_code IS NOT NULL)", name="refused_has_reason"),
         CheckConstraint("octet_length(follow_digest) = 32", name="follow_digest"),
         CheckConstraint("octet_length(submission_digest) = 32", name="submission_digest"),
@@ -127,6 +130,7 @@ class Report(Base):
     water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(WaterFeature.id), index=True)
     snapped_point: Mapped[WKBElement | None] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
     snap_distance_m: Mapped[float | None]
+    place_words: Mapped[str | None] = mapped_column(Text)
 
 
 class ReportPhoto(Base):
