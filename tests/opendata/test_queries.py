@@ -76,12 +76,12 @@ def test_an_area_without_such_a_water_is_offered_itself(session: Session) -> Non
 
 
 def test_of_namesakes_the_one_in_the_area_is_found(session: Session) -> None:
-    features = [add_river(session, "南湖", lat=lat) for lat in (30.49, 40.0)]
+    features = [add_river(session, "月牙沟", lat=lat) for lat in (30.49, 40.0)]
     statement = text("SELECT water_body_id FROM water_feature WHERE id = ANY(:ids)")
     make_keys(session, list(session.execute(statement, {"ids": features}).scalars()))
     set_extents(session)
-    assert len(find_places(session, "南湖", lang="zh-Hans")) == 2
-    found = find_places(session, "洪山区南湖", lang="zh-Hans")
+    assert names(find_places(session, "月牙沟", lang="zh-Hans")) == ["月牙沟", "月牙沟"]
+    found = find_places(session, "洪山区月牙沟", lang="zh-Hans")
     assert [one.areas for one in found if isinstance(one, PlacedWater)] == [("洪山区", "武汉市", "湖北省")]
     assert [one.lat for one in found if isinstance(one, PlacedWater)] == [30.49]
 

@@ -24,6 +24,7 @@ from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 from waterwatch.web.uploads import Spool, SpooledFile, UploadLimits, spool_uploads
 from waterwatch.web.words import (
+    AREA_LEVEL_WORDS,
     COLOUR_WORDS,
     EXTENT_WORDS,
     MEASURED_WORDS,
@@ -31,6 +32,7 @@ from waterwatch.web.words import (
     SEVERITY_WORDS,
     SINCE_WORDS,
     SMELL_WORDS,
+    WATER_KIND_WORDS,
 )
 
 bp = Blueprint("reports", __name__, template_folder="templates")
@@ -217,6 +219,7 @@ def _form(values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
         severities=SEVERITY_WORDS,
         extents=EXTENT_WORDS,
         smells=SMELL_WORDS,
+        place_kinds=WATER_KIND_WORDS | AREA_LEVEL_WORDS,
         photos_per_report=settings.photos_per_report,
         photo_max_megabytes=facts["megabytes"],
         photo_max_bytes=settings.photo_max_bytes,
