@@ -355,7 +355,7 @@ def _count(session: Session) -> int:
 
 def _words(session: Session, choose: random.Random, count: int) -> list[str]:
     """What people type: names, their beginnings, pinyin whole and begun, initials, and slips of the finger."""
-    from waterwatch.waters.rules import sound_of
+    from waterwatch.kernel.spelling import sound_of
 
     names = [row.name for row in session.execute(text("SELECT DISTINCT name FROM water_name WHERE lang = 'zh-Hans'"))]
     made: list[str] = []

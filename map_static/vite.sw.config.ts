@@ -10,34 +10,38 @@ const dist = resolve(here, "dist");
 interface Chunk {
   readonly file: string;
   readonly css?: readonly string[];
+  readonly assets?: readonly string[];
   readonly imports?: readonly string[];
 }
 
-/** The files a page's entries load before anybody does anything: what must be there without a network. */
-function filesOf(entries: readonly string[]): string[] {
+/** The files that parts of the build load before anybody does anything: they, what they import, styles, workers. */
+function filesOf(...parts: readonly string[]): string[] {
   const manifest = JSON.parse(readFileSync(resolve(dist, ".vite/manifest.json"), "utf8")) as Record<string, Chunk>;
   const found = new Set<string>();
   const add = (name: string): void => {
     const chunk = manifest[name];
-    if (!chunk || found.has(chunk.file)) return;
-    for (const file of [chunk.file, ...(chunk.css ?? [])]) found.add(file);
+    if (!chunk) throw new Error(`the build has no ${name}: the service worker would keep too little`);
+    if (found.has(chunk.file)) return;
+    for (const file of [chunk.file, ...(chunk.css ?? []), ...(chunk.assets ?? [])]) found.add(file);
     for (const imported of chunk.imports ?? []) add(imported);
   };
-  for (const entry of entries) add(entry);
-  // What a chosen photo says of itself is read without a network, too.
-  for (const name of Object.keys(manifest)) if (name.includes("exifreader")) add(name);
-  return [...found, "icon.svg"];
+  for (const part of parts) add(part);
+  return [...found];
 }
 
-const precache = filesOf(["src/site.css", "src/page.ts", "src/report.ts"]).map((file) => ({
+// What a chosen photo says of itself is read without a network, too.
+const page = filesOf("src/site.css", "src/page.ts", "src/report.ts", "node_modules/exifreader/src/exif-reader.js");
+const precache = [...page, "icon.svg"].map((file) => ({
   url: `/static/${file}`,
   revision: file.startsWith("assets/") ? null : createHash("sha256").update(readFileSync(resolve(dist, file))).digest("hex").slice(0, 16),
 }));
 
+const map = filesOf("src/map/open.ts").map((file) => `/static/${file}`);
+
 /** The service worker: one file without imports, after everything else is built, because it names it. */
 export default defineConfig({
   base: "/static/",
-  define: { __PRECACHE__: JSON.stringify(precache), "process.env.NODE_ENV": '"production"' },
+  define: { __PRECACHE__: JSON.stringify(precache), __MAP_FILES__: JSON.stringify(map), "process.env.NODE_ENV": '"production"' },
   publicDir: false,
   build: {
     target: ["chrome87", "safari14"],

@@ -2,16 +2,17 @@
 
 import { CHANNEL, flush, SYNC_TAG, type Progress } from "./outbox/sender";
 import { MemoryStore, openStore, StorageFull, type Field, type KeptReport, type State, type Store } from "./outbox/store";
-import { whenNear } from "./map/frame";
+import { whenReached } from "./map/frame";
 import { Candidates } from "./report/candidates";
 import { faultsOf } from "./report/checks";
-import { collect, fill } from "./report/fields";
+import { clear, collect, fill } from "./report/fields";
 import { KeptList } from "./report/kept-list";
 import { newKey } from "./report/key";
 import { Nearby } from "./report/nearby";
 import { PhotoTray } from "./report/photos";
 import { PlacePicker } from "./report/place";
 import { guardCamera } from "./report/safety";
+import { PlaceSearch } from "./report/search";
 import { readWords, say, type Words } from "./words";
 
 /** How often a page that stays open tries again what could not be sent. */
@@ -77,7 +78,9 @@ class ReportForm {
     for (const input of inputs) {
       const take = (): void => {
         tray.takeFrom(input);
-        if (tray.count > 0) this.picker.locateOnce(); // while the person reads on, the phone finds out where they are
+        if (tray.count === 0) return;
+        this.picker.locateOnce(); // while the person reads on, the phone finds out where they are
+        void this.picker.open(); // the next step
       };
       input.addEventListener("change", take);
       if (input.files?.length) queueMicrotask(take); // chosen before the script arrived
@@ -92,8 +95,10 @@ class ReportForm {
     const picker = new PlacePicker(this.form, candidates, nearby, this.words);
     const typed = document.getElementById("place-typed") as HTMLDetailsElement;
     typed.open = typed.querySelector(".field-error") !== null;
-    const frame = document.getElementById("place-map");
-    if (frame) whenNear(frame, () => void picker.open(frame));
+    whenReached(document.getElementById("place-map") as HTMLElement, () => void picker.open());
+    const search = document.getElementById("place-search") as HTMLInputElement;
+    const [list, status] = ["place-found", "place-search-status"].map((id) => document.getElementById(id) as HTMLElement) as [HTMLElement, HTMLElement];
+    new PlaceSearch(search, list, status, this.words, picker);
     return picker;
   }
 
@@ -105,6 +110,7 @@ class ReportForm {
       lon: this.control("lon").value,
       lat: this.control("lat").value,
       isConfirmed: this.control("place_confirmed").checked,
+      placeWords: this.control("place_words").value,
     });
     this.showFaults(faults.map(([field, code]) => [field, say(this.words, code)]));
     if (faults.length > 0) {
@@ -185,7 +191,7 @@ class ReportForm {
   /** Put a kept report back into the form; sent anew it keeps its key, so it cannot arrive twice. */
   private async edit(report: KeptReport): Promise<void> {
     await this.store.put({ ...report, state: "incomplete" });
-    this.form.reset();
+    clear(this.form);
     this.key.value = report.key;
     this.photos.restore(report.photos);
     fill(this.form, report.fields);
@@ -203,9 +209,10 @@ class ReportForm {
     button.addEventListener("click", () => {
       void this.keep("incomplete").then(() => {
         this.showFaults([]);
+        clear(this.form);
         this.key.value = newKey();
-        this.form.reset();
         this.photos.restore([]);
+        this.picker.restore();
         (document.getElementById("kept") as HTMLElement).scrollIntoView({ block: "start" });
       });
     });

@@ -14,8 +14,13 @@ import { openStore } from "./outbox/store";
 declare const self: ServiceWorkerGlobalScope;
 /** Filled in at build time: what the report page needs, with the hashes of its content. */
 declare const __PRECACHE__: ReadonlyArray<{ readonly url: string; readonly revision: string | null }>;
+/** Likewise: what a map needs. Half a megabyte, so it is kept only once a map was opened on this phone. */
+declare const __MAP_FILES__: readonly string[];
 
 const PAGES = "pages";
+const MAP = "map";
+const ASSETS = "assets";
+const MANIFEST = "/published/manifest.json";
 const REPORT_PAGE = "/report";
 const SLOW_S = 4;
 
@@ -31,9 +36,9 @@ registerRoute(
     plugins: [{ cacheWillUpdate: async ({ response }) => (response.ok && !/no-store/.test(response.headers.get("Cache-Control") ?? "") ? response : null) }],
   }),
 );
-registerRoute(({ url }) => url.pathname === "/published/manifest.json", new NetworkFirst({ cacheName: "map", networkTimeoutSeconds: SLOW_S }));
-registerRoute(({ url }) => /^\/published\/[^/]+\.[0-9a-f]{8,}\./.test(url.pathname), new CacheFirst({ cacheName: "map" }));
-registerRoute(({ url }) => url.pathname.startsWith("/static/assets/"), new CacheFirst({ cacheName: "assets" }));
+registerRoute(({ url }) => url.pathname === MANIFEST, new NetworkFirst({ cacheName: MAP, networkTimeoutSeconds: SLOW_S }));
+registerRoute(({ url }) => /^\/published\/[^/]+\.[0-9a-f]{8,}\./.test(url.pathname), new CacheFirst({ cacheName: MAP }));
+registerRoute(({ url }) => url.pathname.startsWith("/static/assets/"), new CacheFirst({ cacheName: ASSETS }));
 
 self.addEventListener("install", (event) => {
   event.waitUntil(
@@ -43,7 +48,38 @@ self.addEventListener("install", (event) => {
     ]),
   );
 });
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener("activate", (event) => event.waitUntil(Promise.all([self.clients.claim(), forgetOldAssets()])));
+self.addEventListener("message", (event) => {
+  if ((event.data as { keep?: string } | null)?.keep === MAP) event.waitUntil(keepMap().catch(() => undefined));
+});
+
+/**
+ * Keep all that a map is drawn from: its code, and the waters as last published. What the page loaded before this worker
+ * ruled it has passed no cache of ours. Files of earlier publications go.
+ */
+async function keepMap(): Promise<void> {
+  const [assets, map] = await Promise.all([caches.open(ASSETS), caches.open(MAP)]);
+  await Promise.all(__MAP_FILES__.map((url) => keep(assets, url)));
+  const answer = await fetch(MANIFEST, { cache: "no-cache" });
+  if (!answer.ok) return;
+  await map.put(MANIFEST, answer.clone());
+  const manifest = (await answer.json()) as Record<string, unknown>;
+  const named = ["geometry", "levels", "incidents"].map((part) => new URL(String(manifest[part]), new URL(MANIFEST, self.location.origin)).href);
+  await Promise.all(named.map((url) => keep(map, url)));
+  const current = new Set([new URL(MANIFEST, self.location.origin).href, ...named]);
+  for (const request of await map.keys()) if (!current.has(request.url)) await map.delete(request);
+}
+
+async function keep(cache: Cache, url: string): Promise<void> {
+  if (!(await cache.match(url))) await cache.add(url);
+}
+
+/** Code of an earlier build that nothing asks for any more. */
+async function forgetOldAssets(): Promise<void> {
+  const cache = await caches.open(ASSETS);
+  const current = new Set(__MAP_FILES__);
+  for (const request of await cache.keys()) if (!current.has(new URL(request.url).pathname)) await cache.delete(request);
+}
 
 interface SyncEvent extends ExtendableEvent {
   readonly tag: string;

@@ -117,7 +117,8 @@ def test_a_table_of_another_system(waterwatch: Waterwatch, owner: Engine, tmp_pa
     for name, width in (("1.jpg", 400), ("2.jpg", 410), ("3.jpg", 420)):
         (tmp_path / "p" / name).write_bytes(photo(width))
     first = {"编号": "A1", "lon": "114.3117", "lat": "30.5904", "datum": "gcj02", "kind": "排污", "note": "水很臭"}
-    second = {"编号": "A2", "lon": "", "lat": "", "datum": "", "kind": "", "note": "又来了"}
+    first["place_words"] = "三号桥下"
+    second = {"编号": "A2", "lon": "", "lat": "", "datum": "", "kind": "", "note": "又来了", "place_words": ""}
     first |= {"observed_at": "2024-01-02 08:00:00", "照片": "p/1.jpg; p/2.jpg"}
     second |= {"observed_at": "2024-01-03T08:00:00Z", "照片": "p/3.jpg"}
     file = tmp_path / "hotline.csv"
@@ -129,6 +130,7 @@ def test_a_table_of_another_system(waterwatch: Waterwatch, owner: Engine, tmp_pa
         "又来了": ("import", "foam", datetime(2024, 1, 3, 8, tzinfo=UTC), "device", "wgs84"),
         "水很臭": ("import", "sewage_outfall", datetime(2024, 1, 2, tzinfo=UTC), "typed", "gcj02"),
     }
+    assert rows(owner, "SELECT place_words FROM report ORDER BY note DESC") == [("三号桥下",), (None,)]
     assert rows(owner, "SELECT count(*) FROM report_photo") == [(3,)]
     assert rows(owner, "SELECT count(*) FROM outbox WHERE topic = 'photos.sanitise'") == [(3,)]
     assert "新增 0，已有 2，拒绝 0" in waterwatch(*words).output
@@ -259,7 +261,15 @@ def test_a_row_that_fails_half_way_leaves_nothing(
 def test_every_code_of_a_row_has_words() -> None:
     source = Path(forms.__file__).read_text() + (Path(__file__).parents[2] / "waterwatch/cli/archives.py").read_text()
     fixed = set(re.findall(r'"((?:photo|place|note|id|observed_at|column|encoding|file)_[a-z_]+)"', source))
-    fixed -= {"photo_unknown", "photo_taken", "place_confirmed", "place_source", "place_not_confirmed", "note_max"}
+    fixed -= {
+        "photo_unknown",
+        "photo_taken",
+        "place_confirmed",
+        "place_source",
+        "place_words",
+        "place_not_confirmed",
+        "note_max",
+    }
     assert len(fixed) > 12
     assert (fixed | set(REFUSALS)) - set(WORDS) == set()
     assert {f"{axis}_{fault}" for axis in ("lon", "lat") for fault in ("missing", "wrong_axis")} <= set(WORDS)

@@ -23,6 +23,7 @@ SPECIAL = {
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
     ("waters", "search"): "the questions by name, as many again as all others",
+    ("agencies", "search"): "likewise for areas, and the keys that answer them",
     ("imports", "reading"): "reads surveys' files; the only importer of pyogrio",
     ("imports", "attributes"): "columns of a survey's rows; no I/O",
     ("imports", "staging"): "tables a run makes for itself and drops; no declared rows",

@@ -74,7 +74,7 @@ def open_one(context: JobContext, *, severity: int = 3, now: datetime | None = N
             text("UPDATE incident SET public_point = ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) WHERE id = :id"),
             {"lon": PUBLIC[0], "lat": PUBLIC[1], "id": incident_id},
         )
-        add_report(session, incident_id, now=now, note=CANARY)
+        add_report(session, incident_id, now=now, note=CANARY, place_words=CANARY)
         feature_id = session.execute(
             text("SELECT water_feature_id FROM incident WHERE id = :id"), {"id": incident_id}
         ).scalar_one()

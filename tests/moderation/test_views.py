@@ -25,7 +25,11 @@ def report_id(sessions: sessionmaker[Session]) -> uuid.UUID:
     """A report that waits, by a river."""
     with transaction(sessions) as session:
         return add_waiting(
-            session, add_river(session, "长江"), now=utc_now(), note="<script>alert(1)</script> 味道很大"
+            session,
+            add_river(session, "长江"),
+            now=utc_now(),
+            note="<script>alert(1)</script> 味道很大",
+            place_words="过了<b>铁路桥</b>",
         )
 
 
@@ -69,6 +73,7 @@ def test_from_queue_to_grade(desk: Visitor, report_id: uuid.UUID, sessions: sess
     page = desk.get(taken.location).text
     assert "长江" in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; 味道很大" in page
+    assert "过了&lt;b&gt;铁路桥&lt;/b&gt;" in page
     graded = desk.post(f"/desk/{report_id}/grade", form(), page=taken.location)
     assert (graded.status_code, graded.location) == (303, "/desk/")
     with transaction(sessions) as session:

@@ -77,7 +77,9 @@ def incident(sessions: sessionmaker[Session], settings: Settings, tmp_path: Path
     """A public incident whose exact place is a kilometre off its public point, with a photo, a note and a case."""
     with transaction(sessions) as session:
         incident_id = add_incident(session, now=NOW - timedelta(days=3), water="府河")
-        report_id = add_report(session, incident_id, now=NOW - timedelta(days=4), note=SECRET_NOTE)
+        report_id = add_report(
+            session, incident_id, now=NOW - timedelta(days=4), note=SECRET_NOTE, place_words=SECRET_NOTE
+        )
         add_photo(session, report_id, ObjectStore(settings.objects_url), tmp_path, now=NOW)
         agency_id = add_agency(session, "武汉市水务局", ["secret@wh.example"])
         refused_id = add_agency(session, "某某局", ["other@wh.example"])
@@ -141,12 +143,12 @@ def test_a_request_is_a_report_like_any_other(
     client: FlaskClient, sessions: sessionmaker[Session], api_key: str, settings: Settings
 ) -> None:
     asked = {f"attribute[{name}]": value for name, value in {"extent": "spot", "smell": "2", "ongoing": "yes"}.items()}
-    (told,) = post(client, api_key, description="水很臭", **asked).json
+    (told,) = post(client, api_key, description="水很臭", address_string="三号桥下", **asked).json
     assert re.fullmatch(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}", told["service_request_id"])
-    statement = """SELECT r.code, kind, note, extent, smell, is_ongoing, source, place_source, c.name, ST_X(point),
-                          state
+    statement = """SELECT r.code, kind, place_words, note, extent, smell, is_ongoing, source, place_source, c.name,
+                          ST_X(point), state
                    FROM report r JOIN api_client c ON c.id = r.api_client_id"""
-    expected = ("sewage_outfall", "水很臭", "spot", 2, True, "open311", "pin", "市民热线", LON, "received")
+    expected = ("sewage_outfall", "三号桥下", "水很臭", "spot", 2, True, "open311", "pin", "市民热线", LON, "received")
     assert rows_of(sessions, statement) == [(told["service_request_id"], *expected)]
     assert rows_of(sessions, "SELECT topic FROM outbox ORDER BY id")[0] == ("photos.sanitise",)
     link = re.search(r"http://localhost(/f/\S+)", told["service_notice"])
@@ -333,7 +335,7 @@ def test_nothing_that_is_not_public_is_ever_told(
 def test_a_report_tells_its_state_only_until_it_is_public(
     client: FlaskClient, sessions: sessionmaker[Session], api_key: str
 ) -> None:
-    (receipt,) = post(client, api_key, description=SECRET_NOTE).json
+    (receipt,) = post(client, api_key, description=SECRET_NOTE, address_string=SECRET_NOTE).json
     code = receipt["service_request_id"]
     assert client.get("/open311/v2/requests.json").json == []
     for path in (f"requests/{code}.json", f"requests/{code.lower()}.json", f"requests.json?service_request_id={code}"):

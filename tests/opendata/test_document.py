@@ -20,6 +20,7 @@ OPERATIONS = (
     ("/reports/{token}/withdraw", "POST"),
     ("/waters/nearest", "GET"),
     ("/waters/search", "GET"),
+    ("/places/search", "GET"),
     ("/incidents/nearby", "GET"),
 )
 

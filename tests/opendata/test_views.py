@@ -22,6 +22,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.opendata import forms
 from waterwatch.reports import queries, service, tables
 from waterwatch.reports.rules import DATUMS
+from waterwatch.waters.service import make_keys, set_extents
 
 OPERATOR = Actor.system("operator")
 
@@ -53,14 +54,25 @@ def rows_of(sessions: sessionmaker[Session], statement: str) -> list[tuple[Any, 
 
 def test_two_photos_then_the_report_that_names_them(client: FlaskClient, sessions: sessionmaker[Session]) -> None:
     ids = [photo(client), photo(client, JPEG[:-1])]
-    told = report(*ids, note="水很臭", colour="black", since="this_week", ph=6.5, transparency_cm=8, ongoing=True)
+    told = report(
+        *ids,
+        place_words="三号桥下",
+        note="水很臭",
+        colour="black",
+        since="this_week",
+        ph=6.5,
+        transparency_cm=8,
+        ongoing=True,
+    )
     told["photos"][0] |= {"lon": 114.31, "lat": 30.59, "taken_at": "2026-05-20T10:30:00+08:00"}
     answer = client.post("/api/v1/reports", json=told)
     assert answer.status_code == 201, answer.text
     assert answer.json["follow_url"] == f"http://localhost/f/{answer.json['token']}"
     assert rows_of(
-        sessions, "SELECT kind, note, colour, since, ph, transparency_cm, is_ongoing, source, api_client_id FROM report"
-    ) == [("sewage_outfall", "水很臭", "black", "this_week", 6.5, 8.0, True, "api", None)]
+        sessions,
+        "SELECT kind, place_words, note, colour, since, ph, transparency_cm, is_ongoing, source, api_client_id"
+        " FROM report",
+    ) == [("sewage_outfall", "三号桥下", "水很臭", "black", "this_week", 6.5, 8.0, True, "api", None)]
     assert rows_of(
         sessions, "SELECT position, stated_lon, stated_lat, stated_taken_at_local FROM report_photo ORDER BY position"
     ) == [(0, 114.31, 30.59, "2026-05-20T10:30:00+08:00"), (1, None, None, None)]
@@ -248,3 +260,26 @@ def test_what_a_photo_claims_is_told_to_moderators_with_its_distance(
         assert queries.photo_evidence(session, report_id) == []
     assert claim.distance_m == pytest.approx(1109, abs=2)
     assert claim.taken_at_local == "2026-05-20T10:30:00"
+
+
+def test_a_search_tells_where_a_water_lies_and_what_it_flows_through(
+    client: FlaskClient, sessions: sessionmaker[Session]
+) -> None:
+    with transaction(sessions) as session:
+        feature = add_river(session, "府河")
+        body = session.execute(
+            text("SELECT water_body_id FROM water_feature WHERE id = :id"), {"id": feature}
+        ).scalar_one()
+        make_keys(session, [body])
+        set_extents(session)
+    (found,) = client.get("/api/v1/waters/search?q=fuhe").json
+    assert (found["name"], found["kind"], found["areas"], found["flows_into"]) == ("府河", "river", [], None)
+    assert (found["lon"], found["lat"]) == (pytest.approx(LON, abs=0.2), LAT)
+    assert found["bbox"] == pytest.approx([LON - 0.2, LAT, LON + 0.2, LAT])
+    (place,) = client.get(f"/api/v1/places/search?q=府河&lon={LON}&lat={LAT}").json
+    assert (place["what"], place["water"], place["bbox"]) == ("water", found["water"], found["bbox"])
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE water_feature SET retired_at = now()"))
+    (found,) = client.get("/api/v1/waters/search?q=fuhe").json
+    assert (found["lon"], found["lat"], found["bbox"]) == (None, None, None)
+    assert client.get("/api/v1/places/search?q=fuhe").json == []

@@ -75,6 +75,7 @@ def test_the_least_a_citizen_must_say() -> None:
 def test_everything_a_citizen_may_say() -> None:
     water = str(uuid.uuid4())
     command = parse(
+        place_words="过了铁路桥右手边\u202e第二个涵洞 ",
         note="水很臭",
         extent="under_100_m",
         smell="3",
@@ -86,6 +87,7 @@ def test_everything_a_citizen_may_say() -> None:
         device_lat="30.6",
         water_feature_id=water,
     )
+    assert command.place_words == "过了铁路桥右手边第二个涵洞"
     assert (command.note, command.extent, command.smell) == ("水很臭", "under_100_m", 3)
     assert (command.is_ongoing, command.has_dead_animals, command.affects_people) == (True, False, None)
     assert (command.accuracy_m, command.device_lon, command.device_lat) == (12.5, 114.3, 30.6)
@@ -101,6 +103,7 @@ def test_all_faults_come_back_at_once() -> None:
         lat="91",
         datum="mars",
         place_confirmed="",
+        place_words="路" * 201,
         note="水" * 501,
         extent="huge",
         smell="4",
@@ -113,6 +116,7 @@ def test_all_faults_come_back_at_once() -> None:
         "lon": ["lon_not_a_number"],
         "lat": ["lat_out_of_range"],
         "photo": ["photo_missing"],
+        "place_words": ["place_words_too_long"],
         "note": ["note_too_long"],
         "extent": ["extent_unknown"],
         "smell": ["smell_unknown"],
@@ -265,6 +269,12 @@ def test_exactly_500_characters_are_a_note() -> None:
     assert parse(note=" " + "水" * 500 + "\n").note == "水" * 500
 
 
+def test_exactly_200_characters_say_how_one_gets_there_and_are_no_place() -> None:
+    assert parse(place_words="路" * 200).place_words == "路" * 200
+    assert parse(place_words=" \n ").place_words is None
+    assert faults(place_words="三号桥下", lon=None, lat=None) == {"place": ["place_missing"]}
+
+
 def test_an_empty_note_is_no_note() -> None:
     assert parse(note=" \n\t ").note is None
 
@@ -319,6 +329,7 @@ FIELD = st.one_of(
 )
 NAMES = [
     *GOOD, "datum", "accuracy_m", "device_lon", "device_lat", "water_feature_id", "note", "extent", "ongoing", "smell",
+    "place_words",
     "dead_animals", "people_affected", "place_source",
 ]  # fmt: skip
 

@@ -64,9 +64,10 @@ def in_review(session: Session, settings: Settings, submitted: Any, now: datetim
 def test_a_submission_is_one_report_its_photos_one_audit_entry_and_one_job_a_photo(
     session: Session, settings: Settings, submitted: Any, now: datetime
 ) -> None:
-    command, receipt = submitted(photos=3, note="水很臭")
+    command, receipt = submitted(photos=3, note="水很臭", place_words="三号桥下")
     row = row_of(session, receipt.report_id)
     assert (row["state"], row["received_at"], row["note"]) == ("received", now, "水很臭")
+    assert row["place_words"] == "三号桥下"
     assert row["state_deadline_at"] == now + timedelta(seconds=settings.sanitise_deadline_s)
     assert [photo.photo_id for photo in queries.photos_of(session, receipt.report_id)] == [
         photo.photo_id for photo in command.photos
@@ -95,13 +96,13 @@ def test_the_row_has_no_room_for_who_sent_it(session: Session) -> None:
         "state_deadline_at", "refusal_code", "refusal_words", "kind", "note", "extent", "smell", "is_ongoing",
         "has_dead_animals", "affects_people", "language", "received_at", "point", "place_source", "input_datum",
         "colour", "since", "transparency_cm", "water_depth_cm", "ph", "do_mg_l", "nh3n_mg_l", "orp_mv", "temperature_c",
-        "observed_at", "same_as_code", "source", "api_client_id", "accuracy_m",
+        "observed_at", "same_as_code", "place_words", "source", "api_client_id", "accuracy_m",
         "device_point", "chosen_water_feature_id", "water_feature_id", "snapped_point", "snap_distance_m",
     }  # fmt: skip
 
 
 def test_the_audit_holds_neither_place_nor_words(session: Session, in_review: Any) -> None:
-    receipt = in_review(note="王小明家门口")
+    receipt = in_review(note="王小明家门口", place_words="王小明家往东")
     trail = str(session.execute(text("SELECT before, after FROM audit_entry")).all())
     assert "王小明" not in trail
     assert "114.3" not in trail

@@ -311,7 +311,7 @@ EVERY_FAULT: list[dict[str, str | None]] = [
     {"idempotency_key": "7"},
     {"kind": "ufo", "datum": "mars", "extent": "huge", "smell": "4", "ongoing": "?", "dead_animals": "?"},
     {"kind": None, "people_affected": "?", "water_feature_id": "7", "note": "水" * 501, "place_confirmed": "?"},
-    {"lon": "abc", "lat": "abc", "place_confirmed": None},
+    {"lon": "abc", "lat": "abc", "place_confirmed": None, "place_words": "路" * 201},
     {"lon": "181", "lat": "30°N 3"},
     {"lon": "30.5", "lat": "114.3"},
     {"lon": "", "lat": "30°E"},

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from waterwatch.waters import rules
 from waterwatch.waters.rules import from_wgs84, is_mainland, to_wgs84
 
 WUHAN = (114.3055, 30.5928)
@@ -83,24 +82,3 @@ def test_an_unknown_datum_is_refused() -> None:
         to_wgs84(*WUHAN, "nad27")
     with pytest.raises(ValueError, match="nad27"):
         from_wgs84(*WUHAN, "nad27")
-
-
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [
-        ("长江", {"长江": 0, "changjiang": 2, "cj": 4, "江": 6, "jiang": 6}),
-        ("Yangtze River", {"yangtzeriver": 0, "river": 6}),
-        ("绿水", {"绿水": 0, "lvshui": 2, "lushui": 2, "ls": 4, "水": 6, "shui": 6}),
-        ("Cháng Jiāng", {"changjiang": 0, "jiang": 6}),
-        ("", {}),
-        ("·、—", {}),
-    ],
-)
-def test_a_name_gives_keys_for_what_people_type(name: str, wanted: dict[str, int]) -> None:
-    assert wanted.items() <= rules.search_keys([name]).items()
-    assert bool(rules.search_keys([name])) == bool(wanted)
-
-
-def test_a_better_grade_wins_and_no_key_is_long() -> None:
-    assert rules.search_keys(["太湖", "湖"])["湖"] == 0
-    assert max(map(len, rules.search_keys(["很长的名字" * 40]))) <= rules.MAX_KEY_CHARACTERS

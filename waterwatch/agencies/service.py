@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from waterwatch.agencies.search import make_area_keys
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
@@ -77,6 +78,7 @@ FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(code text, lang text, name te
 JOIN jurisdiction j ON j.code = g.code
 ON CONFLICT (jurisdiction_id, lang) DO UPDATE SET name = excluded.name
 """)
+_IDS_OF = text("SELECT id FROM jurisdiction WHERE code = ANY(:codes)")
 _AGENCIES = text("""
 INSERT INTO agency (id, code, kind, level, jurisdiction_id)
 SELECT g.id, g.code, g.kind, g.level, j.id
@@ -122,6 +124,8 @@ def _load_jurisdictions(session: Session, jurisdictions: list[dict[str, Any]]) -
         {"code": j["code"], "lang": lang, "name": name} for j in jurisdictions for lang, name in j["names"].items()
     ]
     session.execute(_JURISDICTION_NAMES, {"rows": json.dumps(names)})
+    loaded = session.execute(_IDS_OF, {"codes": [j["code"] for j in jurisdictions]}).scalars()
+    make_area_keys(session, list(loaded))
 
 
 def _agencies() -> list[dict[str, Any]]:

@@ -76,6 +76,23 @@ class JurisdictionName(Base):
     name: Mapped[str] = mapped_column(Text)
 
 
+class JurisdictionKey(Base):
+    """What finds an area: its names folded, their sound and initials, with and without 市 or 县; lower grades first."""
+
+    __tablename__ = "jurisdiction_key"
+    __table_args__ = (
+        CheckConstraint("key <> ''", name="key"),
+        CheckConstraint("grade BETWEEN 0 AND 9", name="grade"),
+        Index("ix_jurisdiction_key_key", "key", postgresql_ops={"key": "text_pattern_ops"}),
+    )
+
+    jurisdiction_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("jurisdiction.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    grade: Mapped[int] = mapped_column(SmallInteger)
+
+
 class Agency(Base):
     """A department. ``parent_id`` is the agency one level up, to whom a missed acknowledgement escalates."""
 

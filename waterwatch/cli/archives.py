@@ -29,7 +29,7 @@ from waterwatch.reports.forms import CLOCKS_DIFFER, Sender, parse_submission
 from waterwatch.reports.intake import SubmitReport
 from waterwatch.waters.rules import to_wgs84
 
-ROLES = ("id", "lon", "lat", "datum", "kind", "note", "observed_at", "photos")
+ROLES = ("id", "lon", "lat", "datum", "kind", "place_words", "note", "observed_at", "photos")
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"})
 SNIFF_BYTES = 64
 NAMESPACE = uuid.UUID("6f1c2b1e-8d0f-5c39-9f0a-5a1d3b6e7c84")  # of our derived keys; never to be changed

@@ -53,6 +53,7 @@ WORDS = {
     },
     "kind_missing": "没有种类，用 --kind 指明 · no kind: say it with --kind",
     "kind_unknown": "没有这个种类，用 --map-kind 指明 · no such kind: translate it with --map-kind",
+    "place_words_too_long": "怎么走到那里超过 200 字 · the words on how to get there are over 200 characters",
     "note_too_long": "说明超过 500 字 · the note is over 500 characters",
     "observed_at_unreadable": "时间应写作 2026-05-20T10:30:00+08:00 · write times like that",
     "observed_at_in_future": "时间在未来 · a time in the future",
@@ -102,7 +103,8 @@ def import_reports_command(source: str, archive: Path, **told: Any) -> None:
     """Import reports from ARCHIVE, a folder of photos or a CSV file, under SOURCE, a name of your own for it.
 
     A folder: one report a photo, place and time from its EXIF. A table: roles for --map are id, lon, lat, datum, kind,
-    note, observed_at, photos (paths, separated by semicolons). What was imported before is not imported again.
+    place_words (how one gets there), note, observed_at, photos (paths, separated by semicolons). What was imported
+    before is not imported again.
     """
     from waterwatch.cli import _refuse, _settings
 

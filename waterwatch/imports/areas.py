@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from waterwatch.agencies.search import make_area_keys
 from waterwatch.imports.merging import Merged
 from waterwatch.imports.reading import Refusal
 
@@ -58,6 +59,7 @@ WHERE given.name IS NOT NULL
 ON CONFLICT (jurisdiction_id, lang) DO UPDATE SET name = excluded.name WHERE n.name <> excluded.name
 RETURNING (SELECT code FROM jurisdiction WHERE id = n.jurisdiction_id)
 """
+_NAMED = "SELECT j.id FROM jurisdiction j JOIN {rows} s ON s.key = j.code"
 _RETIRE = """
 UPDATE jurisdiction j SET retired_at = :now
 WHERE j.retired_at IS NULL AND NOT EXISTS (SELECT FROM {rows} s WHERE s.key = j.code)
@@ -86,6 +88,7 @@ class Areas:
         touched: set[str] = set()
         for statement in (_WRITE, _PARENTS, _NAMES):
             touched.update(self._codes(statement))
+        make_area_keys(self._session, self._codes(_NAMED))
         retired = 0
         if not partial:
             done = self._session.execute(text(_RETIRE.replace("{rows}", self._rows)), {"now": self._now})

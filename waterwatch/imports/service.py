@@ -31,7 +31,7 @@ from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict
 from waterwatch.kernel.ids import new_id
-from waterwatch.waters.rules import NAMES_KEPT, keys_of_name
+from waterwatch.kernel.spelling import NAMES_KEPT, keys_of_name
 
 LOCK = 0x57415445_494D5054  # "WATE IMPT": one import at a time
 SHOWN = 20

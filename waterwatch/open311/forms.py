@@ -26,7 +26,13 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "people_affected": YES_NO,
 }
 # GeoReport's name of a field → the citizen's form's.
-_FIELDS = {"service_code": "kind", "long": "lon", "lat": "lat", "description": "note"}
+_FIELDS = {
+    "service_code": "kind",
+    "long": "lon",
+    "lat": "lat",
+    "address_string": "place_words",
+    "description": "note",
+}
 _NAMES = {ours: theirs for theirs, ours in _FIELDS.items()} | {
     "photo": "media",
     "place": "lat",

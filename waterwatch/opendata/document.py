@@ -62,6 +62,7 @@ def _models() -> tuple[type[BaseModel], ...]:
         forms.FollowedOut,
         forms.WaterOut,
         forms.FoundWaterOut,
+        forms.FoundPlaceOut,
         forms.IncidentOut,
         forms.ProblemOut,
     )
@@ -146,6 +147,9 @@ def _paths(settings: Settings) -> dict[str, dict[str, Any]]:
         },
         "/waters/nearest": _question("nearestWaters", "The best three waters at a place", forms.PlaceIn, "WaterOut"),
         "/waters/search": _question("searchWaters", "Waters by name", forms.SearchIn, "FoundWaterOut"),
+        "/places/search": _question(
+            "searchPlaces", "Waters and administrative areas by name, also together", forms.SearchIn, "FoundPlaceOut"
+        ),
         "/incidents/nearby": _question(
             "nearbyIncidents", "Open incidents within 500 m of a place", forms.PlaceIn, "IncidentOut"
         ),

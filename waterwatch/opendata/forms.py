@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from waterwatch.agencies.search import FoundArea
 from waterwatch.contacts.forms import EMAIL_MAX_CHARACTERS
 from waterwatch.kernel.errors import Invalid, NotFound
 from waterwatch.kernel.settings import Settings
-from waterwatch.reports.forms import NOTE_MAX_CHARACTERS
+from waterwatch.opendata.queries import PlacedWater
+from waterwatch.reports.forms import NOTE_MAX_CHARACTERS, PLACE_WORDS_MAX_CHARACTERS
 from waterwatch.reports.intake import ClaimedPhoto
 from waterwatch.uploads import rules as uploads
 
@@ -91,6 +93,13 @@ class ReportIn(_Model):
     device_lon: Annotated[float | None, Field(ge=-180, le=180, description="The device's own fix, WGS-84.")] = None
     device_lat: Annotated[float | None, Field(ge=-90, le=90)] = None
     water_feature_id: Annotated[uuid.UUID | None, Field(description="The water the person chose.")] = None
+    place_words: Annotated[
+        str | None,
+        Field(
+            max_length=PLACE_WORDS_MAX_CHARACTERS,
+            description="How one gets there, in the person's words; for moderators alone. It is no place.",
+        ),
+    ] = None
     note: Annotated[str | None, Field(max_length=NOTE_MAX_CHARACTERS)] = None
     extent: Extent | None = None
     smell: Annotated[int | None, Field(ge=0, le=3, description="0 none to 3 pungent.")] = None
@@ -172,9 +181,11 @@ class PlaceIn(_Model):
 
 
 class SearchIn(_Model):
-    """A question by name."""
+    """A question by name. With ``lon``, ``lat`` the nearest of those with the same name come first."""
 
     q: Annotated[str, Field(pattern=r"^[^\u0000]{1,80}$", description="Characters, pinyin, initials, or a part.")]
+    lon: Annotated[float | None, Field(ge=-180, le=180, description="Degrees, WGS-84; with `lat`.")] = None
+    lat: Annotated[float | None, Field(ge=-90, le=90)] = None
 
 
 class PhotoOut(_Model):
@@ -231,13 +242,39 @@ class WaterOut(_Model):
     lat: float
 
 
+BoxOut = Annotated[
+    list[float], Field(min_length=4, max_length=4, description="West, south, east, north, degrees WGS-84.")
+]
+AreasOut = Annotated[
+    list[str],
+    Field(description="County, prefecture, province that hold it; of a river through several provinces up to three."),
+]
+
+
 class FoundWaterOut(_Model):
-    """A water found by name."""
+    """A water found by name. ``lon``, ``lat`` is a point on it, for finding it on a map: a river is no place."""
 
     water: str
     name: str
     kind: str
     flows_into: str | None
+    lon: float | None
+    lat: float | None
+    bbox: BoxOut | None
+    areas: AreasOut
+
+
+class FoundPlaceOut(_Model):
+    """A water or an administrative area that may be meant; ``water`` is there for waters alone."""
+
+    what: Literal["water", "area"]
+    name: str
+    kind: Annotated[str, Field(description="Of a water its kind; of an area `province`, `prefecture` or `county`.")]
+    water: str | None
+    areas: AreasOut
+    lon: float
+    lat: float
+    bbox: BoxOut
 
 
 class IncidentOut(_Model):
@@ -350,3 +387,53 @@ def _as_field(value: object) -> str:
     if isinstance(value, float):
         return format(value, ".9f").rstrip("0").rstrip(".")
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def water_out(one: PlacedWater, lang: str) -> FoundWaterOut:
+    """A water as the interface answers it."""
+    found = one.found
+    return FoundWaterOut(
+        water=found.public_id,
+        name=name_in(found.names, lang, found.public_id),
+        kind=found.kind,
+        flows_into=name_in(found.parent_names, lang, found.parent_public_id) if found.parent_public_id else None,
+        lon=one.lon,
+        lat=one.lat,
+        bbox=list(one.bbox) if one.bbox else None,
+        areas=list(one.areas),
+    )
+
+
+def place_out(one: PlacedWater | FoundArea, lang: str) -> FoundPlaceOut:
+    """A place as the interface answers it. An area's point is the middle of its box."""
+    if isinstance(one, FoundArea):
+        west, south, east, north = one.bbox
+        return FoundPlaceOut(
+            what="area",
+            name=name_in(one.names, lang, one.code),
+            kind=one.level,
+            water=None,
+            areas=[name_in(names, lang, "") for names in one.above],
+            lon=(west + east) / 2,
+            lat=(south + north) / 2,
+            bbox=list(one.bbox),
+        )
+    told = water_out(one, lang)
+    assert told.lon is not None, "what has no place is not found as one"
+    assert told.lat is not None
+    assert told.bbox is not None
+    return FoundPlaceOut(
+        what="water",
+        name=told.name,
+        kind=told.kind,
+        water=told.water,
+        areas=told.areas,
+        lon=told.lon,
+        lat=told.lat,
+        bbox=told.bbox,
+    )
+
+
+def name_in(names: Mapping[str, str], lang: str, fallback: str) -> str:
+    """A name in a language, else in Chinese, else in English, else what it is filed under."""
+    return names.get(lang) or names.get("zh-Hans") or names.get("en") or fallback

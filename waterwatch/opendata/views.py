@@ -22,7 +22,7 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.notices import queries as notices
 from waterwatch.notices import rules as progress
 from waterwatch.notices.queries import Following
-from waterwatch.opendata import document, forms
+from waterwatch.opendata import document, forms, queries
 from waterwatch.reports import forms as report_forms
 from waterwatch.reports import queries as reports
 from waterwatch.reports import service as report_service
@@ -33,7 +33,6 @@ from waterwatch.uploads import rules as upload_rules
 from waterwatch.uploads import service as uploads
 from waterwatch.waters import queries as waters
 from waterwatch.waters.rules import to_wgs84
-from waterwatch.waters.search import search_names
 from waterwatch.web.bodies import replayed, take_over
 from waterwatch.web.errors import render_error
 from waterwatch.web.guards import by_link, public
@@ -47,7 +46,6 @@ bp = Blueprint("opendata", __name__, url_prefix="/api/v1", template_folder="temp
 
 NEAREST_SHOWN = 3
 NEARBY_M = 500.0
-FOUND_SHOWN = 10
 PIECE_BYTES = 1024 * 1024  # what gunicorn reads at once: smaller pieces make it copy the rest each time
 WITH_FILES = ("opendata.create_photo", "opendata.create_report")
 OURS = "web"  # what our own page says it is; it shows no token
@@ -212,19 +210,21 @@ def nearest_waters() -> Response:
 @bp.get("/waters/search")
 @public
 def search_waters() -> Response:
-    """Waters by name."""
+    """Waters by name, each with a place on it and the areas it lies in."""
     asked = forms.read(forms.SearchIn, _query())
     with transaction(house().sessions) as session:
-        found = search_names(session, asked.q, limit=FOUND_SHOWN)
-    return _say_all(
-        forms.FoundWaterOut(
-            water=one.public_id,
-            name=_name(one.names, one.public_id),
-            kind=one.kind,
-            flows_into=_name(one.parent_names, one.parent_public_id) if one.parent_public_id else None,
-        )
-        for one in found
-    )
+        found = queries.find_waters(session, asked.q, lang=viewer_language(), near=_near(asked))
+    return _say_all(forms.water_out(one, viewer_language()) for one in found)
+
+
+@bp.get("/places/search")
+@public
+def search_places() -> Response:
+    """Waters, areas, and waters in an area ("洪山区 南湖"), by name."""
+    asked = forms.read(forms.SearchIn, _query())
+    with transaction(house().sessions) as session:
+        found = queries.find_places(session, asked.q, lang=viewer_language(), near=_near(asked))
+    return _say_all(forms.place_out(one, viewer_language()) for one in found)
 
 
 @bp.get("/incidents/nearby")
@@ -249,6 +249,10 @@ def nearby_incidents() -> Response:
         )
         for one in found
     )
+
+
+def _near(asked: forms.SearchIn) -> tuple[float, float] | None:
+    return None if asked.lon is None or asked.lat is None else (asked.lon, asked.lat)
 
 
 def _client() -> ClientView | None:
@@ -364,7 +368,7 @@ def followed(found: Following) -> forms.FollowedOut:
 
 
 def _name(names: Mapping[str, str], fallback: str) -> str:
-    return names.get(viewer_language()) or names.get("zh-Hans") or names.get("en") or fallback
+    return forms.name_in(names, viewer_language(), fallback)
 
 
 def _say(body: BaseModel, status: int = 200) -> Response:

@@ -21,6 +21,7 @@ from waterwatch.reports.intake import ClaimedPhoto, ReceivedPhoto, SubmitReport
 from waterwatch.reports.tables import COLOURS, EXTENTS, MEASURED, REPORT_KINDS, SINCE
 
 NOTE_MAX_CHARACTERS = 500
+PLACE_WORDS_MAX_CHARACTERS = 200
 NUMBER_MAX_CHARACTERS = 60
 ACCURACY_MAX_M = 1_000_000.0
 LIMITS_DEG = {"lon": 180.0, "lat": 90.0}
@@ -119,6 +120,9 @@ def parse_submission(
     note = clean_text(fields.get("note", ""))
     if len(note) > NOTE_MAX_CHARACTERS:
         faults.add("note", "note_too_long")
+    place_words = clean_text(fields.get("place_words", ""))
+    if len(place_words) > PLACE_WORDS_MAX_CHARACTERS:
+        faults.add("place_words", "place_words_too_long")
     extent = _choice(fields, "extent", EXTENTS, faults)
     smell = _choice(fields, "smell", ("0", "1", "2", "3"), faults)
     answers = {name: _answer(fields, name, faults) for name in ("ongoing", "dead_animals", "people_affected")}
@@ -146,6 +150,7 @@ def parse_submission(
         device_lon=device.lon if device else None,
         device_lat=device.lat if device else None,
         chosen_water_feature_id=chosen,
+        place_words=place_words or None,
         note=note or None,
         extent=extent,
         smell=int(smell) if smell else None,

@@ -76,6 +76,7 @@ class SubmitReport:
     device_lon: float | None = None
     device_lat: float | None = None
     chosen_water_feature_id: uuid.UUID | None = None
+    place_words: str | None = None
     note: str | None = None
     extent: str | None = None
     smell: int | None = None
@@ -108,7 +109,7 @@ _CHOSEN = (
     *("is_ongoing", "has_dead_animals", "affects_people"),
 )
 # Answers that came later: part of the digest only where given, so that older submissions keep theirs.
-_CHOSEN_SINCE = ("colour", "since", "measured", "same_as_code")
+_CHOSEN_SINCE = ("colour", "since", "measured", "same_as_code", "place_words")
 
 # Nobody vouches for a newcomer: no application, no operator, and its device has sent nothing before the present window.
 # When the window already has as many newcomers' reports as make a flood, the next ones are screened.
@@ -290,6 +291,7 @@ def _report_row(
         "state_since": now,
         "state_deadline_at": rules.timed(settings).deadline(rules.REPORT.initial, now=now),
         "kind": command.kind,
+        "place_words": command.place_words,
         "note": command.note,
         "extent": command.extent,
         "smell": command.smell,

@@ -40,6 +40,7 @@ class ReviewFacts:
     code: str
     state: str
     kind: str
+    place_words: str | None
     note: str | None
     extent: str | None
     smell: int | None
@@ -222,8 +223,8 @@ def has_photo(session: Session, report_id: uuid.UUID, photo_id: uuid.UUID) -> bo
 
 READINGS = ", ".join(f"'{name}', {name}" for name in MEASURED)
 _REVIEW = text(f"""
-SELECT id AS report_id, code, state, kind, note, extent, smell, is_ongoing, has_dead_animals, affects_people,
-       received_at, ST_X(point) AS lon, ST_Y(point) AS lat, place_source, accuracy_m,
+SELECT id AS report_id, code, state, kind, place_words, note, extent, smell, is_ongoing, has_dead_animals,
+       affects_people, received_at, ST_X(point) AS lon, ST_Y(point) AS lat, place_source, accuracy_m,
        ST_Distance(geography(point), geography(device_point)) AS device_distance_m,
        water_feature_id, ST_X(snapped_point) AS snapped_lon, ST_Y(snapped_point) AS snapped_lat, snap_distance_m,
        colour, since, observed_at, same_as_code, source, version, corrected_at,

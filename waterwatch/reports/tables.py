@@ -71,6 +71,8 @@ class Report(Base):
     ``needs_screening`` stays out of the order of the desk until a moderator has let it pass.
     ``version`` counts what its author has stated: 1 as it came, one more with each correction. A judgement is passed
     on the version that was seen.
+    ``place_words`` is how one gets there, in its author's words: it may lead to where they live, so it is for
+    moderators alone, as ``note`` is, and lives as long as it.
     """
 
     __tablename__ = "report"
@@ -89,6 +91,7 @@ class Report(Base):
         CheckConstraint("place_source IN ('pin', 'device', 'typed')", name="place_source"),
         CheckConstraint("input_datum IN ('wgs84', 'gcj02', 'bd09')", name="input_datum"),
         CheckConstraint("length(note) <= 500", name="note_length"),
+        CheckConstraint("length(place_words) <= 200", name="place_words_length"),
         CheckConstraint("(state = 'refused') = (refusal_code IS NOT NULL)", name="refused_has_reason"),
         CheckConstraint("octet_length(follow_digest) = 32", name="follow_digest"),
         CheckConstraint("octet_length(submission_digest) = 32", name="submission_digest"),
@@ -154,6 +157,7 @@ class Report(Base):
     needs_screening: Mapped[bool] = mapped_column(server_default=text("false"))
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     corrected_at: Mapped[datetime | None]
+    place_words: Mapped[str | None] = mapped_column(Text)
 
 
 class ReportPhoto(Base):

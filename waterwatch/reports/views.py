@@ -30,6 +30,7 @@ from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 from waterwatch.web.uploads import Spool, SpooledFile, UploadLimits, spool_uploads
 from waterwatch.web.words import (
+    AREA_LEVEL_WORDS,
     COLOUR_WORDS,
     CONTACT_ERROR_WORDS,
     EXTENT_WORDS,
@@ -38,6 +39,7 @@ from waterwatch.web.words import (
     SEVERITY_WORDS,
     SINCE_WORDS,
     SMELL_WORDS,
+    WATER_KIND_WORDS,
 )
 
 bp = Blueprint("reports", __name__, template_folder="templates")
@@ -48,6 +50,7 @@ TRAP = "homepage"  # a field for programs that fill in whatever there is
 # As a person meets them on the page; the summary of faults follows it.
 FIELD_ORDER = (
     *("idempotency_key", "photo", "place", "lon", "lat", "datum", "water_feature_id", "place_confirmed"),
+    "place_words",
     *("kind", "note", "extent", "ongoing", "since", "colour", "smell", "dead_animals", "people_affected"),
     *MEASURED,
     "same_as",
@@ -85,6 +88,7 @@ ERROR_WORDS = {
     "photo_too_large": _l("有照片超过 %(megabytes)s MB。请选择小一些的照片，其他内容都已保留。"),
     "photo_empty": _l("有照片是空文件。请重新选择。"),
     "photo_choose_again": _l("请重新选择照片：浏览器不会替网页记住文件，其他内容都已保留。"),
+    "place_words_too_long": _l("“怎么走到那里”太长，最多 200 个字。"),
     "note_too_long": _l("说明太长，最多 500 个字。"),
     "extent_unknown": _l("请从列表里选择范围。"),
     "smell_unknown": _l("请从列表里选择气味的轻重。"),
@@ -245,10 +249,12 @@ def _form(values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
         severities=SEVERITY_WORDS,
         extents=EXTENT_WORDS,
         smells=SMELL_WORDS,
+        place_kinds=WATER_KIND_WORDS | AREA_LEVEL_WORDS,
         photos_per_report=settings.photos_per_report,
         photo_max_megabytes=facts["megabytes"],
         photo_max_bytes=settings.photo_max_bytes,
         note_max_characters=forms.NOTE_MAX_CHARACTERS,
+        place_words_max_characters=forms.PLACE_WORDS_MAX_CHARACTERS,
     )
 
 

@@ -1,16 +1,19 @@
-"""Finding waters by name: what was typed becomes a key, a range of words, or the words it may have meant.
+"""Waters by name, and where they lie: what was typed becomes a key, a range of words, or the words it may have meant.
 
 Statements stay the same whatever is typed, so PostgreSQL keeps their plans.
 """
 
+import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
-from waterwatch.waters.rules import PART, fold, is_han, sound_of
+from waterwatch.kernel.spelling import PART, fold, is_han, sound_of
 
 LAST_CHARACTER = "\U0010ffff"  # sorts behind every other
 FIRST_LETTERS = 4  # so many letters typed have an index of their own, in the order of weight
@@ -30,7 +33,7 @@ LATERAL (SELECT water_body_id, weight FROM water_key
          WHERE key = begun.word ORDER BY weight LIMIT {by_word}) k
 """
 _SHOWN = """
-SELECT best.public_id, best.kind, parent.public_id AS parent_public_id,
+SELECT best.id, best.public_id, best.kind, parent.public_id AS parent_public_id,
        (SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
         WHERE n.water_body_id = best.id AND n.is_primary) AS names,
        (SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
@@ -58,16 +61,46 @@ hit AS MATERIALIZED (
     GROUP BY k.water_body_id ORDER BY place, water_body_id LIMIT :read),
 """  # noqa: S608  # the pieces are constants of this module
 
+Box = tuple[float, float, float, float]  # west, south, east, north, degrees WGS-84
+WORLD: Box = (-180.0, -90.0, 180.0, 90.0)
+SAMPLES = 9  # places looked at along one water
+# Every so-many-th reach, so that a long river is looked at along all its way; what lies in the box of each of them. A
+# box around a slanting reach may meet the asked one where the reach itself does not: then nothing is left of it.
+_PLACES = text(f"""
+SELECT id, ST_X(at) AS lon, ST_Y(at) AS lat,
+       greatest(ST_XMin(extent), :west) AS west, greatest(ST_YMin(extent), :south) AS south,
+       least(ST_XMax(extent), :east) AS east, least(ST_YMax(extent), :north) AS north
+FROM (
+    SELECT chosen.id, chosen.feature_id, chosen.extent, ST_PointOnSurface(ST_ClipByBox2D(chosen.geom, box)) AS at
+    FROM (
+        SELECT b.id, b.extent, f.feature_id, f.geom, box, count(*) OVER one AS total,
+               row_number() OVER (PARTITION BY b.id ORDER BY f.feature_id) AS nth
+        FROM water_body b JOIN water_feature f ON f.water_body_id = b.id AND f.retired_at IS NULL,
+             (SELECT ST_MakeEnvelope(:west, :south, :east, :north, 4326) AS box) asked
+        WHERE b.id = ANY(:ids) AND f.geom && box WINDOW one AS (PARTITION BY b.id)) chosen
+    WHERE nth * {SAMPLES} / total > (nth - 1) * {SAMPLES} / total) sampled
+WHERE at IS NOT NULL AND NOT ST_IsEmpty(at) ORDER BY id, feature_id
+""").bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))  # noqa: S608  # a constant of this module
+
 
 @dataclass(frozen=True)
 class FoundWater:
     """A water found by name, and what it flows into: many waters share a name."""
 
+    water_body_id: uuid.UUID
     public_id: str
     kind: str
     names: dict[str, str]
     parent_public_id: str | None = None
     parent_names: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WaterPlaces:
+    """Places (lon, lat in WGS-84) on a water, as its reaches were numbered, and the box around what was looked at."""
+
+    samples: tuple[tuple[float, float], ...]
+    bbox: Box
 
 
 def search_names(
@@ -98,9 +131,26 @@ def search_names(
         slips = max(1, len(sound or sought) // 3)
         rows = session.execute(_misspelt(is_near=bool(near)), values | meant | {"slips": slips}).all()
     return [
-        FoundWater(row.public_id, row.kind, row.names or {}, row.parent_public_id, row.parent_names or {})
+        FoundWater(row.id, row.public_id, row.kind, row.names or {}, row.parent_public_id, row.parent_names or {})
         for row in rows
     ]
+
+
+def places_of(
+    session: Session, water_body_ids: Collection[uuid.UUID], *, within: Box = WORLD
+) -> dict[uuid.UUID, WaterPlaces]:
+    """Up to nine places on each water inside a box. One query.
+
+    Waters with nothing there, or retired ones, are left out. The places are on the drawn geometry: on a lake's surface,
+    on a river's line.
+    """
+    west, south, east, north = within
+    values = {"ids": list(water_body_ids), "west": west, "south": south, "east": east, "north": north}
+    found: dict[uuid.UUID, tuple[list[tuple[float, float]], Box]] = {}
+    for row in session.execute(_PLACES, values):
+        samples, _box = found.setdefault(row.id, ([], (row.west, row.south, row.east, row.north)))
+        samples.append((row.lon, row.lat))
+    return {body_id: WaterPlaces(tuple(samples), box) for body_id, (samples, box) in found.items()}
 
 
 @lru_cache(maxsize=2)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
-from waterwatch.waters.rules import SOUND, search_keys
+from waterwatch.kernel.spelling import SOUND, search_keys
 
 BUILTIN = Path(__file__).parent / "builtin" / "waters.geojson.gz"
 SOURCE_CODE = "natural-earth-10m"

@@ -108,6 +108,7 @@ WATER_KIND_WORDS = {
     "reservoir": _l("水库"),
     "pond": _l("池塘"),
 }
+AREA_LEVEL_WORDS = {"province": _l("省级"), "prefecture": _l("地级"), "county": _l("县级")}
 PLACE_SOURCE_WORDS = {"pin": _l("地图定位"), "device": _l("手机定位"), "typed": _l("手工输入")}
 REASON_WORDS = {
     "ongoing": _l("正在发生"),

@@ -56,6 +56,21 @@ export function whenNear(element: Element, run: () => void): void {
   observer.observe(element);
 }
 
+/** What shows that somebody is at the page, and not merely its loading. */
+const SIGNS = ["pointerdown", "keydown", "wheel", "touchmove", "scroll"] as const;
+
+/**
+ * Run once, when a person has reached an element: it lies on the screen, and they have touched, scrolled or pressed
+ * something. A page that is only opened loads nothing heavy, however tall the screen.
+ */
+export function whenReached(element: Element, run: () => void): void {
+  const begin = (): void => {
+    for (const sign of SIGNS) removeEventListener(sign, begin, true);
+    whenNear(element, run);
+  };
+  for (const sign of SIGNS) addEventListener(sign, begin, { capture: true, passive: true });
+}
+
 /** Date and time on the viewer's clock, written as on every page. */
 export function localTime(iso: string): string {
   const moment = new Date(iso);

@@ -26,6 +26,11 @@ export class Candidates {
     this.asked?.abort();
     const query = new URLSearchParams({ lon: place.lon.toFixed(6), lat: place.lat.toFixed(6), datum: place.datum });
     if (place.accuracyM !== null) query.set("accuracy_m", String(Math.round(place.accuracyM)));
+    if (!navigator.onLine) {
+      delete this.fieldset.dataset.asking;
+      this.tell("nearest_offline");
+      return;
+    }
     this.fieldset.dataset.asking = "yes";
     if (this.fieldset.hidden) this.tell("nearest_asking");
     this.timer = setTimeout(() => void this.fetch(query), WAIT_MS);
@@ -47,7 +52,7 @@ export class Candidates {
       if (found.length > 0) this.offer(found);
       else this.tell("nearest_none");
     } catch {
-      if (!asked.signal.aborted) this.tell("nearest_failed");
+      if (!asked.signal.aborted) this.tell(navigator.onLine ? "nearest_failed" : "nearest_offline");
     }
     if (!asked.signal.aborted) delete this.fieldset.dataset.asking;
   }
@@ -55,7 +60,7 @@ export class Candidates {
   private offer(found: readonly Candidate[]): void {
     const first = found[0] as Candidate;
     const legend = document.createElement("legend");
-    legend.textContent = found.length === 1 ? say(this.words, "nearest_question", { name: first.name }) : say(this.words, "nearest_which");
+    legend.textContent = say(this.words, found.length === 1 ? "nearest_question" : "nearest_which", { name: first.name });
     // Nothing is chosen beforehand: a wrong river is worse than no answer. An earlier answer stays while it is offered.
     const chosen = this.fieldset.querySelector<HTMLInputElement>("input:checked")?.value;
     const choices = Object.assign(document.createElement("div"), { className: "choices" });

@@ -8,6 +8,8 @@ export interface Filled {
   readonly lon: string;
   readonly lat: string;
   readonly isConfirmed: boolean;
+  /** How to get there, in words: it does not stand for a place, but it is not lost either. */
+  readonly placeWords?: string;
 }
 
 /** Field and code of every fault, in the order of the form. The field is the id that the summary leads to. */
@@ -15,7 +17,7 @@ export function faultsOf(filled: Filled): ReadonlyArray<readonly [field: string,
   const faults: [string, string][] = [];
   if (filled.photos === 0) faults.push(["photo", "photo_missing"]);
   const hasPlace = filled.lon.trim() !== "" || filled.lat.trim() !== "";
-  if (!hasPlace) faults.push(["place", "place_missing"]);
+  if (!hasPlace) faults.push(["place", filled.placeWords?.trim() ? "place_missing_words" : "place_missing"]);
   else {
     if (parseCoordinate(filled.lon, "lon") === null) faults.push(["lon", "lon_bad"]);
     if (parseCoordinate(filled.lat, "lat") === null) faults.push(["lat", "lat_bad"]);

@@ -29,6 +29,12 @@ function typed(name: string, text: string): Field {
   return text;
 }
 
+/** Empty the form, hidden fields included: those a reset leaves as they are, and one report's place would be the next one's. */
+export function clear(form: HTMLFormElement): void {
+  form.reset();
+  for (const input of form.querySelectorAll<HTMLInputElement>("input[type=hidden]")) if (input.name !== "csrf_token") input.value = "";
+}
+
 /** Put kept fields into the form's controls. */
 export function fill(form: HTMLFormElement, fields: Readonly<Record<string, Field>>): void {
   for (const [name, value] of Object.entries(fields)) {

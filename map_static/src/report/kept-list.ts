@@ -59,11 +59,22 @@ export class KeptList {
 
   private stateOf(report: KeptReport): string {
     if (report.state === "sent") return say(this.words, "kept_sent", { code: report.receipt?.code ?? "" });
-    if (report.state === "incomplete") return say(this.words, "kept_incomplete");
+    if (report.state === "incomplete") return this.lacks(report);
     if (report.state === "waiting") return say(this.words, navigator.onLine ? "kept_waiting" : "kept_offline");
     const known = group(this.words, "codes");
     const reasons = Object.values(report.faults).flat().map((code) => known[code] ?? "").filter(Boolean);
     return say(this.words, "kept_refused", { reason: [...new Set(reasons)].join(" ") });
+  }
+
+  /** What of it is still to be said, so that nobody has to open it to find out. */
+  private lacks(report: KeptReport): string {
+    const { fields, photos } = report;
+    const hasPlace = "lon" in fields && "lat" in fields;
+    const missing = { photo: photos.length === 0, place: !hasPlace, confirmed: hasPlace && fields.place_confirmed !== true, kind: !("kind" in fields) };
+    const names = group(this.words, "lacks");
+    const what = Object.entries(missing).flatMap(([name, isMissing]) => (isMissing ? [names[name] ?? ""] : []));
+    if (what.length === 0) return say(this.words, "kept_incomplete");
+    return say(this.words, "kept_lacks", { what: what.join(say(this.words, "between")) });
   }
 
   private buttons(report: KeptReport): HTMLElement {

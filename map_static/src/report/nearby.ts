@@ -31,10 +31,16 @@ export class Nearby {
     this.timer = setTimeout(() => void this.fetch(query), WAIT_MS);
   }
 
+  clear(): void {
+    clearTimeout(this.timer);
+    this.asked?.abort();
+    this.show([]);
+  }
+
   private async fetch(query: URLSearchParams): Promise<void> {
     const asked = (this.asked = new AbortController());
     try {
-      const response = await fetch(`${ADDRESS}?${query.toString()}`, { signal: asked.signal, credentials: "omit" });
+      const response = await fetch(`${ADDRESS}?${query.toString()}`, { signal: asked.signal, credentials: "omit", headers: { "Accept-Language": document.documentElement.lang } });
       this.show(response.ok ? ((await response.json()) as Incident[]) : []);
     } catch {
       if (!asked.signal.aborted) this.show([]); // without a network the moderator joins them

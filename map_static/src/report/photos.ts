@@ -38,6 +38,8 @@ interface Chosen {
 
 export class PhotoTray {
   private chosen: Chosen[] = [];
+  /** The photo being prepared: one after the other, because six decoded at once are more than an old phone has. */
+  private line: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly list: HTMLElement,
@@ -68,7 +70,7 @@ export class PhotoTray {
       if (this.chosen.some((known) => known.name === file.name && known.original.size === file.size && known.modifiedAt === file.lastModified)) continue;
       const fault = faultOf(file, this.chosen.length, this.limits);
       if (fault) faults.push(say(this.words, fault, { name: file.name }));
-      else this.chosen.push({ name: file.name, original: file, modifiedAt: file.lastModified, ready: prepare(file) });
+      else this.chosen.push({ name: file.name, original: file, modifiedAt: file.lastModified, ready: this.prepare(file) });
     }
     input.value = "";
     this.render([...new Set(faults)]);
@@ -76,7 +78,7 @@ export class PhotoTray {
 
   private render(faults: readonly string[]): void {
     for (const image of this.list.querySelectorAll("img")) URL.revokeObjectURL(image.src);
-    this.list.replaceChildren(...this.chosen.map((one, index) => this.row(one.original, index)));
+    this.list.replaceChildren(...this.chosen.map((one, index) => this.row(one, index)));
     const lines = faults.map((text) => Object.assign(document.createElement("p"), { className: "field-error", textContent: text }));
     const count = Object.assign(document.createElement("p"), {
       className: "small muted",
@@ -85,13 +87,20 @@ export class PhotoTray {
     this.status.replaceChildren(...lines, count);
   }
 
-  private row(file: Blob, index: number): HTMLElement {
+  private row(one: Chosen, index: number): HTMLElement {
     const row = Object.assign(document.createElement("li"), { className: "photo-item" });
     const image = document.createElement("img");
     image.alt = say(this.words, "photo_alt", { number: index + 1 });
+    const blind = (words: string): HTMLElement => Object.assign(document.createElement("span"), { className: "photo-blind", textContent: say(this.words, words) });
     // HEIC and its like have no preview in most browsers.
-    image.onerror = () => image.replaceWith(Object.assign(document.createElement("span"), { className: "photo-blind", textContent: say(this.words, "photo_no_preview") }));
-    image.src = URL.createObjectURL(file);
+    image.onerror = () => image.replaceWith(blind("photo_no_preview"));
+    const waiting = blind("photo_preparing");
+    // The smaller picture is shown, never the original: six of those would fill an old phone's memory.
+    void one.ready.then(({ blob }) => {
+      if (!waiting.isConnected) return;
+      image.src = URL.createObjectURL(blob);
+      waiting.replaceWith(image);
+    });
     const remove = Object.assign(document.createElement("button"), { type: "button", className: "photo-remove", textContent: "×" });
     remove.setAttribute("aria-label", say(this.words, "photo_remove", { number: index + 1 }));
     remove.addEventListener("click", () => {
@@ -99,12 +108,16 @@ export class PhotoTray {
       this.render([]);
       (this.list.querySelector<HTMLElement>(".photo-remove") ?? document.getElementById("photo"))?.focus();
     });
-    row.append(image, remove);
+    row.append(waiting, remove);
     return row;
   }
-}
 
-async function prepare(file: File): Promise<{ blob: Blob; evidence: Evidence | null }> {
-  const evidence = await readEvidence(file);
-  return { blob: await shrink(file), evidence };
+  private prepare(file: File): Promise<{ blob: Blob; evidence: Evidence | null }> {
+    const ready = this.line.then(async () => {
+      const evidence = await readEvidence(file); // before it is made smaller, which leaves nothing of it
+      return { blob: await shrink(file), evidence };
+    });
+    this.line = ready;
+    return ready;
+  }
 }

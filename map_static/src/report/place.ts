@@ -5,18 +5,24 @@ import type { Map as Canvas, Marker as Pin } from "maplibre-gl";
 import { formatDegrees, parseCoordinate } from "../coordinates";
 import { canDrawMaps, clearFrame, showMessage } from "../map/frame";
 import { locate, type Failure, type Fix } from "../position";
+import type { Bounds } from "../geometry";
 import { NotPublished, readPublished, type Published } from "../published";
 import { say, type Words } from "../words";
 import type { Candidates } from "./candidates";
+import { searchKnown } from "./known-waters";
+import { keepArea, readArea } from "./last-area";
 import type { Nearby } from "./nearby";
+import type { FoundPlace, Guide } from "./search";
 
 const PLACE_ZOOM = 14;
 const NO_WATERS: Published["waters"] = { type: "FeatureCollection", features: [] };
 
 export type Source = "pin" | "device" | "typed";
 
-export class PlacePicker {
+export class PlacePicker implements Guide {
   private map: Canvas | null = null;
+  private opening: Promise<boolean> | null = null;
+  private published: Promise<Pick<Published, "waters" | "levels">> | null = null;
   private pin: Pin | null = null;
   private hasMovedByHand = false;
   private hasAsked = false;
@@ -29,6 +35,9 @@ export class PlacePicker {
   ) {
     for (const name of ["lon", "lat", "datum"]) this.control(name).addEventListener("change", () => this.takeTyped());
     document.getElementById("locate")?.addEventListener("click", () => void this.askDevice());
+    // What the person has looked at and confirmed is not moved away under them by a better fix.
+    this.confirmed()?.addEventListener("change", () => (this.hasMovedByHand = true));
+    addEventListener("online", () => this.askAgain());
   }
 
   /** Ask the device once, unless there is a place already: the first photo is the moment it makes sense. */
@@ -43,12 +52,15 @@ export class PlacePicker {
     if (!place) {
       this.removePin();
       this.candidates.clear();
+      this.nearby.clear();
+      this.tellPlace("");
+      this.hasMovedByHand = this.hasAsked = false;
       return;
     }
     this.hasMovedByHand = true;
-    const isConfirmed = this.form.querySelector<HTMLInputElement>("#place_confirmed")?.checked ?? false;
+    const isConfirmed = this.confirmed()?.checked ?? false;
     this.changed((this.control("place_source").value || "pin") as Source, place.lon, place.lat);
-    const confirmed = this.form.querySelector<HTMLInputElement>("#place_confirmed");
+    const confirmed = this.confirmed();
     if (confirmed) confirmed.checked = isConfirmed;
     void this.show(place.lon, place.lat, true);
   }
@@ -60,35 +72,77 @@ export class PlacePicker {
     return lon === null || lat === null ? null : { lon, lat };
   }
 
-  /** Open the map in its frame; where that cannot be, the other two ways remain and the frame says so. */
-  async open(frame: HTMLElement): Promise<void> {
-    if (!canDrawMaps()) {
-      showMessage(frame, say(this.words, "map_unavailable"));
-      return;
-    }
+  /** Open the map, once; where that cannot be, the other two ways remain and the frame says so. */
+  open(): Promise<boolean> {
+    return (this.opening ??= this.openMap(document.getElementById("place-map") as HTMLElement));
+  }
+
+  near(): { lon: number; lat: number } | null {
+    return this.place();
+  }
+
+  async known(words: string): Promise<readonly FoundPlace[]> {
     try {
-      const [published, { addControls, openMap }] = await Promise.all([this.waters(), import("../map/open")]);
-      const language = this.form.dataset.language ?? "zh-Hans";
-      const map = await openMap(frame, { ...published, incidents: null, language }, this.words);
-      addControls(map);
-      map.on("click", (event) => void this.put(event.lngLat.lng, event.lngLat.lat, "pin"));
-      this.map = map;
-      clearFrame(frame);
-      const known = this.place();
-      if (known) await this.show(known.lon, known.lat, true);
-      frame.dataset.ready = "yes";
+      return searchKnown((await this.waters()).waters, words, this.language);
     } catch {
-      showMessage(frame, say(this.words, "map_unavailable"));
+      return []; // nothing was kept yet
     }
   }
 
-  private async waters(): Promise<Pick<Published, "waters" | "levels">> {
+  async go(found: FoundPlace): Promise<boolean> {
+    if (!(await this.open()) || !this.map) return false;
+    this.hasMovedByHand = true; // a fix that comes later must not tear the map away
+    this.map.fitBounds([...found.bbox] as [number, number, number, number], { padding: 24, maxZoom: PLACE_ZOOM + 1, duration: 600 });
+    return true;
+  }
+
+  private async openMap(frame: HTMLElement): Promise<boolean> {
+    if (!canDrawMaps()) {
+      showMessage(frame, say(this.words, "map_unavailable"));
+      return false;
+    }
+    try {
+      const [published, { addControls, openMap }] = await Promise.all([this.waters(), import("../map/open")]);
+      const last = readArea();
+      const bounds = last && { bounds: [...last] as [number, number, number, number] };
+      const map = await openMap(frame, { ...published, incidents: null, language: this.language }, this.words, { ...bounds });
+      addControls(map);
+      map.on("click", (event) => void this.put(event.lngLat.lng, event.lngLat.lat, "pin"));
+      map.on("moveend", () => keepArea(map.getBounds().toArray().flat() as unknown as Bounds));
+      this.map = map;
+    } catch {
+      this.opening = null;
+      showMessage(frame, say(this.words, "map_failed"), { retry: [say(this.words, "map_again"), () => void this.open()] });
+      return false;
+    }
+    clearFrame(frame);
+    const known = this.place();
+    if (known) await this.show(known.lon, known.lat, true);
+    frame.dataset.ready = "yes";
+    void keepMapOffline();
+    return true;
+  }
+
+  private waters(): Promise<Pick<Published, "waters" | "levels">> {
+    this.published ??= this.readWaters().catch((error: unknown) => {
+      this.published = null;
+      throw error;
+    });
+    return this.published;
+  }
+
+  private async readWaters(): Promise<Pick<Published, "waters" | "levels">> {
     try {
       return await readPublished(this.form.dataset.manifest ?? "/published/manifest.json");
     } catch (error) {
       if (error instanceof NotPublished) return { waters: NO_WATERS, levels: [] };
       throw error;
     }
+  }
+
+  private askAgain(): void {
+    const place = this.place();
+    if (place) this.askAbout(place.lon, place.lat);
   }
 
   private async askDevice(): Promise<void> {
@@ -143,14 +197,22 @@ export class PlacePicker {
 
   private changed(source: Source, lon: number, lat: number): void {
     this.control("place_source").value = source;
-    const confirmed = this.form.querySelector<HTMLInputElement>("#place_confirmed");
+    const confirmed = this.confirmed();
     if (confirmed) confirmed.checked = false;
-    const words = document.getElementById("place-words");
-    const place = `${lat.toFixed(5)}°, ${lon.toFixed(5)}°`;
-    if (words) words.textContent = say(this.words, "place_at", { place });
-    const accuracy = source === "device" ? Number(this.control("accuracy_m").value) : NaN;
-    this.nearby.ask({ lon, lat, datum: this.control("datum").value });
-    this.candidates.ask({ lon, lat, datum: this.control("datum").value, accuracyM: Number.isFinite(accuracy) ? accuracy : null });
+    this.tellPlace(say(this.words, "place_at", { place: `${lat.toFixed(5)}°, ${lon.toFixed(5)}°` }));
+    this.askAbout(lon, lat);
+  }
+
+  private askAbout(lon: number, lat: number): void {
+    const accuracy = this.control("place_source").value === "device" ? Number(this.control("accuracy_m").value || NaN) : NaN;
+    const datum = this.control("datum").value;
+    this.nearby.ask({ lon, lat, datum });
+    this.candidates.ask({ lon, lat, datum, accuracyM: Number.isFinite(accuracy) ? accuracy : null });
+  }
+
+  private tellPlace(text: string): void {
+    const words = document.getElementById("place-at");
+    if (words) words.textContent = text;
   }
 
   private async show(lon: number, lat: number, follow: boolean): Promise<void> {
@@ -175,6 +237,14 @@ export class PlacePicker {
     this.pin?.remove();
   }
 
+  private confirmed(): HTMLInputElement | null {
+    return this.form.querySelector<HTMLInputElement>("#place_confirmed");
+  }
+
+  private get language(): string {
+    return this.form.dataset.language ?? "zh-Hans";
+  }
+
   private button(): HTMLElement | null {
     return document.getElementById("locate");
   }
@@ -182,4 +252,10 @@ export class PlacePicker {
   private control(name: string): HTMLInputElement {
     return this.form.elements.namedItem(name) as HTMLInputElement;
   }
+}
+
+/** The worker keeps what the map needs, so that it opens here without a network, too. */
+async function keepMapOffline(): Promise<void> {
+  if (!("serviceWorker" in navigator)) return;
+  (await navigator.serviceWorker.ready).active?.postMessage({ keep: "map" });
 }
