@@ -12,14 +12,10 @@ function offerMoving(form: HTMLFormElement): void {
   const fieldset = document.getElementById("candidates") as HTMLFieldSetElement;
   const candidates = new Candidates(fieldset, "/api/v1/waters/nearest", words);
   // Other incidents nearby were offered when the report was made; here they would only distract.
-  const picker = new PlacePicker(form, candidates, { ask: () => undefined }, words);
+  const picker = new PlacePicker(form, candidates, { ask: () => undefined, clear: () => undefined }, words);
   const part = document.getElementById("move") as HTMLDetailsElement;
-  const frame = document.getElementById("place-map") as HTMLElement;
-  let isOpened = false;
   const open = (): void => {
-    if (!part.open || isOpened) return;
-    isOpened = true;
-    void picker.open(frame);
+    if (part.open) void picker.open();
   };
   part.addEventListener("toggle", open);
   open();

@@ -30,7 +30,7 @@ export class PlacePicker implements Guide {
   constructor(
     private readonly form: HTMLFormElement,
     private readonly candidates: Candidates,
-    private readonly nearby: Pick<Nearby, "ask">,
+    private readonly nearby: Pick<Nearby, "ask" | "clear">,
     private readonly words: Words,
   ) {
     for (const name of ["lon", "lat", "datum"]) this.control(name).addEventListener("change", () => this.takeTyped());
