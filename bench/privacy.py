@@ -18,7 +18,7 @@ from bench import privacy_scenes as scenes
 from waterwatch.photos import redaction
 from waterwatch.photos.rules import Rectangle
 
-FACE_HEIGHTS_PX = (16, 20, 24, 28, 32, 40, 56, 80, 160, 320)
+FACE_HEIGHTS_PX = (16, 20, 24, 28, 32, 40, 56, 80, 160, 320, 600, 900)
 PLATE_HEIGHTS_PX = (12, 16, 20, 26, 36, 60, 100)
 COVERED = 0.8
 EMPTY_SCENES = 20
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _measure(rng: np.random.Generator, kind: str, height_px: int, each: int, draw: Draw) -> None:
-    at_once = 4 if height_px >= 160 else 12 if kind == "face" else 9
+    at_once = _at_once(kind, height_px)
     found, asked_of, wrong, spent_s, pictures = 0, 0, 0, 0.0, 0
     while asked_of < each:
         picture = draw(rng, height_px, at_once)
@@ -55,6 +55,13 @@ def _measure(rng: np.random.Generator, kind: str, height_px: int, each: int, dra
         spent_s, pictures = spent_s + seconds, pictures + 1
     figures = f"{found:5} {asked_of:10}   {100 * found / asked_of:5.0f} %   {wrong / pictures:22.2f}"
     print(f"  {height_px:4} px       {figures}   {spent_s / pictures:15.2f}")
+
+
+def _at_once(kind: str, height_px: int) -> int:
+    """How many of a size find room in one picture."""
+    if kind == "plate":
+        return 9
+    return 12 if height_px < 160 else 4 if height_px < 400 else 1
 
 
 def _measure_empty(rng: np.random.Generator) -> None:

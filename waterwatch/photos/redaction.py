@@ -7,6 +7,7 @@ and the name of a factory on its outfall stays readable. What this finds and mis
 
 import contextlib
 import functools
+from collections.abc import Sequence
 from typing import Any, Final
 
 import cv2
@@ -20,7 +21,7 @@ from waterwatch.photos.rules import Rectangle, bounded, grown, is_plate
 
 # Longest edges of what the detectors look at; measured, see bench/README.md. Text is sought in a smaller picture than
 # it is read in: finding is what costs.
-FACES_AT_PX: Final = 2016
+FACES_AT_PX: Final = 2016, 704, 256  # small faces are found in the first alone, faces near the camera in the others
 TEXT_AT_PX: Final = 1024
 ENLARGED_AT_MOST: Final = 2.0  # what is small, so that small faces and signs in it are found as well
 FACE_SCORE: Final = 0.25  # low on purpose: one covered stone costs less than one neighbour recognised
@@ -65,12 +66,12 @@ def _reader() -> Any:
 def _faces(picture: NDArray[np.uint8]) -> list[Rectangle]:
     height, width = picture.shape[:2]
     detector = _face_detector()
-    detector.in_shape = _size(width, height, FACES_AT_PX)
-    boxes, _landmarks = detector(picture, threshold=FACE_SCORE)
-    return [
-        _rectangle("face", (left, top, right, bottom), score, width, height)
-        for left, top, right, bottom, score in boxes.tolist()
-    ]
+    found = []
+    for longest_px in FACES_AT_PX:
+        detector.in_shape = _size(width, height, longest_px)
+        boxes, _landmarks = detector(picture, threshold=FACE_SCORE)
+        found += [_rectangle("face", edges, score, width, height) for *edges, score in boxes.tolist()]
+    return found
 
 
 def _plates(picture: NDArray[np.uint8]) -> list[Rectangle]:
@@ -96,7 +97,7 @@ def _size(width: int, height: int, longest_px: int) -> tuple[int, int]:
     return max(32, round(width * scale)), max(32, round(height * scale))
 
 
-def _rectangle(kind: str, edges: tuple[float, ...], score: float, width: int, height: int) -> Rectangle:
+def _rectangle(kind: str, edges: Sequence[float], score: float, width: int, height: int) -> Rectangle:
     """Within the picture: a detector's boxes may reach beyond it."""
     left, right = sorted(min(max(float(edge) / width, 0.0), 1.0) for edge in edges[::2])
     top, bottom = sorted(min(max(float(edge) / height, 0.0), 1.0) for edge in edges[1::2])

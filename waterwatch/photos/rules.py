@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -91,15 +91,42 @@ def grown(box: Rectangle) -> Rectangle:
     return Rectangle(box.kind, left, top, max(0.0, right - left), max(0.0, bottom - top), box.score)
 
 
+SAME_FROM: Final = 0.4  # overlap over union; two faces side by side stay far below
+MAX_LOOKED_AT: Final = 1000  # comparing each with each must stay cheap, whatever a picture makes the detectors see
+
+
 def bounded(found: Iterable[Rectangle]) -> tuple[Rectangle, ...]:
-    """At most :data:`MAX_REDACTIONS`, the surest first; the rest under one that encloses it: none is left open."""
+    """At most :data:`MAX_REDACTIONS`, the surest first; the rest under one that encloses it: none is left open.
+
+    What was found twice becomes one. A small one within a large one stays: the large one may be mistaken, and removed.
+    """
     ordered = sorted(found, key=lambda one: -(one.score or 0.0))
-    if len(ordered) <= MAX_REDACTIONS:
-        return tuple(ordered)
-    kept, rest = ordered[: MAX_REDACTIONS - 1], ordered[MAX_REDACTIONS - 1 :]
-    left, top = min(one.left for one in rest), min(one.top for one in rest)
-    right, bottom = max(one.left + one.width for one in rest), max(one.top + one.height for one in rest)
-    return (*kept, Rectangle(rest[0].kind, left, top, right - left, bottom - top, rest[0].score))
+    kept: list[Rectangle] = []
+    for one in ordered[:MAX_LOOKED_AT]:
+        twin = next((at for at, other in enumerate(kept) if _are_the_same(one, other)), None)
+        if twin is None:
+            kept.append(one)
+        else:
+            kept[twin] = _enclosing([kept[twin], one])
+    kept += ordered[MAX_LOOKED_AT:]
+    if len(kept) <= MAX_REDACTIONS:
+        return tuple(kept)
+    return (*kept[: MAX_REDACTIONS - 1], _enclosing(kept[MAX_REDACTIONS - 1 :]))
+
+
+def _are_the_same(one: Rectangle, other: Rectangle) -> bool:
+    across = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
+    down = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
+    if one.kind != other.kind or across <= 0 or down <= 0:
+        return False
+    return across * down >= SAME_FROM * (one.width * one.height + other.width * other.height - across * down)
+
+
+def _enclosing(boxes: Sequence[Rectangle]) -> Rectangle:
+    """The smallest that holds them all; kind and score are the first one's."""
+    left, top = min(box.left for box in boxes), min(box.top for box in boxes)
+    right, bottom = max(box.left + box.width for box in boxes), max(box.top + box.height for box in boxes)
+    return Rectangle(boxes[0].kind, left, top, right - left, bottom - top, boxes[0].score)
 
 
 _PLATE_BREAKS = re.compile(r"[\s·•.。:：=\-_|'’,、*~]+")

@@ -39,6 +39,7 @@ export class RedactionEditor extends HTMLElement {
     this.classList.toggle("redaction-is-drawing", isDrawing);
     toggle.setAttribute("aria-pressed", String(isDrawing));
     toggle.textContent = say(this.words, isDrawing ? "stop" : "draw");
+    if (isDrawing) this.querySelector("[data-frame]")?.scrollIntoView({ block: "nearest" });
   }
 
   private listen(drawing: SVGSVGElement): void {
@@ -91,6 +92,7 @@ export class RedactionEditor extends HTMLElement {
   private handle(drawn: Drawn, number: number): HTMLButtonElement {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "button button-quiet" });
     button.textContent = say(this.words, "rectangle", { number });
+    button.setAttribute("aria-describedby", "redaction-keys");
     button.addEventListener("focus", () => drawn.shape.classList.add("redaction-has-focus"));
     button.addEventListener("blur", () => drawn.shape.classList.remove("redaction-has-focus"));
     button.addEventListener("keydown", (event) => {
