@@ -23,6 +23,7 @@ from waterwatch.open311 import views as open311
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import views as portal
 from waterwatch.reports import views as reports
+from waterwatch.screening import views as screening
 from waterwatch.uploads import views as uploads
 from waterwatch.web import health, installed, words
 from waterwatch.web.assets import install_assets
@@ -66,6 +67,7 @@ def create_app(settings: Settings) -> Flask:
         reports.bp,
         notices.bp,
         moderation.bp,
+        screening.bp,
         escalation.bp,
         mapping.bp,
         installed.bp,

@@ -59,6 +59,15 @@ RECEPTOR_WORDS = {
     "nature_reserve": _l("自然保护区"),
     "drinking_water": _l("饮用水水源保护区"),
 }
+REPORT_STATE_WORDS = {
+    "received": _l("已收到"),
+    "sanitising": _l("正在处理照片"),
+    "in_review": _l("等待审核"),
+    "accepted": _l("已受理"),
+    "merged": _l("已并入事件"),
+    "refused": _l("已退回"),
+    "withdrawn": _l("已撤回"),
+}
 INCIDENT_STATE_WORDS = {
     "open": _l("待处理"),
     "answered": _l("部门已答复"),
