@@ -26,6 +26,7 @@ from waterwatch.opendata import following
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import views as portal
 from waterwatch.reports import views as reports
+from waterwatch.screening import views as screening
 from waterwatch.uploads import views as uploads
 from waterwatch.web import health, installed, words
 from waterwatch.web.assets import install_assets
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> Flask:
         moderation.bp,
         contact.bp,
         photo_views.bp,
+        screening.bp,
         escalation.bp,
         mapping.bp,
         installed.bp,

@@ -1,10 +1,12 @@
 /** The citizen's form: photos, place, kind; kept on the phone first, sent when there is a network, received once. */
 
 import { CHANNEL, flush, SYNC_TAG, type Progress } from "./outbox/sender";
+import { solveBeside } from "./outbox/work-page";
 import { MemoryStore, openStore, StorageFull, type Field, type KeptReport, type State, type Store } from "./outbox/store";
 import { whenReached } from "./map/frame";
 import { Candidates } from "./report/candidates";
 import { faultsOf } from "./report/checks";
+import { deviceId } from "./report/device";
 import { clear, collect, fill } from "./report/fields";
 import { KeptList } from "./report/kept-list";
 import { newKey } from "./report/key";
@@ -33,13 +35,14 @@ class ReportForm {
   constructor(private readonly form: HTMLFormElement) {
     this.words = readWords(form);
     if (!this.key.value) this.key.value = newKey();
+    this.control("device").value = deviceId();
     const inputs = [...form.querySelectorAll<HTMLInputElement>("input[type=file]")];
     this.photos = this.openPhotos(inputs);
     this.picker = this.openPlace();
     this.list = new KeptList(document.getElementById("kept") as HTMLElement, this.words, {
       edit: (report) => void this.edit(report),
       remove: (report) => void this.store.remove(report.key).then(() => this.showKept()),
-      sendNow: () => void this.sendKept(),
+      sendNow: () => void this.sendAtOnce(),
     });
     guardCamera(document.querySelector<HTMLDialogElement>("#safety-dialog"), inputs);
     form.addEventListener("submit", (event) => {
@@ -57,8 +60,9 @@ class ReportForm {
     this.store = await openStore();
     await this.showKept();
     if ("BroadcastChannel" in window) {
-      new BroadcastChannel(CHANNEL).addEventListener("message", (event: MessageEvent<{ progress?: Progress; changed?: string }>) => {
+      new BroadcastChannel(CHANNEL).addEventListener("message", (event: MessageEvent<{ progress?: Progress; changed?: string; checking?: string }>) => {
         if (event.data.progress) this.list.progress(event.data.progress.key, event.data.progress.share);
+        if (event.data.checking) this.list.checking(event.data.checking);
         if (event.data.changed) void this.changed(event.data.changed);
       });
     }
@@ -152,6 +156,14 @@ class ReportForm {
     return true;
   }
 
+  /** The person asks: whatever the server said of coming later, it may say again. */
+  private async sendAtOnce(): Promise<void> {
+    for (const { notBefore, ...report } of await this.store.all()) {
+      if (notBefore !== undefined) await this.store.put(report);
+    }
+    await this.sendKept();
+  }
+
   private async sendKept(): Promise<void> {
     await this.showKept();
     if ((await this.store.all()).every((report) => report.state !== "waiting")) return;
@@ -160,6 +172,8 @@ class ReportForm {
     const outcome = await flush(this.store, {
       onProgress: (progress) => this.list.progress(progress.key, progress.share),
       onChange: (key) => void this.changed(key),
+      onChecking: (key) => this.list.checking(key),
+      solve: solveBeside,
     });
     if (outcome === "later") await this.showKept();
   }

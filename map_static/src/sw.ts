@@ -10,6 +10,7 @@ import { CacheFirst, NetworkFirst } from "workbox-strategies";
 import { FetchStack } from "./outbox/fetch-stack";
 import { CHANNEL, flush, SYNC_TAG } from "./outbox/sender";
 import { openStore } from "./outbox/store";
+import { solve } from "./outbox/work";
 
 declare const self: ServiceWorkerGlobalScope;
 /** Filled in at build time: what the report page needs, with the hashes of its content. */
@@ -95,6 +96,8 @@ async function sendKept(): Promise<void> {
   const channel = "BroadcastChannel" in self ? new BroadcastChannel(CHANNEL) : null;
   const outcome = await flush(await openStore(), {
     httpStack: new FetchStack(),
+    solve,
+    onChecking: (checking) => channel?.postMessage({ checking }),
     onProgress: (progress) => channel?.postMessage({ progress }),
     onChange: (changed) => channel?.postMessage({ changed }),
   });

@@ -35,11 +35,12 @@ class ReviewablePhoto:
 
 @dataclass(frozen=True)
 class QueueSummary:
-    """How much waits, since when, and how much of it someone is looking at."""
+    """How much waits, since when, and how much of it someone is looking at. ``to_screen`` is not among ``waiting``."""
 
     waiting: int
     oldest_received_at: datetime | None
     held: int
+    to_screen: int
 
 
 _WAITING = text("""
@@ -52,13 +53,15 @@ LEFT JOIN review_lease l ON l.report_id = r.id
 CROSS JOIN LATERAL (
     SELECT count(*)::int AS count, (array_agg(p.id ORDER BY rp.position))[1] AS cover
     FROM report_photo rp JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready' WHERE rp.report_id = r.id) photos
-WHERE r.state = 'in_review'
+WHERE r.state = 'in_review' AND NOT r.needs_screening
 ORDER BY is_red_flag DESC, r.received_at, r.id
 LIMIT :limit
 """)
 _SUMMARY = text("""
-SELECT count(*)::int AS waiting, min(r.received_at) AS oldest_received_at,
-       count(l.report_id) FILTER (WHERE l.leased_until > :now)::int AS held
+SELECT count(*) FILTER (WHERE NOT r.needs_screening)::int AS waiting,
+       min(r.received_at) FILTER (WHERE NOT r.needs_screening) AS oldest_received_at,
+       count(l.report_id) FILTER (WHERE l.leased_until > :now)::int AS held,
+       count(*) FILTER (WHERE r.needs_screening)::int AS to_screen
 FROM report r LEFT JOIN review_lease l ON l.report_id = r.id
 WHERE r.state = 'in_review'
 """)

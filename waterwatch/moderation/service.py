@@ -25,7 +25,7 @@ from waterwatch.waters import queries as waters
 _CLAIM = text("""
 WITH next AS (
     SELECT r.id FROM report r
-    WHERE r.state = 'in_review' AND NOT EXISTS (
+    WHERE r.state = 'in_review' AND NOT r.needs_screening AND NOT EXISTS (
         SELECT FROM review_lease l
         WHERE l.report_id = r.id AND l.leased_until > :now AND l.person_id <> :person_id)
     ORDER BY (coalesce(r.has_dead_animals, false) OR coalesce(r.affects_people, false)) DESC, r.received_at, r.id

@@ -10,8 +10,17 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.contacts import queries as contacts
+from waterwatch.duplicates.queries import Candidate
+from waterwatch.duplicates.queries import candidates as candidates_of
+from waterwatch.duplicates.service import CANDIDATES_KEPT
 from waterwatch.escalation.queries import open_no_contact
-from waterwatch.incidents.queries import incidents_awaiting_second, incidents_near, secondable_by
+from waterwatch.incidents.queries import (
+    IncidentView,
+    incidents_awaiting_second,
+    incidents_near,
+    incidents_of_reports,
+    secondable_by,
+)
 from waterwatch.incidents.rules import RubricInputs, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -191,6 +200,8 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         evidence = report_queries.photo_evidence(session, report_id)
         author_contact = contacts.state_of(session, report_id) if may_reach_authors() else None
         covered = redactable(session, [picture.photo_id for picture in facts.photos])
+        likes = candidates_of(session, report_id, limit=CANDIDATES_KEPT)
+        of_likes = incidents_of_reports(session, [one.report_id for one in likes]) if likes else {}
     return render_template(
         "moderation/review.html",
         facts=facts,
@@ -202,6 +213,10 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         contact_reasons=CONTACT_REASONS,
         candidates=candidates,
         nearby=nearby,
+        of_duplicates=_joinable(likes, of_likes, nearby),
+        likes=likes,
+        likes_max=CANDIDATES_KEPT,
+        incidents_of_likes=of_likes,
         claims=_claims(facts, evidence),
         covered=covered,
         proposal=score(_observed(facts)),
@@ -213,6 +228,20 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         receptors=RECEPTOR_WORDS,
         refusals=REFUSAL_WORDS,
     )
+
+
+def _joinable(
+    likes: list[Candidate], of_likes: dict[uuid.UUID, IncidentView], nearby: list[IncidentView]
+) -> list[IncidentView]:
+    """Open incidents of possible duplicates, however far, that are not among those nearby. An old picture is no reason
+    to join, and nothing is chosen beforehand."""
+    known = {incident.incident_id for incident in nearby}
+    found = {
+        incident.incident_id: incident
+        for one in likes
+        if not one.is_recycled and (incident := of_likes.get(one.report_id)) is not None and incident.is_open
+    }
+    return [incident for incident_id, incident in found.items() if incident_id not in known]
 
 
 def _candidates(session: Session, facts: ReviewFacts) -> list[tuple[waters.Candidate, dict[str, str]]]:

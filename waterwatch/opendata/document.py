@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from waterwatch import __version__
 from waterwatch.kernel.settings import MEBIBYTE, Settings
 from waterwatch.opendata import forms
+from waterwatch.web.work import SOLUTION_HEADER, SOLUTION_MAX_CHARACTERS
 
 PROBLEM = "application/problem+json"
 _REFUSALS = {
@@ -18,6 +19,7 @@ _REFUSALS = {
     409: "It was right once; meanwhile things have moved on.",
     413: "A photo is larger than this installation takes.",
     415: "Not one of the media types below.",
+    428: "This network has sent very many: solve `challenge` and send again with `Work-Solution`.",
     429: "Too many requests; `Retry-After` says when to come again.",
     503: "A part of the system does not answer; `Retry-After` says when to come again.",
 }
@@ -106,9 +108,10 @@ def _paths(settings: Settings) -> dict[str, dict[str, Any]]:
                 "createReport",
                 "Send one report",
                 _answer(201, "It was received, now or before.", "ReceiptOut"),
-                refusals=(400, 404, 409, 413, 415),
+                refusals=(400, 404, 409, 413, 415, 428),
                 body={"application/json": {"schema": _ref("ReportIn")}},
             )
+            | {"parameters": [_work_solution()]}
         },
         "/reports/{token}": {
             "parameters": [token],
@@ -154,6 +157,12 @@ def _paths(settings: Settings) -> dict[str, dict[str, Any]]:
             "nearbyIncidents", "Open incidents within 500 m of a place", forms.PlaceIn, "IncidentOut"
         ),
     }
+
+
+def _work_solution() -> dict[str, Any]:
+    about = "After 428: base64 of the JSON object `{challenge, solution}`, solved by an ALTCHA v2 client. Good once."
+    schema = {"type": "string", "pattern": "^[A-Za-z0-9+/]*={0,2}$", "maxLength": SOLUTION_MAX_CHARACTERS}
+    return {"name": SOLUTION_HEADER, "in": "header", "required": False, "description": about, "schema": schema}
 
 
 def _question(name: str, summary: str, asked: type[BaseModel], answered: str) -> dict[str, Any]:

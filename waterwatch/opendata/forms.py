@@ -301,6 +301,7 @@ class ProblemOut(BaseModel):
     detail: str
     request_id: str | None
     errors: dict[str, list[str]] | None = None
+    challenge: Annotated[dict[str, Any] | None, Field(description="With 428: the work to do, as ALTCHA v2.")] = None
 
 
 # What pydantic calls a fault → the ending of the code that the citizen's form uses for the same.

@@ -1,7 +1,7 @@
 """The viewer's language and hours: simplified Chinese by default, traditional Chinese and English complete."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.dates import format_timedelta
@@ -28,7 +28,8 @@ bp = Blueprint("web", __name__, template_folder="templates")
 
 
 def install_language(app: Flask) -> None:
-    """Choose language and time zone per request; give templates ``localtime``, ``localdate``, ``elapsed``."""
+    """Choose language and time zone per request; give templates ``localtime``, ``localdate``, ``elapsed``,
+    ``duration``."""
     Babel(
         app,
         locale_selector=lambda: viewer_language().replace("-", "_"),
@@ -39,6 +40,7 @@ def install_language(app: Flask) -> None:
     app.jinja_env.filters["localtime"] = local_time
     app.jinja_env.filters["localdate"] = local_date
     app.jinja_env.filters["elapsed"] = elapsed
+    app.jinja_env.filters["duration"] = duration
     app.jinja_env.globals.update(languages=LANGUAGES, viewer_language=viewer_language, get_locale=get_locale)
     app.register_blueprint(bp)
 
@@ -115,6 +117,11 @@ def elapsed(moment: datetime | None) -> Markup:
         return Markup("")
     words = format_timedelta(utc_now() - moment, granularity="minute", format="short", locale=get_locale())
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), words)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the viewer's words ("3 hours")."""
+    return str(format_timedelta(timedelta(seconds=seconds), granularity="minute", locale=get_locale()))
 
 
 def _language_of(tag: str) -> str | None:

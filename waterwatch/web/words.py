@@ -65,6 +65,15 @@ CONTACT_ERROR_WORDS = {
     "contact_phone_malformed": _l("没有看懂电话号码。请只写数字，例如 027 8888 8888。"),
     "contact_use_missing": _l("请勾选联系方式可以用来做什么，或者不留联系方式。"),
 }
+REPORT_STATE_WORDS = {
+    "received": _l("已收到"),
+    "sanitising": _l("正在处理照片"),
+    "in_review": _l("等待审核"),
+    "accepted": _l("已受理"),
+    "merged": _l("已并入事件"),
+    "refused": _l("已退回"),
+    "withdrawn": _l("已撤回"),
+}
 INCIDENT_STATE_WORDS = {
     "open": _l("待处理"),
     "answered": _l("部门已答复"),

@@ -5,6 +5,7 @@
 
 import { Upload, type DetailedError, type HttpStack } from "tus-js-client";
 
+import { isChallenge, type Challenge } from "./challenge";
 import { withContact, withoutContact } from "./contact";
 import type { KeptPhoto, KeptReport, Store } from "./store";
 
@@ -31,6 +32,10 @@ export interface Means {
   readonly onProgress?: (progress: Progress) => void;
   /** A kept report changed: sent, refused, or one photo further. */
   readonly onChange?: (key: string) => void;
+  /** Does the work a challenge asks for and gives the header that shows it, or null. */
+  readonly solve?: (challenge: Challenge) => Promise<string | null>;
+  /** The server has asked for work, which is being done. */
+  readonly onChecking?: (key: string) => void;
 }
 
 /** What a round left behind: nothing, something to be tried later, or somebody else was at it. */
@@ -45,7 +50,8 @@ export async function flush(store: Store, means: Means = {}): Promise<Outcome> {
 async function flushAlone(store: Store, means: Means): Promise<Outcome> {
   try {
     for (const report of await store.all()) {
-      if (report.state === "waiting" && !(await sendReport(store, report, means))) return "later";
+      if (report.state !== "waiting") continue;
+      if ((report.notBefore ?? 0) > Date.now() || !(await sendReport(store, report, means))) return "later";
     }
     return "empty";
   } catch {
@@ -107,13 +113,14 @@ async function postReport(store: Store, report: KeptReport, means: Means): Promi
     ...(photo.evidence?.lon != null && photo.evidence.lat != null ? { lon: photo.evidence.lon, lat: photo.evidence.lat } : {}),
     ...(photo.evidence?.takenAt ? { taken_at: photo.evidence.takenAt } : {}),
   }));
-  const answer = await fetch(REPORTS, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-WaterWatch": "web" },
-    body: JSON.stringify({ ...withContact(report.fields), idempotency_key: report.key, observed_at: new Date(report.savedAt).toISOString(), photos }),
-    credentials: "omit",
-  });
-  const body = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
+  const text = JSON.stringify({ ...withContact(report.fields), idempotency_key: report.key, observed_at: new Date(report.savedAt).toISOString(), photos });
+  let { answer, body } = await post(text);
+  if (answer.status === 428 && means.solve && isChallenge(body.challenge)) {
+    means.onChecking?.(report.key);
+    const solution = await means.solve(body.challenge);
+    if (solution === null) return false;
+    ({ answer, body } = await post(text, solution));
+  }
   const verdict = verdictOf(answer.status, body);
   if (verdict === "received") {
     report.receipt = { code: String(body.code), followUrl: String(body.follow_url) };
@@ -127,9 +134,27 @@ async function postReport(store: Store, report: KeptReport, means: Means): Promi
     await store.put(report);
     return false;
   }
-  if (verdict === "later") return false;
+  if (verdict === "later") {
+    const afterS = answer.status === 429 ? Number(answer.headers.get("Retry-After")) : 0;
+    if (afterS > 0) {
+      report.notBefore = Date.now() + afterS * 1000;
+      await store.put(report);
+    }
+    return false;
+  }
   const faults = (body.errors as Record<string, string[]> | undefined) ?? { "": [String(body.code)] };
   return settle(store, report, "refused", faults, means);
+}
+
+interface Answered {
+  readonly answer: Response;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+async function post(text: string, solution?: string): Promise<Answered> {
+  const headers = { "Content-Type": "application/json", "X-WaterWatch": "web", ...(solution ? { "Work-Solution": solution } : {}) };
+  const answer = await fetch(REPORTS, { method: "POST", headers, body: text, credentials: "omit" });
+  return { answer, body: (await answer.json().catch(() => ({}))) as Record<string, unknown> };
 }
 
 /** What an answer to a report means. Only our own refusals refuse: a captive portal's page says nothing of the report. */

@@ -33,6 +33,8 @@ export interface KeptReport {
   /** Why the server refused it: codes by field, or one under "". */
   faults: Record<string, readonly string[]>;
   receipt: { readonly code: string; readonly followUrl: string } | null;
+  /** Too many were sent from here: when to come again, in milliseconds since 1970. */
+  notBefore?: number;
 }
 
 export interface Store {

@@ -6,7 +6,7 @@ import type { Field } from "../outbox/store";
 const NUMBERS = new Set(["smell", "accuracy_m", "device_lon", "device_lat"]);
 const READINGS = new Set(["transparency_cm", "water_depth_cm", "ph", "do_mg_l", "nh3n_mg_l", "orp_mv", "temperature_c"]);
 const ANSWERS = new Set(["ongoing", "dead_animals", "people_affected", "place_confirmed", "contact_by_mail", "contact_may_ask"]);
-const NOT_SENT = new Set(["photo", "csrf_token", "idempotency_key"]);
+const NOT_SENT = new Set(["photo", "csrf_token", "idempotency_key", "homepage"]);
 
 /** What was filled in, typed as the API wants it. What is no number is left as text, for the server to name. */
 export function collect(form: FormData, language: string): Record<string, Field> {

@@ -31,6 +31,12 @@ export class KeptList {
     }
   }
 
+  /** The server asked for some work, which this machine is doing. */
+  checking(key: string): void {
+    const line = this.frame.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"] [data-state]`);
+    if (line) line.textContent = say(this.words, "kept_checking");
+  }
+
   show(reports: readonly KeptReport[]): void {
     this.frame.hidden = reports.length === 0;
     if (reports.length === 0) {
@@ -60,6 +66,9 @@ export class KeptList {
   private stateOf(report: KeptReport): string {
     if (report.state === "sent") return say(this.words, "kept_sent", { code: report.receipt?.code ?? "" });
     if (report.state === "incomplete") return this.lacks(report);
+    if (report.state === "waiting" && (report.notBefore ?? 0) > Date.now()) {
+      return say(this.words, "kept_not_before", { time: localTime(new Date(report.notBefore ?? 0).toISOString()) });
+    }
     if (report.state === "waiting") return say(this.words, navigator.onLine ? "kept_waiting" : "kept_offline");
     const known = group(this.words, "codes");
     const reasons = Object.values(report.faults).flat().map((code) => known[code] ?? "").filter(Boolean);

@@ -1,0 +1,49 @@
+"""Use cases: let screened reports pass into the order of the desk, or refuse them. One transaction for all chosen."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.errors import Forbidden
+from waterwatch.reports import service as reports
+from waterwatch.screening import queries
+
+PASS, REFUSE = "pass", "refuse"
+DECISIONS = (PASS, REFUSE)
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What a moderator decides on some reports. ``refusal_code`` exactly when they are refused."""
+
+    report_ids: tuple[uuid.UUID, ...]
+    decision: str
+    refusal_code: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many reports were decided, and how many had been decided or opened by somebody else meanwhile."""
+
+    decided: int
+    left: int
+
+
+def screen(session: Session, command: Screening, *, actor: Actor, now: datetime) -> Outcome:
+    """Decide on all chosen reports that can still be decided on; the others are left as they are.
+
+    Each has its own audit entry, and its author reads the reason of a refusal as of any other. Raises
+    :class:`Forbidden` for anybody who is not a person.
+    """
+    if actor.id is None:
+        raise Forbidden("acts_for_nobody")
+    found = queries.lock_decidable(session, actor.id, command.report_ids, now=now)
+    for report_id in found:
+        if command.refusal_code is None:
+            reports.pass_screening(session, report_id, actor=actor, now=now)
+        else:
+            reports.refuse(session, report_id, command.refusal_code, None, actor=actor, now=now)
+    return Outcome(len(found), len(set(command.report_ids)) - len(found))
