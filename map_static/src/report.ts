@@ -31,6 +31,8 @@ class ReportForm {
   /** The report under this person's hands; its follow page is opened once it is received. */
   private current: string | null = null;
   private isKept = false;
+  /** The worker and other tabs: whoever sends tells the rest. */
+  private readonly others = "BroadcastChannel" in window ? new BroadcastChannel(CHANNEL) : null;
 
   constructor(private readonly form: HTMLFormElement) {
     this.words = readWords(form);
@@ -59,13 +61,11 @@ class ReportForm {
   private async begin(): Promise<void> {
     this.store = await openStore();
     await this.showKept();
-    if ("BroadcastChannel" in window) {
-      new BroadcastChannel(CHANNEL).addEventListener("message", (event: MessageEvent<{ progress?: Progress; changed?: string; checking?: string }>) => {
-        if (event.data.progress) this.list.progress(event.data.progress.key, event.data.progress.share);
-        if (event.data.checking) this.list.checking(event.data.checking);
-        if (event.data.changed) void this.changed(event.data.changed);
-      });
-    }
+    this.others?.addEventListener("message", (event: MessageEvent<{ progress?: Progress; changed?: string; checking?: string }>) => {
+      if (event.data.progress) this.list.progress(event.data.progress.key, event.data.progress.share);
+      if (event.data.checking) this.list.checking(event.data.checking);
+      if (event.data.changed) void this.changed(event.data.changed);
+    });
     addEventListener("online", () => void this.sendKept());
     addEventListener("offline", () => void this.showKept());
     setInterval(() => void this.sendKept(), AGAIN_MS);
@@ -94,7 +94,7 @@ class ReportForm {
 
   private openPlace(): PlacePicker {
     const fieldset = document.getElementById("candidates") as HTMLFieldSetElement;
-    const candidates = new Candidates(fieldset, this.form.dataset.nearestUrl ?? "/api/v1/waters/nearest", this.words);
+    const candidates = new Candidates(fieldset, this.form.dataset.nearestUrl ?? "/api/v1/waters/nearest", this.words, (nearest) => this.picker.showWater(nearest.lon, nearest.lat));
     const nearby = new Nearby(document.getElementById("nearby") as HTMLElement, this.form, this.words);
     const picker = new PlacePicker(this.form, candidates, nearby, this.words);
     const typed = document.getElementById("place-typed") as HTMLDetailsElement;
@@ -171,7 +171,10 @@ class ReportForm {
     if (!navigator.onLine) return;
     const outcome = await flush(this.store, {
       onProgress: (progress) => this.list.progress(progress.key, progress.share),
-      onChange: (key) => void this.changed(key),
+      onChange: (key) => {
+        this.others?.postMessage({ changed: key });
+        void this.changed(key);
+      },
       onChecking: (key) => this.list.checking(key),
       solve: solveBeside,
     });

@@ -2,11 +2,14 @@ import { describe, expect, test } from "vitest";
 
 import { faultsOf } from "../src/report/checks";
 import { faultOf } from "../src/report/photos";
+import { searchKnown } from "../src/report/known-waters";
+import { coarse } from "../src/report/last-area";
 import { fit } from "../src/report/shrink";
 import { isWorthRetrying, verdictOf } from "../src/outbox/sender";
 import { takenAt } from "../src/report/evidence";
 import { collect } from "../src/report/fields";
 import { newKey } from "../src/report/key";
+import type { WaterFeature, Waters } from "../src/published";
 import { fill } from "../src/words";
 
 describe("a photo", () => {
@@ -37,6 +40,8 @@ describe("a form before sending", () => {
   test("names everything that is missing at once, in the order of the form", () => {
     const faults = faultsOf({ photos: 0, kind: "", lon: "", lat: "", isConfirmed: false });
     expect(faults.map(([, code]) => code)).toEqual(["photo_missing", "place_missing", "kind_missing"]);
+    const inWords = faultsOf({ ...filled, lon: "", lat: "", placeWords: "三号桥下" });
+    expect(inWords).toEqual([["place", "place_missing_words"]]);
     expect(faultsOf({ ...filled, lat: "91", isConfirmed: false }).map(([field]) => field)).toEqual(["lat", "place_confirmed"]);
   });
 });
@@ -85,6 +90,8 @@ describe("what the form sends", () => {
 
 test("a photo is made smaller only as far as anybody would see", () => {
   expect(fit(4000, 3000)).toEqual({ width: 2560, height: 1920 });
+  expect(fit(3000, 4000)).toEqual({ width: 1920, height: 2560 });
+  expect(fit(8000, 1500)).toEqual({ width: 5120, height: 960 }); // a panorama keeps its height
   expect(fit(1000, 10)).toEqual({ width: 1000, height: 10 });
 });
 
@@ -102,4 +109,27 @@ test("a key is a random UUID of version 4, as the server demands", () => {
 
 test("a sentence's places are filled, unknown ones stay visible", () => {
   expect(fill("{name}，{metres} 米，{x}", { name: "长江", metres: 5 })).toBe("长江，5 米，{x}");
+});
+
+describe("the map's last area", () => {
+  test("is kept coarsely, and not at all when it is half a country", () => {
+    expect(coarse([114.288, 30.549, 114.312, 30.561])).toEqual([114.2, 30.5, 114.4, 30.6]);
+    expect(coarse([-0.05, -0.05, 0.05, 0.05])).toEqual([-0.1, -0.1, 0.1, 0.1]);
+    expect(coarse([100, 20, 106, 26])).toBeNull();
+  });
+});
+
+describe("the waters the phone knows", () => {
+  const water = (name: string, english: string | null, rank: number, lon: number): WaterFeature => ({
+    type: "Feature",
+    geometry: { type: "LineString", coordinates: [[lon, 30], [lon + 1, 31]] },
+    properties: { feature_id: lon, kind: "lake", water: `w-${name}`, rank, name_zh_hans: name, name_zh_hant: null, name_en: english },
+  });
+  const waters: Waters = { type: "FeatureCollection", features: [water("小鄱湖", null, 4, 110), water("鄱阳湖", "Poyang Lake", 1, 116), water("鄱阳湖", "Poyang Lake", 1, 117)] };
+
+  test("are found by a part of a name in any language, the largest first, each once", () => {
+    expect(searchKnown(waters, "鄱", "zh-Hans").map((one) => one.name)).toEqual(["鄱阳湖", "小鄱湖"]);
+    expect(searchKnown(waters, "poyang LAKE", "en")).toEqual([{ what: "water", name: "Poyang Lake", kind: "lake", areas: [], bbox: [116, 30, 118, 31] }]);
+    expect(searchKnown(waters, " ", "en")).toEqual([]);
+  });
 });

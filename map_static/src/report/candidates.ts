@@ -6,6 +6,8 @@ export interface Candidate {
   readonly water_feature_id: string;
   readonly name: string;
   readonly distance_m: number;
+  readonly lon: number;
+  readonly lat: number;
 }
 
 const WAIT_MS = 400;
@@ -19,6 +21,7 @@ export class Candidates {
     private readonly fieldset: HTMLFieldSetElement,
     private readonly address: string,
     private readonly words: Words,
+    private readonly onFound: (nearest: Candidate) => void = () => undefined,
   ) {}
 
   ask(place: { readonly lon: number; readonly lat: number; readonly datum: string; readonly accuracyM: number | null }): void {
@@ -70,6 +73,7 @@ export class Candidates {
     );
     this.fieldset.replaceChildren(legend, choices);
     this.fieldset.hidden = false;
+    this.onFound(first);
   }
 
   private choice(value: string, name: string, note: string, checked: boolean): HTMLElement {

@@ -96,6 +96,15 @@ export class PlacePicker implements Guide {
     return true;
   }
 
+  /** Widen the view to the nearest water: a pin on an empty ground tells nobody whether it is in the right place. */
+  showWater(lon: number, lat: number): void {
+    const place = this.place();
+    if (!this.map || !place || this.map.getBounds().contains([lon, lat])) return;
+    const [west, east] = [Math.min(lon, place.lon), Math.max(lon, place.lon)];
+    const [south, north] = [Math.min(lat, place.lat), Math.max(lat, place.lat)];
+    this.map.fitBounds([west, south, east, north], { padding: 60, maxZoom: PLACE_ZOOM, duration: 600 });
+  }
+
   private async openMap(frame: HTMLElement): Promise<boolean> {
     if (!canDrawMaps()) {
       showMessage(frame, say(this.words, "map_unavailable"));

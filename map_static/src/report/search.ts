@@ -91,6 +91,8 @@ export class PlaceSearch {
     this.list.hidden = found.length === 0;
     this.input.setAttribute("aria-expanded", String(found.length > 0));
     this.activate(-1);
+    // The keyboard of a phone covers the lower half: what was found is shown above it.
+    if (found.length > 0 && matchMedia("(pointer: coarse)").matches) this.input.closest(".place-search")?.scrollIntoView({ block: "start" });
   }
 
   private option(found: FoundPlace, nth: number): HTMLElement {
