@@ -23,7 +23,7 @@ from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 
-bp = Blueprint("following", __name__, url_prefix="/api/v1")
+bp = Blueprint("api_following", __name__, url_prefix="/api/v1")
 bp.before_request(refuse_bad_token)
 
 
