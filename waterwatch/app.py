@@ -18,6 +18,7 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
+from waterwatch.mine import views as mine
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
@@ -66,6 +67,7 @@ def create_app(settings: Settings) -> Flask:
         reports.bp,
         notices.bp,
         following.bp,
+        mine.bp,
         moderation.bp,
         escalation.bp,
         mapping.bp,

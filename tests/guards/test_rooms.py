@@ -30,6 +30,7 @@ SPECIAL = {
     ("imports", "zoning"): "the one transaction that makes staged zones live",
     ("imports", "areas"): "the one transaction that makes staged jurisdictions live",
     ("reports", "intake"): "the one statement that stores a submission, and what it takes",
+    ("accounts", "registration"): "citizens' own accounts, and the mails that go with them",
     ("reports", "corrections"): "a report stated anew: what it takes, and the one use case",
     ("notices", "letters"): "writes the mails authors get, and their words",
     ("opendata", "document"): "the OpenAPI document of the views",

@@ -32,6 +32,9 @@ GUESSABLE = (
     "security.two_factor_setup_validate",
     "security.mf_recovery",
     "security.verify",
+    "security.register",
+    "security.send_confirmation",
+    "mine.delete_account",
 )
 
 
