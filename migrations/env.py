@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, pool, text
 from waterwatch.accounts import tables as accounts
 from waterwatch.advisories import tables as advisories
 from waterwatch.agencies import tables as agencies
+from waterwatch.contacts import tables as contacts
 from waterwatch.duplicates import tables as duplicates
 from waterwatch.escalation import tables as escalation
 from waterwatch.imports import tables as imports
@@ -15,8 +16,10 @@ from waterwatch.incidents import tables as incidents
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.db import Base
 from waterwatch.mapping import tables as mapping
+from waterwatch.mine import tables as mine
 from waterwatch.moderation import tables as moderation
 from waterwatch.photos import tables as photos
+from waterwatch.postbox import tables as postbox
 from waterwatch.reports import tables as reports
 from waterwatch.waters import tables as waters
 from waterwatch.zones import tables as zones
@@ -28,13 +31,16 @@ ROOMS = (
     agencies,
     audit,
     duplicates,
+    contacts,
     escalation,
     imports,
     incidents,
     mapping,
+    mine,
     moderation,
     outbox,
     photos,
+    postbox,
     reports,
     waters,
     zones,

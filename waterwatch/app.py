@@ -11,18 +11,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from waterwatch.accounts import views as accounts
 from waterwatch.escalation import views as escalation
+from waterwatch.following import views as following
 from waterwatch.kernel import log
 from waterwatch.kernel.db import make_engine, make_sessions
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
-from waterwatch.moderation import contact, photo_views
+from waterwatch.mine import views as mine
+from waterwatch.moderation import photo_views
 from waterwatch.moderation import views as moderation
-from waterwatch.notices import contacting, correcting
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
-from waterwatch.opendata import following
+from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import views as portal
 from waterwatch.reports import views as reports
@@ -69,10 +70,9 @@ def create_app(settings: Settings) -> Flask:
         portal.bp,
         reports.bp,
         notices.bp,
-        correcting.bp,
-        contacting.bp,
+        following.bp,
+        mine.bp,
         moderation.bp,
-        contact.bp,
         photo_views.bp,
         screening.bp,
         escalation.bp,
@@ -80,7 +80,7 @@ def create_app(settings: Settings) -> Flask:
         installed.bp,
         uploads.bp,
         opendata.bp,
-        following.bp,
+        api_following.bp,
         open311.bp,
         health.make_blueprint(registry),
     ):
@@ -88,7 +88,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in (
         uploads.bp,
         opendata.bp,
-        following.bp,
+        api_following.bp,
         open311.bp,
     ):  # no cookie gives any right there: nothing to borrow
         csrf.exempt(blueprint)

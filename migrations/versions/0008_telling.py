@@ -101,7 +101,9 @@ def _subscriptions() -> None:
         sa.Column("endpoint_digest", sa.LargeBinary(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", NOW, nullable=False),
-        sa.UniqueConstraint("report_id", "endpoint_digest", name=op.f("uq_push_subscription_report_id")),
+        sa.UniqueConstraint(
+            "report_id", "endpoint_digest", name=op.f("uq_push_subscription_report_id_endpoint_digest")
+        ),
         _check("push_subscription", "endpoint_digest", "octet_length(endpoint_digest) = 32"),
     )
 

@@ -45,7 +45,7 @@ class Sending:
         """The row a worker would have begun."""
         with transaction(self.sessions) as session:
             session.execute(text("UPDATE outbox SET available_at = now() - interval '1 s', leased_until = NULL"))
-            (ring,) = outbox.lease(session, window=8, lease_s=30)
+            (ring,) = outbox.lease(session, window=8, lease_s=30, topics=[service.TOPIC_DELIVER])
             begun = outbox.begin(session, ring.id, ring.lease_no, lease_s=30)
         assert begun is not None
         return begun

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
-    "uploads", "opendata", "open311", "duplicates", "screening",
+    "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -32,7 +32,11 @@ SPECIAL = {
     ("imports", "zoning"): "the one transaction that makes staged zones live",
     ("imports", "areas"): "the one transaction that makes staged jurisdictions live",
     ("reports", "intake"): "the one statement that stores a submission, and what it takes",
+    ("accounts", "registration"): "citizens' own accounts, and the mails that go with them",
+    ("reports", "corrections"): "a report stated anew: what it takes, and the one use case",
+    ("notices", "letters"): "writes the mails authors get, and their words",
     ("opendata", "document"): "the OpenAPI document of the views",
+    ("opendata", "following"): "the views that a report's token opens, beside those for everybody",
     ("escalation", "mail"): "composes the department's mail",
 }
 

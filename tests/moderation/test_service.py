@@ -150,7 +150,7 @@ def test_accepting_is_one_step_of_everything(
     assert session.execute(text("SELECT level FROM advisory WHERE water_feature_id = :id"), {"id": river}).scalar() == 3
     assert count(session, "escalation_case") == 1
     topics = session.execute(text("SELECT topic FROM outbox ORDER BY topic")).scalars().all()
-    assert topics == ["escalation.deliver", "mapping.publish"]
+    assert topics == ["escalation.deliver", "mapping.publish", "reports.judged"]
     assert count(session, "review_lease") == 0
     acts = session.execute(text("SELECT action FROM audit_entry ORDER BY id")).scalars().all()
     assert sorted(acts) == ["advisory.changed", "case.opened", "incident.opened", "report.accepted"]
@@ -315,7 +315,7 @@ def test_refusing_needs_a_reason_of_the_list_and_keeps_the_words_for_the_author(
     )
     assert row.one() == ("refused", "advertisement", words)
     assert words not in session.execute(text("SELECT string_agg(a::text, ' ') FROM audit_entry a")).scalar_one()
-    assert count(session, "outbox") == 0
+    assert session.execute(text("SELECT topic FROM outbox")).scalars().all() == ["reports.judged"]
 
 
 def test_red_stands_as_orange_until_another_moderator_agrees(

@@ -98,8 +98,9 @@ def test_the_row_has_no_room_for_who_sent_it(session: Session) -> None:
         "colour", "since", "transparency_cm", "water_depth_cm", "ph", "do_mg_l", "nh3n_mg_l", "orp_mv", "temperature_c",
         "observed_at", "same_as_code", "place_words", "source", "api_client_id", "accuracy_m",
         "device_point", "chosen_water_feature_id", "water_feature_id", "snapped_point", "snap_distance_m",
-            "is_newcomer", "needs_screening",
-            "device_digest",  # a keyed digest, forgotten after two days: test_floods.py
+        "is_newcomer", "needs_screening",
+        "device_digest",  # a keyed digest, forgotten after two days: test_floods.py
+        "version", "corrected_at",
     }  # fmt: skip
 
 

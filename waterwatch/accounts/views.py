@@ -19,6 +19,7 @@ from flask_security import (
     tf_code_confirmed,
     tf_profile_changed,
     user_authenticated,
+    user_confirmed,
     user_failed_authn,
 )
 from passlib.exc import UsedTokenError
@@ -28,6 +29,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.wrappers import Response
 
+from waterwatch.accounts import registration
+from waterwatch.accounts.registration import PEOPLE, Letters
 from waterwatch.accounts.rules import MIN_PASSWORD_LENGTH, TOTP_ISSUER, needs_second_factor
 from waterwatch.accounts.service import totp_keys
 from waterwatch.accounts.tables import Person, Role
@@ -46,7 +49,6 @@ UPDATE person SET tf_last_counter = :counter
 WHERE id = :id AND (:is_new OR tf_last_counter IS NULL OR tf_last_counter < :counter) RETURNING id
 """)
 FRESH_FOR = timedelta(hours=1)
-PEOPLE = "waterwatch_people"
 
 bp = Blueprint("accounts", __name__, template_folder="templates")
 log = get_logger(__name__)
@@ -71,7 +73,9 @@ def account() -> str:
 @requires(SIGNED_IN)
 def start() -> Response:
     """Where somebody begins who signed in without having come for a page."""
-    return redirect("/desk/" if current_user.has_permission("review") else "/account")
+    if current_user.has_permission("review"):
+        return redirect("/desk/")
+    return redirect("/account" if current_user.is_staff else "/my")
 
 
 class HeldRole(RoleMixin):
@@ -126,6 +130,14 @@ class People(SQLAlchemySessionUserDatastore):
         if request and request.blueprint != "security":
             self.db.session.remove()
         return found
+
+    def create_user(self, **kwargs: Any) -> Any:
+        """Somebody registers: a citizen, whatever else the form may have said."""
+        person = Account(
+            email=str(kwargs["email"]).lower(), password=kwargs["password"], fs_uniquifier=uuid.uuid4().hex, active=True
+        )
+        registration.add_citizen(self.db.session(), person)
+        return person
 
 
 class SignInForm(LoginForm):
@@ -185,7 +197,14 @@ def register_accounts(app: Flask, found: House, registry: CollectorRegistry) -> 
     app.register_blueprint(bp)
     app.extensions[PEOPLE] = sessions
     people = People(sessions, Account, HeldRole)
-    Security(app, people, login_form=SignInForm, mf_recovery_codes_util_cls=RecoveryCodes, totp_cls=SecondFactor)
+    Security(
+        app,
+        people,
+        login_form=SignInForm,
+        mf_recovery_codes_util_cls=RecoveryCodes,
+        totp_cls=SecondFactor,
+        mail_util_cls=Letters,
+    )
     failures = Counter("waterwatch_sign_in_failures_total", "Refused credentials", ["step"], registry=registry)
 
     @app.teardown_appcontext
@@ -200,12 +219,15 @@ def register_accounts(app: Flask, found: House, registry: CollectorRegistry) -> 
             sessions.commit()
 
     def left(_app: Flask, user: Any, **_rest: Any) -> None:
+        if not user.is_authenticated:
+            return  # a confirmation link signs out whoever may be there; nobody was
         user.fs_uniquifier = uuid.uuid4().hex  # ends every session of theirs, copied cookies included
         _note("person.signed_out", user)
         sessions.commit()
 
     user_failed_authn.connect(refused, app, weak=False)
     user_logged_out.connect(left, app, weak=False)
+    user_confirmed.connect(lambda _app, user, **_rest: _note("person.confirmed", user), app, weak=False)
     user_logged_in.connect(lambda _app, user, **_rest: _note("person.signed_in", user), app, weak=False)
     tf_profile_changed.connect(lambda _app, user, **_rest: _note("person.second_factor_changed", user), app, weak=False)
     tf_code_confirmed.connect(_remember_second_factor, app, weak=False)
@@ -255,7 +277,6 @@ def _options(settings: Settings) -> dict[str, Any]:
         "SECURITY_PASSWORD_SINGLE_HASH": ["argon2"],
         "SECURITY_PASSWORD_LENGTH_MIN": MIN_PASSWORD_LENGTH,
         "SECURITY_JOIN_USER_ROLES": False,  # roles come by memberships, which load with the person
-        "SECURITY_REGISTERABLE": False,
         "SECURITY_RECOVERABLE": False,
         "SECURITY_CHANGEABLE": False,
         "SECURITY_TRACKABLE": False,  # it would keep addresses of networks
@@ -284,6 +305,7 @@ def _options(settings: Settings) -> dict[str, Any]:
             "test_environment": settings.mode != "production",
         },
         **{f"SECURITY_MSG_{name}": words for name, words in MESSAGES.items()},
+        **registration.options(),
     }
 
 

@@ -18,12 +18,6 @@ class Contact:
     may_ask: bool
 
 
-def masked(address: str) -> str:
-    """An address as its owner recognises it and nobody else could use it: ``w•••@example.org``."""
-    name, _, host = address.partition("@")
-    return f"{name[:1]}•••@{host}"
-
-
 def may_show(reason: str, *, may_ask: bool) -> bool:
     """Whether the reason suffices to show the contact."""
     return reason in SHOW_REASONS and (may_ask or reason not in NEEDS_CONSENT)

@@ -6,10 +6,12 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
+from flask_login import current_user
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.contacts import queries as contacts
+from waterwatch.contacts import service as contacts_service
 from waterwatch.duplicates.queries import Candidate
 from waterwatch.duplicates.queries import candidates as candidates_of
 from waterwatch.duplicates.service import CANDIDATES_KEPT
@@ -26,8 +28,6 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.moderation import forms, queries, service
-from waterwatch.moderation.contact import REASON_WORDS as CONTACT_REASONS
-from waterwatch.moderation.contact import may_reach_authors
 from waterwatch.photos.queries import redactable
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports.queries import PhotoEvidence, ReviewFacts
@@ -56,6 +56,11 @@ ERROR_WORDS = {
     "departure_needs_reason": _l("等级与评分表的建议不同，请写明理由（至少三个字）。"),
     "water_unknown": _l("请选择是哪片水体。"),
     "report_changed": _l("你看这条上报的时候，上报人修改了它。下面是修改后的内容，请重新看过再决定。"),
+}
+CONTACT_REASONS = {
+    "ask_author": _l("有疑问要问上报人（对方同意过）"),
+    "people_in_danger": _l("可能有人正处在危险之中"),
+    "legal_demand": _l("法律文书要求"),
 }
 CANDIDATES = 5
 SNAP_FAR_M = 20_000.0  # the moderator may choose among waters this far from the pin; the citizen sees 2 km
@@ -179,6 +184,26 @@ def second(incident_id: uuid.UUID) -> WerkzeugResponse:
     return redirect(url_for("moderation.desk"), code=303)
 
 
+@bp.post("/<uuid:report_id>/contact")
+@requires("reverse")
+def show_contact(report_id: uuid.UUID) -> str:
+    """Show it on this answer only: no address holds it, so that going back or opening it again shows nothing."""
+    reason = request.form.get("reason", "").strip()
+    with transaction(house().sessions) as session:
+        facts = report_queries.telling(session, report_id)
+        shown = contacts_service.show(
+            session, report_id, reason, actor=current_actor(), settings=house().settings, now=utc_now()
+        )
+    return render_template(
+        "moderation/contact.html", report_id=report_id, code=facts.code, contact=shown, reason=CONTACT_REASONS[reason]
+    )
+
+
+def _may_reach_authors() -> bool:
+    """Whether whoever is signed in may ask for a contact; nobody else is told that there is one."""
+    return bool(current_user.has_permission("reverse"))
+
+
 def _show_what_changed(report_id: uuid.UUID, conflict: Conflict) -> tuple[str, int]:
     """The report as its author has it now, for a second look. Any other conflict is raised again."""
     if conflict.error_code != "report_changed":
@@ -198,7 +223,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         candidates = _candidates(session, facts)
         nearby = incidents_near(session, facts.lon, facts.lat)
         evidence = report_queries.photo_evidence(session, report_id)
-        author_contact = contacts.state_of(session, report_id) if may_reach_authors() else None
+        author_contact = contacts.state_of(session, report_id) if _may_reach_authors() else None
         covered = redactable(session, [picture.photo_id for picture in facts.photos])
         likes = candidates_of(session, report_id, limit=CANDIDATES_KEPT)
         of_likes = incidents_of_reports(session, [one.report_id for one in likes]) if likes else {}

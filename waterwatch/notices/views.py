@@ -12,7 +12,7 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, NotFound
 from waterwatch.notices import queries, rules
-from waterwatch.notices.words import REFUSAL_SENTENCES
+from waterwatch.notices.letters import REFUSAL_SENTENCES
 from waterwatch.photos.views import REFUSAL_WORDS as PHOTO_WORDS
 from waterwatch.photos.views import serve_derivative
 from waterwatch.reports import queries as reports

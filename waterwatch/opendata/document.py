@@ -58,7 +58,6 @@ def _models() -> tuple[type[BaseModel], ...]:
     return (
         forms.ReportIn,
         forms.CorrectionIn,
-        forms.ContactIn,
         forms.PhotoOut,
         forms.ReceiptOut,
         forms.FollowedOut,

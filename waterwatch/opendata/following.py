@@ -23,7 +23,7 @@ from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 
-bp = Blueprint("following", __name__, url_prefix="/api/v1")
+bp = Blueprint("api_following", __name__, url_prefix="/api/v1")
 bp.before_request(refuse_bad_token)
 
 
@@ -54,8 +54,9 @@ def correct(token: str) -> Response:
 def keep_contact(token: str) -> Response:
     """Say how the author may be reached, in place of what was said before."""
     told = forms.read(forms.ContactIn, _json())
-    contact = parse_contact(forms.contact_fields(told))
     with transaction(house().sessions) as session:
+        reports.report_by_follow_token(session, token)  # whoever holds no link is told nothing else
+        contact = parse_contact(forms.contact_fields(told))
         notice_service.leave_contact(session, token, contact, settings=house().settings, now=utc_now())
     return Response(status=204)
 

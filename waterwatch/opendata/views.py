@@ -148,12 +148,13 @@ def create_report() -> Response:
     if not request.is_json:
         raise UnsupportedMediaType
     report = forms.read(forms.ReportIn, request.get_json())
-    contact = _contact(forms.contact_fields(report.contact))
     settings = house().settings
+    claimed = forms.claimed_photos(report.photos, settings)
+    contact = _contact(forms.contact_fields(report.contact))
     command = report_forms.parse_submission(
         forms.as_fields(report),
         (),
-        claimed=forms.claimed_photos(report.photos, settings),
+        claimed=claimed,
         sender=sender,
         photos_per_report=settings.photos_per_report,
         language=report.language,

@@ -22,6 +22,9 @@ FOREIGN_ENDPOINTS = frozenset(
     {
         "static",
         "security.login",
+        "security.register",
+        "security.send_confirmation",
+        "security.confirm_email",
         "security.logout",
         "security.verify",
         "security.two_factor_setup",

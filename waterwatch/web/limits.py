@@ -24,7 +24,7 @@ EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics
 REPORTING = ("reports.submit", "opendata.create_report", "open311.create_request")
 UPLOADING = ("uploads.create", "opendata.create_photo")
 # Where an address is typed that we shall write to.
-WRITING = ("contacting.keep", "following.keep_contact")
+WRITING = ("following.keep_contact", "api_following.keep_contact")
 # Where a password or a code could be tried out.
 GUESSABLE = (
     "security.login",
@@ -32,6 +32,9 @@ GUESSABLE = (
     "security.two_factor_setup_validate",
     "security.mf_recovery",
     "security.verify",
+    "security.register",
+    "security.send_confirmation",
+    "mine.delete_account",
 )
 
 

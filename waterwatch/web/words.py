@@ -59,6 +59,15 @@ RECEPTOR_WORDS = {
     "nature_reserve": _l("自然保护区"),
     "drinking_water": _l("饮用水水源保护区"),
 }
+REPORT_STATE_WORDS = {
+    "received": _l("已收到"),
+    "sanitising": _l("已收到"),
+    "in_review": _l("审核中"),
+    "accepted": _l("已受理"),
+    "merged": _l("已受理"),
+    "refused": _l("没有受理"),
+    "withdrawn": _l("你已撤回"),
+}
 CONTACT_ERROR_WORDS = {
     "contact_missing": _l("请填写邮箱或电话。"),
     "contact_email_malformed": _l("请填写正确的邮箱地址，例如 wang@example.org。"),

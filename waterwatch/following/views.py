@@ -1,4 +1,4 @@
-"""The page on which the author of a report says it differently, as long as nobody has judged it."""
+"""What whoever holds a follow link may change: the report until it is judged, and how its author is told."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,14 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from waterwatch.contacts import queries as contacts
+from waterwatch.contacts import service as contacts_service
+from waterwatch.contacts.forms import parse_contact
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid
-from waterwatch.notices import rules
+from waterwatch.notices import rules, service
 from waterwatch.reports import corrections
 from waterwatch.reports import queries as reports
 from waterwatch.reports.forms import NOTE_MAX_CHARACTERS
@@ -22,6 +26,7 @@ from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 from waterwatch.web.words import (
     COLOUR_WORDS,
+    CONTACT_ERROR_WORDS,
     EXTENT_WORDS,
     MEASURED_WORDS,
     REPORT_KIND_WORDS,
@@ -29,23 +34,23 @@ from waterwatch.web.words import (
     SMELL_WORDS,
 )
 
-bp = Blueprint("correcting", __name__, url_prefix="/f", template_folder="templates")
+bp = Blueprint("following", __name__, template_folder="templates")
 NEAREST_SHOWN = 3
 
 
-@bp.get("/<token>/correct")
+@bp.get("/f/<token>/correct")
 @by_link
-def form(token: str) -> str | WerkzeugResponse:
+def correction_form(token: str) -> str | WerkzeugResponse:
     """The form as the author has filled it in so far, its place left out."""
     with transaction(house().sessions) as session:
         report = reports.report_by_follow_token(session, token)
         answers = corrections.answers_of(session, report.report_id)
     if not rules.can_correct(report.state):
         return _too_late(token)
-    return _page(token, report, answers, {})
+    return _correction_page(token, report, answers, {})
 
 
-@bp.post("/<token>/correct")
+@bp.post("/f/<token>/correct")
 @by_link
 def correct(token: str) -> WerkzeugResponse | tuple[str, int]:
     """Take the correction; faults are shown on the form, and being too late is said on the follow page."""
@@ -64,7 +69,7 @@ def correct(token: str) -> WerkzeugResponse | tuple[str, int]:
             )
             done = corrections.correct(session, report.report_id, command, now=now)
     except Invalid as fault:
-        return _page(token, report, fields, fault.errors), 400
+        return _correction_page(token, report, fields, fault.errors), 400
     except Conflict:
         return _too_late(token)
     flash(gettext("已修改。审核员会看到新的内容。") if done.changed else gettext("内容没有变化。"), "success")
@@ -76,10 +81,10 @@ def _too_late(token: str) -> WerkzeugResponse:
     return redirect(url_for("notices.follow", token=token), code=303)
 
 
-def _page(token: str, report: Followed, values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
+def _correction_page(token: str, report: Followed, values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
     """Render the form. ``errors`` reach the template as sentences by field, in the order of the form."""
     return render_template(
-        "notices/correct.html",
+        "following/correct.html",
         token=token,
         report=report,
         values=values,
@@ -116,3 +121,82 @@ def _waters(report: Followed) -> list[tuple[str, str]]:
         for one in found
         for of_body in [names.get(one.water_body_id, {})]
     ]
+
+
+@bp.get("/f/<token>/contact")
+@by_link
+def contact_form(token: str) -> str:
+    """What has been left, never shown back, and the form to leave another."""
+    return _contact_page(token, {}, {})
+
+
+@bp.post("/f/<token>/contact")
+@by_link
+def keep_contact(token: str) -> WerkzeugResponse | tuple[str, int]:
+    """Keep a contact in place of any earlier one, as long as there is something to tell."""
+    try:
+        contact = parse_contact(request.form)
+    except Invalid as fault:
+        return _contact_page(token, request.form, fault.errors), 400
+    with transaction(house().sessions) as session:
+        service.leave_contact(session, token, contact, settings=house().settings, now=utc_now())
+    said = gettext("已保存。请打开我们刚寄出的邮件，点里面的链接确认。") if contact.by_mail else gettext("已保存。")
+    flash(said, "success")
+    return redirect(url_for("notices.follow", token=token), code=303)
+
+
+@bp.post("/f/<token>/contact/erase")
+@by_link
+def erase_contact(token: str) -> WerkzeugResponse:
+    """Erase it at once."""
+    with transaction(house().sessions) as session:
+        report = reports.report_by_follow_token(session, token)
+        contacts_service.erase_contact(session, report.report_id, "author", actor=Actor.anonymous(), now=utc_now())
+    flash(gettext("联系方式已删除。"), "success")
+    return redirect(url_for("notices.follow", token=token), code=303)
+
+
+@bp.get("/n/confirm/<token>")
+@by_link
+def ask_confirm(token: str) -> str:
+    """Asks by a button: programs that look for viruses open every link of a mail."""
+    return render_template("following/mail_choice.html", choice="confirm", is_done=False, token=token)
+
+
+@bp.post("/n/confirm/<token>")
+@by_link
+def confirm(token: str) -> str:
+    """This address wants the notices."""
+    with transaction(house().sessions) as session:
+        service.confirm(session, token, settings=house().settings, now=utc_now())
+    return render_template("following/mail_choice.html", choice="confirm", is_done=True, token=token)
+
+
+@bp.get("/n/stop/<token>")
+@by_link
+def ask_stop(token: str) -> str:
+    """Asks by a button, as above."""
+    return render_template("following/mail_choice.html", choice="stop", is_done=False, token=token)
+
+
+@bp.post("/n/stop/<token>")
+@by_link
+def stop(token: str) -> str:
+    """No further mail to this address."""
+    with transaction(house().sessions) as session:
+        service.stop(session, token, settings=house().settings, now=utc_now())
+    return render_template("following/mail_choice.html", choice="stop", is_done=True, token=token)
+
+
+def _contact_page(token: str, values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
+    with transaction(house().sessions) as session:
+        report = reports.report_by_follow_token(session, token)
+        contact = contacts.state_of(session, report.report_id)
+    return render_template(
+        "following/contact.html",
+        token=token,
+        report=report,
+        contact=contact,
+        values=values,
+        errors={field: [str(CONTACT_ERROR_WORDS[code]) for code in codes] for field, codes in errors.items()},
+    )

@@ -1,0 +1,115 @@
+"""Citizens' own accounts: registering, and the mails that go with it. Wired into Flask-Security by ``views``.
+
+Whoever types an address learns nothing of it: the page says the same whether there is an account or not, and only the
+mailbox itself is told more, at most so often a day.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import current_app
+from flask_babel import lazy_gettext as _l
+from flask_security import MailUtil
+from sqlalchemy.orm import Session, scoped_session
+
+from waterwatch.accounts import queries
+from waterwatch.accounts.tables import Membership, Person
+from waterwatch.kernel import audit
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.ids import new_id
+from waterwatch.postbox import service as postbox
+from waterwatch.postbox.service import About, Mail
+from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language
+
+PEOPLE = "waterwatch_people"  # the extension that holds the sessions Flask-Security works on
+CONFIRM_WITHIN = timedelta(days=2)
+# Template of the library → kind of the posting.
+KINDS = {
+    "security/email/welcome": "account.welcome",
+    "security/email/welcome_existing": "account.existing",
+    "security/email/confirmation_instructions": "account.confirm",
+}
+
+
+class Letters(MailUtil):
+    """The library's mails, taken by the postbox in the transaction of what they are about."""
+
+    def send_mail(
+        self,
+        template: str,
+        subject: Any,
+        recipient: Any,
+        sender: Any,
+        body: str | None,
+        html: str | None,
+        **context: Any,
+    ) -> None:
+        """Post one mail. An address that was written to so often today gets no further one, and nobody is told so."""
+        _ = sender
+        people: scoped_session[Session] = current_app.extensions[PEOPLE]
+        open_session, settings, now = people(), house().settings, utc_now()
+        user, kind, address = context["user"], KINDS[template], str(recipient)
+        open_session.flush()
+        if not postbox.is_pestered(open_session, address, kind, settings=settings, now=now):
+            mail = Mail(address, str(subject), body or "", html or "", viewer_language())
+            postbox.post_mail(open_session, About(kind, user.id, user.id), mail, settings=settings, now=now)
+        people.commit()
+
+
+def add_citizen(open_session: Session, person: Person) -> None:
+    """Complete somebody who has just registered: their role, and that it happened. They are not confirmed yet."""
+    now = utc_now()
+    person.id, person.created_at, person.language = new_id(), now, viewer_language()
+    open_session.add(person)
+    open_session.flush()
+    open_session.add(
+        Membership(
+            id=new_id(),
+            person_id=person.id,
+            organisation_id=queries.default_organisation_id(open_session),
+            role_id=queries.role_by_name(open_session, "citizen").id,
+            created_at=now,
+        )
+    )
+    open_session.flush()
+    open_session.refresh(person, ["memberships"])
+    audit.record(
+        open_session,
+        action="person.registered",
+        subject_kind="person",
+        subject_id=person.id,
+        actor=Actor.anonymous(),
+        now=now,
+        after={"role": "citizen"},
+    )
+
+
+def options() -> dict[str, Any]:
+    """What the library is told about registering."""
+    return {
+        "SECURITY_REGISTERABLE": True,
+        "SECURITY_CONFIRMABLE": True,
+        "SECURITY_PASSWORD_CONFIRM_REQUIRED": False,
+        "SECURITY_CONFIRM_EMAIL_WITHIN": CONFIRM_WITHIN,
+        "SECURITY_POST_REGISTER_VIEW": "/login",
+        "SECURITY_POST_CONFIRM_VIEW": "/login?next=/my",
+        "SECURITY_EMAIL_SUBJECT_REGISTER": SUBJECT,
+        "SECURITY_EMAIL_SUBJECT_CONFIRM": SUBJECT,
+        **{f"SECURITY_MSG_{name}": words for name, words in MESSAGES.items()},
+    }
+
+
+SUBJECT = _l("请确认你的邮箱")
+MESSAGES = {
+    "CONFIRM_REGISTRATION": (_l("请打开我们刚寄出的邮件，点里面的链接，然后就可以登录。"), "success"),
+    "CONFIRMATION_REQUEST": (_l("如果这个邮箱注册过、还没有确认，确认信已经寄出。"), "info"),
+    "EMAIL_CONFIRMED": (_l("邮箱已确认，请登录。"), "success"),
+    "ALREADY_CONFIRMED": (_l("邮箱已经确认过，请登录。"), "info"),
+    "INVALID_CONFIRMATION_TOKEN": (_l("这个链接不完整或不正确。"), "error"),
+    "CONFIRMATION_EXPIRED": (_l("这个链接已经过期。请填写邮箱，再寄一封。"), "error"),
+    "CONFIRMATION_REQUIRED": (_l("请先打开我们寄出的邮件，确认邮箱。"), "error"),
+    "PASSWORD_INVALID_LENGTH": (_l("密码至少 %(length)s 个字符。"), "error"),
+    "EMAIL_ALREADY_ASSOCIATED": (_l("请填写正确的邮箱地址。"), "error"),
+}

@@ -1,0 +1,73 @@
+"""Use cases of one's own reports: take one into the account by its link, let it go, delete the whole account.
+
+Nothing here commits. The audit names the person and never the report: which reports are whose is nobody else's to know.
+"""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from waterwatch.accounts.rules import needs_second_factor
+from waterwatch.accounts.tables import Person
+from waterwatch.contacts import service as contacts
+from waterwatch.kernel import audit
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.errors import Forbidden, NotFound
+from waterwatch.mine import queries
+from waterwatch.mine.tables import ReportOwner
+from waterwatch.postbox import service as postbox
+from waterwatch.reports import queries as reports
+
+
+def keep(session: Session, person_id: uuid.UUID, token: str, *, now: datetime) -> bool:
+    """Take the report a follow link opens into an account. Whether it is new there; twice is once.
+
+    The link is the only proof there is. Raises :class:`NotFound` ``link_unknown``.
+    """
+    report = reports.report_by_follow_token(session, token)
+    values = {"person_id": person_id, "report_id": report.report_id, "added_at": now}
+    statement = insert(ReportOwner).values(**values).on_conflict_do_nothing().returning(ReportOwner.report_id)
+    is_new = session.execute(statement).first() is not None
+    if is_new:
+        _record(session, "person.report_kept", person_id, now)
+    return is_new
+
+
+def let_go(session: Session, person_id: uuid.UUID, report_id: uuid.UUID, *, now: datetime) -> None:
+    """Take a report out of an account; the report and its link stay. Twice is once."""
+    statement = delete(ReportOwner).where(ReportOwner.person_id == person_id, ReportOwner.report_id == report_id)
+    if session.execute(statement.returning(ReportOwner.report_id)).first() is not None:
+        _record(session, "person.report_let_go", person_id, now)
+
+
+def delete_account(session: Session, person_id: uuid.UUID, *, now: datetime) -> None:
+    """Erase somebody: the account, what it kept, and every contact left with those reports. The reports stay.
+
+    Raises :class:`NotFound`, :class:`Forbidden` ``staff_account``: whoever acts for an organisation has left their name
+    under decisions, and is taken out by its administrator.
+    """
+    person = session.scalars(select(Person).where(Person.id == person_id).with_for_update()).one_or_none()
+    if person is None:
+        raise NotFound("person_unknown")
+    if needs_second_factor({membership.role.name for membership in person.memberships}):
+        raise Forbidden("staff_account")
+    for report_id in queries.owned_ids(session, person_id):
+        contacts.erase(session, report_id, "account_deleted", actor=Actor.anonymous(), now=now)
+    postbox.drop(session, subject_id=person_id, now=now)
+    session.execute(delete(Person).where(Person.id == person_id))
+    session.expunge(person)
+    _record(session, "person.deleted", person_id, now)
+
+
+def _record(session: Session, action: str, person_id: uuid.UUID, now: datetime) -> None:
+    audit.record(
+        session,
+        action=action,
+        subject_kind="person",
+        subject_id=person_id,
+        actor=Actor.person(person_id, None),
+        now=now,
+    )
