@@ -1,6 +1,7 @@
 """Importing reports: photos alone, tables of other systems; twice is once, and a row is a report or nothing."""
 
 import csv
+import os
 import re
 import uuid
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, get_args
 import pytest
 from click.testing import Result
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.cli.conftest import Waterwatch
 from tests.photos.forge import app1, ascii_tag, exif, gps_tags, jpeg, png, scene, with_segments
@@ -256,6 +257,106 @@ def test_a_row_that_fails_half_way_leaves_nothing(
         restore = text("INSERT INTO organisation SELECT * FROM json_populate_record(NULL::organisation, :kept)")
         connection.execute(restore, {"kept": kept})
     assert "新增 2" in waterwatch(*words).output
+
+
+def test_what_is_no_file_among_the_photos_is_refused_and_never_waited_for(
+    waterwatch: Waterwatch, owner: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "good.jpg").write_bytes(photo(400))
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
+    names = ("pipe.jpg", "circle.jpg", "a" * 300 + ".jpg")
+    file = write_table(tmp_path / "t.csv", *(GOOD | {"id": name, "photos": name} for name in names), GOOD)
+    told = waterwatch("reports", "import", "hotline", file, "--accept-refused")
+    assert told.exit_code == 0, told.output
+    assert f"{WORDS['photo_unreadable']}: 3" in told.output
+    assert len(rows(owner)) == 1
+
+
+def test_a_name_that_is_no_text_is_shown_and_listed(waterwatch: Waterwatch, owner: Engine, tmp_path: Path) -> None:
+    folder, listed = tmp_path / "archive", tmp_path / "refused.csv"
+    folder.mkdir()
+    (folder / os.fsdecode("测试.jpg".encode("GB18030"))).write_bytes(photo(400, is_placed=False))
+    (folder / "b\x1b[2J.jpg").write_bytes(photo(410, is_placed=False))
+    (folder / "c.jpg").write_bytes(photo(420))
+    told = waterwatch("reports", "import", "patrol", folder, "--kind", "foam", "--accept-refused", "--refused", listed)
+    assert told.exit_code == 0, told.output
+    assert "b\\x1b[2J.jpg" in told.output
+    assert "\x1b[2J" not in told.output
+    assert len(rows(owner)) == 1
+    assert r"\udcb2\udce2\udcca\udcd4.jpg" in [line["id"] for line in read_table(listed)]
+
+
+def test_no_refused_row_is_a_formula_and_every_one_is_imported_as_it_was(
+    waterwatch: Waterwatch, owner: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "good.jpg").write_bytes(photo(400))
+    listed = tmp_path / "refused.csv"
+    bad = GOOD | {
+        "id": "=cmd|' /C calc'!A0",
+        "note": "＠SUM(1)",
+        "lon": "-114.3",
+        "lat": "-north",
+        "photos": "good.jpg",
+    }
+    file = write_table(tmp_path / "t.csv", bad)
+    assert waterwatch("reports", "import", "hotline", file, "--refused", listed).exit_code == 1
+    (line,) = read_table(listed)
+    assert (line["id"], line["note"]) == ("'=cmd|' /C calc'!A0", "'＠SUM(1)")
+    assert (line["lon"], line["lat"]) == ("-114.3", "'-north")
+    assert waterwatch("reports", "import", "hotline", write_table(listed, line | {"lat": "30.5"})).exit_code == 0
+    ((note,),) = rows(owner, "SELECT note FROM report")
+    assert note == "＠SUM(1)"
+    assert "已有 1" in waterwatch("reports", "import", "hotline", write_table(file, bad | {"lat": "30.5"})).output
+
+
+def test_where_the_refused_rows_go_is_looked_at_first(waterwatch: Waterwatch, owner: Engine, tmp_path: Path) -> None:
+    (tmp_path / "good.jpg").write_bytes(photo(400))
+    file = write_table(tmp_path / "t.csv", GOOD, GOOD | {"id": "2", "lat": "north"})
+    before = file.read_bytes()
+    words = ("reports", "import", "hotline", file, "--accept-refused", "--refused")
+    for listed, code in (
+        (file, "refusals_over_archive"),
+        (tmp_path / "nowhere" / "r.csv", "refusals_unwritable"),
+        (tmp_path, "refusals_unwritable"),
+    ):
+        told = waterwatch(*words, listed)
+        assert (told.exit_code, WORDS[code] in told.output) == (1, True)
+    assert (rows(owner), file.read_bytes()) == ([], before)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device"), "interrupted: No space left on device"),
+        (OperationalError("", {}, Exception()), "interrupted: database_unavailable"),
+    ],
+)
+def test_an_import_that_is_cut_short_says_so_and_goes_on(
+    waterwatch: Waterwatch, owner: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    (folder / "c.jpg").unlink()
+    words = ("reports", "import", "patrol", folder, "--kind", "foam")
+    real = ObjectStore.put_file
+
+    def fail(store: ObjectStore, key: str, path: Path) -> None:
+        if path.name == "b.JPG":
+            raise error
+        real(store, key, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ObjectStore, "put_file", fail)
+        cut = waterwatch(*words)
+    assert (cut.exit_code, told in cut.output, len(rows(owner))) == (1, True, 1)
+    assert "新增 1，已有 1" in waterwatch(*words).output
+
+
+def test_an_encoding_has_many_names(waterwatch: Waterwatch, owner: Engine, tmp_path: Path) -> None:
+    (tmp_path / "good.jpg").write_bytes(photo(400))
+    file = write_table(tmp_path / "t.csv", GOOD)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert waterwatch("reports", "import", "hotline", file, "--encoding", "utf_8").exit_code == 0
+    assert len(rows(owner)) == 1
 
 
 def test_every_code_of_a_row_has_words() -> None:

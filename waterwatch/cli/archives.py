@@ -4,9 +4,12 @@ Two passes. The first reads every row and every photo's first bytes and writes n
 citizen's report is stored: bytes durably into quarantine, then one transaction. A row is a report or it is nothing.
 """
 
+import codecs
 import csv
 import hashlib
 import os
+import re
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +37,10 @@ PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", 
 SNIFF_BYTES = 64
 NAMESPACE = uuid.UUID("6f1c2b1e-8d0f-5c39-9f0a-5a1d3b6e7c84")  # of our derived keys; never to be changed
 IMPORT = Sender("import")
+# A cell that begins like this is a formula to the program that opens the table (half-width or full-width), unless it is
+# a number. An apostrophe before it makes it text; it is put before such cells and taken off again.
+_FORMULA = frozenset("=+-@＝＋－＠")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
 class SheetFault(Exception):
@@ -113,7 +120,8 @@ def rows_of_folder(folder: Path) -> list[Row]:
 def rows_of_table(file: Path, columns: Mapping[str, str], encoding: str) -> list[Row]:
     """The rows of a CSV file; ``columns`` names the column of a role where it differs. Raises :class:`SheetFault`."""
     try:
-        with file.open(encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding, newline="") as text:
+        is_utf8 = codecs.lookup(encoding).name == "utf-8"
+        with file.open(encoding="utf-8-sig" if is_utf8 else encoding, newline="") as text:
             reader = csv.DictReader(text, strict=True)
             named = {role: columns.get(role, role) for role in ROLES}
             for role in (*columns, "id", "photos"):
@@ -127,7 +135,7 @@ def rows_of_table(file: Path, columns: Mapping[str, str], encoding: str) -> list
 
 
 def _row(number: int, line: Mapping[str, str | None], named: Mapping[str, str]) -> Row:
-    fields = {role: (line.get(column) or "").strip() for role, column in named.items()}
+    fields = {role: _unguarded((line.get(column) or "").strip()) for role, column in named.items()}
     photos = tuple(part.strip() for part in fields.pop("photos").split(";") if part.strip())
     return Row(number, fields, photos)
 
@@ -189,12 +197,16 @@ def _key(source: str, row: Row, photos: Sequence[Photo]) -> uuid.UUID:
 def _photo(folder: Path, name: str, settings: Settings) -> Photo:
     """A photo by its path in the archive. Its first bytes are looked at, it is not decoded."""
     path = folder / name
-    if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
-        raise Invalid({"photos": ["photo_elsewhere"]})
     try:
-        with path.open("rb") as content:
-            head, size_bytes = content.read(SNIFF_BYTES), os.fstat(content.fileno()).st_size
-    except OSError:
+        if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+            raise Invalid({"photos": ["photo_elsewhere"]})
+        # A pipe is opened without waiting for somebody at its other end.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as content:
+            found = os.fstat(content.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise Invalid({"photos": ["photo_unreadable"]})
+            head, size_bytes = content.read(SNIFF_BYTES), found.st_size
+    except (OSError, RuntimeError):  # RuntimeError: links that lead in a circle
         raise Invalid({"photos": ["photo_unreadable"]}) from None
     if sniff(head) is None:
         raise Invalid({"photos": [refuse_type(head)]})
@@ -277,8 +289,12 @@ def _remove(ready: Ready, objects: ObjectStore) -> None:
 
 
 def write_refusals(file: Path, refusals: Sequence[Refusal], words: Mapping[str, str]) -> None:
-    """The refused rows as a table that can be filled in and imported itself: the roles, the codes, the reasons."""
-    with file.open("w", encoding="utf-8-sig", newline="") as text:
+    """The refused rows as a table that can be filled in and imported itself: the roles, the codes, the reasons.
+
+    It is there whole or not at all. A file name that is no text is written with escapes.
+    """
+    draft = file.with_name(file.name + ".part")
+    with draft.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as text:
         table = csv.writer(text)
         table.writerow((*ROLES, "code", "reason"))
         for refusal in refusals:
@@ -286,4 +302,15 @@ def write_refusals(file: Path, refusals: Sequence[Refusal], words: Mapping[str, 
             fields = dict(row.fields) | {"photos": ";".join(row.photos)}
             fields["id"] = fields.get("id") or row.key
             reason = "; ".join(words[code] for code in codes)
-            table.writerow((*(fields.get(role, "") for role in ROLES), " ".join(codes), reason))
+            table.writerow((*(_guarded(fields.get(role, "")) for role in ROLES), " ".join(codes), reason))
+    draft.replace(file)
+
+
+def _guarded(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: the operator opens what strangers wrote."""
+    is_formula = cell[:1] in _FORMULA and _NUMBER.fullmatch(cell) is None
+    return f"'{cell}" if is_formula else cell
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA else cell

@@ -1,5 +1,6 @@
 """``waterwatch reports import``: what it is told, what it shows while it works, and what it says in the end."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from waterwatch.cli import archives
 from waterwatch.cli.archives import Plan, Ready, Refusal, SheetFault
@@ -34,6 +36,9 @@ WORDS = {
     " · write --map role=column, --map-kind theirs=ours",
     "role_unknown": "没有这个角色 · there is no such role",
     "zone_unknown": "没有这个时区 · there is no such time zone",
+    "refusals_unwritable": "--refused 的文件无法写入 · the file of --refused cannot be written",
+    "refusals_over_archive": "--refused 会覆盖正在导入的表格，换一个文件名"
+    " · --refused would overwrite the table that is imported: name another file",
     "nothing_to_import": "这里没有照片 · there is no photo here",
     "id_missing": "没有编号 · no id",
     "id_doubled": "编号与前面的行重复 · the id of an earlier row",
@@ -111,6 +116,7 @@ def import_reports_command(source: str, archive: Path, **told: Any) -> None:
     settings = _settings()
     try:
         plan = _plan(source, archive, told)
+        _expect_writable(told["refusals_to"], archive)
         if archive.is_dir():
             rows = archives.rows_of_folder(archive)
         else:
@@ -123,15 +129,41 @@ def import_reports_command(source: str, archive: Path, **told: Any) -> None:
     is_strict, is_dry = not told["accept_refused"], told["dry_run"]
     try:
         outcome = _run(settings, rows, plan, is_strict=is_strict, is_dry=is_dry)
-    except DomainError as error:  # the disk is full, the store is away: what was stored until now is whole
+    except (DomainError, OSError, OperationalError, InterfaceError) as error:
+        # The disk is full, the store or the database is away, a file is gone: what was stored until now is whole.
         _refuse(
-            f"中断 · interrupted: {error.error_code}。再运行一次就会接着做 · the same command again goes on from here"
+            f"中断 · interrupted: {_reason(error)}。再运行一次就会接着做 · the same command again goes on from here"
         )
     if told["refusals_to"] is not None:
         archives.write_refusals(told["refusals_to"], outcome.refused, WORDS)
     click.echo(describe(outcome, len(rows), is_strict=is_strict, is_dry=is_dry))
     if outcome.refused and is_strict and not is_dry:
         raise SystemExit(1)
+
+
+def _expect_writable(refusals_to: Path | None, archive: Path) -> None:
+    """Said before anything is imported, not after. Raises :class:`SheetFault`."""
+    if refusals_to is None:
+        return
+    if refusals_to.exists() and refusals_to.samefile(archive):
+        raise SheetFault("refusals_over_archive", file=str(refusals_to))
+    if refusals_to.is_dir() or not os.access(refusals_to.parent, os.W_OK | os.X_OK):
+        raise SheetFault("refusals_unwritable", file=str(refusals_to))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, DomainError):
+        return error.error_code
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__} {shown(str(error.filename or ''))}".rstrip()
+    return "database_unavailable"
+
+
+def shown(text: str) -> str:
+    """Text of a stranger's table or disk, as a terminal may show it: what is not printable is escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
 def _plan(source: str, archive: Path, told: dict[str, Any]) -> Plan:
@@ -200,7 +232,7 @@ def describe(outcome: Outcome, rows: int, *, is_strict: bool, is_dry: bool) -> s
         lines += [f"  {WORDS[code]}: {count}" for code, count in codes.items()]
         for one in outcome.refused[:SHOWN]:
             told = "; ".join(WORDS[code] for found in one.faults.values() for code in found)
-            lines.append(f"    row {one.row.number}  {one.row.key or '–'}  {told}")
+            lines.append(f"    row {one.row.number}  {shown(one.row.key) or '–'}  {told}")
         if len(outcome.refused) > SHOWN:
             lines.append("    … 全部写入文件：--refused FILE.csv · all of them to a file: --refused FILE.csv")
     refused = len(outcome.refused)
