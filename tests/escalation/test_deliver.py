@@ -338,6 +338,21 @@ def test_a_store_that_is_away_for_a_moment_costs_the_mail_nothing_but_time(
     assert "cid:photo" in page.get_content()
 
 
+def test_a_mail_waits_while_more_of_its_photo_is_being_covered(sending: Sending) -> None:
+    message, inbox = sending.message(), Inbox()
+    with kind_server(inbox) as port:
+        context = sending.context(port)
+        with transaction(sending.sessions) as session:
+            session.execute(text("UPDATE photo SET redaction_wanted_at = now()"))
+        with pytest.raises(Unavailable, match="pictures_unavailable"):
+            service.deliver(context, message)
+        assert inbox.received == []
+        with transaction(sending.sessions) as session:
+            session.execute(text("UPDATE photo SET redaction_wanted_at = NULL"))
+        service.deliver(context, message)
+    assert "<photo>" in {str(part["Content-ID"]) for part in parsed(inbox)[0].walk()}
+
+
 def test_a_mail_waits_for_its_photo_only_so_long(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
     away = store_that_is_away(monkeypatch)
     message, inbox = sending.message(), Inbox()

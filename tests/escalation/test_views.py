@@ -134,6 +134,13 @@ def test_an_expired_link_says_what_to_do(forwarded: Forwarded, settings: Setting
     assert "请回复当时收到的邮件" in page.text
 
 
+def test_a_photo_of_which_more_must_be_covered_is_held_back_from_the_agency(forwarded: Forwarded) -> None:
+    with transaction(forwarded.sessions) as session:
+        session.execute(text("UPDATE photo SET redaction_wanted_at = now()"))
+    assert forwarded.client.get(forwarded.path + "/photo.jpg").status_code == 503
+    assert forwarded.client.get(forwarded.path).status_code == 200
+
+
 def test_the_photo_and_the_map_are_there_for_the_holder_of_the_link(forwarded: Forwarded) -> None:
     photo = forwarded.client.get(forwarded.path + "/photo.jpg")
     assert (photo.mimetype, photo.data) == ("image/jpeg", forwarded.photo)

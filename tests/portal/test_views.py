@@ -181,6 +181,18 @@ def test_a_picture_is_found_by_its_place_in_the_gallery_and_only_there(
     assert client.get(f"/i/{quiet}/photo/1/1024").status_code == 404
 
 
+def test_a_picture_of_which_more_must_be_covered_is_held_back_and_lives_a_minute_in_caches(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
+) -> None:
+    path = f"/i/{add()}/photo/1/1024"
+    assert client.get(path).headers["Cache-Control"] == "public, max-age=60"
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE photo SET redaction_wanted_at = now()"))
+    held = client.get(path)
+    assert (held.status_code, held.headers["Retry-After"], held.mimetype) == (503, "6", "text/html")
+    assert "max-age=60" not in held.headers.get("Cache-Control", "")
+
+
 def test_a_refused_reports_picture_is_not_public(
     client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session]
 ) -> None:
