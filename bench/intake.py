@@ -275,6 +275,7 @@ def _environment(folder: Path, database_url: str, redis_url: str) -> dict[str, s
         "WATERWATCH_SPOOL_DIR": str(folder / "spool"),
         "WATERWATCH_PUBLISH_DIR": str(folder / "published"),
         "WATERWATCH_REPORT_RATE_LIMIT": "1000000/hour",
+        "WATERWATCH_REPORT_FREE_LIMIT": "1000000/hour",
         "WATERWATCH_PAGE_RATE_LIMIT": "1000000/minute",
         "WATERWATCH_LOG_LEVEL": "WARNING",
         PLAIN_FOLDER: str(folder / "bare"),
