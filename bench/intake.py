@@ -311,6 +311,7 @@ def _environment(folder: Path, database_url: str, redis_url: str, bodies: Path) 
         "WATERWATCH_TRUSTED_PROXIES": "1",
         "WATERWATCH_REPORT_RATE_LIMIT": "1000000/hour",
         "WATERWATCH_PHOTO_RATE_LIMIT": "1000000/hour",
+        "WATERWATCH_REPORT_FREE_LIMIT": "1000000/hour",
         "WATERWATCH_PAGE_RATE_LIMIT": "1000000/minute",
         "WATERWATCH_LOG_LEVEL": "WARNING",
         PLAIN_FOLDER: str(folder / "bare"),

@@ -2,9 +2,10 @@
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from tests.duplicates.rows import PHASH, add_photo, add_report, candidates_of
@@ -204,3 +205,38 @@ def test_forgetting_devices_leaves_the_other_reasons_and_their_score(
     assert (row["other_report_id"], row["is_same_device"], row["is_recycled"]) == (alike, False, True)
     assert row["score"] == 0.95
     assert service.forget_devices(session, before=now + timedelta(days=1)) == 0
+
+
+MANY = text("""
+INSERT INTO report (id, code, follow_digest, submission_digest, organisation_id, state, state_since, kind, language,
+    received_at, point, place_source, input_datum, water_feature_id, device_digest)
+SELECT gen_random_uuid(), 'code-' || n, sha256(('f' || n)::bytea), sha256(('s' || n)::bytea),
+    (SELECT id FROM organisation LIMIT 1), 'in_review', :now, 'foam', 'zh-Hans',
+    CAST(:now AS timestamptz) - n * interval '1 minute',
+    ST_SetSRID(ST_MakePoint(100 + (n % 200) / 10.0, 25 + (n / 200) / 10.0), 4326), 'pin', 'wgs84', :river,
+    CASE WHEN n % 10 = 0 THEN sha256(('d' || n)::bytea) END
+FROM generate_series(1, 20000) n
+""")
+
+
+def test_neither_device_nor_place_is_looked_for_by_reading_all_reports(
+    session: Session, river: uuid.UUID, now: datetime
+) -> None:
+    session.execute(MANY, {"now": now, "river": river})
+    photo = add_photo(session, now=now)
+    report = add_report(session, river, now=now, photos=[photo], device_digest=DEVICE)
+    session.execute(text("ANALYZE report"))
+    sent: list[tuple[str, Any]] = []
+    connection = session.connection()
+
+    def note(_c: object, _cur: object, statement: str, parameters: object, *_: object) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    queries.others(session, report, [])
+    event.remove(connection, "before_cursor_execute", note)
+    ((statement, parameters),) = sent
+    plan = "\n".join(connection.exec_driver_sql("EXPLAIN " + statement, parameters).scalars())
+    assert "Seq Scan on report" not in plan
+    assert "ix_report_device" in plan
+    assert "ix_report_point" in plan

@@ -170,6 +170,8 @@ class System:
             "WATERWATCH_SPOOL_DIR": f"{self.folder}/spool",
             "WATERWATCH_PUBLISH_DIR": f"{self.folder}/published",
             "WATERWATCH_REPORT_RATE_LIMIT": "1000000/hour",
+            "WATERWATCH_REPORT_FREE_LIMIT": "1000000/hour",
+            "WATERWATCH_FLOOD_REPORTS": "1000000",
             "WATERWATCH_PAGE_RATE_LIMIT": "1000000/hour",
             "WATERWATCH_SWEEP_EVERY_S": "1",
             "WATERWATCH_MAIL_FROM": "waterwatch@example.org",

@@ -210,3 +210,13 @@ def test_a_map_is_published_before_anybody_asks_and_again_before_it_is_stale(con
     with transaction(context.sessions) as session:
         add_incident(session, now=utc_now())
     assert [sweep.renew_publication(context) for _ in range(2)] == [1, 0]
+
+
+def test_devices_are_forgotten_after_two_days(context: JobContext) -> None:
+    with transaction(context.sessions) as session:
+        old = add_report(session, "in_review", device_digest=b"d" * 32, received_at=long_ago(hours=49))
+        young = add_report(session, "in_review", device_digest=b"d" * 32, received_at=long_ago(hours=47))
+    assert [sweep.forget_devices(context) for _ in range(2)] == [1, 0]
+    with transaction(context.sessions) as session:
+        kept = session.execute(text("SELECT id FROM report WHERE device_digest IS NOT NULL")).scalars().all()
+    assert (old in kept, kept) == (False, [young])

@@ -1,6 +1,6 @@
 /**
  * The work a server asks for before it takes one more report from a network that has sent very many: to find the
- * counter whose derived key begins as the challenge says (ALTCHA). About a second, and nobody has to do anything.
+ * counter whose derived key begins as the challenge says (ALTCHA). Some tenths of a second of a core, and nobody has to do anything.
  */
 
 import { solveChallenge, type Challenge } from "altcha-lib";

@@ -1,0 +1,46 @@
+"""A report whose photos are done comes to review together with what it may repeat."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from tests.duplicates.rows import add_photo, add_report, candidates_of
+from tests.moderation.rows import add_river, state_of
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.outbox import Message
+from workers import handlers
+
+
+def message(photo_id: uuid.UUID) -> Message:
+    """That a photo is settled, as the relay hands it on."""
+    return Message(uuid.uuid4(), 1, "photos.settled", {"photo_id": str(photo_id)}, 1, timedelta(), None, None)
+
+
+def test_no_moderator_sees_a_report_without_its_likes(context: JobContext) -> None:
+    now = utc_now()
+    with transaction(context.sessions) as session:
+        river = add_river(session, "长江")
+        first = add_report(session, river, now=now, photos=[add_photo(session, now=now)])
+        photo = add_photo(session, now=now)
+        report = add_report(session, river, now=now, photos=[photo], state="sanitising")
+    for _ in range(2):  # the same message twice is once
+        handlers.settle(context, message(photo))
+    with transaction(context.sessions) as session:
+        assert state_of(session, "report", report) == "in_review"
+        assert list(candidates_of(session, report)) == [first]
+        acts = session.execute(text("SELECT action FROM audit_entry WHERE subject_id = :id"), {"id": report})
+        assert sorted(acts.scalars()) == ["report.duplicates_proposed", "report.settled"]
+
+
+def test_the_last_photo_of_a_refused_report_proposes_nothing(context: JobContext) -> None:
+    now = utc_now()
+    with transaction(context.sessions) as session:
+        photo = add_photo(session, now=now, state="refused", phash=None)
+        report = add_report(session, None, now=now, photos=[photo], state="sanitising")
+    handlers.settle(context, message(photo))
+    with transaction(context.sessions) as session:
+        assert state_of(session, "report", report) == "refused"
+        assert candidates_of(session, report) == {}
