@@ -96,10 +96,13 @@ export class PlacePicker implements Guide {
     return true;
   }
 
-  /** Widen the view to the nearest water: a pin on an empty ground tells nobody whether it is in the right place. */
+  /**
+   * Widen the view to the nearest water: a pin on an empty ground tells nobody whether it is in the right place. Who has
+   * set the pin by hand has seen the map, and it stays as it is.
+   */
   showWater(lon: number, lat: number): void {
     const place = this.place();
-    if (!this.map || !place || this.map.getBounds().contains([lon, lat])) return;
+    if (!this.map || !place || this.control("place_source").value === "pin" || this.map.getBounds().contains([lon, lat])) return;
     const [west, east] = [Math.min(lon, place.lon), Math.max(lon, place.lon)];
     const [south, north] = [Math.min(lat, place.lat), Math.max(lat, place.lat)];
     this.map.fitBounds([west, south, east, north], { padding: 60, maxZoom: PLACE_ZOOM, duration: 600 });
