@@ -11,6 +11,7 @@ from waterwatch.contacts import queries as contacts
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, NotFound
+from waterwatch.messaging.webpush import public_key
 from waterwatch.notices import queries, rules
 from waterwatch.notices.letters import REFUSAL_SENTENCES
 from waterwatch.photos.views import REFUSAL_WORDS as PHOTO_WORDS
@@ -57,6 +58,7 @@ def follow(token: str) -> str:
     with transaction(house().sessions) as session:
         found = queries.following(session, token, language=viewer_language())
         contact = contacts.state_of(session, found.report.report_id)
+        browsers = contacts.count_subscriptions(session, found.report.report_id)
     return render_template(
         "notices/follow.html",
         token=token,
@@ -65,6 +67,8 @@ def follow(token: str) -> str:
         steps=rules.steps(found.progress),
         refresh_s=rules.refresh_after_s(found.progress),
         contact=contact,
+        browsers=browsers,
+        push_key=public_key(house().settings) if house().settings.push_hosts else None,
         can_withdraw=rules.can_withdraw(found.report.state),
         can_correct=rules.can_correct(found.report.state),
         step_words=STEP_WORDS,
