@@ -1,23 +1,20 @@
-/** The follow page: this browser may be told of each step, where web push works. */
+/** The follow page: this browser may be told of each step, where web push works. The page's parts are replaced at times. */
 
-const part = document.getElementById("push");
-const form = part?.querySelector<HTMLFormElement>("[data-push-form]");
-if (part && form && "serviceWorker" in navigator && "PushManager" in window && "Notification" in window) offer(part, form);
-
-function offer(part: HTMLElement, form: HTMLFormElement): void {
-  part.hidden = false;
-  form.hidden = false;
-  form.addEventListener("submit", (event) => {
+if ("serviceWorker" in navigator && "PushManager" in window && "Notification" in window) {
+  document.documentElement.classList.add("can-push");
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!(form instanceof HTMLFormElement) || !form.dataset.pushKey) return;
     event.preventDefault();
-    void subscribe(part, form);
+    void subscribe(form);
   });
 }
 
-async function subscribe(part: HTMLElement, form: HTMLFormElement): Promise<void> {
+async function subscribe(form: HTMLFormElement): Promise<void> {
   try {
     if ((await Notification.requestPermission()) !== "granted") throw new Error("denied");
     const { pushManager } = await navigator.serviceWorker.ready;
-    const options = { userVisibleOnly: true, applicationServerKey: part.dataset.key ?? "" };
+    const options = { userVisibleOnly: true, applicationServerKey: form.dataset.pushKey ?? "" };
     // One that was made for another key of ours cannot be used for this one.
     const made = await pushManager.subscribe(options).catch(async () => {
       await (await pushManager.getSubscription())?.unsubscribe();
@@ -30,7 +27,7 @@ async function subscribe(part: HTMLElement, form: HTMLFormElement): Promise<void
     }
     form.submit();
   } catch {
-    const said = part.querySelector("[data-push-said]");
-    if (said) said.textContent = part.dataset.refused ?? "";
+    const said = form.querySelector("[role=status]");
+    if (said) said.textContent = form.dataset.pushRefused ?? "";
   }
 }

@@ -219,7 +219,7 @@ def test_a_browser_is_added_only_with_a_listed_service(
 ) -> None:
     made = Browser().subscription("https://fcm.googleapis.com/fcm/send/abc", settings)
     keys = {"p256dh": made.p256dh, "auth": made.auth}
-    assert f'data-key="{made.vapid}"' in visitor.client.get(address).text
+    assert f'data-push-key="{made.vapid}"' in visitor.client.get(address).text
     for fields in (
         keys | {"endpoint": "https://192.168.1.1/abc"},
         {"endpoint": made.endpoint, "p256dh": "AAAA", "auth": made.auth},
