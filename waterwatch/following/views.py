@@ -56,20 +56,20 @@ def correction_form(token: str) -> str | WerkzeugResponse:
 @by_link
 def correct(token: str) -> WerkzeugResponse | tuple[str, int]:
     """Take the correction; faults are shown on the form, and being too late is said on the follow page."""
-    fields, settings, now = request.form.to_dict(), house().settings, utc_now()
+    fields = request.form.to_dict()
     try:
         with transaction(house().sessions) as session:
             report = reports.report_by_follow_token(session, token)
-            command = corrections.parse_correction(
+            language, settings = viewer_language(), house().settings
+            done = corrections.restate(
                 session,
                 report.report_id,
                 fields,
-                photos_per_report=settings.photos_per_report,
-                language=viewer_language(),
+                settings=settings,
+                language=language,
                 to_wgs84=to_wgs84,
-                now=now,
+                now=utc_now(),
             )
-            done = corrections.correct(session, report.report_id, command, now=now)
     except Invalid as fault:
         return _correction_page(token, report, fields, fault.errors), 400
     except Conflict:

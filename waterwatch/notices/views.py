@@ -1,10 +1,12 @@
 """The follow page: whoever holds the link sees the steps of the report, its photos, and may take it back."""
 
 import uuid
+from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.contacts import queries as contacts
@@ -57,8 +59,7 @@ def follow(token: str) -> str:
     """Where the report stands. Never kept by a cache, never indexed; looks again by itself while machines work."""
     with transaction(house().sessions) as session:
         found = queries.following(session, token, language=viewer_language())
-        contact = contacts.state_of(session, found.report.report_id)
-        browsers = contacts.count_subscriptions(session, found.report.report_id)
+        told = _how_told(session, found.report.report_id)
     return render_template(
         "notices/follow.html",
         token=token,
@@ -66,9 +67,7 @@ def follow(token: str) -> str:
         report=found.report,
         steps=rules.steps(found.progress),
         refresh_s=rules.refresh_after_s(found.progress),
-        contact=contact,
-        browsers=browsers,
-        push_key=public_key(house().settings) if house().settings.push_hosts else None,
+        **told,
         can_withdraw=rules.can_withdraw(found.report.state),
         can_correct=rules.can_correct(found.report.state),
         step_words=STEP_WORDS,
@@ -79,6 +78,16 @@ def follow(token: str) -> str:
         severities=SEVERITY_WORDS,
         water_name=found.water_names.get(viewer_language()) or found.water_names.get("zh-Hans"),
     )
+
+
+def _how_told(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
+    """By what the author is told so far, and our key for browsers that want to be told as well."""
+    settings = house().settings
+    return {
+        "contact": contacts.state_of(session, report_id),
+        "browsers": contacts.count_subscriptions(session, report_id),
+        "push_key": public_key(settings) if settings.push_hosts else None,
+    }
 
 
 @bp.post("/<token>/withdraw")
