@@ -61,7 +61,8 @@ class Sending:
 
     def is_done(self) -> bool:
         with transaction(self.sessions) as session:
-            return session.execute(text("SELECT bool_and(done_at IS NOT NULL) FROM outbox")).scalar_one() is True
+            statement = text("SELECT bool_and(done_at IS NOT NULL) FROM outbox WHERE topic = :topic")
+            return session.execute(statement, {"topic": service.TOPIC_DELIVER}).scalar_one() is True
 
 
 @pytest.fixture

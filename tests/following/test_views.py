@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.messaging.test_webpush import Browser
 from tests.reports.rows import LAT, LON, add_river, set_photo
 from tests.reports.site import Visitor
 from tests.web.site import running
@@ -211,3 +212,24 @@ def test_a_mail_program_unsubscribes_at_one_click(
     assert [visitor.client.post(path, data=body).status_code for _twice in range(2)] == [204, 204]
     assert row(sessions, "SELECT count(*) FROM report_contact") == (0,)
     assert visitor.client.post(path + "x", data=body).status_code == 404
+
+
+def test_a_browser_is_added_only_with_a_listed_service(
+    visitor: Visitor, address: str, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    made = Browser().subscription("https://fcm.googleapis.com/fcm/send/abc", settings)
+    keys = {"p256dh": made.p256dh, "auth": made.auth}
+    assert f'data-push-key="{made.vapid}"' in visitor.client.get(address).text
+    for fields in (
+        keys | {"endpoint": "https://192.168.1.1/abc"},
+        {"endpoint": made.endpoint, "p256dh": "AAAA", "auth": made.auth},
+        {},
+    ):
+        post(visitor, f"{address}/push", address, **fields)
+        assert "没有加上" in visitor.client.get(address).text
+    assert row(sessions, "SELECT count(*) FROM push_subscription") == (0,)
+    post(visitor, f"{address}/push", address, **keys, endpoint=made.endpoint)
+    assert "在这台设备上提醒你" in visitor.client.get(address).text
+    assert row(sessions, "SELECT count(*) FROM push_subscription") == (1,)
+    post(visitor, f"{address}/push/stop", address)
+    assert row(sessions, "SELECT count(*) FROM push_subscription") == (0,)

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -22,7 +23,7 @@ Script = Callable[[ssl.SSLSocket, threading.Event], None]
 
 @dataclass
 class HttpsServer:
-    """Plays ``script`` to whoever connects; ``heard`` are the heads of the requests."""
+    """Plays ``script`` to whoever connects; ``heard`` are the requests."""
 
     port: int
     trust: ssl.SSLContext
@@ -71,6 +72,16 @@ def answer(body: bytes, *, status: str = "200 OK", headers: str = "", length: in
     return play
 
 
+def _read_request(line: ssl.SSLSocket) -> str:
+    """Head and body of one request, byte for byte as Latin-1: a body may be anything."""
+    data = line.recv(65536)
+    if found := re.search(rb"(?i)content-length: (\d+)", data):
+        whole = data.index(b"\r\n\r\n") + 4 + int(found[1])
+        while len(data) < whole and (piece := line.recv(65536)):
+            data += piece
+    return data.decode("latin-1")
+
+
 @contextlib.contextmanager
 def https_server(folder: Path, script: Script) -> Iterator[HttpsServer]:
     """A server until the block ends."""
@@ -88,7 +99,7 @@ def https_server(folder: Path, script: Script) -> Iterator[HttpsServer]:
             except OSError:
                 return
             with plain, contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as line:
-                made.heard.append(line.recv(65536).decode())
+                made.heard.append(_read_request(line))
                 script(line, is_over)
 
     thread = threading.Thread(target=serve)

@@ -5,23 +5,26 @@ Nothing here commits. Every change writes one audit row on the report, with trut
 
 import json
 import uuid
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from waterwatch.contacts import queries, rules
 from waterwatch.contacts.rules import Contact
-from waterwatch.contacts.tables import ReportContact
+from waterwatch.contacts.tables import PushSubscription, ReportContact
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
-from waterwatch.kernel.errors import Forbidden, Gone, Invalid, NotFound
+from waterwatch.kernel.errors import Conflict, Forbidden, Gone, Invalid, NotFound
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.sealing import open_value, seal_value
 from waterwatch.kernel.settings import Settings
+from waterwatch.messaging.webpush import Subscription
 from waterwatch.postbox import service as postbox
 
 TOPIC_GIVEN = "contacts.given"
-PURPOSE = "contact"
+PURPOSE, PUSH_PURPOSE = "contact", "push-subscription"
+BROWSERS_MAX = 5  # of one report (ours): one person's devices, and no more
 
 
 def keep(session: Session, report_id: uuid.UUID, contact: Contact, *, settings: Settings, now: datetime) -> uuid.UUID:
@@ -55,6 +58,56 @@ def keep(session: Session, report_id: uuid.UUID, contact: Contact, *, settings: 
     if contact.by_mail:
         outbox.emit(session, TOPIC_GIVEN, {"contact_id": str(contact_id)}, now=now)
     return contact_id
+
+
+def subscribe(
+    session: Session, report_id: uuid.UUID, subscription: Subscription, *, settings: Settings, now: datetime
+) -> None:
+    """Tell this browser of the report. The same one again is as good.
+
+    Raises :class:`Conflict` ``too_many_browsers`` beyond :data:`BROWSERS_MAX`.
+    """
+    digest = postbox.address_digest(settings, subscription.endpoint)
+    found = queries.subscriptions_of(session, report_id)
+    if any(one.endpoint_digest == digest for one in found):
+        return
+    if len(found) >= BROWSERS_MAX:
+        raise Conflict("too_many_browsers")
+    subscription_id = new_id()
+    content = json.dumps(asdict(subscription)).encode()
+    session.add(
+        PushSubscription(
+            id=subscription_id,
+            report_id=report_id,
+            endpoint_digest=digest,
+            sealed=seal_value(settings, PUSH_PURPOSE, subscription_id, content),
+            created_at=now,
+        )
+    )
+    session.flush()
+    _record(session, "contact.browser_added", report_id, Actor.anonymous(), now)
+
+
+def unsubscribe(session: Session, report_id: uuid.UUID, *, now: datetime) -> None:
+    """Tell no browser of the report any more. Twice is once."""
+    for found in queries.subscriptions_of(session, report_id):
+        forget_browser(session, found.id, now=now)
+
+
+def forget_browser(session: Session, subscription_id: uuid.UUID, *, now: datetime) -> None:
+    """A browser that is gone, or not wanted any more, and what still waits to be sent to it. Twice is once."""
+    found = session.get(PushSubscription, subscription_id)
+    if found is None:
+        return
+    postbox.drop(session, recipient_id=found.id, now=now)
+    _record(session, "contact.browser_removed", found.report_id, Actor.anonymous(), now)
+    session.delete(found)
+    session.flush()
+
+
+def read_subscription(kept: PushSubscription, *, settings: Settings) -> Subscription:
+    """Open a subscription, for sending."""
+    return Subscription(**json.loads(open_value(settings, PUSH_PURPOSE, kept.id, kept.sealed)))
 
 
 def read(kept: ReportContact, *, settings: Settings) -> Contact:

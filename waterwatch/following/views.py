@@ -8,12 +8,14 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.contacts import queries as contacts
 from waterwatch.contacts import service as contacts_service
-from waterwatch.contacts.forms import parse_contact
+from waterwatch.contacts.forms import parse_contact, parse_subscription
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid
+from waterwatch.messaging.webpush import public_key
 from waterwatch.notices import rules, service
+from waterwatch.postbox.service import make_pusher
 from waterwatch.reports import corrections
 from waterwatch.reports import queries as reports
 from waterwatch.reports.forms import NOTE_MAX_CHARACTERS
@@ -54,20 +56,20 @@ def correction_form(token: str) -> str | WerkzeugResponse:
 @by_link
 def correct(token: str) -> WerkzeugResponse | tuple[str, int]:
     """Take the correction; faults are shown on the form, and being too late is said on the follow page."""
-    fields, settings, now = request.form.to_dict(), house().settings, utc_now()
+    fields = request.form.to_dict()
     try:
         with transaction(house().sessions) as session:
             report = reports.report_by_follow_token(session, token)
-            command = corrections.parse_correction(
+            language, settings = viewer_language(), house().settings
+            done = corrections.restate(
                 session,
                 report.report_id,
                 fields,
-                photos_per_report=settings.photos_per_report,
-                language=viewer_language(),
+                settings=settings,
+                language=language,
                 to_wgs84=to_wgs84,
-                now=now,
+                now=utc_now(),
             )
-            done = corrections.correct(session, report.report_id, command, now=now)
     except Invalid as fault:
         return _correction_page(token, report, fields, fault.errors), 400
     except Conflict:
@@ -153,6 +155,35 @@ def erase_contact(token: str) -> WerkzeugResponse:
         report = reports.report_by_follow_token(session, token)
         contacts_service.erase_contact(session, report.report_id, "author", actor=Actor.anonymous(), now=utc_now())
     flash(gettext("联系方式已删除。"), "success")
+    return redirect(url_for("notices.follow", token=token), code=303)
+
+
+@bp.post("/f/<token>/push")
+@by_link
+def subscribe(token: str) -> WerkzeugResponse:
+    """This browser wants to be told. What its script filled in is checked like everything else."""
+    settings = house().settings
+    vapid = public_key(settings)
+    assert vapid is not None
+    try:
+        subscription = parse_subscription(request.form, vapid=vapid, pusher=make_pusher(settings))
+        with transaction(house().sessions) as session:
+            report = reports.report_by_follow_token(session, token)
+            contacts_service.subscribe(session, report.report_id, subscription, settings=settings, now=utc_now())
+        flash(gettext("好的，有进展时会在这台设备上提醒你。"), "success")
+    except (Invalid, Conflict):
+        flash(gettext("这台设备没有加上。可以留一个邮箱，或保存本页链接。"), "warning")
+    return redirect(url_for("notices.follow", token=token), code=303)
+
+
+@bp.post("/f/<token>/push/stop")
+@by_link
+def unsubscribe(token: str) -> WerkzeugResponse:
+    """No browser is told of this report any more."""
+    with transaction(house().sessions) as session:
+        report = reports.report_by_follow_token(session, token)
+        contacts_service.unsubscribe(session, report.report_id, now=utc_now())
+    flash(gettext("好的，不再提醒。"), "success")
     return redirect(url_for("notices.follow", token=token), code=303)
 
 

@@ -82,17 +82,22 @@ class Fetcher:
         parts, host, port = self._examine(url)
         address = self._resolve(host, port)
         with Limit(self._timeout_s) as limit:
-            tls = self._tls or ssl.create_default_context()
-            connection = _Watched(limit, address, port, ssl_context=tls, server_hostname=host)
+            connection = Watched(limit, address, port, ssl_context=self._context(), server_hostname=host)
             try:
                 size_bytes = _converse(connection, parts, sink, max_bytes)
             except (HTTPError, HTTPException, OSError) as error:
-                raise FetchError("timeout" if limit.is_over else _describe(error)) from None
+                raise FetchError("timeout" if limit.is_over else describe(error)) from None
             finally:
                 connection.close()
             if limit.is_over:  # the cut may have looked like the end
                 raise FetchError("timeout")
         return size_bytes
+
+    def _context(self) -> ssl.SSLContext:
+        return self._tls or ssl.create_default_context()
+
+    def _is_listed(self, host: str) -> bool:
+        return host in self._hosts
 
     def _examine(self, url: str) -> tuple[SplitResult, str, int]:
         try:
@@ -104,7 +109,7 @@ class Fetcher:
         if parts.scheme != "https" or not is_plain:
             raise FetchError("not_https")
         listed = host if port == HTTPS_PORT else f"{host}:{port}"
-        if listed not in self._hosts or parts.username is not None or parts.password is not None:
+        if not self._is_listed(listed) or parts.username is not None or parts.password is not None:
             raise FetchError("host_not_listed")
         return parts, host, port
 
@@ -146,7 +151,7 @@ def _read(response: HTTPResponse, sink: Callable[[bytes], object], max_bytes: in
     return size_bytes
 
 
-class _Watched(HTTPSConnection):
+class Watched(HTTPSConnection):
     """urllib3's connection, under a limit from its first moment."""
 
     def __init__(self, limit: Limit, address: str, port: int, **options: Any) -> None:
@@ -159,7 +164,7 @@ class _Watched(HTTPSConnection):
         return made
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """A stable code for what broke the conversation."""
     while isinstance(error, HTTPError) and error.args and isinstance(error.args[-1], Exception):
         error = error.args[-1]

@@ -1,5 +1,6 @@
 """Use cases of notices: ask an address whether it wants them, and tell each step once to whoever wants to know."""
 
+import json
 import uuid
 from datetime import datetime
 
@@ -83,9 +84,10 @@ def tell(session: Session, report_id: uuid.UUID, step: str, *, settings: Setting
     Idempotent: each step goes once to each of them, however often it happens; four departments make one mail.
     """
     report = reports.telling(session, report_id)
+    told = _tell_browsers(session, report_id, report, step, settings=settings, now=now)
     kept = contacts.lock_contact(session, report_id)
     if kept is None or not kept.by_mail or kept.confirmed_at is None:
-        return 0
+        return told
     token = intake.follow_token(settings, report_id, report.follow_digest)
     mail = letters.step(
         _recipient(kept, report, settings),
@@ -95,7 +97,21 @@ def tell(session: Session, report_id: uuid.UUID, step: str, *, settings: Setting
         settings=settings,
     )
     about = About(f"notice.{step}", report_id, kept.id, once_key=f"notice.{step}:{report_id}:{kept.id}")
-    return int(postbox.post_mail(session, about, mail, settings=settings, now=now))
+    return told + int(postbox.post_mail(session, about, mail, settings=settings, now=now))
+
+
+def _tell_browsers(
+    session: Session, report_id: uuid.UUID, report: Telling, step: str, *, settings: Settings, now: datetime
+) -> int:
+    """One neutral sentence to each browser: it may appear on a locked screen, in front of anybody."""
+    token = intake.follow_token(settings, report_id, report.follow_digest)
+    payload = json.dumps({"title": letters.push_sentence(report.language), "url": f"/f/{token}" if token else "/"})
+    told = 0
+    for found in contacts.subscriptions_of(session, report_id):
+        about = About(f"push.{step}", report_id, found.id, once_key=f"push.{step}:{report_id}:{found.id}")
+        subscription = contact_service.read_subscription(found, settings=settings)
+        told += postbox.post_push(session, about, subscription, payload, settings=settings, now=now)
+    return told
 
 
 def tell_given(context: JobContext, message: outbox.Message) -> None:
@@ -126,13 +142,14 @@ def tell_case_moved(context: JobContext, message: outbox.Message) -> None:
 
 
 def give_up_address(context: JobContext, message: outbox.Message) -> None:
-    """The job of ``postbox.TOPIC_UNDELIVERABLE``: an address that does not exist gets nothing further.
+    """The job of ``postbox.TOPIC_UNDELIVERABLE``: an address or browser that does not exist gets nothing further.
 
     Idempotent: an address that was given up has no mail left to stop.
     """
     with transaction(context.sessions) as session:
         recipient_id = postbox.recipient_of(session, uuid.UUID(message.payload["posting_id"]))
         contact_service.stop_mail(session, recipient_id, now=context.now())
+        contact_service.forget_browser(session, recipient_id, now=context.now())
         outbox.finish(session, message.id)
 
 

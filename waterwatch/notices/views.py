@@ -1,16 +1,19 @@
 """The follow page: whoever holds the link sees the steps of the report, its photos, and may take it back."""
 
 import uuid
+from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.contacts import queries as contacts
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, NotFound
+from waterwatch.messaging.webpush import public_key
 from waterwatch.notices import queries, rules
 from waterwatch.notices.letters import REFUSAL_SENTENCES
 from waterwatch.photos.views import REFUSAL_WORDS as PHOTO_WORDS
@@ -56,7 +59,7 @@ def follow(token: str) -> str:
     """Where the report stands. Never kept by a cache, never indexed; looks again by itself while machines work."""
     with transaction(house().sessions) as session:
         found = queries.following(session, token, language=viewer_language())
-        contact = contacts.state_of(session, found.report.report_id)
+        told = _how_told(session, found.report.report_id)
     return render_template(
         "notices/follow.html",
         token=token,
@@ -64,7 +67,7 @@ def follow(token: str) -> str:
         report=found.report,
         steps=rules.steps(found.progress),
         refresh_s=rules.refresh_after_s(found.progress),
-        contact=contact,
+        **told,
         can_withdraw=rules.can_withdraw(found.report.state),
         can_correct=rules.can_correct(found.report.state),
         step_words=STEP_WORDS,
@@ -75,6 +78,16 @@ def follow(token: str) -> str:
         severities=SEVERITY_WORDS,
         water_name=found.water_names.get(viewer_language()) or found.water_names.get("zh-Hans"),
     )
+
+
+def _how_told(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
+    """By what the author is told so far, and our key for browsers that want to be told as well."""
+    settings = house().settings
+    return {
+        "contact": contacts.state_of(session, report_id),
+        "browsers": contacts.count_subscriptions(session, report_id),
+        "push_key": public_key(settings) if settings.push_hosts else None,
+    }
 
 
 @bp.post("/<token>/withdraw")

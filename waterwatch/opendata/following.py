@@ -32,19 +32,18 @@ bp.before_request(refuse_bad_token)
 def correct(token: str) -> Response:
     """Say parts of a report differently, while nobody has accepted it. What is left out stays, null takes it back."""
     told = forms.read(forms.CorrectionIn, _json())
-    settings, now = house().settings, utc_now()
     with transaction(house().sessions) as session:
         report = reports.report_by_follow_token(session, token)
-        command = corrections.parse_correction(
+        fields = forms.overlay(corrections.answers_of(session, report.report_id), told)
+        corrections.restate(
             session,
             report.report_id,
-            forms.overlay(corrections.answers_of(session, report.report_id), told),
-            photos_per_report=settings.photos_per_report,
+            fields,
+            settings=house().settings,
             language=viewer_language(),
             to_wgs84=to_wgs84,
-            now=now,
+            now=utc_now(),
         )
-        corrections.correct(session, report.report_id, command, now=now)
         found = notices.following(session, token, language=viewer_language())
     return jsonify(followed(found).model_dump(mode="json"))
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,12 +26,17 @@ from waterwatch.kernel.sealing import open_value, seal_value
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging import smtp
 from waterwatch.messaging.email import Mailbox, compose
+from waterwatch.messaging.fetching import FetchError
+from waterwatch.messaging.webpush import GONE, Pusher, Subscription
 from waterwatch.postbox import queries, rules
 from waterwatch.postbox.tables import Posting
 
 TOPIC_SEND = "postbox.send"
 TOPIC_UNDELIVERABLE = "postbox.undeliverable"
 PURPOSE = "posting"
+# What no further try can change: the service is not listed any more, or not where it may be, or our key is another.
+HOPELESS = frozenset({"not_https", "host_not_listed", "address_not_public", "key_gone"})
+TOO_MANY = 429
 SENDER_NAME = "江湖網·预警图"
 _FORGET_DIGESTS = text("""
 WITH gone AS (
@@ -80,7 +85,20 @@ def is_pestered(session: Session, address: str, kind: str, *, settings: Settings
 def post_mail(session: Session, about: About, mail: Mail, *, settings: Settings, now: datetime) -> bool:
     """Take one mail in the caller's transaction. False when the same thing was taken before."""
     digest = address_digest(settings, mail.address)
-    return _post(session, about, "email", mail.__dict__, digest, settings=settings, now=now)
+    return _post(session, about, "email", asdict(mail), digest, settings=settings, now=now)
+
+
+def post_push(
+    session: Session, about: About, subscription: Subscription, payload: str, *, settings: Settings, now: datetime
+) -> bool:
+    """Take one push message in the caller's transaction. False when the same thing was taken before."""
+    content = {"subscription": asdict(subscription), "payload": payload}
+    return _post(session, about, "push", content, None, settings=settings, now=now)
+
+
+def make_pusher(settings: Settings) -> Pusher:
+    """The client for this installation's push services."""
+    return Pusher(frozenset(settings.push_hosts.split()), timeout_s=settings.push_timeout_s)
 
 
 def _post(
@@ -208,11 +226,13 @@ def record_failure(
     return rules.pause_s(posting.attempts, posting.deferrals, is_deferred=failure.is_deferred)
 
 
-def send(context: JobContext, message: outbox.Message) -> None:
+def send(context: JobContext, message: outbox.Message, *, pusher: Pusher | None = None) -> None:
     """The job of :data:`TOPIC_SEND`: hand one posting over, or say when to try again.
 
     Idempotent: what is sent, refused or dropped is only marked done; two workers at once cannot both claim; a worker
     killed at any point leaves a claim that runs out. Sent at least once, a mail always under one Message-ID.
+
+    ``pusher`` is the client for push services, unless it is the settings' own.
 
     Raises :class:`Unavailable`: to be rung again after ``retry_after_s``.
     """
@@ -221,7 +241,10 @@ def send(context: JobContext, message: outbox.Message) -> None:
         if held is None:
             outbox.finish(session, message.id)
             return
-    failure = _send_mail(context.settings, held)
+    if held.channel == "email":
+        failure = _send_mail(context.settings, held)
+    else:
+        failure = _send_push(context.settings, held, pusher or make_pusher(context.settings))
     pause_s = None
     with transaction(context.sessions) as session:
         if failure is None:
@@ -282,6 +305,19 @@ def _send_mail(settings: Settings, held: Claim) -> Failure | None:
     except smtp.SendError as error:
         return Failure(error.code)
     return None
+
+
+def _send_push(settings: Settings, held: Claim, pusher: Pusher) -> Failure | None:
+    subscription = Subscription(**held.content["subscription"])
+    try:
+        status = pusher.push(subscription, held.content["payload"].encode(), settings=settings)
+    except FetchError as error:
+        return Failure(error.code, is_permanent=error.code in HOPELESS)
+    if 200 <= status < 300:
+        return None
+    is_later = status == TOO_MANY or status >= 500
+    code = "subscription_gone" if status in GONE else f"push_refused_{status}"
+    return Failure(code, is_deferred=is_later, is_permanent=not is_later)
 
 
 def _end(posting: Posting, state: str, *, now: datetime) -> None:

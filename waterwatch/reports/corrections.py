@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, NotFound
+from waterwatch.kernel.settings import Settings
 from waterwatch.reports import queries, rules
 from waterwatch.reports.forms import ToWgs84, parse_submission
 from waterwatch.reports.intake import ClaimedPhoto, SubmitReport
@@ -138,6 +139,29 @@ def correct(session: Session, report_id: uuid.UUID, command: CorrectReport, *, n
         after=after | {"version": report.version},
     )
     return Corrected(report.version, tuple(after))
+
+
+def restate(
+    session: Session,
+    report_id: uuid.UUID,
+    fields: Mapping[str, str],
+    *,
+    settings: Settings,
+    language: str,
+    to_wgs84: ToWgs84,
+    now: datetime,
+) -> Corrected:
+    """Read a correction and write it. Raises as :func:`parse_correction` and :func:`correct`."""
+    command = parse_correction(
+        session,
+        report_id,
+        fields,
+        photos_per_report=settings.photos_per_report,
+        language=language,
+        to_wgs84=to_wgs84,
+        now=now,
+    )
+    return correct(session, report_id, command, now=now)
 
 
 def _answer_anew(

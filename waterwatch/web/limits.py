@@ -23,8 +23,14 @@ NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresse
 EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
 REPORTING = ("reports.submit", "opendata.create_report", "open311.create_request")
 UPLOADING = ("uploads.create", "opendata.create_photo")
-# Where an address is typed that we shall write to.
-WRITING = ("following.keep_contact", "api_following.keep_contact")
+# Where an address is named that we shall write to, or a report is said anew.
+WRITING = (
+    "following.keep_contact",
+    "api_following.keep_contact",
+    "following.correct",
+    "api_following.correct",
+    "following.subscribe",
+)
 # Where a password or a code could be tried out.
 GUESSABLE = (
     "security.login",
@@ -73,7 +79,7 @@ def install_limits(app: Flask, settings: Settings, known_sender: Callable[[], Kn
 
     def limit_of_request() -> str:
         """Only requests that change something count against a stricter limit."""
-        is_strict = request.method in ("POST", "PUT") and request.endpoint in stricter
+        is_strict = request.method in ("POST", "PUT", "PATCH") and request.endpoint in stricter
         if not is_strict:
             return settings.page_rate_limit
         sender = known_sender()
