@@ -136,4 +136,5 @@ def test_the_lead_takes_the_original_on_a_phone_and_the_moderators_do_not_see_th
         with lead.expect_download() as download:
             lead.get_by_role("button", name="记录在案并下载原图").click()
         assert download.value.suggested_filename.startswith("original-")
-        assert Image.open(download.value.path()).size == (scenes.WIDTH, scenes.HEIGHT)
+        with Image.open(download.value.path()) as original:
+            assert original.size == (scenes.WIDTH, scenes.HEIGHT)
