@@ -1,9 +1,9 @@
 """Who sends very many reports pays for each with some work of their machine; who sends more still is refused.
 
 A classroom behind one address stays below the free limit or pays without noticing; a flood from one network costs its
-sender some tenths of a second of a core a report. No third party is asked, no picture has to be read. The work is ALTCHA's
-(https://altcha.org/docs/v2/proof-of-work/): to find the counter whose key, derived by PBKDF2, begins as the challenge
-says. A challenge is signed and expires, so none is stored; a solved one is good once.
+sender some tenths of a second of a core a report. No third party is asked, no picture has to be read. The work is
+ALTCHA's (https://altcha.org/docs/v2/proof-of-work/): to find the counter whose key, derived by PBKDF2, begins as the
+challenge says. A challenge is signed and expires, so none is stored; a solved one is good once.
 """
 
 import base64
