@@ -276,7 +276,9 @@ def test_photos_are_turned_made_smaller_and_appended_and_what_cannot_be_shown_is
     with citizen(browser, watch) as (context, page):
         for photo in (turned, wide, heic):  # the camera gives one at a time
             page.set_input_files("#photo-camera", photo)
-        expect(page.locator("#photo-list img")).to_have_count(2)
+        expect(page.locator("#photo-list img")).to_have_count(
+            2, timeout=30_000
+        )  # one after the other, 12 megapixels each
         expect(page.locator("#photo-list li").nth(2)).to_contain_text("无法预览，但可以发送")
         expect(page.locator("#photo-status")).to_contain_text("已选 3 张")
         page.locator("#place_confirmed").check(force=True)
