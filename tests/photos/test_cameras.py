@@ -22,6 +22,9 @@ from waterwatch.photos.pixels import Rebuilt, Refused, rebuild_in_child
 SAMPLES = Path("/usr/share/gocode/src/github.com/rwcarlsen/goexif/exif")
 FOLDERS = ("samples", "corrupt")
 SIZE = (480, 320)
+# An HTC One that wrote "52,00000,50.00000,34.01180" for 52° 50′ 34″; exiftool takes it for 52° 0′ 50″, we for nothing.
+DEGREES_AS_TEXT = "geodegrees_as_string.jpg"
+BROKEN = frozenset({"huge_tag_exif.jpg", "max_uint32_exif.jpg"})  # on purpose; exiftool reads round the damage
 
 
 @dataclass(frozen=True)
@@ -110,10 +113,10 @@ def test_place_and_time_are_what_exiftool_reads(photos: dict[str, Photo]) -> Non
         assert isinstance(photo.outcome, Rebuilt)
         evidence, claims = photo.outcome.evidence, photo.claims
         local = _time(claims.get("DateTimeOriginal") or claims.get("ModifyDate"))
-        if evidence.taken_at_local != local:
+        if evidence.taken_at_local != (None if name in BROKEN else local):
             told[name] = evidence.taken_at_local, local
         place = claims.get("GPSLongitude"), claims.get("GPSLatitude")
-        if None in place:
+        if None in place or name == DEGREES_AS_TEXT:
             assert (evidence.lon, evidence.lat) == (None, None)
         elif place != (0, 0):
             places += 1
@@ -130,7 +133,7 @@ def _time(value: object) -> str | None:
         found = datetime.strptime(str(value), "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007  # it has no zone
     except ValueError:
         return None
-    return found.isoformat() if found.year >= 1990 else None
+    return found.isoformat() if 1990 <= found.year < 2100 else None
 
 
 def test_no_tag_is_left_in_any_picture(photos: dict[str, Photo]) -> None:
