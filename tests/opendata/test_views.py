@@ -248,3 +248,18 @@ def test_what_a_photo_claims_is_told_to_moderators_with_its_distance(
         assert queries.photo_evidence(session, report_id) == []
     assert claim.distance_m == pytest.approx(1109, abs=2)
     assert claim.taken_at_local == "2026-05-20T10:30:00"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("[" * 200_000, 400),
+        ('{"kind": ' + "[" * 50_000 + "]" * 50_000 + "}", 400),
+        ("{" + '"a": 1, ' * 50_000 + '"b": 2}', 413),
+    ],
+)
+def test_json_too_deep_or_too_long_is_refused_and_breaks_nothing(client: FlaskClient, body: str, status: int) -> None:
+    """Also for whoever looks into a body for a person's token before us."""
+    refusal = client.post("/api/v1/reports", data=body, content_type="application/json")
+    assert (refusal.status_code, refusal.mimetype) == (status, "application/problem+json")
+    assert "errors" not in refusal.json
