@@ -86,6 +86,9 @@ def test_a_listed_name_that_leads_inside_is_refused(host: str) -> None:
         ("::ffff:1.1.1.1", True),
         ("64:ff9b::7f00:1", False),
         ("2002:7f00:1::", False),
+        ("::127.0.0.1", False),  # IPv4-compatible
+        ("fec0::1", False),  # site-local, as inner networks once were numbered
+        ("4000::1", False),
     ],
 )
 def test_only_the_public_internet_is_public(address: str, is_fine: bool) -> None:

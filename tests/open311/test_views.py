@@ -26,6 +26,7 @@ from tests.web.site import counting, running
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
+from waterwatch.open311.queries import _NAMED
 from waterwatch.open311.views import FETCHER, FIELD_WORDS, QUESTION_WORDS
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -215,6 +216,9 @@ def test_both_formats_and_every_place_for_the_token(client: FlaskClient, api_key
         ({"attribute[ongoing]": "perhaps"}, 400, ["attribute[ongoing]: "]),
         ({"attribute[colour]": "black"}, 400, ["attribute: "]),
         ({"attribute[extent": "spot"}, 400, ["attribute: "]),
+        ({"lat": [f"{LAT}", "40"]}, 400, ["lat: 写了不止一次"]),
+        ({"attribute[smell]": ["1", "2"]}, 400, ["attribute[smell]: 写了不止一次"]),
+        ({"media_url": ["https://a.example/1.jpg", "https://a.example/2.jpg"]}, 400, ["media_url: 写了不止一次"]),
     ],
 )  # fmt: skip
 def test_every_fault_is_told_as_the_standard_tells_it(
@@ -274,6 +278,13 @@ def test_a_question_that_cannot_be_answered_is_told_so(client: FlaskClient, path
 def test_nothing_is_written_where_nothing_is_taken(client: FlaskClient, path: str) -> None:
     refusal = client.post(f"/open311/v2/{path}", data={"a": "b"})
     assert [code for code, _ in faults(refusal)] == [404]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_method_nobody_offers_is_told_in_the_same_way(client: FlaskClient, method: str) -> None:
+    for form in ("xml", "json"):
+        refusal = client.open(f"/open311/v2/requests.{form}", method=method, data="{", content_type="application/json")
+        assert [code for code, _ in faults(refusal)] == [404]
 
 
 def test_edges_of_time_answer_an_empty_list(client: FlaskClient) -> None:
@@ -376,6 +387,7 @@ def test_the_list_is_filtered(client: FlaskClient, sessions: sessionmaker[Sessio
     assert kinds("status=open") == ["foam", "foam"]
     assert kinds("status=closed") == ["oil_slick"]
     assert kinds("status=open,closed&service_code=foam,oil_slick") == ["foam", "oil_slick", "foam"]
+    assert kinds("status=open&status=closed&service_code=foam&service_code=oil_slick") == ["foam", "oil_slick", "foam"]
     assert kinds("service_code=oil_slick") == ["oil_slick"]
     assert kinds(f"start_date={day(3)}") == ["foam", "oil_slick"]
     assert kinds(f"end_date={day(30)}") == ["foam", "foam"]
@@ -400,6 +412,13 @@ def test_how_many_there_are_costs_no_more_statements(
             assert len(client.get(f"/open311/v2/requests.json?service_request_id={codes}").json) in (3, 6)
         sent.append((len(listing), len(naming)))
     assert sent == [(3, 4), (3, 4)]
+
+
+def test_naming_codes_reads_no_table_whole(sessions: sessionmaker[Session]) -> None:
+    with transaction(sessions) as session:
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = "\n".join(session.execute(text(f"EXPLAIN {_NAMED.text}"), {"codes": ["A"], "ids": []}).scalars())
+    assert "Seq Scan on incident" not in plan, plan
 
 
 def test_a_request_takes_two_statements(app: Flask, client: FlaskClient, api_key: str) -> None:

@@ -18,7 +18,7 @@ from waterwatch.notices import rules, service
 from waterwatch.postbox.service import make_pusher
 from waterwatch.reports import corrections
 from waterwatch.reports import queries as reports
-from waterwatch.reports.forms import NOTE_MAX_CHARACTERS
+from waterwatch.reports.forms import NOTE_MAX_CHARACTERS, PLACE_WORDS_MAX_CHARACTERS
 from waterwatch.reports.queries import Followed
 from waterwatch.reports.views import ERROR_WORDS, FIELD_ORDER
 from waterwatch.waters import queries as waters
@@ -101,6 +101,7 @@ def _correction_page(token: str, report: Followed, values: Mapping[str, str], er
         extents=EXTENT_WORDS,
         smells=SMELL_WORDS,
         note_max_characters=NOTE_MAX_CHARACTERS,
+        place_words_max_characters=PLACE_WORDS_MAX_CHARACTERS,
     )
 
 

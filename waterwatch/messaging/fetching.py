@@ -24,6 +24,7 @@ PIECE_BYTES = 64 * 1024
 TIMEOUT_S = 20.0
 URL_MAX_CHARACTERS = 2000
 USER_AGENT = "WaterWatch"
+_PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")  # all that was ever given out (IANA, IPv6 Global Unicast Addresses)
 # IPv6 that carries IPv4 within: 6to4, Teredo and NAT64 would lead to addresses nobody has looked at.
 _CARRIERS = tuple(
     ipaddress.IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48")
@@ -48,7 +49,7 @@ def is_public(address: str) -> bool:
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped is not None:
             return is_public(str(found.ipv4_mapped))
-        if any(found in network for network in _CARRIERS):
+        if found not in _PUBLIC_V6 or any(found in network for network in _CARRIERS):
             return False
     return found.is_global and not found.is_multicast
 

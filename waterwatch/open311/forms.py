@@ -4,7 +4,7 @@ A person and an application are told the same, because the citizen's own parser 
 GeoReport has for the reporter's name, mail, telephone and device is accepted and read by nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -70,6 +70,15 @@ def as_citizens_fields(posted: Mapping[str, str], idempotency_key: str) -> dict[
     if faults:
         raise Invalid(faults)
     return fields | {"idempotency_key": idempotency_key, "place_confirmed": "yes", "place_source": "pin"}
+
+
+def refuse_doubled(posted: Mapping[str, Sequence[str]]) -> None:
+    """Raises :class:`Invalid` where something that is read was said more than once: nobody knows which was meant, and
+    a second photo would be lost without a word."""
+    read = {*_FIELDS, "media_url", "jurisdiction_id"}
+    doubled = (name for name, values in posted.items() if len(set(values)) > 1)
+    if faults := {name: ["given_twice"] for name in doubled if name in read or name in _NAMES.values()}:
+        raise Invalid(faults)
 
 
 def parameter_of(field: str) -> str:

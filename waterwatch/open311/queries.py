@@ -70,10 +70,8 @@ WHERE i.opened_at >= :start AND i.opened_at <= :end
 ORDER BY i.opened_at DESC, i.id LIMIT :limit
 """)
 _NAMED = text(f"""{_COLUMNS}
-WHERE i.code = ANY(:codes) OR i.id IN (
-    SELECT ir.incident_id FROM report r JOIN incident_report ir ON ir.report_id = r.id
-    WHERE r.code = ANY(:codes) AND r.state IN ('accepted', 'merged'))
-""")  # noqa: S608  # names of our own
+WHERE i.code = ANY(:codes) OR i.id = ANY(:ids)
+""")
 _REPORTS = text("""
 SELECT r.code, r.state, r.received_at, r.state_since, ir.incident_id
 FROM report r LEFT JOIN incident_report ir ON ir.report_id = r.id AND r.state IN ('accepted', 'merged')
@@ -100,15 +98,18 @@ def requests_named(session: Session, codes: Sequence[str], *, language: str) -> 
 
     A report that was accepted is its incident. Before, and where it never became one, only its state is told.
     """
-    rows = [dict(row._mapping) for row in session.execute(_NAMED, {"codes": list(codes)})]
+    # The reports first: one that is accepted meanwhile is told as it was, and no incident is named that is not read.
+    reports = session.execute(_REPORTS, {"codes": list(codes)}).all()
+    ids = [report.incident_id for report in reports if report.incident_id is not None]
+    rows = [dict(row._mapping) for row in session.execute(_NAMED, {"codes": list(codes), "ids": ids})]
     incidents = {one.incident_id: one for one in _complete(session, rows, language)}
     found: dict[str, PublicRequest | ReportState] = {}
-    for row in session.execute(_REPORTS, {"codes": list(codes)}):
-        if row.incident_id is not None:
-            found[row.code] = incidents[row.incident_id]
+    for report in reports:
+        if report.incident_id is not None:
+            found[report.code] = incidents[report.incident_id]
         else:
-            status = rules.report_status(row.state)
-            found[row.code] = ReportState(row.code, status, row.received_at, row.state_since)
+            status = rules.report_status(report.state)
+            found[report.code] = ReportState(report.code, status, report.received_at, report.state_since)
     found |= {one.code: one for one in incidents.values() if one.code in codes}
     return {code: found[code] for code in codes if code in found}
 

@@ -28,7 +28,7 @@ from waterwatch.reports.forms import Sender
 from waterwatch.reports.intake import SubmitReport
 from waterwatch.reports.views import ERROR_WORDS, store_report, upload_limits
 from waterwatch.waters.rules import to_wgs84
-from waterwatch.web.errors import PAGES, STATUS, WORDS
+from waterwatch.web.errors import PAGES, STATUS, WORDS, ask_nobody_who_is_signed_in
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
 from waterwatch.web.language import state_language, viewer_language
@@ -46,6 +46,9 @@ FORMATS = {"xml": "text/xml", "json": "application/json"}
 FORM = "<any(xml, json):form>"
 FIELD_WORDS = ERROR_WORDS | {
     "place_missing": _l("请给出经纬度 lat 和 long（WGS-84）：只有地址无法定位。"),
+    "given_twice": _l("写了不止一次，只能写一次；多张照片请作为文件（media）发送。"),
+    "photo_too_large": _l("有照片超过 %(megabytes)s MB，或者整个请求太大。"),
+    "photo_empty": _l("有照片是空文件。"),
     "attribute_unknown": _l("没有这个问题：请先查询这项服务的定义。"),
     "service_request_id_malformed": _l("编号不对，或者一次查询的编号太多。"),
     "status_unknown": _l("状态只能是 open 或 closed。"),
@@ -80,7 +83,8 @@ def known_sender() -> KnownSender | None:
 
 @bp.url_value_preprocessor
 def _prepare(endpoint: str | None, _values: dict[str, Any] | None) -> None:
-    """Before anything reads the form: its files go straight to the spool."""
+    """Before anything reads the form, also in search of who is signed in: its files go straight to the spool."""
+    ask_nobody_who_is_signed_in()
     state_language(request.args.get("locale", ""))
     if endpoint == "open311.create_request":
         g.spool = spool_uploads(request, house().settings.spool_dir, upload_limits())
@@ -203,6 +207,7 @@ def create_request(form: str) -> Response:
     if client is None:
         raise Forbidden("api_key_refused")
     _expect_jurisdiction(request.form.get("jurisdiction_id"))
+    forms.refuse_doubled(dict(request.form.lists()))
     fields = forms.as_citizens_fields(request.form.to_dict(), str(new_id()))
     if media_url := request.form.get("media_url", "").strip():
         _fetch(media_url)
@@ -225,7 +230,7 @@ def token(code: str, form: str) -> Response:
 @public
 def requests(form: str) -> Response:
     """The public incidents, newest first; or those named, reports by their codes included."""
-    asked = forms.parse_asked(request.args.to_dict(), now=utc_now())
+    asked = forms.parse_asked({name: ",".join(values) for name, values in request.args.lists()}, now=utc_now())
     with transaction(house().sessions) as session:
         if asked.codes:
             named = queries.requests_named(session, asked.codes, language=viewer_language())
@@ -244,7 +249,7 @@ def service_request(code: str, form: str) -> Response:
     return _say(form, "service_requests", [_told(*item) for item in found.items()], "request")
 
 
-@bp.route("/<path:_rest>", methods=["GET", "POST"])
+@bp.route("/<path:_rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 @public
 def nowhere(_rest: str) -> Response:
     """Whatever else is asked for below our address is told so in our way."""
@@ -252,7 +257,7 @@ def nowhere(_rest: str) -> Response:
 
 
 def _expect_jurisdiction(named: str | None) -> None:
-    if named and named != house().settings.public_host:
+    if named and named.lower() != house().settings.public_host:
         raise NotFound("jurisdiction_unknown")
 
 

@@ -154,6 +154,7 @@ class CorrectionIn(_Model):
     kind: Annotated[Kind, Field(default="other", description="As for a new report.", json_schema_extra=_no_default)]
     place: Annotated[NewPlaceIn | None, Field(description="Null says nothing: there always is a place.")] = None
     water_feature_id: Annotated[uuid.UUID | None, Field(description="The water the person chose.")] = None
+    place_words: Annotated[str | None, Field(max_length=PLACE_WORDS_MAX_CHARACTERS)] = None
     note: Annotated[str | None, Field(max_length=NOTE_MAX_CHARACTERS)] = None
     extent: Extent | None = None
     smell: Annotated[int | None, Field(ge=0, le=3, description="0 none to 3 pungent.")] = None

@@ -34,7 +34,7 @@ from waterwatch.uploads import service as uploads
 from waterwatch.waters import queries as waters
 from waterwatch.waters.rules import to_wgs84
 from waterwatch.web.bodies import replayed, take_over
-from waterwatch.web.errors import render_error
+from waterwatch.web.errors import ask_nobody_who_is_signed_in, render_error
 from waterwatch.web.guards import by_link, public
 from waterwatch.web.headers import override_csp
 from waterwatch.web.house import house
@@ -62,8 +62,9 @@ def known_sender() -> KnownSender | None:
 
 
 @bp.url_value_preprocessor
-def _spool_photos(endpoint: str | None, _values: dict[str, Any] | None) -> None:
-    """Before anything reads the form: its files go straight to the spool."""
+def _prepare(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Before anything reads the body, also in search of who is signed in: its files go straight to the spool."""
+    ask_nobody_who_is_signed_in()
     if endpoint in WITH_FILES:
         g.spool = spool_uploads(request, house().settings.spool_dir, upload_limits())
     if endpoint == "opendata.create_photo":
@@ -92,6 +93,8 @@ def _keep_nothing(response: Response) -> Response:
 
 @bp.errorhandler(RequestEntityTooLarge)
 def _too_large(_error: RequestEntityTooLarge) -> Response:
+    if request.is_json:
+        return render_error(413, code="request_entity_too_large")
     return render_error(413, code="upload_too_large", fields={"photo": ["photo_too_large"]})
 
 
@@ -147,7 +150,7 @@ def create_report() -> Response:
         return _receipt(_from_form(sender))
     if not request.is_json:
         raise UnsupportedMediaType
-    report = forms.read(forms.ReportIn, request.get_json())
+    report = forms.read(forms.ReportIn, _json())
     settings = house().settings
     claimed = forms.claimed_photos(report.photos, settings)
     contact = _contact(forms.contact_fields(report.contact))
@@ -266,6 +269,13 @@ def _client() -> ClientView | None:
                 g.api_client = accounts.client_by_token(session, shown.token)
     client: ClientView | None = g.api_client
     return client
+
+
+def _json() -> Any:
+    try:
+        return request.get_json()
+    except RecursionError:
+        raise BadRequest from None
 
 
 def _is_our_page() -> bool:

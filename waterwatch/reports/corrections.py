@@ -27,6 +27,7 @@ from waterwatch.reports.tables import MEASURED, Report
 ANSWERS = {
     "kind": "kind",
     "note": "note",
+    "place_words": "place_words",
     "extent": "extent",
     "smell": "smell",
     "is_ongoing": "ongoing",

@@ -146,7 +146,7 @@ def _answer_http_error(error: HTTPException) -> Response | HTTPException:
 
 def _answer_database_away(error: Exception) -> Response:
     log.exception("database.unavailable", exception_class=type(error).__name__)
-    _ask_nobody_who_is_signed_in()
+    ask_nobody_who_is_signed_in()
     response = render_error(503, code="unavailable")
     response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
@@ -161,8 +161,11 @@ def _answer_unforeseen(error: Exception) -> Response:
         return Response(f"500 · {current_request_id()}\n", 500, mimetype="text/plain")
 
 
-def _ask_nobody_who_is_signed_in() -> None:
-    """Pages name the person signed in; while the database is away the error page must not ask it again."""
+def ask_nobody_who_is_signed_in() -> None:
+    """From here on nobody is signed in, and neither cookie, body nor database is asked.
+
+    For interfaces without a session, and for the error page while the database is away: it names who is signed in.
+    """
     g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]
 
 

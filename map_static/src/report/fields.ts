@@ -6,6 +6,8 @@ import type { Field } from "../outbox/store";
 const NUMBERS = new Set(["smell", "accuracy_m", "device_lon", "device_lat"]);
 const READINGS = new Set(["transparency_cm", "water_depth_cm", "ph", "do_mg_l", "nh3n_mg_l", "orp_mv", "temperature_c"]);
 const ANSWERS = new Set(["ongoing", "dead_animals", "people_affected", "place_confirmed", "contact_by_mail", "contact_may_ask"]);
+/** Hidden fields that belong to the page and the phone, not to one report. */
+const LASTING = new Set(["csrf_token", "device"]);
 const NOT_SENT = new Set(["photo", "csrf_token", "idempotency_key", "homepage"]);
 
 /** What was filled in, typed as the API wants it. What is no number is left as text, for the server to name. */
@@ -32,7 +34,7 @@ function typed(name: string, text: string): Field {
 /** Empty the form, hidden fields included: those a reset leaves as they are, and one report's place would be the next one's. */
 export function clear(form: HTMLFormElement): void {
   form.reset();
-  for (const input of form.querySelectorAll<HTMLInputElement>("input[type=hidden]")) if (input.name !== "csrf_token") input.value = "";
+  for (const input of form.querySelectorAll<HTMLInputElement>("input[type=hidden]")) if (!LASTING.has(input.name)) input.value = "";
 }
 
 /** Put kept fields into the form's controls. */
