@@ -26,7 +26,7 @@ from tests.web.site import counting, running
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-from waterwatch.open311.queries import _NAMED
+from waterwatch.open311.queries import _LISTED, _NAMED
 from waterwatch.open311.views import FETCHER, FIELD_WORDS, QUESTION_WORDS
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -419,6 +419,14 @@ def test_naming_codes_reads_no_table_whole(sessions: sessionmaker[Session]) -> N
         session.execute(text("SET LOCAL enable_seqscan = off"))
         plan = "\n".join(session.execute(text(f"EXPLAIN {_NAMED.text}"), {"codes": ["A"], "ids": []}).scalars())
     assert "Seq Scan on incident" not in plan, plan
+
+
+def test_listing_reads_the_incidents_it_shows(sessions: sessionmaker[Session]) -> None:
+    values = {"start": NOW - timedelta(days=90), "end": NOW, "kinds": None, "status": None, "limit": 1000}
+    with transaction(sessions) as session:
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = "\n".join(session.execute(text(f"EXPLAIN {_LISTED.text}"), values).scalars())
+    assert "ix_incident_opened_at" in plan, plan
 
 
 def test_a_request_takes_two_statements(app: Flask, client: FlaskClient, api_key: str) -> None:

@@ -60,9 +60,19 @@ def test_answers_are_corrected_and_the_audit_keeps_codes_alone(
     session: Session, report_id: uuid.UUID, now: datetime
 ) -> None:
     later = now + timedelta(minutes=5)
-    command = read(session, report_id, now, kind="foam", note="王小明家门口", smell="", ongoing="yes", ph="7.25")
+    command = read(
+        session,
+        report_id,
+        now,
+        kind="foam",
+        note="王小明家门口",
+        place_words="他家后门",
+        smell="",
+        ongoing="yes",
+        ph="7.25",
+    )
     done = corrections.correct(session, report_id, command, now=later)
-    assert (done.version, set(done.changed)) == (2, {"kind", "note", "smell", "is_ongoing", "ph"})
+    assert (done.version, set(done.changed)) == (2, {"kind", "note", "place_words", "smell", "is_ongoing", "ph"})
     row = row_of(session, report_id)
     assert (row["kind"], row["note"], row["smell"], row["is_ongoing"], row["ph"]) == (
         "foam",
@@ -71,11 +81,13 @@ def test_answers_are_corrected_and_the_audit_keeps_codes_alone(
         True,
         7.25,
     )
-    assert (row["version"], row["corrected_at"]) == (2, later)
+    assert (row["place_words"], row["version"], row["corrected_at"]) == ("他家后门", 2, later)
     statement = text("SELECT before, after FROM audit_entry WHERE action = 'report.corrected'")
     before, after = session.execute(statement).one()
-    assert before == {"kind": "sewage_outfall", "note": "given", "smell": 3, "is_ongoing": None, "ph": "6.5"}
-    assert after == {"kind": "foam", "note": "given", "smell": None, "is_ongoing": True, "ph": "7.25", "version": 2}
+    told = {"kind": "sewage_outfall", "note": "given", "place_words": None, "smell": 3, "is_ongoing": None, "ph": "6.5"}
+    assert before == told
+    told = {"kind": "foam", "note": "given", "place_words": "given", "smell": None, "is_ongoing": True, "ph": "7.25"}
+    assert after == told | {"version": 2}
 
 
 def test_a_new_place_is_snapped_anew_by_the_job(

@@ -32,6 +32,7 @@ class Incident(Base):
         CheckConstraint("severity = graded_severity OR (graded_severity = 4 AND severity = 3)", name="four_eyes"),
         CheckConstraint("closed_at IS NULL OR closed_at >= opened_at", name="closed_after_opened"),
         CheckConstraint("(closed_at IS NOT NULL) = (state IN ('verified_clean', 'expired'))", name="closed_state"),
+        Index("ix_incident_opened_at", "opened_at", "id"),
         Index("ix_incident_open", "water_feature_id", postgresql_where=text("closed_at IS NULL")),
         Index("ix_incident_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
     )

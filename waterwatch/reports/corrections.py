@@ -38,6 +38,7 @@ ANSWERS = {
     "chosen_water_feature_id": "water_feature_id",
     **{name: name for name in MEASURED},
 }
+WORDS = frozenset({"note", "place_words"})  # what a person wrote: the audit knows that, never what
 PLACE_FIELDS = ("lon", "lat", "datum", "place_source", "place_confirmed", "accuracy_m", "device_lon", "device_lat")
 CORRECTABLE = rules.WITHDRAWABLE
 MOVED_M = 1.0  # closer than this is the same place, written with other digits
@@ -202,7 +203,7 @@ def _move(session: Session, report: Report, statement: SubmitReport) -> float | 
 
 
 def _as_fact(name: str, value: audit.Fact | float) -> audit.Fact:
-    if name == "note":
+    if name in WORDS:
         return None if value is None else "given"
     return _digits(value) if isinstance(value, float) else value
 
