@@ -82,7 +82,9 @@ def test_only_the_digest_of_the_follow_token_is_stored(session: Session, submitt
     assert queries.report_by_follow_token(session, receipt.follow_token).code == receipt.code
     assert receipt.follow_token not in str(row_of(session, receipt.report_id))
     with pytest.raises(NotFound):
-        queries.report_by_follow_token(session, receipt.follow_token[:-1] + "_")
+        queries.report_by_follow_token(
+            session, receipt.follow_token[:-1] + ("A" if receipt.follow_token[-1] != "A" else "B")
+        )
 
 
 def test_the_row_has_no_room_for_who_sent_it(session: Session) -> None:
