@@ -16,11 +16,11 @@ SLICES = (
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
 SPECIAL = {
-    ("photos", "pixels"): "decodes pictures and makes clean ones",
+    ("photos", "pixels"): "decodes pictures; with the next two the only importer of PIL",
+    ("photos", "colour"): "from whatever a decoder gives to plain sRGB",
+    ("photos", "evidence"): "what a photo's EXIF says of place and time",
     ("photos", "redaction"): "finds faces and plates; the only importer of the detectors",
     ("moderation", "photo_views"): "the desk of one photo, as large as the desk of reports",
-    ("photos", "colour"): "from any decoded picture to plain sRGB",
-    ("photos", "evidence"): "what a picture claims of place and time",
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
