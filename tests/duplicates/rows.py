@@ -24,7 +24,7 @@ def add_photo(
     session: Session, *, now: datetime, phash: int | None = PHASH, sha256: bytes | None = None, state: str = "ready"
 ) -> uuid.UUID:
     """A photo as the sanitiser leaves it, without files."""
-    return insert(
+    photo_id = insert(
         session,
         "photo",
         state=state,
@@ -36,6 +36,10 @@ def add_photo(
         phash=None if phash is None else signed(phash),
         refusal_code="undecodable" if state == "refused" else None,
     )
+    if state == "ready":
+        picture = {"key": f"public/{photo_id}", "bytes": 1, "width": 1024, "height": 768, "sha256": os.urandom(32)}
+        insert(session, "photo_derivative", photo_id=photo_id, size_px=1024, **picture)
+    return photo_id
 
 
 def add_report(
