@@ -33,11 +33,17 @@ def main() -> None:
     print(f"{len(people)} photographs of faces; {asked.each} of each size; seed {asked.seed}")
     kinds: Sequence[tuple[str, str, Sequence[int], Draw]] = (
         ("faces", "face", FACE_HEIGHTS_PX, lambda rng, px, n: scenes.with_faces(rng, people, px, n)),
-        ("plates by day", "plate", PLATE_HEIGHTS_PX, lambda rng, px, n: scenes.with_plates(rng, px, n, night=False)),
+        ("plates by day", "plate", PLATE_HEIGHTS_PX, scenes.with_plates),
+        (
+            "plates, two lines",
+            "plate",
+            PLATE_HEIGHTS_PX,
+            lambda rng, px, n: scenes.with_plates(rng, px, n, two_lines=True),
+        ),
         ("plates by night", "plate", PLATE_HEIGHTS_PX, lambda rng, px, n: scenes.with_plates(rng, px, n, night=True)),
     )
     for title, kind, heights, draw in kinds:
-        print(f"\n{title:16} found         of   recall   also covered a picture   CPU s a picture")
+        print(f"\n{title:17} found         of   recall   also covered a picture   CPU s a picture")
         for height_px in heights:
             _measure(np.random.default_rng([asked.seed, height_px]), kind, height_px, asked.each, draw)
     _measure_empty(np.random.default_rng(asked.seed))

@@ -25,11 +25,11 @@ FACE_BOXES: dict[str, Box] = {
     "hopper": (0.258, 0.245, 0.720, 0.760),
     "varshney": (0.360, 0.295, 0.640, 0.685),
 }
-_SANS = "/usr/share/fonts/truetype/dejavu/DejaVuSansCondensed-Bold.ttf"
-_HAN = "/usr/share/fonts/opentype/noto/NotoSansCJK-Bold.ttc"
+_FONT = "/usr/share/fonts/opentype/noto/NotoSansCJK-Bold.ttc"
 _PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
 _SIGNS = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"  # GA 36-2018: neither I nor O
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
+Drawn = Callable[[np.random.Generator], Pixels]
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,13 @@ def with_faces(rng: np.random.Generator, people: Sequence[Portrait], height_px: 
     return Scene(_photographed(rng, canvas, night=False), tuple(secrets))
 
 
-def with_plates(rng: np.random.Generator, height_px: float, count: int, *, night: bool) -> Scene:
+def with_plates(
+    rng: np.random.Generator, height_px: float, count: int, *, night: bool = False, two_lines: bool = False
+) -> Scene:
     """Water with ``count`` number plates of about ``height_px``, each on a bumper seen from the side."""
     canvas = water(rng)
-    secrets = [_add_plate(rng, canvas, height_px, place) for place in _places(count)]
+    draws = (_two_line_plate,) if two_lines else _PLATES
+    secrets = [_add_plate(rng, canvas, draws, height_px, place) for place in _places(count)]
     return Scene(_photographed(rng, canvas, night=night), tuple(secrets))
 
 
@@ -161,8 +164,10 @@ def _lay(canvas: Pixels, picture: NDArray[np.float32], feather: NDArray[np.float
     canvas[:] = (canvas * (1 - share) + warped * share).astype(np.uint8)
 
 
-def _add_plate(rng: np.random.Generator, canvas: Pixels, height_px: float, place: tuple[int, int]) -> Box:
-    plate = _PLATES[int(rng.integers(len(_PLATES)))](rng)
+def _add_plate(
+    rng: np.random.Generator, canvas: Pixels, draws: Sequence[Drawn], height_px: float, place: tuple[int, int]
+) -> Box:
+    plate = draws[int(rng.integers(len(draws)))](rng)
     tall, wide = plate.shape[:2]
     bumper = cv2.copyMakeBorder(plate, tall, tall, wide // 2, wide // 2, cv2.BORDER_CONSTANT, value=(46, 44, 42))
     scale = height_px / tall
@@ -189,9 +194,6 @@ def _project(x: float, y: float, yaw: float, roll: float, distance: float) -> ND
     return np.array([x * math.cos(yaw) * nearer, y * nearer])
 
 
-Drawn = Callable[[np.random.Generator], Pixels]
-
-
 def _plate(text: str, ground: tuple[int, int, int], ink: tuple[int, int, int], wide_mm: int = 440) -> Pixels:
     """440 × 140 mm as in GA 36-2018 (480 × 140 with eight signs), two pixels a millimetre."""
     width, height = 2 * wide_mm, 280
@@ -205,9 +207,22 @@ def _plate(text: str, ground: tuple[int, int, int], ink: tuple[int, int, int], w
     return np.asarray(picture, dtype=np.uint8)
 
 
+def _two_line_plate(rng: np.random.Generator) -> Pixels:
+    """A lorry's rear plate, 440 × 220 mm: province and letter above, five signs below (GA 36-2018)."""
+    ground, ink, signs = (240, 190, 30), (15, 15, 15), _chinese(rng, 5)
+    picture = Image.new("RGB", (880, 440), ground)
+    ImageDraw.Draw(picture).rounded_rectangle((8, 8, 871, 431), 20, outline=ink, width=5)
+    for sign, left in ((signs[0], 220), (signs[1], 500)):
+        picture.paste(_glyph(sign, ground, ink).resize((160, 120)), (left, 30))
+    ImageDraw.Draw(picture).ellipse((430, 80, 450, 100), fill=ink)
+    for number, sign in enumerate(signs[2:]):
+        picture.paste(_glyph(sign, ground, ink).resize((130, 220)), (45 + number * 163, 185))
+    return np.asarray(picture, dtype=np.uint8)
+
+
 def _glyph(sign: str, ground: tuple[int, int, int], ink: tuple[int, int, int]) -> Image.Image:
     """One sign that fills its picture."""
-    font = ImageFont.truetype(_HAN if ord(sign) > 0x2E80 else _SANS, 200)
+    font = ImageFont.truetype(_FONT, 200)
     left, top, right, bottom = font.getbbox(sign)
     tall = 150 if sign in "- " else max(60, int(bottom - top))  # a hyphen is not drawn out to a block
     drawn = Image.new("RGB", (max(60, int(right - left)), tall), ground)
@@ -243,7 +258,7 @@ _PLATES: tuple[Drawn, ...] = (
 
 
 def _sign(text: str, size: int) -> Pixels:
-    font = ImageFont.truetype(_HAN, size)
+    font = ImageFont.truetype(_FONT, size)
     left, top, right, bottom = font.getbbox(text)
     picture = Image.new("RGB", (int(right - left) + size, int(bottom - top) + size), (235, 236, 230))
     ImageDraw.Draw(picture).text((size / 2 - left, size / 2 - top), text, (150, 30, 30), font)

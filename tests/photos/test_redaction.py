@@ -14,7 +14,7 @@ from tests.photos.forge import encode, jpeg, scene
 from waterwatch.kernel.errors import Unavailable
 from waterwatch.photos import pixels, redaction
 from waterwatch.photos.pixels import Rebuilt, rebuild, rebuild_in_child
-from waterwatch.photos.rules import MAX_REDACTIONS, Limits, Rectangle, bounded, grown, is_plate
+from waterwatch.photos.rules import MAX_REDACTIONS, Limits, Rectangle, bounded, grown, is_plate, is_two_line_plate
 
 LIMITS = Limits(max_pixels=60_000_000, memory_bytes=1536 << 20, cpu_s=30, wall_s=90.0)
 QUARTER = Rectangle("drawn", 0.25, 0.25, 0.5, 0.5)
@@ -35,6 +35,17 @@ def test_the_words_of_a_plate_are_known_also_when_misread(words: str) -> None:
 )  # fmt: skip
 def test_names_dates_and_telephone_numbers_are_not_plates(words: str) -> None:
     assert not is_plate(words)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "is_one"),
+    [
+        ("鄂A", "12345", True), ("鄂·A", "1B345挂", True), ("那A", "12345", True), ("鄂A", "BRIDGE", False),
+        ("监督电话", "12345", False), ("", "12345", False), ("K12", "300M", False), ("鄂A", "123456789", False),
+    ],
+)  # fmt: skip
+def test_two_lines_are_a_plate_when_both_look_like_it(upper: str, lower: str, is_one: bool) -> None:
+    assert is_two_line_plate(upper, lower) is is_one
 
 
 def test_what_is_found_is_covered_with_a_margin_and_within_the_picture() -> None:
@@ -163,11 +174,17 @@ def test_faces_are_found_and_covered() -> None:
 
 
 def test_plates_are_found_and_covered_by_day_and_a_works_keeps_its_name() -> None:
-    picture = scenes.with_plates(np.random.default_rng(2), 60, 6, night=False)
+    picture = scenes.with_plates(np.random.default_rng(2), 60, 6)
     shares = _shares(redaction.find(picture.pixels), "plate", picture)
     assert sum(share > 0.7 for share in shares) >= 5, shares
     named = scenes.without_anybody(np.random.default_rng(3))
     assert _shares(redaction.find(named.pixels), "plate", named) == [0.0]
+
+
+def test_plates_of_two_lines_are_covered_whole() -> None:
+    picture = scenes.with_plates(np.random.default_rng(5), 100, 6, two_lines=True)
+    shares = _shares(redaction.find(picture.pixels), "plate", picture)
+    assert sum(share > 0.7 for share in shares) >= 5, shares
 
 
 def test_a_photo_with_a_face_comes_back_covered_from_the_confined_child(tmp_path: Path) -> None:

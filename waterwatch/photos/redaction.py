@@ -7,8 +7,9 @@ and the name of a factory on its outfall stays readable. What this finds and mis
 
 import contextlib
 import functools
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 from rapidocr import RapidOCR
 from rapidocr.main import RapidOCRError
 
-from waterwatch.photos.rules import Rectangle, bounded, grown, is_plate
+from waterwatch.photos.rules import Rectangle, bounded, grown, is_plate, is_two_line_plate
 
 # Longest edges of what the detectors look at; measured, see bench/README.md. Text is sought in a smaller picture than
 # it is read in: finding is what costs.
 FACES_AT_PX: Final = 2016, 704, 256  # small faces are found in the first alone, faces near the camera in the others
 TEXT_AT_PX: Final = 1024
 ENLARGED_AT_MOST: Final = 2.0  # what is small, so that small faces and signs in it are found as well
+LINES_APART: Final = 0.6  # of the lower line's height: how far apart the lines of one plate may be read
 FACE_SCORE: Final = 0.25  # low on purpose: one covered stone costs less than one neighbour recognised
 
 # One thread: the limits of a confined child count every thread, and a forked one has none of its parent's.
@@ -83,12 +85,33 @@ def _plates(picture: NDArray[np.uint8]) -> list[Rectangle]:
         found = _reader().detect_and_crop(small, {})[1].boxes
         lines = (found * (width / size[0], height / size[1])).astype(np.float32)
         answer = _reader().recognize_txt(_reader().crop_text_regions(whole, lines))
-        return [
-            _rectangle("plate", (*corners.min(axis=0), *corners.max(axis=0)), score, width, height)
+        read = [
+            _Line((*corners.min(axis=0), *corners.max(axis=0)), words, score)
             for corners, words, score in zip(lines, answer.txts, answer.scores, strict=True)
-            if is_plate(words)
         ]
+        plates = [line for line in read if is_plate(line.words)] + list(_two_lines(read))
+        return [_rectangle("plate", line.edges, line.score, width, height) for line in plates]
     return []
+
+
+class _Line(NamedTuple):
+    """Text as it was read; ``edges``: left, top, right, bottom in pixels."""
+
+    edges: tuple[float, ...]
+    words: str
+    score: float
+
+
+def _two_lines(read: Sequence[_Line]) -> Iterator[_Line]:
+    """Plates of two lines, which the reader takes for two texts: each as one that encloses both."""
+    for upper, lower in permutations(read, 2):
+        (left, top, right, bottom), (l_left, l_top, l_right, l_bottom) = upper.edges, lower.edges
+        height = l_bottom - l_top
+        is_above = top < l_top and abs(l_top - bottom) < LINES_APART * height
+        is_centred = l_left < (left + right) / 2 < l_right and right - left <= l_right - l_left
+        if is_above and is_centred and is_two_line_plate(upper.words, lower.words):
+            edges = (min(left, l_left), top, max(right, l_right), l_bottom)
+            yield _Line(edges, lower.words, min(upper.score, lower.score))
 
 
 def _size(width: int, height: int, longest_px: int) -> tuple[int, int]:

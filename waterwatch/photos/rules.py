@@ -148,6 +148,21 @@ def is_plate(words: str) -> bool:
     return bool(5 <= len(signs) <= 9 and _PLATE.fullmatch(signs) and digits >= 2 and (has_province or letters >= 1))
 
 
+_UPPER_LINE = re.compile(rf"[{_HAN}]?[{_HAN}A-Z0-9]?[A-Z0-9]")
+_LOWER_LINE = re.compile(rf"[A-Z0-9]{{4,6}}[{_HAN}]?")
+
+
+def is_two_line_plate(upper: str, lower: str) -> bool:
+    """Whether two lines of text, one right below the other, are the two lines of a lorry's or a motorcycle's plate.
+
+    GA 36-2018: province and letter above, five signs below, which by themselves may be any number. At least three of
+    those are digits; a reader's slip in the upper line still passes.
+    """
+    above, below = (_PLATE_BREAKS.sub("", words).upper() for words in (upper, lower))
+    digits = sum(sign.isdigit() for sign in below)
+    return bool(_UPPER_LINE.fullmatch(above) and _LOWER_LINE.fullmatch(below) and digits >= 3)
+
+
 def target_edge(edge: int, size_px: int) -> int:
     """The longest edge, in pixels, that a picture of longest edge ``edge`` gets for the size called ``size_px``.
 
