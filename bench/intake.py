@@ -1,8 +1,9 @@
-"""How many 4 MB photos a second are accepted, durably, and what each step of accepting one costs.
+"""How many 4 MB photos a second are accepted, durably, by each way a photo comes; what each step of it costs.
 
-Private PostgreSQL (fsync on) and Redis, a real gunicorn, real multipart requests. Two floors are measured in the same
-run, round by round in turn, because machines differ and the same machine differs from minute to minute: writing and
-fsyncing the same bytes bare, and plain Flask (``request.files`` saved and fsynced) under the same gunicorn.
+Private PostgreSQL (fsync on) and Redis, a real gunicorn, a real nginx configured as the operations manual says. Two
+floors are measured in the same run, round by round in turn, because machines differ and the same machine differs from
+minute to minute: writing and fsyncing the same bytes bare, and plain Flask (``request.files`` saved and fsynced) under
+the same gunicorn. Every other contestant has answered only when file, row, audit entry and outbox row are durable.
 
     python -m bench.intake [--uploads 24] [--rounds 5] [--threads 4] [--megabytes 4]
 """
@@ -21,6 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flask import Flask, request
@@ -82,17 +84,32 @@ def multipart(photo: bytes, fields: dict[str, str]) -> list[bytes]:
     return [head + b"Content-Type: image/jpeg\r\n\r\n", photo, b"\r\n--%s--\r\n" % BOUNDARY]
 
 
-def upload(connection: http.client.HTTPConnection, photo: bytes, visitor: Visitor | None) -> float:
-    """Send one report; seconds until the whole answer was read. Anything but 201 ends the benchmark."""
-    fields = FIELDS | {"idempotency_key": str(uuid.uuid4())} | ({"csrf_token": visitor.token} if visitor else {})
-    pieces = multipart(photo, fields)
+@dataclass(frozen=True)
+class Way:
+    """One way to send a photo: where to, and whether as the body itself or as a form's file."""
+
+    port: int
+    path: str
+    is_raw: bool = False
+    visitor: Visitor | None = None
+
+
+def upload(connection: http.client.HTTPConnection, photo: bytes, way: Way) -> float:
+    """Send one photo; seconds until the whole answer was read. Anything but 201 ends the benchmark."""
+    fields: dict[str, str] = {}
+    if way.path == "/report":
+        fields = FIELDS | {"idempotency_key": str(uuid.uuid4())}
+    if way.visitor:
+        fields["csrf_token"] = way.visitor.token
+    pieces = [photo] if way.is_raw else multipart(photo, fields)
     started = time.perf_counter()
-    connection.putrequest("POST", "/report")
-    connection.putheader("Content-Type", f"multipart/form-data; boundary={BOUNDARY.decode()}")
+    connection.putrequest("POST", way.path)
+    form = f"multipart/form-data; boundary={BOUNDARY.decode()}"
+    connection.putheader("Content-Type", "image/jpeg" if way.is_raw else form)
     connection.putheader("Content-Length", str(sum(map(len, pieces))))
     connection.putheader("Accept", "application/json")
-    if visitor:
-        connection.putheader("Cookie", visitor.cookie)
+    if way.visitor:
+        connection.putheader("Cookie", way.visitor.cookie)
     connection.endheaders()
     for piece in pieces:
         connection.send(piece)
@@ -116,12 +133,12 @@ def in_parallel(work: Callable[[int], list[float]], threads: int) -> Round:
     return Round(len(found) / elapsed_s, found)
 
 
-def http_round(port: int, photo: bytes, uploads: int, threads: int, visitor: Visitor | None) -> Round:
-    """``uploads`` reports over ``threads`` connections."""
+def http_round(way: Way, photo: bytes, uploads: int, threads: int) -> Round:
+    """``uploads`` photos over ``threads`` connections."""
 
     def work(_number: int) -> list[float]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        latencies = [upload(connection, photo, visitor) for _ in range(uploads // threads)]
+        connection = http.client.HTTPConnection("127.0.0.1", way.port, timeout=60)
+        latencies = [upload(connection, photo, way) for _ in range(uploads // threads)]
         connection.close()
         return latencies
 
@@ -182,21 +199,25 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+FLOORS = ("bare write+fsync", "plain Flask")
+
+
 def print_contest(rounds: dict[str, list[Round]]) -> None:
     """Every round, the medians, and the ratios that outlast the machine."""
-    print(f"\n{'':28}" + "".join(f"round {n + 1:<4}" for n in range(len(rounds["ours"]))) + "median")
+    print(f"\n{'uploads/s':28}" + "".join(f"round {n + 1:<4}" for n in range(len(rounds[FLOORS[0]]))) + "median")
     for name, found in rounds.items():
         rates = [one.per_s for one in found]
-        print(f"{name + ', uploads/s':28}" + "".join(f"{r:<10.1f}" for r in rates) + f"{statistics.median(rates):.1f}")
+        print(f"{name:28}" + "".join(f"{r:<10.1f}" for r in rates) + f"{statistics.median(rates):.1f}")
     for name, found in rounds.items():
         latencies = [latency for one in found for latency in one.latencies_s]
         p50, p95 = percentile(latencies, 0.5) * 1000, percentile(latencies, 0.95) * 1000
         print(f"{name + ', latency':28}p50 {p50:.0f} ms   p95 {p95:.0f} ms   ({len(latencies)} uploads)")
-    for floor in ("bare write+fsync", "plain Flask"):
-        ratios = [a.per_s / b.per_s for a, b in zip(rounds["ours"], rounds[floor], strict=True)]
-        low, high = min(ratios), max(ratios)
-        verdict = "" if low > 1 or high < 1 else "  (ranges overlap: no verdict)"
-        print(f"ours / {floor:21}{statistics.median(ratios):.2f}x   from {low:.2f} to {high:.2f}{verdict}")
+    for name in [name for name in rounds if name not in FLOORS]:
+        for floor in FLOORS:
+            ratios = [a.per_s / b.per_s for a, b in zip(rounds[name], rounds[floor], strict=True)]
+            low, high = min(ratios), max(ratios)
+            verdict = "" if low > 1 or high < 1 else "  (ranges overlap: no verdict)"
+            print(f"{name} / {floor}: {statistics.median(ratios):.2f}x, from {low:.2f} to {high:.2f}{verdict}")
 
 
 def _answers(port: int) -> bool:
@@ -211,6 +232,7 @@ def _answers(port: int) -> bool:
 def main() -> None:
     """Set up, contest, take apart."""
     from bench.intake_steps import print_steps
+    from tests.web.proxy import make_bodies_folder, nginx
     from waterwatch.kernel import migrate
     from workers.processes import pick_free_port
     from workers.services import PrivatePostgres, PrivateRedis
@@ -231,29 +253,39 @@ def main() -> None:
         redis.start()
         try:
             migrate.upgrade(postgres.url("postgres"))
-            environment = _environment(folder, postgres.url("postgres"), redis.url())
-            ours, plain = pick_free_port(), pick_free_port()
+            bodies = make_bodies_folder(folder / "bodies")
+            environment = _environment(folder, postgres.url("postgres"), redis.url(), bodies)
+            ours, plain, front = pick_free_port(), pick_free_port(), pick_free_port()
+            secret = environment["WATERWATCH_PROXY_BODIES_SECRET"]
             with (
                 gunicorn("wsgi:application", ours, environment, folder / "ours.log"),
                 gunicorn("bench.intake:plain_app()", plain, environment, folder / "plain.log"),
+                nginx(folder / "nginx", port=front, backend=ours, bodies=bodies, secret=secret),
             ):
-                _contest(ours, plain, folder / "bare", photo, asked)
+                _contest(ours, plain, front, folder / "bare", photo, asked)
             print_steps(environment, photo, uploads=asked.uploads)
         finally:
             redis.stop()
             postgres.stop()
 
 
-def _contest(ours: int, plain: int, bare: Path, photo: bytes, asked: argparse.Namespace) -> None:
-    visitor = open_form(ours)
+def _contest(ours: int, plain: int, front: int, bare: Path, photo: bytes, asked: argparse.Namespace) -> None:
     each = f"{asked.uploads} uploads of {asked.megabytes} MB over {asked.threads} connections"
     print(f"{asked.rounds} rounds; in each, every contestant takes {each}")
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before the start")
-    contestants: dict[str, Callable[[], Round]] = {
-        "bare write+fsync": lambda: bare_round(bare, photo, asked.uploads, asked.threads),
-        "plain Flask": lambda: http_round(plain, photo, asked.uploads, asked.threads, None),
-        "ours": lambda: http_round(ours, photo, asked.uploads, asked.threads, visitor),
+    ways = {
+        "plain Flask": Way(plain, "/report"),
+        "the form /report": Way(ours, "/report", visitor=open_form(ours)),
+        "photo in a form": Way(ours, "/api/v1/photos"),
+        "photo as the body": Way(ours, "/api/v1/photos", is_raw=True),
+        "photo in a form, nginx": Way(front, "/api/v1/photos"),
+        "photo as the body, nginx": Way(front, "/api/v1/photos", is_raw=True),
     }
+    contestants: dict[str, Callable[[], Round]] = {
+        "bare write+fsync": lambda: bare_round(bare, photo, asked.uploads, asked.threads)
+    }
+    for name, way in ways.items():
+        contestants[name] = partial(http_round, way, photo, asked.uploads, asked.threads)
     for run in contestants.values():
         run()  # warm: connections, imports, page cache
     rounds: dict[str, list[Round]] = {name: [] for name in contestants}
@@ -263,7 +295,7 @@ def _contest(ours: int, plain: int, bare: Path, photo: bytes, asked: argparse.Na
     print_contest(rounds)
 
 
-def _environment(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
+def _environment(folder: Path, database_url: str, redis_url: str, bodies: Path) -> dict[str, str]:
     return {
         "WATERWATCH_MODE": "test",
         "WATERWATCH_SECRET_KEY": uuid.uuid4().hex,
@@ -274,7 +306,11 @@ def _environment(folder: Path, database_url: str, redis_url: str) -> dict[str, s
         "WATERWATCH_OBJECTS_URL": f"file://{folder / 'objects'}",
         "WATERWATCH_SPOOL_DIR": str(folder / "spool"),
         "WATERWATCH_PUBLISH_DIR": str(folder / "published"),
+        "WATERWATCH_PROXY_BODIES_DIR": str(bodies),
+        "WATERWATCH_PROXY_BODIES_SECRET": uuid.uuid4().hex,
+        "WATERWATCH_TRUSTED_PROXIES": "1",
         "WATERWATCH_REPORT_RATE_LIMIT": "1000000/hour",
+        "WATERWATCH_PHOTO_RATE_LIMIT": "1000000/hour",
         "WATERWATCH_PAGE_RATE_LIMIT": "1000000/minute",
         "WATERWATCH_LOG_LEVEL": "WARNING",
         PLAIN_FOLDER: str(folder / "bare"),

@@ -1,9 +1,9 @@
 """What making a photo safe costs: CPU as a multiple of one bare decoding of the same file, photos a second, memory.
 
 Measured is the whole of ``waterwatch.photos.pixels.rebuild`` with nothing to cover: decode, colours to sRGB, turn,
-three pictures encoded and written, their structure checked, SHA-256 of each, perceptual hash, place and time read. The floor
-is Pillow's full decoding of the same file, in turn, round by round. Looking for faces and number plates is a neural
-network's work on a picture of fixed size, whatever the file was: it stands on a line of its own.
+three pictures encoded and written, their structure checked, SHA-256 of each, perceptual hash, place and time read. The
+floor is Pillow's full decoding of the same file, in turn, round by round. Looking for faces and number plates is a
+neural network's work on a picture of fixed size, whatever the file was: it stands on a line of its own.
 
     python -m bench.photos [--rounds 9] [--heic-rounds 5]
 """

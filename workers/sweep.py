@@ -148,6 +148,8 @@ def clear_spool(context: JobContext) -> int:
     inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
     stale = [(path, now - STALE_SPOOL_S) for path in (*inside, *folders, *spool.glob("*.part"))]
     stale += [(path, now - context.settings.upload_keep_s) for path in spool.glob("*.upload")]
+    if (bodies := context.settings.proxy_bodies_dir) is not None:  # of a proxy that was killed
+        stale += [(path, now - STALE_SPOOL_S) for path in bodies.glob("[0-9]" * 10 + "*")]
     for path, horizon in stale:
         with contextlib.suppress(OSError):  # gone already, or a folder in which something younger lies
             if path.lstat().st_mtime < horizon:

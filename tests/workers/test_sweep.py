@@ -3,12 +3,14 @@
 import os
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -149,6 +151,20 @@ def test_the_spool_is_cleared_of_what_is_stale_alone(context: JobContext) -> Non
     assert {path for path in spool.rglob("*") if path.is_file()} == fresh
     os.utime(spool / "sanitise-x", (1, 1))  # emptied just now, it goes when it is stale itself
     assert sweep.clear_spool(context) == 1
+
+
+def test_what_a_killed_proxy_left_is_cleared_when_it_is_stale(context: JobContext, tmp_path: Path) -> None:
+    bodies = tmp_path / "bodies"
+    bodies.mkdir()
+    stale, fresh, other = (bodies / name for name in ("0000000001", "0000000002", "notes.txt"))
+    for path in (stale, fresh, other):
+        path.write_bytes(b"x")
+    for path in (stale, other):
+        os.utime(path, (1, 1))
+    changes = {"proxy_bodies_dir": bodies, "proxy_bodies_secret": SecretStr("0" * 32)}
+    there = replace(context, settings=context.settings.model_copy(update=changes))
+    assert sweep.clear_spool(there) == 1
+    assert set(bodies.iterdir()) == {fresh, other}
 
 
 def test_the_spool_is_cleared_of_nothing_that_others_left_there(context: JobContext) -> None:

@@ -233,6 +233,20 @@ def _check_spool(settings: Settings) -> str:
     return f"{settings.spool_dir}, {free_bytes / 1024**3:.1f} GiB free"
 
 
+def _check_proxy_bodies(settings: Settings) -> str:
+    """The proxy's folder is taken over from by renames, so it lies on the spool's file system."""
+    folder = settings.proxy_bodies_dir
+    if folder is None:
+        return "not set: photos come through the application"
+    _check_folder(folder, "WATERWATCH_PROXY_BODIES_DIR")
+    if folder.stat().st_dev != settings.spool_dir.stat().st_dev:
+        raise Fault(
+            f"{folder} is on another file system than {settings.spool_dir}",
+            "Set WATERWATCH_PROXY_BODIES_DIR to a folder beside it.",
+        )
+    return str(folder)
+
+
 def _check_publish(settings: Settings) -> str:
     _check_folder(settings.publish_dir, "WATERWATCH_PUBLISH_DIR")
     return str(settings.publish_dir)
@@ -301,6 +315,7 @@ _CHECKS: tuple[tuple[str, str, Callable[[Settings], str]], ...] = (
     ("smtp", "邮件服务器 · mail server", _check_smtp),
     ("objects", "照片存储 · object store", _check_objects),
     ("spool", "上传暂存 · spool", _check_spool),
+    ("proxy_bodies", "反向代理的文件 · files of the proxy", _check_proxy_bodies),
     ("publish", "发布目录 · published maps", _check_publish),
     ("front_end", "前端 · front end", _check_front_end),
 )

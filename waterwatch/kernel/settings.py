@@ -11,7 +11,7 @@ from typing import Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import limits
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIN_SECRET_LENGTH = 32
@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     objects_url: str
     spool_dir: Path
     publish_dir: Path
+    proxy_bodies_dir: Path | None = None
+    proxy_bodies_secret: SecretStr | None = None
     front_end_dir: Path = Path(__file__).resolve().parents[2] / "map_static" / "dist"
 
     photo_max_bytes: int = Field(default=25 * MEBIBYTE, ge=MEBIBYTE)
@@ -93,7 +95,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(sorted(_describe_fault(fault) for fault in error.errors())) from None
 
-    @field_validator("secret_key", "secret_key_previous")
+    @field_validator("secret_key", "secret_key_previous", "proxy_bodies_secret")
     @classmethod
     def _secret_is_long(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < MIN_SECRET_LENGTH:
@@ -190,9 +192,11 @@ class Settings(BaseSettings):
         _split(value, ("http", "https"), "https://www.example.org/")
         return value
 
-    @field_validator("spool_dir", "publish_dir", "front_end_dir")
+    @field_validator("spool_dir", "publish_dir", "proxy_bodies_dir", "front_end_dir")
     @classmethod
-    def _folder_is_absolute(cls, value: Path, info: ValidationInfo) -> Path:
+    def _folder_is_absolute(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return value
         if not value.is_absolute():
             raise ValueError("must be an absolute path, beginning with /")
         others = {name: info.data.get(name) for name in ("spool_dir", "publish_dir") if name != info.field_name}
@@ -201,6 +205,12 @@ class Settings(BaseSettings):
             if other is not None and info.field_name != "front_end_dir" and _overlap(value, other):
                 raise ValueError(f"lies in {environment_name(name)} or around it; each needs a folder of its own")
         return value
+
+    @model_validator(mode="after")
+    def _bodies_need_their_secret(self) -> Self:
+        if (self.proxy_bodies_dir is None) != (self.proxy_bodies_secret is None):
+            raise ValueError("WATERWATCH_PROXY_BODIES_DIR and WATERWATCH_PROXY_BODIES_SECRET are set together")
+        return self
 
     @property
     def network_dir(self) -> Path:

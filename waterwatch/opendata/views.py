@@ -32,6 +32,7 @@ from waterwatch.uploads import service as uploads
 from waterwatch.waters import queries as waters
 from waterwatch.waters.rules import to_wgs84
 from waterwatch.waters.search import search_names
+from waterwatch.web.bodies import replayed, take_over
 from waterwatch.web.errors import render_error
 from waterwatch.web.guards import by_link, public
 from waterwatch.web.headers import override_csp
@@ -45,7 +46,7 @@ bp = Blueprint("opendata", __name__, url_prefix="/api/v1", template_folder="temp
 NEAREST_SHOWN = 3
 NEARBY_M = 500.0
 FOUND_SHOWN = 10
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 1024 * 1024  # what gunicorn reads at once: smaller pieces make it copy the rest each time
 WITH_FILES = ("opendata.create_photo", "opendata.create_report")
 OURS = "web"  # what our own page says it is; it shows no token
 DOCS_CSP = (
@@ -65,12 +66,15 @@ def _spool_photos(endpoint: str | None, _values: dict[str, Any] | None) -> None:
     """Before anything reads the form: its files go straight to the spool."""
     if endpoint in WITH_FILES:
         g.spool = spool_uploads(request, house().settings.spool_dir, upload_limits())
+    if endpoint == "opendata.create_photo":
+        g.body = take_over(request, house().settings)
 
 
 @bp.teardown_request
 def _discard_spool(_error: BaseException | None) -> None:
-    if (spool := g.pop("spool", None)) is not None:
-        spool.discard()
+    for spooled in (g.pop("spool", None), g.pop("body", None)):
+        if spooled is not None:
+            spooled.discard()
 
 
 @bp.before_request
@@ -261,7 +265,8 @@ def _is_our_page() -> bool:
 
 
 def _one_file() -> SpooledFile:
-    _ = request.form  # reading it is what fills the spool
+    with replayed(request, g.body):
+        _ = request.form  # reading it is what fills the spool
     files: list[SpooledFile] = g.spool.files
     if len(files) + g.spool.left_out != 1:
         raise Invalid({"photo": ["photo_missing" if not files else "photo_too_many"]})
@@ -272,6 +277,10 @@ def _body_as_file() -> SpooledFile:
     if not (request.mimetype == "application/octet-stream" or request.mimetype.startswith("image/")):
         raise UnsupportedMediaType
     limit = house().settings.photo_max_bytes
+    body: SpooledFile | None = g.body
+    if body is not None:
+        body.is_too_large = body.size_bytes > limit
+        return body
     request.max_content_length = limit + 1
     part = SpooledFile(house().settings.spool_dir / f"{new_id()}.part", limit)
     g.spool.files.append(part)

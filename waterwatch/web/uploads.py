@@ -51,11 +51,20 @@ class SpooledFile(RawIOBase):
     def __init__(self, path: Path | None, max_bytes: int) -> None:
         super().__init__()
         self._digest = hashlib.sha256()
+        self._is_received = False  # written by somebody else, so hashed afterwards
         self._max_bytes = max_bytes
         self._descriptor = None if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self.path = path
         self.size_bytes = 0
         self.is_too_large = False
+
+    @classmethod
+    def received(cls, path: Path, descriptor: int) -> "SpooledFile":
+        """A file that lies whole at ``path`` and is open as ``descriptor``: both are this object's from now on."""
+        part = cls(None, 0)
+        part.path, part._descriptor, part._is_received = path, descriptor, True
+        part.size_bytes = os.fstat(descriptor).st_size
+        return part
 
     def writable(self) -> bool:
         """Yes: the parser writes into it."""
@@ -82,7 +91,11 @@ class SpooledFile(RawIOBase):
 
     @property
     def sha256(self) -> bytes:
-        """SHA-256 of everything written, 32 bytes."""
+        """SHA-256 of the whole content, 32 bytes."""
+        if self._is_received:
+            assert self._descriptor is not None
+            with open(self._descriptor, "rb", closefd=False) as content:
+                return hashlib.file_digest(content, "sha256").digest()
         return self._digest.digest()
 
     def make_durable(self) -> Path:
