@@ -211,7 +211,7 @@ def print_contest(rounds: dict[str, list[Round]]) -> None:
     for name, found in rounds.items():
         latencies = [latency for one in found for latency in one.latencies_s]
         p50, p95 = percentile(latencies, 0.5) * 1000, percentile(latencies, 0.95) * 1000
-        print(f"{name + ', latency':28}p50 {p50:.0f} ms   p95 {p95:.0f} ms   ({len(latencies)} uploads)")
+        print(f"{name + ', latency':36}p50 {p50:.0f} ms   p95 {p95:.0f} ms   ({len(latencies)} uploads)")
     for name in [name for name in rounds if name not in FLOORS]:
         for floor in FLOORS:
             ratios = [a.per_s / b.per_s for a, b in zip(rounds[name], rounds[floor], strict=True)]
@@ -231,9 +231,12 @@ def _answers(port: int) -> bool:
 
 def main() -> None:
     """Set up, contest, take apart."""
+    from bench.intake_database import print_database
+    from bench.intake_memory import print_memory
     from bench.intake_steps import print_steps
     from tests.web.proxy import make_bodies_folder, nginx
     from waterwatch.kernel import migrate
+    from waterwatch.kernel.settings import Settings
     from workers.processes import pick_free_port
     from workers.services import PrivatePostgres, PrivateRedis
 
@@ -263,7 +266,9 @@ def main() -> None:
                 nginx(folder / "nginx", port=front, backend=ours, bodies=bodies, secret=secret),
             ):
                 _contest(ours, plain, front, folder / "bare", photo, asked)
+                print_memory(ours, front, photo_like)
             print_steps(environment, photo, uploads=asked.uploads)
+            print_database(Settings.from_environ())
         finally:
             redis.stop()
             postgres.stop()

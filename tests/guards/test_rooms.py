@@ -16,7 +16,9 @@ SLICES = (
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
 SPECIAL = {
-    ("photos", "pixels"): "decodes pictures; the only importer of PIL",
+    ("photos", "pixels"): "decodes pictures; with the next two the only importer of PIL",
+    ("photos", "colour"): "from whatever a decoder gives to plain sRGB",
+    ("photos", "evidence"): "what a photo's EXIF says of place and time",
     ("photos", "redaction"): "finds faces and plates; the only importer of the detectors",
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
