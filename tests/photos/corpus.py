@@ -136,6 +136,35 @@ def _mpo() -> bytes:
         return encode(scene(), "MPO", save_all=True, append_images=[other.copy()]) + canary("behind-mpo")
 
 
+def _mp4() -> bytes:
+    """The film a phone takes along with a picture: its first box, and data with a place in it."""
+    film = canary("film")
+    head = struct.pack(">I", 24) + b"ftypmp42\0\0\0\0isommp42"
+    return head + struct.pack(">I", 8 + len(film)) + b"mdat" + film
+
+
+def _google_motion() -> bytes:
+    """Android's Motion Photo 1.0: XMP that says where the film begins, the film behind the picture."""
+    film = _mp4()
+    words = b'GCamera:MotionPhoto="1" GCamera:MicroVideo="1" GCamera:MicroVideoOffset="%d"' % len(film)
+    packet = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta>" + words + canary("motion") + b"</x:xmpmeta>"
+    return with_segments(jpeg(), segment(0xE1, packet)) + film
+
+
+def _samsung_motion() -> bytes:
+    """Samsung's: the film in a trailer of named blocks, whose directory ends the file."""
+    film = b"\0\0\x30\x0a" + struct.pack("<I", 16) + b"MotionPhoto_Data" + _mp4()
+    entry = b"\0\0\x30\x0a" + struct.pack("<II", len(film), len(film))
+    directory = b"SEFH" + struct.pack("<II", 107, 1) + entry
+    return jpeg() + film + directory + struct.pack("<I", len(directory)) + b"SEFT"
+
+
+def _live_heic() -> bytes:
+    """A HEIC with the film as a further box, as Samsung writes it."""
+    film = _mp4()
+    return heif() + struct.pack(">I", 8 + len(film)) + b"mpvd" + film
+
+
 def _exif_full() -> bytes:
     thumbnail = with_segments(jpeg(scene(96, 64)), segment(0xFE, canary("thumbnail")))
     maker = canary("maker") + bytes(range(256))
@@ -297,6 +326,11 @@ CASES = (
     Case("png-and-pdf", lambda: png(chunk(b"tEXt", b"%PDF-1.7\0" + canary("pdf"))) + b"%%EOF", READY),
     Case("webp-and-zip", lambda: encode(scene(), "WEBP") + _zip(), READY),
     Case("mpo-two-pictures", _mpo, READY),
+    # A film with the picture; several pictures in one
+    Case("jpeg-motion-google", _google_motion, READY),
+    Case("jpeg-motion-samsung", _samsung_motion, READY),
+    Case("heic-motion", _live_heic, READY),
+    Case("avif-sequence", lambda: _animated("AVIF", quality=80), READY),
     # Carriers of metadata
     Case("exif-everything", _exif_full, READY),
     Case("exif-loop", _exif_loop, READY),

@@ -87,7 +87,8 @@ def test_what_is_served_is_a_bare_jpeg_without_any_planted_byte(tried: dict[str,
 def test_the_canaries_were_there_to_be_lost(tried: dict[str, Tried]) -> None:
     names = [
         "exif-everything", "xmp-and-iptc", "every-app-segment", "png-every-chunk", "webp-every-chunk", "heic", "avif",
-        "jpeg-and-zip", "jpeg-and-html", "mpo-two-pictures", "jpeg-icc-srgb", "exif-of-garbage",
+        "jpeg-and-zip", "jpeg-and-html", "mpo-two-pictures", "jpeg-icc-srgb", "exif-of-garbage", "jpeg-motion-google",
+        "jpeg-motion-samsung", "heic-motion",
     ]  # fmt: skip
     assert [name for name in names if CANARY.encode() not in tried[name].original] == []
 
@@ -127,7 +128,7 @@ def _corners(path: str) -> list[str]:
         "jpeg-progressive", "jpeg-icc-srgb", "jpeg-icc-malformed", "jpeg-icc-of-wrong-mode", "jpeg-cmyk",
         "png-16-bit-rgb",
         "png-alpha", "png-animated", "webp-animated", "webp-lossless-alpha", "heic", "avif", "mpo-two-pictures",
-        "jpeg-and-zip",
+        "jpeg-and-zip", "jpeg-motion-google", "jpeg-motion-samsung", "heic-motion", "avif-sequence",
     ],
 )  # fmt: skip
 def test_the_picture_is_still_the_picture(tried: dict[str, Tried], name: str) -> None:
