@@ -112,6 +112,13 @@ def await_step(page: Page, words: str) -> None:
     expect(page.locator(".steps")).to_contain_text(words, timeout=60_000)
 
 
+def withdraw(page: Page) -> None:
+    """Take the report of a follow page back: the journeys of one site share its queue."""
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="撤回这条上报").click()
+    page.get_by_text("已撤回").first.wait_for()
+
+
 def sign_in(page: Page, origin: str, email: str, secret: str) -> None:
     """E-mail and password, then the code of the authenticator."""
     page.goto(f"{origin}/desk/")
