@@ -24,7 +24,10 @@ TOPIC_JUDGED = "reports.judged"
 SANITISER = Actor.system("sanitiser")
 MAX_REFUSAL_WORDS = 500
 _FORGET_STATED = text("""
-UPDATE report_photo SET stated_lon = NULL, stated_lat = NULL, stated_taken_at_local = NULL WHERE photo_id = :photo_id
+WITH claims AS (
+    UPDATE report_photo SET stated_lon = NULL, stated_lat = NULL, stated_taken_at_local = NULL
+    WHERE photo_id = :photo_id RETURNING report_id)
+UPDATE report SET device_point = NULL FROM claims WHERE id = claims.report_id AND device_point IS NOT NULL
 """)
 
 FORGOTTEN_AT_ONCE = 1000
@@ -81,7 +84,7 @@ def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: d
 
 
 def forget_stated(session: Session, photo_id: uuid.UUID) -> None:
-    """The original's time is over, and with it that of what the phone read from it. Idempotent."""
+    """The original's time is over, and with it that of what the phone read from it and where it was. Idempotent."""
     session.execute(_FORGET_STATED, {"photo_id": photo_id})
 
 
