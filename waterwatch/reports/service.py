@@ -73,10 +73,11 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
 def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: datetime) -> None:
     """Its author moved the report: find its water again, as when its photos had settled.
 
-    Idempotent: the same place gives the same water. A report that nobody reviews any more, or not yet, is left alone.
+    Idempotent: a report that has a water, be it named by a moderator while this waited, is left alone, and so is one
+    that nobody reviews any more, or not yet.
     """
     report = queries.lock_report(session, report_id)
-    if report is None or report.state != "in_review":
+    if report is None or report.state != "in_review" or report.water_feature_id is not None:
         return
     _settle_water(session, report, settings)
     after: dict[str, audit.Fact] = {"water_feature_id": report.water_feature_id}
