@@ -159,6 +159,12 @@ def test_a_repeat_does_not_bring_back_what_its_author_erased(visitor: Visitor, s
     assert row(sessions, "SELECT count(*) FROM report_contact") == (0,)
 
 
+def test_who_may_ever_see_a_contact_is_said_before_it_is_left(visitor: Visitor, address: str) -> None:
+    for page in ("/report", f"{address}/contact"):
+        told = visitor.client.get(page).text
+        assert "只有审核组长能看：你同意询问、有人有危险，或依法必须时" in told
+
+
 def test_a_contact_is_left_later_and_erased(visitor: Visitor, address: str, sessions: sessionmaker[Session]) -> None:
     page = f"{address}/contact"
     assert post(visitor, page, page).status_code == 400

@@ -1,13 +1,21 @@
 """The migrated database is the one the tables describe, CHECK for CHECK."""
 
+import uuid
+
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, Engine, text
+from sqlalchemy import CheckConstraint, Engine, create_engine, text
 
+from tests.conftest import _administer, _with_database
 from waterwatch.kernel import migrate
 from waterwatch.kernel.db import Base
+
+_OLD_PHOTO = text("""
+INSERT INTO photo (id, state, state_since, refusal_code, sha256, original_bytes, received_at, original_delete_after)
+VALUES (:id, :state, now(), :code, decode(repeat('ab', 32), 'hex'), 1, now(), now())
+""")
 
 
 def declared_checks() -> set[tuple[str, str]]:
@@ -61,3 +69,22 @@ def test_migrating_a_migrated_database_changes_nothing(database_url: str, engine
     before = migrate.current_revision(engine)
     command.upgrade(migrate.make_config(database_url), "head")
     assert migrate.current_revision(engine) == before == migrate.expected_head()
+
+
+def test_pictures_older_than_the_detectors_wait_for_them_after_the_upgrade(admin_url: str) -> None:
+    name = f"ww_upgrade_{uuid.uuid4().hex[:10]}"
+    _administer(admin_url, "CREATE DATABASE {name}", name)
+    url = _with_database(admin_url, name)
+    try:
+        migrate.upgrade(url, revision="0005")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            for state, code in (("ready", None), ("refused", "empty_file")):
+                connection.execute(_OLD_PHOTO, {"id": uuid.uuid4(), "state": state, "code": code})
+        migrate.upgrade(url)
+        with engine.connect() as connection:
+            waiting = connection.execute(text("SELECT state FROM photo WHERE redaction_wanted_at < now()"))
+            assert waiting.scalars().all() == ["ready"]
+        engine.dispose()
+    finally:
+        _administer(admin_url, "DROP DATABASE IF EXISTS {name} WITH (FORCE)", name)

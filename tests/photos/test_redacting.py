@@ -117,6 +117,28 @@ def test_a_photo_whose_detectors_fail_is_neither_published_nor_refused(
     assert service.sanitise(context, photo_id) == "ready"  # once it is mended
 
 
+@pytest.mark.parametrize("is_original_there", [True, False])
+def test_a_photo_older_than_the_detectors_is_looked_at_when_its_pictures_are_ordered(
+    context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_original_there: bool
+) -> None:
+    made = scenes.with_faces(np.random.default_rng(4), scenes.portraits()[:1], 200, 1)
+    photo_id = _receive(context, jpeg(Image.fromarray(made.pixels)), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(redaction, "find", lambda _picture: ())  # as it was before
+        service.sanitise(context, photo_id)
+    left, top, right, bottom = (int(edge) for edge in made.secrets[0])
+    assert _spread(_pixels(context, photo_id, 2000)[top:bottom, left:right]) > 20.0
+    with transaction(context.sessions) as session:
+        if not is_original_there:
+            service.forget_original(session, photo_id, now=utc_now() + timedelta(days=91))
+        session.execute(text("UPDATE photo SET redaction_wanted_at = now() - interval '1 hour'"))
+    assert service.redact(context, photo_id) is True
+    (found,) = _covered(context, photo_id).redactions
+    assert found.kind == "face"
+    assert _spread(_pixels(context, photo_id, 2000)[top:bottom, left:right]) < 3.0
+    assert not _covered(context, photo_id).is_pending
+
+
 def test_what_was_drawn_is_covered_in_all_sizes_and_the_old_pictures_are_gone(
     context: JobContext, photo_id: uuid.UUID
 ) -> None:

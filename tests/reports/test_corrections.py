@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.reports.rows import LAT, LON, acts_on, add_river, row_of, set_photo, submission
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Invalid
 from waterwatch.kernel.settings import Settings
 from waterwatch.reports import corrections, intake, queries, service
@@ -135,6 +136,17 @@ def test_another_water_is_chosen_without_moving(
     assert corrections.correct(session, report_id, command, now=now).changed == ("chosen_water_feature_id",)
     service.resnap(session, report_id, settings=settings, now=now)
     assert row_of(session, report_id)["water_feature_id"] == canal
+
+
+def test_a_water_named_by_a_moderator_meanwhile_is_not_overwritten_by_the_job(
+    session: Session, report_id: uuid.UUID, settings: Settings, now: datetime
+) -> None:
+    named = add_river(session, "汉江", lat=LAT + 0.05)
+    command = read(session, report_id, now, lon=str(LON), lat=f"{LAT + 0.001}", place_confirmed="1", place_source="pin")
+    corrections.correct(session, report_id, command, now=now)
+    service.correct_water(session, report_id, named, actor=Actor.person(uuid.uuid4(), None), now=now)
+    service.resnap(session, report_id, settings=settings, now=now)  # a worker was slow, or the order came twice
+    assert row_of(session, report_id)["water_feature_id"] == named
 
 
 def test_a_report_whose_photos_still_wait_is_snapped_once_when_they_are_ready(

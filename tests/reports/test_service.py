@@ -261,6 +261,15 @@ def test_a_moderator_sees_how_far_the_device_was_from_the_pin(session: Session, 
     assert [photo.state for photo in facts.photos] == ["ready"]
 
 
+def test_where_the_phone_was_is_forgotten_with_the_original(session: Session, submitted: Any) -> None:
+    command, receipt = submitted(device_lon=114.3055, device_lat=LAT + KM_DEG, accuracy_m=20.0)
+    _other, other = submitted(device_lon=114.3055, device_lat=LAT + KM_DEG, accuracy_m=20.0)
+    for _twice in range(2):
+        service.forget_stated(session, command.photos[0].photo_id)
+    assert row_of(session, receipt.report_id)["device_point"] is None
+    assert row_of(session, other.report_id)["device_point"] is not None
+
+
 def test_a_moderator_names_the_water_however_far(session: Session, in_review: Any, rivers: Any, now: datetime) -> None:
     receipt = in_review(lat=LAT + 0.5)
     service.correct_water(session, receipt.report_id, rivers[0], actor=MODERATOR, now=now)

@@ -73,11 +73,14 @@ def lock_claimable(session: Session, photo_ids: Sequence[uuid.UUID]) -> dict[uui
 
 @dataclass(frozen=True)
 class RedactionOrder:
-    """Pictures that do not show yet what their redactions say, and what to make them from."""
+    """Pictures that do not show yet what their redactions say, and what to make them from.
+
+    ``rectangles`` None: nothing was ever covered or uncovered in it, so the detectors are to look first.
+    """
 
     wanted_at: datetime
     source_key: str
-    rectangles: tuple[Rectangle, ...]
+    rectangles: tuple[Rectangle, ...] | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ class Redactable:
 
 _ORDER = text("""
 SELECT redaction_wanted_at AS wanted_at,
-       coalesce(original_key, (SELECT key FROM photo_derivative WHERE photo_id = :id ORDER BY size_px DESC LIMIT 1))
+       coalesce(original_key, (SELECT key FROM photo_derivative WHERE photo_id = :id ORDER BY size_px DESC LIMIT 1)),
+       EXISTS (SELECT FROM photo_redaction WHERE photo_id = :id) AS has_redactions
 FROM photo WHERE id = :id AND redaction_wanted_at IS NOT NULL
 """)
 _STANDING = text("""
@@ -139,7 +143,7 @@ def redaction_order(session: Session, photo_id: uuid.UUID) -> RedactionOrder | N
         return None
     boxes = (Redaction(*one) for one in session.execute(_STANDING, {"ids": [photo_id]}))
     rectangles = tuple(Rectangle(box.kind, box.left, box.top, box.width, box.height) for box in boxes)
-    return RedactionOrder(row[0], row[1], rectangles)
+    return RedactionOrder(row[0], row[1], rectangles if row.has_redactions else None)
 
 
 def redactable(session: Session, photo_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Redactable]:

@@ -195,7 +195,8 @@ def redact(context: JobContext, photo_id: uuid.UUID) -> bool:
 
     Idempotent: what is wanted is compared with what was made within the one transaction that exchanges the pictures; a
     change that came meanwhile leaves them to its own order. The source is the sealed original, or the largest picture
-    once that is forgotten. No transaction is open while pixels are worked on.
+    once that is forgotten. Where nothing was ever covered or uncovered (a photo older than the detectors), they look
+    first. No transaction is open while pixels are worked on.
     """
     with transaction(context.sessions) as session:
         wanted = queries.redaction_order(session, photo_id)
@@ -211,24 +212,31 @@ def redact(context: JobContext, photo_id: uuid.UUID) -> bool:
             raise RuntimeError(f"a photo that was rebuilt before is now refused: {outcome.code}")
         keys = _store(context, photo_id, outcome)
     with transaction(context.sessions) as session:
-        obsolete = _exchange(session, photo_id, wanted.wanted_at, outcome, keys, context.now())
+        obsolete = _exchange(session, photo_id, wanted, outcome, keys, context.now())
     for key in keys.values() if obsolete is None else obsolete:
         context.objects.delete(key)
     return obsolete is not None
 
 
 def _exchange(
-    session: Session, photo_id: uuid.UUID, wanted_at: datetime, rebuilt: Rebuilt, keys: dict[int, str], now: datetime
+    session: Session,
+    photo_id: uuid.UUID,
+    wanted: queries.RedactionOrder,
+    rebuilt: Rebuilt,
+    keys: dict[int, str],
+    now: datetime,
 ) -> list[str] | None:
     """Make new pictures the photo's; the old ones' keys, or None when another change has come meanwhile."""
     photo = _locked(session, photo_id)
-    if photo.redaction_wanted_at != wanted_at:
+    if photo.redaction_wanted_at != wanted.wanted_at:
         return None
     old = list(session.scalars(select(PhotoDerivative).where(PhotoDerivative.photo_id == photo_id)))
     for derivative in old:
         session.delete(derivative)
     session.flush()
     session.add_all(_derivative(photo_id, derived, keys[derived.size_px]) for derived in rebuilt.derived)
+    if wanted.rectangles is None:
+        session.add_all(_redaction(photo_id, box, None, now) for box in rebuilt.redactions)
     photo.redaction_wanted_at = None
     _record(session, "photo.redacted", photo, SANITISER, now)
     return [derivative.key for derivative in old]

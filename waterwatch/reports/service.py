@@ -24,7 +24,10 @@ TOPIC_JUDGED = "reports.judged"
 SANITISER = Actor.system("sanitiser")
 MAX_REFUSAL_WORDS = 500
 _FORGET_STATED = text("""
-UPDATE report_photo SET stated_lon = NULL, stated_lat = NULL, stated_taken_at_local = NULL WHERE photo_id = :photo_id
+WITH claims AS (
+    UPDATE report_photo SET stated_lon = NULL, stated_lat = NULL, stated_taken_at_local = NULL
+    WHERE photo_id = :photo_id RETURNING report_id)
+UPDATE report SET device_point = NULL FROM claims WHERE id = claims.report_id AND device_point IS NOT NULL
 """)
 
 FORGOTTEN_AT_ONCE = 1000
@@ -70,10 +73,11 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
 def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: datetime) -> None:
     """Its author moved the report: find its water again, as when its photos had settled.
 
-    Idempotent: the same place gives the same water. A report that nobody reviews any more, or not yet, is left alone.
+    Idempotent: a report that has a water, be it named by a moderator while this waited, is left alone, and so is one
+    that nobody reviews any more, or not yet.
     """
     report = queries.lock_report(session, report_id)
-    if report is None or report.state != "in_review":
+    if report is None or report.state != "in_review" or report.water_feature_id is not None:
         return
     _settle_water(session, report, settings)
     after: dict[str, audit.Fact] = {"water_feature_id": report.water_feature_id}
@@ -81,7 +85,7 @@ def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: d
 
 
 def forget_stated(session: Session, photo_id: uuid.UUID) -> None:
-    """The original's time is over, and with it that of what the phone read from it. Idempotent."""
+    """The original's time is over, and with it that of what the phone read from it and where it was. Idempotent."""
     session.execute(_FORGET_STATED, {"photo_id": photo_id})
 
 
