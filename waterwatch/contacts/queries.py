@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from waterwatch.contacts.tables import PushSubscription, ReportContact
@@ -58,6 +58,17 @@ def subscriptions_of(session: Session, report_id: uuid.UUID) -> list[PushSubscri
     """The browsers that follow a report, oldest first."""
     wanted = select(PushSubscription).where(PushSubscription.report_id == report_id)
     return list(session.scalars(wanted.order_by(PushSubscription.created_at, PushSubscription.id)))
+
+
+_IS_TOLD = text("""
+SELECT EXISTS (SELECT FROM report_contact WHERE report_id = :report_id)
+    OR EXISTS (SELECT FROM push_subscription WHERE report_id = :report_id)
+""")
+
+
+def is_anybody_told(session: Session, report_id: uuid.UUID) -> bool:
+    """Whether somebody left a way to be told of a report: for nearly all of them no job need be ordered."""
+    return bool(session.execute(_IS_TOLD, {"report_id": report_id}).scalar_one())
 
 
 def count_subscriptions(session: Session, report_id: uuid.UUID) -> int:

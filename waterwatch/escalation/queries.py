@@ -45,6 +45,19 @@ def cases_by_agency(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID 
     return {case.agency_id: case for case in cases}
 
 
+_IS_TOLD = text("""
+SELECT EXISTS (
+    SELECT FROM incident_report ir WHERE ir.incident_id = :incident_id AND (
+        EXISTS (SELECT FROM report_contact c WHERE c.report_id = ir.report_id)
+        OR EXISTS (SELECT FROM push_subscription s WHERE s.report_id = ir.report_id)))
+""")
+
+
+def is_anybody_told(session: Session, incident_id: uuid.UUID) -> bool:
+    """Whether the author of a report an incident rests on left a way to be told."""
+    return bool(session.execute(_IS_TOLD, {"incident_id": incident_id}).scalar_one())
+
+
 def locked_case(session: Session, case_id: uuid.UUID) -> Case:
     """One case, locked. Raises :class:`NotFound`."""
     case = session.scalars(

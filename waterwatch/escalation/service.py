@@ -400,8 +400,9 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
 
 
 def _say_moved(session: Session, case: Case, *, now: datetime) -> None:
-    """Those whose reports the case rests on may want to know."""
-    outbox.emit(session, TOPIC_CASE_MOVED, {"case_id": str(case.id), "state": case.state}, now=now)
+    """Those whose reports the case rests on may want to know; most have left no way to tell them."""
+    if queries.is_anybody_told(session, case.incident_id):
+        outbox.emit(session, TOPIC_CASE_MOVED, {"case_id": str(case.id), "state": case.state}, now=now)
 
 
 def _audit(

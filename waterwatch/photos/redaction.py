@@ -69,8 +69,9 @@ def _faces(picture: NDArray[np.uint8]) -> list[Rectangle]:
     height, width = picture.shape[:2]
     detector = _face_detector()
     found = []
-    for longest_px in FACES_AT_PX:
-        detector.in_shape = _size(width, height, longest_px)
+    # A small picture is of the same size more than once.
+    for size in dict.fromkeys(_size(width, height, longest_px) for longest_px in FACES_AT_PX):
+        detector.in_shape = size
         boxes, _landmarks = detector(picture, threshold=FACE_SCORE)
         found += [_rectangle("face", edges, score, width, height) for *edges, score in boxes.tolist()]
     return found

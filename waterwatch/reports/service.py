@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from waterwatch.contacts import queries as contact_queries
 from waterwatch.contacts import service as contacts
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
@@ -215,8 +216,9 @@ def _locked(session: Session, report_id: uuid.UUID) -> Report:
 
 
 def _say_judged(session: Session, report_id: uuid.UUID, now: datetime) -> None:
-    """Its author may want to know."""
-    outbox.emit(session, TOPIC_JUDGED, {"report_id": str(report_id)}, now=now)
+    """Its author may want to know; most have left no way to tell them."""
+    if contact_queries.is_anybody_told(session, report_id):
+        outbox.emit(session, TOPIC_JUDGED, {"report_id": str(report_id)}, now=now)
 
 
 def _move(session: Session, report: Report, to_state: str, action: str, actor: Actor, now: datetime) -> None:
