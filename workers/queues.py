@@ -26,7 +26,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, configure_mappers
 from sqlalchemy.pool import NullPool
 
 from waterwatch.kernel import outbox
@@ -141,6 +141,7 @@ def work(settings: Settings, queues: Sequence[str], *, burst: bool = False) -> N
     """
     settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     _import_driver(settings)
+    configure_mappers()  # each horse would do it anew
     if PHOTOS in queues:
         redaction.load()  # 80 MB of weights, shared by all horses to come; they would take each a quarter of a second
     connection = Redis.from_url(settings.redis_url, socket_connect_timeout=2)
