@@ -76,6 +76,19 @@ def test_a_correction_is_taken_and_the_place_may_stay(
     assert row(sessions, statement) == ("foam", None, 2, 2, 114.305512, "pin")
 
 
+def test_how_one_gets_there_is_never_shown_stays_when_left_blank_and_may_be_said_anew(
+    visitor: Visitor, address: str, sessions: sessionmaker[Session]
+) -> None:
+    page = f"{address}/correct"
+    post(visitor, page, page, kind="foam", place_words="他家后门的涵洞")
+    assert "后门" not in visitor.client.get(page).text
+    post(visitor, page, page, kind="oil_slick", place_words="")
+    assert row(sessions, "SELECT kind, place_words FROM report") == ("oil_slick", "他家后门的涵洞")
+    assert "后门" not in post(visitor, page, page, kind="rain").text
+    post(visitor, page, page, kind="oil_slick", place_words="桥下")
+    assert row(sessions, "SELECT place_words FROM report") == ("桥下",)
+
+
 def test_faults_are_shown_and_nothing_is_half_written(
     visitor: Visitor, address: str, sessions: sessionmaker[Session]
 ) -> None:

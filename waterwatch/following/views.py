@@ -46,7 +46,7 @@ def correction_form(token: str) -> str | WerkzeugResponse:
     """The form as the author has filled it in so far, its place left out."""
     with transaction(house().sessions) as session:
         report = reports.report_by_follow_token(session, token)
-        answers = corrections.answers_of(session, report.report_id)
+        answers = _shown(corrections.answers_of(session, report.report_id))
     if not rules.can_correct(report.state):
         return _too_late(token)
     return _correction_page(token, report, answers, {})
@@ -57,10 +57,13 @@ def correction_form(token: str) -> str | WerkzeugResponse:
 def correct(token: str) -> WerkzeugResponse | tuple[str, int]:
     """Take the correction; faults are shown on the form, and being too late is said on the follow page."""
     fields = request.form.to_dict()
+    typed = fields.get("place_words", "").strip()
     try:
         with transaction(house().sessions) as session:
             report = reports.report_by_follow_token(session, token)
             language, settings = viewer_language(), house().settings
+            if not typed:  # left blank on the page, so that they stay as they are
+                fields |= _hidden(corrections.answers_of(session, report.report_id))
             done = corrections.restate(
                 session,
                 report.report_id,
@@ -71,11 +74,20 @@ def correct(token: str) -> WerkzeugResponse | tuple[str, int]:
                 now=utc_now(),
             )
     except Invalid as fault:
-        return _correction_page(token, report, fields, fault.errors), 400
+        return _correction_page(token, report, _shown(fields) if not typed else fields, fault.errors), 400
     except Conflict:
         return _too_late(token)
     flash(gettext("已修改。审核员会看到新的内容。") if done.changed else gettext("内容没有变化。"), "success")
     return redirect(url_for("notices.follow", token=token), code=303)
+
+
+def _shown(answers: Mapping[str, str]) -> dict[str, str]:
+    """What a follow link may show, which may be passed on: how one gets there may lead to where its author lives."""
+    return {name: value for name, value in answers.items() if name != "place_words"}
+
+
+def _hidden(answers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in answers.items() if name == "place_words"}
 
 
 def _too_late(token: str) -> WerkzeugResponse:
