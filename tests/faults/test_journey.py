@@ -15,9 +15,7 @@ from tests.faults.system import System, await_true, kill, running_system
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
 
 REPORTS = 200
-# After the last fault has ended: 60 s as before faces and plates were looked for, and as much again for looking, which
-# takes more of a core than all the rest of a photo's way (bench/README.md).
-DRAINED_WITHIN_S = 120.0
+DRAINED_WITHIN_S = 60.0  # after the last fault has ended
 PAUSE_S = (0.3, 1.5)
 
 
