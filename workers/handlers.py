@@ -2,6 +2,8 @@
 
 import uuid
 
+from sqlalchemy.orm import Session
+
 from waterwatch.duplicates import service as duplicates
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel import outbox
@@ -13,10 +15,12 @@ from waterwatch.reports import service as reports
 
 
 def sanitise(context: JobContext, message: Message) -> None:
-    """Idempotent: a settled photo is left alone (see ``photos.service.sanitise``), and finishing twice is nothing."""
+    """Sanitise a photo, and move its report on in the job's last transaction: a job of its own would be one more fork.
+
+    Idempotent: a settled photo is left alone (see ``photos.service.sanitise``), and so is a report that has moved.
+    """
     photos.sanitise(context, _id(message, "photo_id"))
-    with transaction(context.sessions) as session:
-        outbox.finish(session, message.id)
+    settle(context, message)
 
 
 def redact(context: JobContext, message: Message) -> None:
@@ -32,20 +36,15 @@ def refuse_photo(context: JobContext, message: Message) -> None:
     Idempotent: a photo that was settled after all is left alone.
     """
     with transaction(context.sessions) as session:
-        photos.record_refused(
-            session, _id(message, "photo_id"), "undecodable", settings=context.settings, now=context.now()
-        )
+        photo_id = _id(message, "photo_id")
+        photos.record_refused(session, photo_id, "undecodable", settings=context.settings, now=context.now())
+        _move_report_on(context, session, photo_id)
 
 
 def settle(context: JobContext, message: Message) -> None:
-    """Idempotent: only a report that still waits for its photos moves (see ``reports.service.settle_photo``).
-
-    What a report under review may repeat is looked for in the same transaction: no moderator sees it without.
-    """
+    """A report claimed a photo that was settled before it. Idempotent: see :func:`_move_report_on`."""
     with transaction(context.sessions) as session:
-        photo_id, now = _id(message, "photo_id"), context.now()
-        reports.settle_photo(session, photo_id, settings=context.settings, now=now)
-        duplicates.propose(session, photo_id, now=now)
+        _move_report_on(context, session, _id(message, "photo_id"))
         outbox.finish(session, message.id)
 
 
@@ -69,6 +68,16 @@ def abandon_delivery(context: JobContext, message: Message) -> None:
         if claim is not None:
             failure = escalation.Failure("worker_failed")
             escalation.record_failure(session, claim, failure, settings=context.settings, now=context.now())
+
+
+def _move_report_on(context: JobContext, session: Session, photo_id: uuid.UUID) -> None:
+    """A photo is settled: only a report that still waits for its photos moves (see ``reports.service.settle_photo``).
+
+    What a report under review may repeat is looked for in the same transaction: no moderator sees it without.
+    """
+    now = context.now()
+    reports.settle_photo(session, photo_id, settings=context.settings, now=now)
+    duplicates.propose(session, photo_id, now=now)
 
 
 def _id(message: Message, name: str) -> uuid.UUID:

@@ -24,6 +24,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
+from rq.worker_registration import REDIS_WORKER_KEYS
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, configure_mappers
@@ -62,8 +63,10 @@ class ConfinedWorker(Worker):
         if self.is_stopping and not self.is_horse and self.get_state() != WorkerStatus.BUSY:
             # RQ stops by raising from its signal handler; raised while a line was being logged, that was swallowed.
             raise StopRequested
-        if pipeline is None and not self.is_horse and not self.connection.exists(self.key):
+        # Whether our own key exists says nothing: what RQ notes of our state makes it anew right after a flush.
+        if pipeline is None and not self.is_horse and not self.connection.sismember(REDIS_WORKER_KEYS, self.key):
             log.warning("worker.registering_again", worker=self.name)
+            self.connection.delete(self.key)
             self.register_birth()  # type: ignore[no-untyped-call]  # RQ's
         super().heartbeat(timeout, pipeline)
 

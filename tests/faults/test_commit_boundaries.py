@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 LEASE_S = 3
 REPORTS_BY_ROUND = 30
+PATIENT_EVERY = 10  # their reports are moved on by a job of its own
 # What must be among the boundaries found; the rest depends on how many readings a job makes.
 KNOWN = {
     "web.submit",
@@ -51,7 +52,7 @@ def test_a_kill_at_any_commit_loses_nothing(folder: Path) -> None:
 
 def _live_and_die(system: System) -> None:
     # A quiet life first: it shows which commits there are.
-    send_many(system, range(3), threads=1, pause_s=lambda: 0.0)
+    send_many(system, range(3), threads=1, pause_s=lambda: 0.0, patient_every=PATIENT_EVERY)
     drain(system)
     grade_all(system, pause_s=lambda: 0.0)
     drain(system)
@@ -69,7 +70,13 @@ def _live_and_die(system: System) -> None:
     rounds = 0
     while not is_spent() and rounds < 4:
         rounds += 1
-        send_many(system, range(number, number + REPORTS_BY_ROUND), threads=3, pause_s=lambda: 0.1)
+        send_many(
+            system,
+            range(number, number + REPORTS_BY_ROUND),
+            threads=3,
+            pause_s=lambda: 0.1,
+            patient_every=PATIENT_EVERY,
+        )
         number += REPORTS_BY_ROUND
         drain(system)
         grade_all(system, pause_s=lambda: 0.02)

@@ -20,6 +20,8 @@ from tests.moderation.rows import (
     judgement,
     state_of,
 )
+from waterwatch.contacts import service as contacts
+from waterwatch.contacts.rules import Contact
 from waterwatch.incidents.rules import Severity
 from waterwatch.incidents.service import Judgement
 from waterwatch.kernel.audit import Actor
@@ -28,6 +30,7 @@ from waterwatch.kernel.errors import Conflict, DomainError, Forbidden, Invalid, 
 from waterwatch.kernel.settings import Settings
 from waterwatch.moderation import queries, service
 
+WANG = Contact("wang@example.org", "138 0013 8000", by_mail=True, may_ask=False)
 NOBODY = uuid.UUID(int=7)
 
 
@@ -137,6 +140,7 @@ def test_accepting_is_one_step_of_everything(
 ) -> None:
     add_agency(session, "武汉市水务局", ["shuiwu@wuhan.example"])
     report_id = add_waiting(session, river, now=now, note="我住在三号楼")
+    contacts.keep(session, report_id, WANG, settings=settings, now=now)
     incident = service.grade_report(
         session,
         grading(report_id, judgement=judgement("sewage_outfall", Severity.MAJOR)),
@@ -150,12 +154,12 @@ def test_accepting_is_one_step_of_everything(
     assert session.execute(text("SELECT level FROM advisory WHERE water_feature_id = :id"), {"id": river}).scalar() == 3
     assert count(session, "escalation_case") == 1
     topics = session.execute(text("SELECT topic FROM outbox ORDER BY topic")).scalars().all()
-    assert topics == ["escalation.deliver", "mapping.publish", "reports.judged"]
+    assert topics == ["contacts.given", "escalation.deliver", "mapping.publish", "reports.judged"]
     assert count(session, "review_lease") == 0
     acts = session.execute(text("SELECT action FROM audit_entry ORDER BY id")).scalars().all()
-    assert sorted(acts) == ["advisory.changed", "case.opened", "incident.opened", "report.accepted"]
+    assert sorted(acts) == ["advisory.changed", "case.opened", "contact.kept", "incident.opened", "report.accepted"]
     written = session.execute(text("SELECT string_agg(a::text, ' ') FROM audit_entry a")).scalar_one()
-    for secret in ("三号楼", "first@example.org", "shuiwu", "114.3", "30.59"):
+    for secret in ("三号楼", "wang@example.org", "first@example.org", "shuiwu", "114.3", "30.59"):
         assert secret not in written
 
 
@@ -306,6 +310,7 @@ def test_refusing_needs_a_reason_of_the_list_and_keeps_the_words_for_the_author(
     session: Session, river: uuid.UUID, moderator: Actor, settings: Settings, now: datetime
 ) -> None:
     report_id = add_waiting(session, river, now=now)
+    contacts.keep(session, report_id, WANG, settings=settings, now=now)
     with pytest.raises(Invalid):
         service.refuse_report(session, report_id, "because", None, settings=settings, actor=moderator, now=now)
     words = "照片太暗，请白天再拍一张"
@@ -315,7 +320,16 @@ def test_refusing_needs_a_reason_of_the_list_and_keeps_the_words_for_the_author(
     )
     assert row.one() == ("refused", "advertisement", words)
     assert words not in session.execute(text("SELECT string_agg(a::text, ' ') FROM audit_entry a")).scalar_one()
-    assert session.execute(text("SELECT topic FROM outbox")).scalars().all() == ["reports.judged"]
+    topics = session.execute(text("SELECT topic FROM outbox ORDER BY topic")).scalars().all()
+    assert topics == ["contacts.given", "reports.judged"]
+
+
+def test_nobody_is_told_who_left_no_way_to_tell_them(
+    session: Session, river: uuid.UUID, moderator: Actor, settings: Settings, now: datetime
+) -> None:
+    report_id = add_waiting(session, river, now=now)
+    service.refuse_report(session, report_id, "advertisement", None, settings=settings, actor=moderator, now=now)
+    assert session.execute(text("SELECT topic FROM outbox")).scalars().all() == []
 
 
 def test_red_stands_as_orange_until_another_moderator_agrees(

@@ -96,7 +96,7 @@ def test_a_sanitised_photo_has_three_bare_pictures_and_its_evidence(context: Job
         assert CANARY.encode() not in content
     assert {row.key for row in rows} == _public_keys(context)
     assert _acts(context, photo_id) == ["photo.received", "photo.sanitising", "photo.ready"]
-    assert _topics(context) == ["photos.sanitise", "photos.settled"]
+    assert _topics(context) == ["photos.sanitise"]
     assert list(context.settings.spool_dir.iterdir()) == []
 
 
@@ -115,7 +115,7 @@ def test_sanitising_again_changes_nothing(context: JobContext, tmp_path: Path) -
     service.sanitise(context, photo_id)
     keys = _public_keys(context)
     assert service.sanitise(context, photo_id) == "ready"
-    assert (_public_keys(context), _topics(context)) == (keys, ["photos.sanitise", "photos.settled"])
+    assert (_public_keys(context), _topics(context)) == (keys, ["photos.sanitise"])
 
 
 def test_a_run_that_died_half_way_is_taken_up_again(context: JobContext, tmp_path: Path) -> None:
@@ -151,9 +151,9 @@ def test_a_photo_that_cannot_be_used_is_refused_with_its_reason(
     assert (photo.refusal_code, photo.width, photo.state_deadline_at) == (code, None, None)
     assert _public_keys(context) == set()
     assert _acts(context, photo_id) == ["photo.received", "photo.sanitising", "photo.refused"]
-    assert _topics(context) == ["photos.sanitise", "photos.settled"]
+    assert _topics(context) == ["photos.sanitise"]
     assert service.sanitise(context, photo_id) == "refused"
-    assert _topics(context) == ["photos.sanitise", "photos.settled"]
+    assert _topics(context) == ["photos.sanitise"]
 
 
 def test_a_missing_original_is_not_blamed_on_the_citizen(context: JobContext, tmp_path: Path) -> None:

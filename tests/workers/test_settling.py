@@ -2,11 +2,13 @@
 
 import uuid
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import text
 
 from tests.duplicates.rows import add_photo, add_report, candidates_of
 from tests.moderation.rows import add_river, state_of
+from tests.photos.test_service import PHOTO, _receive
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -33,6 +35,29 @@ def test_no_moderator_sees_a_report_without_its_likes(context: JobContext) -> No
         assert list(candidates_of(session, report)) == [first]
         acts = session.execute(text("SELECT action FROM audit_entry WHERE subject_id = :id"), {"id": report})
         assert sorted(acts.scalars()) == ["report.duplicates_proposed", "report.settled"]
+
+
+def test_the_job_that_sanitised_a_photo_moves_its_report_on(context: JobContext, tmp_path: Path) -> None:
+    photo = _receive(context, PHOTO, tmp_path)
+    with transaction(context.sessions) as session:
+        river = add_river(session, "长江")
+        report = add_report(session, river, now=utc_now(), photos=[photo], state="received")
+    for _ in range(2):
+        handlers.sanitise(context, message(photo))
+    with transaction(context.sessions) as session:
+        assert state_of(session, "report", report) == "in_review"
+        assert session.execute(text("SELECT topic FROM outbox")).scalars().all() == ["photos.sanitise"]
+
+
+def test_a_photo_that_is_given_up_moves_its_report_on(context: JobContext, tmp_path: Path) -> None:
+    photo = _receive(context, PHOTO, tmp_path)
+    with transaction(context.sessions) as session:
+        report = add_report(session, None, now=utc_now(), photos=[photo], state="received")
+    for _ in range(2):
+        handlers.refuse_photo(context, message(photo))
+    with transaction(context.sessions) as session:
+        assert state_of(session, "photo", photo) == "refused"
+        assert state_of(session, "report", report) == "refused"
 
 
 def test_the_last_photo_of_a_refused_report_proposes_nothing(context: JobContext) -> None:

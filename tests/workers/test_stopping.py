@@ -17,6 +17,7 @@ from rq.worker import WorkerStatus
 
 from waterwatch.kernel.settings import Settings
 from workers import queues
+from workers.services import PrivateRedis
 from workers.stopping import Stop
 from workers.teams import Team
 
@@ -60,6 +61,21 @@ def test_a_signal_that_was_swallowed_is_heard_at_the_next_heartbeat(
             worker.heartbeat()
         worker.register_death()
     assert str(os.getpid()) in worker.name
+
+
+def test_a_worker_that_was_flushed_while_it_noted_its_state_registers_again(
+    make_settings: Callable[..., Settings], own_redis: PrivateRedis
+) -> None:
+    with Redis.from_url(own_redis.url()) as connection:
+        worker = queues._make_worker(make_settings(redis_url=own_redis.url()), ["mail"], connection)
+        worker.register_birth()
+        connection.flushall()
+        worker.set_state(WorkerStatus.IDLE)  # makes the worker's own key anew, but not its registration
+        worker.heartbeat()
+        assert connection.scard("rq:workers") == 1
+        worker.heartbeat()
+        worker.register_death()
+        assert connection.scard("rq:workers") == 0
 
 
 def _interrupted(act: Callable[[], object], nth: int) -> bool:

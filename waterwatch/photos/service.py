@@ -148,7 +148,7 @@ def record_ready(
     photo.exif_taken_at = datetime.fromisoformat(evidence.taken_at) if evidence.taken_at else None
     session.add_all(_derivative(photo_id, derived, keys[derived.size_px]) for derived in rebuilt.derived)
     session.add_all(_redaction(photo_id, box, None, now) for box in rebuilt.redactions)
-    _settled(session, "photo.ready", photo, now)
+    _record(session, "photo.ready", photo, SANITISER, now)
     return True
 
 
@@ -287,7 +287,7 @@ def record_refused(session: Session, photo_id: uuid.UUID, code: str, *, settings
         timed(settings).move(photo, "sanitising", now=now)
     timed(settings).move(photo, "refused", now=now)
     photo.refusal_code = code
-    _settled(session, "photo.refused", photo, now)
+    _record(session, "photo.refused", photo, SANITISER, now)
     return True
 
 
@@ -360,11 +360,6 @@ def _locked(session: Session, photo_id: uuid.UUID) -> Photo:
     if photo is None:
         raise NotFound("photo_not_found")
     return photo
-
-
-def _settled(session: Session, action: str, photo: Photo, now: datetime) -> None:
-    _record(session, action, photo, SANITISER, now)
-    outbox.emit(session, TOPIC_SETTLED, {"photo_id": str(photo.id)}, now=now)
 
 
 def _record(session: Session, action: str, photo: Photo, actor: Actor, now: datetime) -> None:
