@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -204,34 +204,11 @@ def _store(
     now: datetime,
 ) -> str | None:
     """Store the submission under a fresh code; None when the same one is already there."""
-    report_id = row["id"]
     arrivals = [
         photos.arrival(one.photo_id, one.object_key, one.size_bytes, one.sha256, settings=settings, now=now)
         for one in command.photos
     ]
-    count = len(command.photos) + len(command.claimed)
-    after: dict[str, audit.Fact] = {"state": rules.REPORT.initial, "kind": command.kind, "photos": count}
-    act = audit.entry(
-        action="report.submitted",
-        subject_kind="report",
-        subject_id=report_id,
-        actor=Actor.anonymous(),
-        now=now,
-        after=after,
-    )
-    jobs = [one.outbox for one in arrivals]
-    settled = [photo_id for photo_id, photo in known.items() if photo.state in rules.PHOTO_FINAL_STATES]
-    if settled:  # nobody will say so again
-        jobs.append(outbox.row(photos.TOPIC_SETTLED, {"photo_id": str(settled[-1])}, now=now))
-    values: dict[str, Any] = {
-        "chosen": command.chosen_water_feature_id,
-        **_sender_values(command, row["device_digest"], settings, now),
-        "photos": to_records([one.photo for one in arrivals]),
-        "claimed": [photo.photo_id for photo in command.claimed],
-        "links": to_records(_links(report_id, command)),
-        "acts": to_records([act, *(one.audit for one in arrivals)]),
-        "jobs": to_records(jobs),
-    }
+    values = _values(row, command, known, arrivals, settings, now)
     for _attempt in range(CODE_ATTEMPTS):
         code = new_code()
         if session.execute(_SUBMIT, values | {"report": _record_of(row | {"code": code})}).first() is not None:
@@ -239,6 +216,46 @@ def _store(
         if queries.receipt_facts(session, row["submission_digest"]) is not None:
             return None
     raise Conflict("code_space_exhausted")
+
+
+def _act(row: Mapping[str, Any], command: SubmitReport, now: datetime) -> dict[str, Any]:
+    after: dict[str, audit.Fact] = {
+        "state": rules.REPORT.initial,
+        "kind": command.kind,
+        "photos": len(command.photos) + len(command.claimed),
+    }
+    return audit.entry(
+        action="report.submitted",
+        subject_kind="report",
+        subject_id=row["id"],
+        actor=Actor.anonymous(),
+        now=now,
+        after=after,
+    )
+
+
+def _values(
+    row: Mapping[str, Any],
+    command: SubmitReport,
+    known: Mapping[uuid.UUID, Claimable],
+    arrivals: Sequence[photos.Arrival],
+    settings: Settings,
+    now: datetime,
+) -> dict[str, Any]:
+    """All that :data:`_SUBMIT` is given but the report itself, whose code may have to be drawn again."""
+    jobs = [one.outbox for one in arrivals]
+    settled = [photo_id for photo_id, photo in known.items() if photo.state in rules.PHOTO_FINAL_STATES]
+    if settled:  # nobody will say so again
+        jobs.append(outbox.row(photos.TOPIC_SETTLED, {"photo_id": str(settled[-1])}, now=now))
+    return {
+        "chosen": command.chosen_water_feature_id,
+        **_sender_values(command, row["device_digest"], settings, now),
+        "photos": to_records([one.photo for one in arrivals]),
+        "claimed": [photo.photo_id for photo in command.claimed],
+        "links": to_records(_links(row["id"], command)),
+        "acts": to_records([_act(row, command, now), *(one.audit for one in arrivals)]),
+        "jobs": to_records(jobs),
+    }
 
 
 def _sender_values(command: SubmitReport, device: bytes | None, settings: Settings, now: datetime) -> dict[str, object]:
