@@ -143,7 +143,7 @@ def test_my_reports_on_a_second_device(site: Site, browser: Browser, watch: Watc
             expect(device.get_by_role("heading", name="我的上报")).to_be_visible()
         # The receipt that is kept on this phone is offered; one tap.
         shoot(phone, "my-offer")
-        phone.locator("#on-this-phone").get_by_role("button", name="存到我的账户").click()
+        phone.locator("#on-this-phone").get_by_role("button", name="存到我的账号").click()
         expect(phone.locator(".my-report")).to_contain_text(code)
         assert people.find_violations(phone) == []
         assert people.overflow_px(phone) == 0

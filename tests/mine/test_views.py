@@ -137,7 +137,7 @@ def test_a_report_is_taken_in_by_its_link_and_by_nothing_else(
 ) -> None:
     follow = send_report(app)
     sign_up(visitor, sessions, settings)
-    assert "存到我的账户" in visitor.get(follow).text
+    assert "存到我的账号" in visitor.get(follow).text
     for given in (f"http://localhost{follow}", follow, follow.removeprefix("/f/")):
         assert visitor.post("/my/reports", {"token": given}, page="/my").location == "/my"
     (code,) = rows(sessions, "SELECT code FROM report")[0]

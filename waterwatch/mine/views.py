@@ -42,7 +42,7 @@ def keep() -> WerkzeugResponse:
     try:
         with transaction(house().sessions) as session:
             service.keep(session, _person_id(), token, now=utc_now())
-        flash(gettext("已存到你的账户。"), "success")
+        flash(gettext("已存到你的账号。"), "success")
     except NotFound:
         flash(gettext("这个链接不完整或不正确。"), "error")
     return redirect(url_for("mine.reports"), code=303)
@@ -54,7 +54,7 @@ def let_go(report_id: uuid.UUID) -> WerkzeugResponse:
     """Take it out of the account; the report stays."""
     with transaction(house().sessions) as session:
         service.let_go(session, _person_id(), report_id, now=utc_now())
-    flash(gettext("已从账户移除。上报本身不受影响。"), "success")
+    flash(gettext("已从账号移除。上报本身不受影响。"), "success")
     return redirect(url_for("mine.reports"), code=303)
 
 
