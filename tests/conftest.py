@@ -50,7 +50,8 @@ def admin_url(services_folder: Path) -> Iterator[str]:
         return
     from workers.services import PrivatePostgres
 
-    server = PrivatePostgres(services_folder / "postgres")
+    # Each test clones a database: without fsync that takes half the time, and no test cuts the power.
+    server = PrivatePostgres(services_folder / "postgres", is_durable=False)
     server.start()
     try:
         yield server.url("postgres")
@@ -201,3 +202,11 @@ def make_settings(tmp_path: Path, objects_url: str) -> Callable[..., Settings]:
 def settings(make_settings: Callable[..., Settings], database_url: str, redis_url: str) -> Settings:
     """Settings of a test system on the clone and the empty Redis."""
     return make_settings(database_url=database_url, redis_url=redis_url)
+
+
+@pytest.fixture(scope="session")
+def detectors() -> None:
+    """The detectors' weights loaded once, as a worker has them before it forks; else each child loads its own."""
+    from waterwatch.photos import redaction
+
+    redaction.load()
