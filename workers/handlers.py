@@ -1,5 +1,6 @@
 """Jobs that take more than one service call, and what is done when a job is given up. Thin: the work is the slices'."""
 
+import contextlib
 import uuid
 
 from sqlalchemy.orm import Session
@@ -9,6 +10,7 @@ from waterwatch.escalation import service as escalation
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import NotFound
 from waterwatch.kernel.outbox import Message
 from waterwatch.photos import service as photos
 from waterwatch.reports import service as reports
@@ -33,9 +35,9 @@ def redact(context: JobContext, message: Message) -> None:
 def refuse_photo(context: JobContext, message: Message) -> None:
     """The photo killed its worker or failed it too often: it is refused, and its author is told to take another.
 
-    Idempotent: a photo that was settled after all is left alone.
+    Idempotent: a photo that was settled after all is left alone, and so is one whose author took it back.
     """
-    with transaction(context.sessions) as session:
+    with contextlib.suppress(NotFound), transaction(context.sessions) as session:
         photo_id = _id(message, "photo_id")
         photos.record_refused(session, photo_id, "undecodable", settings=context.settings, now=context.now())
         _move_report_on(context, session, photo_id)

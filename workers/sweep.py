@@ -23,6 +23,7 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.notices.letters import CONFIRM_FOR
+from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
@@ -58,6 +59,11 @@ UNION ALL
 SELECT c.report_id, 'unconfirmed' FROM report_contact c
 WHERE c.by_mail AND NOT c.may_ask AND c.confirmed_at IS NULL AND c.created_at < :asked_before
 LIMIT :limit
+""")
+# Reports that were refused so long ago that nothing of them serves anybody; one withdrawn before that erased it.
+_ERASURES_DUE = text("""
+SELECT id FROM report WHERE erased_at IS NULL AND (state = 'withdrawn' OR state = 'refused' AND state_since < :before)
+ORDER BY state_since LIMIT :limit
 """)
 _REDACTIONS_FORGOTTEN = text("""
 SELECT p.id FROM photo p WHERE p.redaction_wanted_at < :before AND NOT EXISTS (
@@ -139,7 +145,7 @@ def forget_originals(context: JobContext) -> int:
         due = session.execute(_ORIGINALS_DUE, {"now": context.now(), "limit": BATCH}).scalars().all()
     for photo_id in due:
         with transaction(context.sessions) as session:
-            key = photos.forget_original(session, photo_id, now=context.now())
+            key = forgetting.forget_original(session, photo_id, now=context.now())
             reports.forget_stated(session, photo_id)
         if key is not None:
             context.objects.delete(key)
@@ -152,9 +158,20 @@ def forget_unclaimed(context: JobContext) -> int:
         due = session.execute(_UNCLAIMED, {"now": context.now(), "limit": BATCH}).scalars().all()
     for photo_id in due:
         with transaction(context.sessions) as session:
-            keys = photos.forget_unclaimed(session, photo_id, now=context.now())
+            keys = forgetting.forget_unclaimed(session, photo_id, now=context.now())
         for key in keys:
             context.objects.delete(key)
+    return len(due)
+
+
+def erase_ended(context: JobContext) -> int:
+    """What was refused so long ago that originals would be deleted: its place, words and photos, as if withdrawn."""
+    before = context.now() - timedelta(days=context.settings.original_retention_days)
+    with transaction(context.sessions) as session:
+        due = session.execute(_ERASURES_DUE, {"before": before, "limit": BATCH}).scalars().all()
+    for report_id in due:
+        with transaction(context.sessions) as session:
+            reports.erase_ended(session, report_id, before=before, actor=SWEEP, now=context.now())
     return len(due)
 
 
@@ -245,6 +262,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     *dict.fromkeys(remedy for remedy in deadlines.REMEDIES.values() if remedy is not None),
     forget_originals,
     forget_unclaimed,
+    erase_ended,
     forget_devices,
     forget_contacts,
     forget_addressees,

@@ -10,6 +10,7 @@ from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.outbox import Message
 from waterwatch.mapping import service as mapping
 from waterwatch.notices import service as notices
+from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
@@ -59,6 +60,8 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
     {
         photos.TOPIC_SANITISE: Topic(handlers.sanitise, PHOTOS, 60, Retry(1, 15, 8), handlers.refuse_photo),
         photos.TOPIC_REDACT: Topic(handlers.redact, PHOTOS, 60, Retry(1, 30, 8)),
+        # Given up, the files are left to the reconciler, which removes what no row names.
+        photos.TOPIC_ERASED: Topic(forgetting.delete_files, PHOTOS, 60, Retry(1, 60, None)),
         photos.TOPIC_SETTLED: Topic(handlers.settle, PHOTOS, 20, Retry(1, 30, 50)),
         reports.TOPIC_RESNAP: Topic(handlers.resnap, PHOTOS, 20, Retry(1, 30, 50)),
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.

@@ -233,6 +233,18 @@ def test_a_mail_program_unsubscribes_at_one_click(
     assert visitor.client.post(path + "x", data=body).status_code == 404
 
 
+def test_where_no_push_is_offered_asking_for_it_is_answered_so(
+    make_settings: Callable[..., Settings], database_url: str, redis_url: str
+) -> None:
+    settings = make_settings(database_url=database_url, redis_url=redis_url, push_hosts="")
+    with running(settings) as app:
+        visitor = Visitor(app.test_client())
+        address = str(visitor.send().headers["Location"])
+        assert "data-push-key" not in visitor.client.get(address).text
+        answer = post(visitor, f"{address}/push", address, endpoint="https://fcm.googleapis.com/abc")
+        assert (answer.status_code, "没有开通手机提醒" in answer.text) == (409, True)
+
+
 def test_a_browser_is_added_only_with_a_listed_service(
     visitor: Visitor, address: str, sessions: sessionmaker[Session], settings: Settings
 ) -> None:

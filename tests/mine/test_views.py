@@ -3,6 +3,7 @@
 import json
 import re
 import uuid
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,13 +13,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.reports.site import Visitor as Reporter
 from tests.web.site import Visitor
-from waterwatch.accounts.service import DemoPerson
+from waterwatch.accounts.service import CreatePerson, DemoPerson, create_person
 from waterwatch.contacts import service as contacts
 from waterwatch.contacts.rules import Contact
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.sealing import open_value
 from waterwatch.kernel.settings import Settings
+from waterwatch.mine import service
 from waterwatch.postbox.service import PURPOSE
 
 EMAIL, PASSWORD = "wang@example.org", "一条清清的小河流过村口边上"
@@ -164,9 +167,18 @@ def test_nobody_else_sees_whose_it_is(
     moderator.sign_in(people["moderator"])
     assert code not in moderator.get("/my").text
     assert "wang" not in moderator.get(f"/desk/{report_id}").text
-    told = rows(sessions, "SELECT subject_id, before, after FROM audit_entry WHERE action = 'person.report_kept'")
-    assert len(told) == 1
-    assert str(report_id) not in str(told)
+    told = rows(sessions, "SELECT a::text FROM audit_entry a WHERE subject_kind = 'person'")
+    assert [line for line in told if str(report_id) in str(line) or "report_kept" in str(line)] == []
+
+
+def test_when_it_was_taken_in_is_known_to_the_day_alone(
+    app: Flask, visitor: Visitor, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    """A report that came a minute before would be theirs."""
+    follow = send_report(app)
+    sign_up(visitor, sessions, settings)
+    visitor.post("/my/reports", {"token": follow}, page="/my")
+    assert rows(sessions, "SELECT added_at = date_trunc('day', added_at, 'UTC') FROM report_owner") == [(True,)]
 
 
 def test_it_is_let_go_by_its_owner_alone(
@@ -209,6 +221,25 @@ def test_deleting_the_account_erases_person_list_and_contacts(
     assert visitor.get(follow).status_code == 200
     written = str(rows(sessions, "SELECT string_agg(a::text, ' ') FROM audit_entry a"))
     assert "wang" not in written
+
+
+def test_a_contact_whose_report_another_account_keeps_stays_until_that_one_goes(
+    app: Flask, visitor: Visitor, sessions: sessionmaker[Session], settings: Settings, now: datetime
+) -> None:
+    follow = send_report(app)
+    sign_up(visitor, sessions, settings)
+    with transaction(sessions) as session:
+        (report_id,) = session.execute(text("SELECT id FROM report")).scalars()
+        contacts.keep(session, report_id, Contact(EMAIL, None, True, False), settings=settings, now=now)
+        first = session.execute(text("SELECT id FROM person WHERE email = :email"), {"email": EMAIL}).scalar_one()
+        command = CreatePerson("li@example.org", PASSWORD, "citizen")
+        second = create_person(session, command, actor=Actor.anonymous(), now=now).id
+        for person_id in (first, second):
+            service.keep(session, person_id, follow.rpartition("/")[2], now=now)
+    for person_id, left in ((first, 1), (second, 0)):
+        with transaction(sessions) as session:
+            service.delete_account(session, person_id, now=now)
+        assert rows(sessions, "SELECT count(*) FROM report_contact") == [(left,)]
 
 
 def test_staff_are_not_deleted_by_themselves(visitor: Visitor, people: dict[str, DemoPerson]) -> None:

@@ -21,6 +21,7 @@ from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
+from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 
 People = dict[str, DemoPerson]
@@ -228,7 +229,7 @@ def test_a_forgotten_original_is_said_to_be_gone(
 ) -> None:
     with transaction(context.sessions) as session:
         session.execute(text("UPDATE photo SET original_delete_after = now() - interval '1 day'"))
-        assert photos.forget_original(session, photo_id, now=utc_now()) is not None
+        assert forgetting.forget_original(session, photo_id, now=utc_now()) is not None
     shown = lead.get(page).text
     assert "原图已按期删除，谁也不能再取用" in shown
     answer = lead.post(f"{page}/original", {"reason": "evidence_check"}, page=page)

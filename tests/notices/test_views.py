@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.reports.rows import LAT, LON, add_river, set_photo
 from tests.reports.site import JPEG, Visitor
 from tests.web.site import running
+from waterwatch.contacts import service as contacts
+from waterwatch.contacts.rules import Contact
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.ids import new_id
@@ -204,6 +206,44 @@ def test_an_author_takes_the_report_back(visitor: Visitor, address: str) -> None
     page = visitor.client.get(address).text
     assert standings(page) == ["done", "stopped"]
     assert "撤回这条上报" not in page
+
+
+def test_taking_a_report_back_says_before_and_after_what_is_erased(
+    visitor: Visitor,
+    address: str,
+    settle: Callable[[str], uuid.UUID],
+    sessions: sessionmaker[Session],
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    settle("ready")
+    with transaction(sessions) as session:
+        photo_id = session.execute(text("SELECT id FROM photo")).scalar_one()
+        add_picture(session, settings, photo_id, tmp_path / "pictures", b"picture")
+    picture = f"{address}/photo/{photo_id}/320"
+    assert visitor.client.get(picture).status_code == 200
+    token = visitor.token(address)
+    assert "撤回会马上删除照片、位置、说明、回答和联系方式" in visitor.client.get(address).text
+    visitor.client.post(f"{address}/withdraw", data={"csrf_token": token})
+    page = visitor.client.get(address).text
+    assert "已经删除，不能恢复：照片、位置、说明、回答和联系方式" in page
+    assert "还留着：编号、种类、上报和撤回的时间" in page
+    assert (standings(page), "photos-title" in page) == (["done", "stopped"], False)
+    assert visitor.client.get(picture).status_code == 404
+    late = visitor.client.post(f"{address}/correct", data={"csrf_token": token, "note": "又写"}, follow_redirects=True)
+    assert "不能再修改" in late.text
+
+
+def test_the_page_says_of_a_contact_what_is_true(
+    visitor: Visitor, address: str, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    assert "你没有留联系方式" in visitor.client.get(address).text
+    with transaction(sessions) as session:
+        report_id = session.execute(text("SELECT id FROM report")).scalar_one()
+        contact = Contact(None, "13800138000", by_mail=False, may_ask=True)
+        contacts.keep(session, report_id, contact, settings=settings, now=LATER)
+    page = visitor.client.get(address).text
+    assert ("你没有留联系方式" in page, "你留的联系方式与上报分开加密保存" in page) == (False, True)
 
 
 def test_too_late_to_withdraw_is_said_and_changes_nothing(

@@ -26,7 +26,7 @@ from waterwatch.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-from waterwatch.photos import queries, redaction, service
+from waterwatch.photos import forgetting, queries, redaction, service
 from waterwatch.photos.rules import MAX_REDACTIONS, Rectangle
 from waterwatch.photos.service import ChangeRedactions
 from waterwatch.photos.views import serve_derivative
@@ -130,7 +130,7 @@ def test_a_photo_older_than_the_detectors_is_looked_at_when_its_pictures_are_ord
     assert _spread(_pixels(context, photo_id, 2000)[top:bottom, left:right]) > 20.0
     with transaction(context.sessions) as session:
         if not is_original_there:
-            service.forget_original(session, photo_id, now=utc_now() + timedelta(days=91))
+            forgetting.forget_original(session, photo_id, now=utc_now() + timedelta(days=91))
         session.execute(text("UPDATE photo SET redaction_wanted_at = now() - interval '1 hour'"))
     assert service.redact(context, photo_id) is True
     (found,) = _covered(context, photo_id).redactions
@@ -189,7 +189,7 @@ def test_once_the_original_is_forgotten_more_is_covered_but_nothing_uncovered(
     _change(context, photo_id, LEFT_HALF)
     service.redact(context, photo_id)
     with transaction(context.sessions) as session:
-        key = service.forget_original(session, photo_id, now=utc_now() + timedelta(days=90, minutes=1))
+        key = forgetting.forget_original(session, photo_id, now=utc_now() + timedelta(days=90, minutes=1))
     assert key is not None
     context.objects.delete(key)
     (box,) = _covered(context, photo_id).redactions
@@ -269,7 +269,7 @@ def test_no_original_without_a_reason_of_the_list(context: JobContext, photo_id:
 
 def test_after_its_retention_nobody_gets_an_original_any_more(context: JobContext, photo_id: uuid.UUID) -> None:
     with transaction(context.sessions) as session:
-        service.forget_original(session, photo_id, now=utc_now() + timedelta(days=91))
+        forgetting.forget_original(session, photo_id, now=utc_now() + timedelta(days=91))
     assert not _covered(context, photo_id).has_original
     with pytest.raises(Conflict, match="original_forgotten"), transaction(context.sessions) as session:
         service.open_original(session, photo_id, "evidence_check", actor=MODERATOR, now=context.now())

@@ -13,6 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.photos.forge import CANARY, app1, ascii_tag, canary, exif, gps_tags, jpeg, with_segments
+from waterwatch.kernel import outbox
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -20,9 +22,9 @@ from waterwatch.kernel.errors import NotFound, Unavailable
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-from waterwatch.photos import queries, service
+from waterwatch.photos import forgetting, queries, service
 from waterwatch.photos.pixels import Refused, rebuild_in_child
-from waterwatch.photos.rules import REFUSALS, Limits
+from waterwatch.photos.rules import REFUSALS, Limits, Rectangle
 from waterwatch.photos.tables import Photo, PhotoDerivative
 from waterwatch.photos.views import REFUSAL_WORDS
 
@@ -139,6 +141,75 @@ def test_the_slower_of_two_runs_leaves_no_pictures_behind(context: JobContext, t
     assert _public_keys(context) == keys
 
 
+def test_a_photo_taken_back_while_it_is_worked_on_leaves_neither_row_nor_file(
+    context: JobContext, tmp_path: Path
+) -> None:
+    photo_id = _receive(context, PHOTO, tmp_path)
+    original = tmp_path / "original"
+    original.write_bytes(PHOTO)
+    rebuilt = rebuild_in_child(original, tmp_path, Limits.from_settings(context.settings))
+    assert not isinstance(rebuilt, Refused)
+    keys = service._store(context, photo_id, rebuilt)
+    with transaction(context.sessions) as session:
+        forgetting.erase(session, [photo_id], actor=Actor.anonymous(), now=utc_now())
+    assert service._settle(context, photo_id, rebuilt, keys) == "forgotten"
+    assert service.sanitise(context, photo_id) == "forgotten"
+    _delete_files(context)
+    assert _files(context) == []
+    with transaction(context.sessions) as session:
+        assert session.execute(text("SELECT count(*) FROM photo")).scalar_one() == 0
+
+
+def test_pictures_made_anew_of_a_photo_taken_back_meanwhile_are_nobody_s(context: JobContext, tmp_path: Path) -> None:
+    photo_id = _receive(context, PHOTO, tmp_path)
+    service.sanitise(context, photo_id)
+    original = tmp_path / "original"
+    original.write_bytes(PHOTO)
+    with transaction(context.sessions) as session:
+        command = service.ChangeRedactions(photo_id, drawn=(Rectangle("drawn", 0.1, 0.1, 0.2, 0.2),))
+        service.change_redactions(session, command, actor=Actor.person(new_id(), None), now=utc_now())
+        wanted = queries.redaction_order(session, photo_id)
+    assert wanted is not None
+    rebuilt = rebuild_in_child(original, tmp_path, Limits.from_settings(context.settings), wanted.rectangles)
+    assert not isinstance(rebuilt, Refused)
+    with transaction(context.sessions) as session:
+        forgetting.erase(session, [photo_id], actor=Actor.anonymous(), now=utc_now())
+    with transaction(context.sessions) as session:
+        keys = {size: f"public/{size}" for size in (2000, 1024, 320)}
+        assert service._exchange(session, photo_id, wanted, rebuilt, keys, utc_now()) is None
+    assert service.redact(context, photo_id) is False
+
+
+def test_files_are_deleted_once_no_row_names_them_and_twice_is_once(context: JobContext, tmp_path: Path) -> None:
+    photo_id = _receive(context, PHOTO, tmp_path)
+    service.sanitise(context, photo_id)
+    with context.sessions() as session:  # killed before the commit
+        forgetting.erase(session, [photo_id], actor=Actor.anonymous(), now=utc_now())
+    assert (_photo(context, photo_id).state, len(_files(context))) == ("ready", 4)
+    assert service.TOPIC_ERASED not in _topics(context)
+    for _twice in range(2):
+        with transaction(context.sessions) as session:
+            forgetting.erase(session, [photo_id], actor=Actor.anonymous(), now=utc_now())
+    assert _topics(context).count(service.TOPIC_ERASED) == 1
+    for _twice in range(2):
+        _delete_files(context)
+        assert _files(context) == []
+    assert _acts(context, photo_id)[-1] == "photo.forgotten"
+
+
+def _files(context: JobContext) -> list[str]:
+    return [stored.key for zone in ("quarantine", "public") for stored in context.objects.list(zone)]
+
+
+def _delete_files(context: JobContext) -> None:
+    """Do the job, whether it was done before or not."""
+    with transaction(context.sessions) as session:
+        statement = select(outbox.OutboxRow).where(outbox.OutboxRow.topic == service.TOPIC_ERASED)
+        row = session.scalars(statement).one()
+        message = outbox.Message(row.id, 1, row.topic, row.payload, 1, timedelta(), None, None)
+    forgetting.delete_files(context, message)
+
+
 @pytest.mark.parametrize(
     ("content", "code"), [(b"", "empty_file"), (b"GIF89a", "type_not_accepted"), (PHOTO[:900], "truncated")]
 )
@@ -190,9 +261,17 @@ def test_an_original_is_forgotten_when_its_time_is_over(
     settings, photo_id = make_settings(), new_id()
     key = f"quarantine/{photo_id}"
     service.register(session, service.arrival(photo_id, key, 1, bytes(32), settings=settings, now=now))
-    assert service.forget_original(session, photo_id, now=now + timedelta(days=89)) is None
-    assert service.forget_original(session, photo_id, now=now + timedelta(days=90)) == key
-    assert service.forget_original(session, photo_id, now=now + timedelta(days=91)) is None
+    session.execute(
+        text("""UPDATE photo SET exif_lon = 114, exif_lat = 30, exif_taken_at = now(),
+                exif_taken_at_local = '2026-05-20T10:30:00'""")
+    )
+    assert forgetting.forget_original(session, photo_id, now=now + timedelta(days=89)) is None
+    assert session.execute(text("SELECT num_nonnulls(exif_lon, exif_taken_at) FROM photo")).scalar_one() == 2
+    assert forgetting.forget_original(session, photo_id, now=now + timedelta(days=90)) == key
+    assert forgetting.forget_original(session, photo_id, now=now + timedelta(days=91)) is None
+    session.flush()
+    claims = text("SELECT num_nonnulls(exif_lon, exif_lat, exif_taken_at, exif_taken_at_local) FROM photo")
+    assert session.execute(claims).scalar_one() == 0
 
 
 def test_an_unknown_photo_is_not_found(session: Session, now: datetime, make_settings: Callable[..., Settings]) -> None:

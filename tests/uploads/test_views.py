@@ -25,6 +25,7 @@ from waterwatch.kernel.errors import NotFound
 from waterwatch.kernel.migrate import owner_engine
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import MEBIBYTE, Settings
+from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.uploads import rules, service, views
 from waterwatch.uploads.rules import Upload
@@ -252,10 +253,10 @@ def test_a_photo_no_report_names_is_deleted_with_its_objects_when_its_time_is_ov
     context = JobContext(settings, sessions, ObjectStore(settings.objects_url))
     assert photos.sanitise(context, upload.photo_id) == "refused"  # random bytes
     with transaction(sessions) as session:
-        assert photos.forget_unclaimed(session, upload.photo_id, now=utc_now()) == []
+        assert forgetting.forget_unclaimed(session, upload.photo_id, now=utc_now()) == []
         later = upload.expires_at + timedelta(seconds=1)
-        (key,) = photos.forget_unclaimed(session, upload.photo_id, now=later)
-        assert photos.forget_unclaimed(session, upload.photo_id, now=later) == []
+        (key,) = forgetting.forget_unclaimed(session, upload.photo_id, now=later)
+        assert forgetting.forget_unclaimed(session, upload.photo_id, now=later) == []
     context.objects.delete(key)
     assert photo_rows(sessions) == []
     with pytest.raises(NotFound):

@@ -11,12 +11,14 @@ from tests.escalation.rows import add_incident, insert
 from tests.moderation.rows import add_waiting, count
 from waterwatch.contacts import service as contacts
 from waterwatch.contacts.rules import Contact
+from waterwatch.kernel import outbox
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
+from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-from workers import sweep
+from workers import handlers, sweep
 
 WANG = Contact("wang@example.org", None, by_mail=True, may_ask=True)
 LONG_AGO, LATELY = timedelta(days=91), timedelta(days=89)
@@ -83,3 +85,34 @@ def test_an_address_that_never_answered_is_forgotten_after_a_week(
     sweep.forget_contacts(context)
     with transaction(context.sessions) as session:
         assert count(session, "report_contact") == left
+
+
+@pytest.mark.parametrize(
+    ("state", "ago", "erased"),
+    [("refused", LONG_AGO, 1), ("refused", LATELY, 0), ("withdrawn", LATELY, 1), ("accepted", LONG_AGO, 0)],
+)
+def test_what_ended_is_erased_when_its_time_is_over(
+    context: JobContext, state: str, ago: timedelta, erased: int
+) -> None:
+    """A withdrawn one that is not erased was withdrawn before withdrawing did that."""
+    with transaction(context.sessions) as session:
+        leave(session, context.settings, state, utc_now() - ago)
+        session.execute(text("UPDATE report SET note = 'x'"))
+    assert [sweep.erase_ended(context) for _twice in range(2)] == [erased, 0]
+    with transaction(context.sessions) as session:
+        assert count(session, "report", "note IS NULL AND erased_at IS NOT NULL") == erased
+        assert count(session, "report_contact") == 1 - erased
+
+
+def test_work_on_a_photo_that_was_taken_back_ends_quietly(context: JobContext) -> None:
+    photo_id = new_id()
+    with transaction(context.sessions) as session:
+        outbox.emit(session, "photos.sanitise", {"photo_id": str(photo_id)}, now=utc_now())
+        (ring,) = outbox.lease(session, window=8, lease_s=30, topics=["photos.sanitise"])
+    with transaction(context.sessions) as session:
+        message = outbox.begin(session, ring.id, ring.lease_no, lease_s=30)
+    assert message is not None
+    handlers.refuse_photo(context, message)
+    handlers.sanitise(context, message)
+    with transaction(context.sessions) as session:
+        assert count(session, "outbox", "done_at IS NOT NULL") == 1

@@ -86,6 +86,16 @@ def others(session: Session, report_id: uuid.UUID, alike: Sequence[uuid.UUID]) -
     return [Apart(*row) for row in session.execute(_OTHERS, limits | {"id": report_id, "alike": list(alike)})]
 
 
+_LOCK_THERE = text("""
+SELECT id FROM report WHERE id = ANY(:ids) AND state <> 'withdrawn' AND erased_at IS NULL ORDER BY id FOR KEY SHARE
+""").bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
+
+
+def lock_there(session: Session, report_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Which of some reports were not taken back; none of them is until the transaction ends. Locks as a key would."""
+    return set(session.execute(_LOCK_THERE, {"ids": list(report_ids)}).scalars())
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One report that may tell of the same, as a moderator sees it. ``is_other_first``: it was seen before this one."""

@@ -30,6 +30,8 @@ def propose(session: Session, photo_id: uuid.UUID, *, now: datetime) -> int:
     if report_id is None:
         return 0
     found = _find(session, report_id)[:CANDIDATES_KEPT]
+    there = queries.lock_there(session, [uuid.UUID(str(row["other_report_id"])) for row in found])
+    found = [row for row in found if row["other_report_id"] in there]  # one may be taken back at this moment
     if not found:
         return 0
     rows = [row | {"report_id": report_id, "found_at": now} for row in found]

@@ -174,10 +174,14 @@ def erase_contact(token: str) -> WerkzeugResponse:
 @bp.post("/f/<token>/push")
 @by_link
 def subscribe(token: str) -> WerkzeugResponse:
-    """This browser wants to be told. What its script filled in is checked like everything else."""
+    """This browser wants to be told. What its script filled in is checked like everything else.
+
+    Raises :class:`Conflict` ``push_not_offered`` where no push service is set.
+    """
     settings = house().settings
-    vapid = public_key(settings)
-    assert vapid is not None
+    vapid = public_key(settings) if settings.push_hosts else None
+    if vapid is None:
+        raise Conflict("push_not_offered")
     try:
         subscription = parse_subscription(request.form, vapid=vapid, pusher=make_pusher(settings))
         with transaction(house().sessions) as session:

@@ -25,7 +25,15 @@ SELECT r.id AS report_id, r.code, r.kind, r.state, r.received_at, r.follow_diges
 FROM report_owner o JOIN report r ON r.id = o.report_id
 WHERE o.person_id = :person_id ORDER BY r.received_at DESC, r.id
 """)
-_OWNED = text("SELECT report_id FROM report_owner WHERE person_id = :person_id ORDER BY report_id")
+_LOCK_OWNED = text("""
+SELECT id FROM report WHERE id IN (SELECT report_id FROM report_owner WHERE person_id = :person_id)
+ORDER BY id FOR UPDATE
+""")
+_OWNED_ALONE = text("""
+SELECT report_id FROM report_owner o WHERE person_id = :person_id AND NOT EXISTS (
+    SELECT FROM report_owner x WHERE x.report_id = o.report_id AND x.person_id <> o.person_id)
+ORDER BY report_id
+""")
 _OWNS = text("SELECT EXISTS (SELECT FROM report_owner WHERE person_id = :person_id AND report_id = :report_id)")
 
 
@@ -34,9 +42,10 @@ def my_reports(session: Session, person_id: uuid.UUID) -> list[MyReport]:
     return [MyReport(**row._mapping) for row in session.execute(_MINE, {"person_id": person_id})]
 
 
-def owned_ids(session: Session, person_id: uuid.UUID) -> list[uuid.UUID]:
-    """Their ids alone."""
-    return list(session.execute(_OWNED, {"person_id": person_id}).scalars())
+def lock_owned_alone(session: Session, person_id: uuid.UUID) -> list[uuid.UUID]:
+    """The reports nobody else keeps; all of somebody's are locked, so that nobody takes or leaves one meanwhile."""
+    session.execute(_LOCK_OWNED, {"person_id": person_id})
+    return list(session.execute(_OWNED_ALONE, {"person_id": person_id}).scalars())
 
 
 def has_report(session: Session, person_id: uuid.UUID, report_id: uuid.UUID) -> bool:

@@ -1,10 +1,11 @@
 """Use cases of one's own reports: take one into the account by its link, let it go, delete the whole account.
 
-Nothing here commits. The audit names the person and never the report: which reports are whose is nobody else's to know.
+Nothing here commits. Which reports are whose is nobody else's to know: the audit is told neither that somebody keeps
+one nor when, because a report that came a minute before would be theirs.
 """
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -28,23 +29,18 @@ def keep(session: Session, person_id: uuid.UUID, token: str, *, now: datetime) -
     The link is the only proof there is. Raises :class:`NotFound` ``link_unknown``.
     """
     report = reports.report_by_follow_token(session, token)
-    values = {"person_id": person_id, "report_id": report.report_id, "added_at": now}
+    values = {"person_id": person_id, "report_id": report.report_id, "added_at": day_of(now)}
     statement = insert(ReportOwner).values(**values).on_conflict_do_nothing().returning(ReportOwner.report_id)
-    is_new = session.execute(statement).first() is not None
-    if is_new:
-        _record(session, "person.report_kept", person_id, now)
-    return is_new
+    return session.execute(statement).first() is not None
 
 
-def let_go(session: Session, person_id: uuid.UUID, report_id: uuid.UUID, *, now: datetime) -> None:
+def let_go(session: Session, person_id: uuid.UUID, report_id: uuid.UUID) -> None:
     """Take a report out of an account; the report and its link stay. Twice is once."""
-    statement = delete(ReportOwner).where(ReportOwner.person_id == person_id, ReportOwner.report_id == report_id)
-    if session.execute(statement.returning(ReportOwner.report_id)).first() is not None:
-        _record(session, "person.report_let_go", person_id, now)
+    session.execute(delete(ReportOwner).where(ReportOwner.person_id == person_id, ReportOwner.report_id == report_id))
 
 
 def delete_account(session: Session, person_id: uuid.UUID, *, now: datetime) -> None:
-    """Erase somebody: the account, what it kept, and every contact left with those reports. The reports stay.
+    """Erase somebody: the account, what it kept, and the contacts left with reports nobody else keeps. Those stay.
 
     Raises :class:`NotFound`, :class:`Forbidden` ``staff_account``: whoever acts for an organisation has left their name
     under decisions, and is taken out by its administrator.
@@ -54,20 +50,21 @@ def delete_account(session: Session, person_id: uuid.UUID, *, now: datetime) -> 
         raise NotFound("person_unknown")
     if needs_second_factor({membership.role.name for membership in person.memberships}):
         raise Forbidden("staff_account")
-    for report_id in queries.owned_ids(session, person_id):
+    for report_id in queries.lock_owned_alone(session, person_id):
         contacts.erase(session, report_id, "account_deleted", actor=Actor.anonymous(), now=now)
     postbox.drop(session, subject_id=person_id, now=now)
     session.execute(delete(Person).where(Person.id == person_id))
     session.expunge(person)
-    _record(session, "person.deleted", person_id, now)
-
-
-def _record(session: Session, action: str, person_id: uuid.UUID, now: datetime) -> None:
     audit.record(
         session,
-        action=action,
+        action="person.deleted",
         subject_kind="person",
         subject_id=person_id,
         actor=Actor.person(person_id, None),
         now=now,
     )
+
+
+def day_of(now: datetime) -> datetime:
+    """The beginning of a day, UTC: as exactly as it may be known when somebody took a report into their account."""
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -13,7 +13,8 @@ from waterwatch.reports.tables import Report
 
 class ReportOwner(Base):
     """Somebody showed the follow link of a report and keeps it in their account. It gives them nothing the link does
-    not give; several people may keep the same report."""
+    not give; several people may keep the same report. ``added_at`` is the day, not the hour: by that
+    the report could be told from all others of the day."""
 
     __tablename__ = "report_owner"
 

@@ -53,7 +53,7 @@ def keep() -> WerkzeugResponse:
 def let_go(report_id: uuid.UUID) -> WerkzeugResponse:
     """Take it out of the account; the report stays."""
     with transaction(house().sessions) as session:
-        service.let_go(session, _person_id(), report_id, now=utc_now())
+        service.let_go(session, _person_id(), report_id)
     flash(gettext("已从账号移除。上报本身不受影响。"), "success")
     return redirect(url_for("mine.reports"), code=303)
 

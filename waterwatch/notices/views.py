@@ -98,7 +98,7 @@ def withdraw(token: str) -> WerkzeugResponse:
         with transaction(house().sessions) as session:
             report = reports.report_by_follow_token(session, token)
             service.withdraw(session, report.report_id, now=utc_now())
-        flash(gettext("已撤回。谢谢你的留意；需要时欢迎再次上报。"), "success")
+        flash(gettext("已撤回，内容已删除。谢谢你的留意；需要时欢迎再次上报。"), "success")
     except Conflict:
         flash(gettext("这条上报已经审核完毕，不能再撤回。"), "warning")
     return redirect(url_for("notices.follow", token=token), code=303)

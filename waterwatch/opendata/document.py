@@ -143,7 +143,7 @@ def _paths(settings: Settings) -> dict[str, dict[str, Any]]:
             "post": _operation(
                 "withdrawReport",
                 "Take a report back",
-                _answer(200, "It is withdrawn.", "FollowedOut"),
+                _answer(200, "It is withdrawn, and its photos, place, words and answers are erased.", "FollowedOut"),
                 refusals=(404, 409),
             ),
         },

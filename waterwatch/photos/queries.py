@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, bindparam, text
+from sqlalchemy import BigInteger, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
@@ -17,6 +17,7 @@ from waterwatch.photos.rules import (
     does_hash_tell,
     near_bands,
 )
+from waterwatch.photos.tables import Photo
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ _IS_KNOWN = text("SELECT EXISTS (SELECT FROM photo WHERE id = :photo_id)")
 def is_known(session: Session, photo_id: uuid.UUID) -> bool:
     """Whether a photo has arrived whole."""
     return bool(session.execute(_IS_KNOWN, {"photo_id": photo_id}).scalar_one())
+
+
+def lock_photo(session: Session, photo_id: uuid.UUID) -> Photo | None:
+    """A photo's row, locked until the transaction ends; None when there is none (any more)."""
+    session.flush()
+    statement = select(Photo).where(Photo.id == photo_id).with_for_update().execution_options(populate_existing=True)
+    return session.scalars(statement).one_or_none()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from waterwatch.photos.tables import Photo, PhotoDerivative, PhotoRedaction
 TOPIC_SANITISE = "photos.sanitise"
 TOPIC_SETTLED = "photos.settled"
 TOPIC_REDACT = "photos.redact"
+TOPIC_ERASED = "photos.erased"
+FORGOTTEN = "forgotten"  # what becomes of a photo whose report was taken back while it was worked on
 FINAL_STATES = ("ready", "refused")
 SANITISER = Actor.system("sanitiser")
 
@@ -87,35 +89,17 @@ def register(session: Session, arrived: Arrival) -> bool:
     return session.execute(_ARRIVE, {name: to_records(rows) for name, rows in values.items()}).first() is not None
 
 
-def forget_unclaimed(session: Session, photo_id: uuid.UUID, *, now: datetime) -> list[str]:
-    """No report came for a photo: delete its row; returns the keys of the objects to delete afterwards.
-
-    One that somebody is claiming at this moment, or that is under work, is left alone. Idempotent.
-    """
-    photo = session.scalars(
-        select(Photo)
-        .where(Photo.id == photo_id, Photo.unclaimed_until < now, Photo.state.in_(FINAL_STATES))
-        .with_for_update(skip_locked=True)
-    ).one_or_none()
-    if photo is None:
-        return []
-    keys = [photo.original_key] if photo.original_key else []
-    keys += session.scalars(select(PhotoDerivative.key).where(PhotoDerivative.photo_id == photo_id))
-    _record(session, "photo.forgotten", photo, Actor.system("sweep"), now)
-    session.delete(photo)
-    session.flush()
-    return keys
-
-
 def sanitise(context: JobContext, photo_id: uuid.UUID) -> str:
-    """Decode a photo in a confined child and store what was rebuilt; returns the state it ends in.
+    """Decode a photo in a confined child and store what was rebuilt; returns the state it ends in, or ``forgotten``.
 
     Idempotent: a photo that is settled is left alone, and a repeated run writes new objects under new keys before the
     one transaction that makes them the photo's; objects of a run that died are nobody's and the reconciler removes
     them. No transaction is open while pixels are worked on or objects move.
     """
     with transaction(context.sessions) as session:
-        photo = _locked(session, photo_id)
+        photo = queries.lock_photo(session, photo_id)
+        if photo is None:
+            return FORGOTTEN
         if photo.state in FINAL_STATES:
             return photo.state
         if photo.state == "received":
@@ -226,9 +210,9 @@ def _exchange(
     keys: dict[int, str],
     now: datetime,
 ) -> list[str] | None:
-    """Make new pictures the photo's; the old ones' keys, or None when another change has come meanwhile."""
-    photo = _locked(session, photo_id)
-    if photo.redaction_wanted_at != wanted.wanted_at:
+    """Make new pictures the photo's; the old ones' keys, or None when it was changed again or erased meanwhile."""
+    photo = queries.lock_photo(session, photo_id)
+    if photo is None or photo.redaction_wanted_at != wanted.wanted_at:
         return None
     old = list(session.scalars(select(PhotoDerivative).where(PhotoDerivative.photo_id == photo_id)))
     for derivative in old:
@@ -291,26 +275,17 @@ def record_refused(session: Session, photo_id: uuid.UUID, code: str, *, settings
     return True
 
 
-def forget_original(session: Session, photo_id: uuid.UUID, *, now: datetime) -> str | None:
-    """The retention time is over: drop the reference to the sealed original; returns the key to delete afterwards."""
-    photo = _locked(session, photo_id)
-    key = photo.original_key
-    if key is None or photo.original_delete_after > now:
-        return None
-    photo.original_key = None
-    photo.exif_lon = photo.exif_lat = None
-    _record(session, "photo.original_forgotten", photo, Actor.system("sweep"), now)
-    return key
-
-
 def _settle(context: JobContext, photo_id: uuid.UUID, outcome: Rebuilt | Refused, keys: dict[int, str]) -> str:
     with transaction(context.sessions) as session:
-        if isinstance(outcome, Rebuilt):
+        if queries.lock_photo(session, photo_id) is None:
+            is_ours = False
+        elif isinstance(outcome, Rebuilt):
             is_ours = record_ready(session, photo_id, outcome, keys, settings=context.settings, now=context.now())
         else:
             is_ours = record_refused(session, photo_id, outcome.code, settings=context.settings, now=context.now())
-        state = _locked(session, photo_id).state
-    for key in () if is_ours else keys.values():  # another run was faster: ours are nobody's pictures
+        photo = queries.lock_photo(session, photo_id)
+        state = FORGOTTEN if photo is None else photo.state
+    for key in () if is_ours else keys.values():  # another run, or its author, was faster: nobody's pictures
         context.objects.delete(key)
     return state
 
@@ -353,10 +328,7 @@ def _redaction(photo_id: uuid.UUID, box: Rectangle, made_by: uuid.UUID | None, n
 
 
 def _locked(session: Session, photo_id: uuid.UUID) -> Photo:
-    session.flush()
-    photo = session.scalars(
-        select(Photo).where(Photo.id == photo_id).with_for_update().execution_options(populate_existing=True)
-    ).one_or_none()
+    photo = queries.lock_photo(session, photo_id)
     if photo is None:
         raise NotFound("photo_not_found")
     return photo

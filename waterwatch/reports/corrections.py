@@ -114,11 +114,7 @@ def correct(session: Session, report_id: uuid.UUID, command: CorrectReport, *, n
 
     Raises :class:`NotFound`, or :class:`Conflict` ``too_late_to_correct`` with the state it has reached.
     """
-    report = queries.lock_report(session, report_id)
-    if report is None:
-        raise NotFound("report_not_found")
-    if report.state not in CORRECTABLE:
-        raise Conflict("too_late_to_correct", state=report.state)
+    report = _correctable(session, report_id)
     before, after = _answer_anew(session, report, command.statement)
     if command.has_place and (moved_m := _move(session, report, command.statement)) is not None:
         before["point"], after["point"] = None, f"moved_{round(moved_m)}_m"
@@ -154,6 +150,7 @@ def restate(
     now: datetime,
 ) -> Corrected:
     """Read a correction and write it. Raises as :func:`parse_correction` and :func:`correct`."""
+    _correctable(session, report_id)  # before it is read: what was taken back has no place to stay at
     command = parse_correction(
         session,
         report_id,
@@ -164,6 +161,15 @@ def restate(
         now=now,
     )
     return correct(session, report_id, command, now=now)
+
+
+def _correctable(session: Session, report_id: uuid.UUID) -> Report:
+    report = queries.lock_report(session, report_id)
+    if report is None:
+        raise NotFound("report_not_found")
+    if report.state not in CORRECTABLE:
+        raise Conflict("too_late_to_correct", state=report.state)
+    return report
 
 
 def _answer_anew(

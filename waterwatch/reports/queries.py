@@ -81,6 +81,7 @@ class Followed:
     refusal_code: str | None
     refusal_words: str | None
     version: int
+    erased_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -156,9 +157,11 @@ def lock_report_of_photo(session: Session, photo_id: uuid.UUID) -> Report | None
 
 
 def place_of(session: Session, report_id: uuid.UUID) -> ExactPlace:
-    """The confirmed place. Raises :class:`NotFound`."""
+    """The confirmed place. Raises :class:`NotFound`, also when it was erased."""
     row = session.execute(
-        text("SELECT ST_X(point) AS lon, ST_Y(point) AS lat, accuracy_m FROM report WHERE id = :id"), {"id": report_id}
+        text("""SELECT ST_X(point) AS lon, ST_Y(point) AS lat, accuracy_m FROM report
+                WHERE id = :id AND erased_at IS NULL"""),
+        {"id": report_id},
     ).first()
     if row is None:
         raise NotFound("report_not_found")
@@ -229,12 +232,12 @@ SELECT id AS report_id, code, state, kind, place_words, note, extent, smell, is_
        water_feature_id, ST_X(snapped_point) AS snapped_lon, ST_Y(snapped_point) AS snapped_lat, snap_distance_m,
        colour, since, observed_at, same_as_code, source, version, corrected_at,
        jsonb_strip_nulls(jsonb_build_object({READINGS})) AS measured
-FROM report WHERE id = :id
+FROM report WHERE id = :id AND erased_at IS NULL
 """)  # noqa: S608  # names of our own
 
 
 def review_facts(session: Session, report_id: uuid.UUID) -> ReviewFacts:
-    """Everything a moderator sees. Raises :class:`NotFound`."""
+    """Everything a moderator sees. Raises :class:`NotFound`, also when it was erased."""
     row = session.execute(_REVIEW, {"id": report_id}).mappings().first()
     if row is None:
         raise NotFound("report_not_found")
@@ -254,6 +257,7 @@ def report_by_follow_token(session: Session, token: str) -> Followed:
             Report.refusal_code,
             Report.refusal_words,
             Report.version,
+            Report.erased_at,
         ).where(Report.follow_digest == token_digest(token))
     ).first()
     if row is None:

@@ -11,12 +11,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.contacts import queries as contact_queries
-from waterwatch.contacts import service as contacts
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
-from waterwatch.reports import queries, rules
+from waterwatch.reports import erasure, queries, rules
 from waterwatch.reports.tables import Report
 from waterwatch.waters import queries as waters
 
@@ -114,19 +113,34 @@ def pass_screening(session: Session, report_id: uuid.UUID, *, actor: Actor, now:
 
 
 def withdraw(session: Session, report_id: uuid.UUID, *, now: datetime) -> None:
-    """The author takes the report back, at any time before acceptance; how they may be reached is erased with it.
+    """The author takes the report back, at any time before acceptance: what it said is erased at once, and for good.
 
     Withdrawing twice is one withdrawal.
 
     Raises :class:`NotFound`, or :class:`Conflict` ``too_late_to_withdraw`` with the state it has reached.
     """
+    erasure.lock_photos(session, report_id)
     report = _locked(session, report_id)
     if report.state == "withdrawn":
         return
     if report.state not in rules.WITHDRAWABLE:
         raise Conflict("too_late_to_withdraw", state=report.state)
     _move(session, report, "withdrawn", "report.withdrawn", Actor.anonymous(), now)
-    contacts.erase(session, report.id, "withdrawn", actor=Actor.anonymous(), now=now)
+    erasure.erase(session, report.id, "withdrawn", actor=Actor.anonymous(), now=now)
+
+
+def erase_ended(session: Session, report_id: uuid.UUID, *, before: datetime, actor: Actor, now: datetime) -> None:
+    """Erase a report refused before a time, or withdrawn when that did not erase yet. Any other is left alone.
+
+    Idempotent: what is erased is left alone as well.
+    """
+    erasure.lock_photos(session, report_id)
+    report = _locked(session, report_id)
+    is_due = report.state == "withdrawn" or (report.state == "refused" and report.state_since < before)
+    if report.erased_at is not None or not is_due:
+        return
+    _record(session, "report.erased", report.id, actor, now, None, {"state": report.state})
+    erasure.erase(session, report.id, "ended", actor=actor, now=now)
 
 
 def accept(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:

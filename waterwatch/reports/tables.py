@@ -55,6 +55,14 @@ MEASURED = {
 }
 STATES = ("received", "sanitising", "in_review", "accepted", "merged", "refused", "withdrawn")
 
+# What could tell who stood where, and what they wrote: gone once a report is erased. ``point`` must be a place and is
+# the empty one then.
+PRIVATE = (
+    *("note", "place_words", "refusal_words", "observed_at", "corrected_at", "same_as_code", "device_digest"),
+    *("accuracy_m", "device_point", "chosen_water_feature_id", "water_feature_id", "snapped_point", "snap_distance_m"),
+    *("extent", "smell", "is_ongoing", "has_dead_animals", "affects_people", "colour", "since", *MEASURED),
+)
+
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
@@ -73,6 +81,7 @@ class Report(Base):
     on the version that was seen.
     ``place_words`` is how one gets there, in its author's words: it may lead to where they live, so it is for
     moderators alone, as ``note`` is, and lives as long as it.
+    ``erased_at``: nothing is left but that there was a report, of which kind, when it came and how it ended.
     """
 
     __tablename__ = "report"
@@ -98,6 +107,9 @@ class Report(Base):
         CheckConstraint("accuracy_m IS NULL OR accuracy_m >= 0", name="accuracy"),
         CheckConstraint("octet_length(device_digest) = 32", name="device_digest"),
         CheckConstraint("version >= 1", name="version"),
+        CheckConstraint(f"erased_at IS NULL OR num_nonnulls({', '.join(PRIVATE)}) = 0", name="erased_is_gone"),
+        CheckConstraint("erased_at IS NULL OR ST_IsEmpty(point)", name="erased_has_no_place"),
+        CheckConstraint("erased_at IS NULL OR state IN ('refused', 'withdrawn')", name="erased_has_ended"),
         Index("ix_report_state_received_at", "state", "received_at"),
         Index(
             "ix_report_deadline",
@@ -108,6 +120,11 @@ class Report(Base):
         Index("ix_report_device", "device_digest", "received_at", postgresql_where=text("device_digest IS NOT NULL")),
         Index("ix_report_device_memory", "received_at", postgresql_where=text("device_digest IS NOT NULL")),
         Index("ix_report_is_newcomer", "received_at", postgresql_where=text("is_newcomer")),
+        Index(
+            "ix_report_to_erase",
+            "state_since",
+            postgresql_where=text("erased_at IS NULL AND state IN ('refused', 'withdrawn')"),
+        ),
         Index("ix_report_needs_screening", "received_at", postgresql_where=text("needs_screening")),
     )
 
@@ -158,6 +175,7 @@ class Report(Base):
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     corrected_at: Mapped[datetime | None]
     place_words: Mapped[str | None] = mapped_column(Text)
+    erased_at: Mapped[datetime | None]
 
 
 class ReportPhoto(Base):

@@ -75,6 +75,7 @@ WORDS = {
     "staff_account": _l("工作人员的账号由管理员停用，不能自己删除。"),
     "person_unknown": _l("没有这个账号。"),
     "too_many_browsers": _l("已经有足够多的设备会收到提醒。"),
+    "push_not_offered": _l("本站没有开通手机提醒。可以留一个邮箱，或保存进展页面的链接。"),
     "too_late_to_correct": _l("这条上报已经审核完毕，不能再修改。"),
     "report_changed": _l("上报人刚刚修改了这条上报。请重新打开，看过再决定。"),
     "acts_for_nobody": _l("你的账号还不属于任何机构。请联系管理员。"),

@@ -1,0 +1,47 @@
+"""What is left of a report that was taken back or refused: that there was one, of which kind, when it came and ended.
+
+All of it goes in the transaction that ends the report, so nothing is ever half erased; only the photos' files, which no
+row names from then on, are deleted by a job of their own (decision 0025).
+"""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from waterwatch.contacts import service as contacts
+from waterwatch.kernel.audit import Actor
+from waterwatch.photos import forgetting
+from waterwatch.reports.tables import PRIVATE
+
+_LOCK_PHOTOS = text("""
+SELECT p.id FROM report_photo rp JOIN photo p ON p.id = rp.photo_id WHERE rp.report_id = :id
+ORDER BY p.id FOR UPDATE OF p
+""")
+_UNLINK = text("DELETE FROM report_photo WHERE report_id = :id RETURNING photo_id")
+# By name: the room of the likes lies above this one, and what names an erased report goes with it at once.
+_FORGET_LIKES = text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id")
+_ERASE = text(f"""
+UPDATE report SET erased_at = :now, point = ST_GeomFromText('POINT EMPTY', 4326),
+       is_newcomer = false, needs_screening = false, {", ".join(f"{name} = NULL" for name in PRIVATE)}
+WHERE id = :id
+""")  # noqa: S608  # names of our own
+
+
+def lock_photos(session: Session, report_id: uuid.UUID) -> None:
+    """Lock a report's photos before its own row, in the order of everybody who settles or forgets a photo."""
+    session.execute(_LOCK_PHOTOS, {"id": report_id})
+
+
+def erase(session: Session, report_id: uuid.UUID, reason: str, *, actor: Actor, now: datetime) -> None:
+    """Erase a report that has ended. Assumes that the caller holds its photos' locks, then its own. Idempotent.
+
+    ``reason`` is the one :func:`waterwatch.contacts.service.erase` records.
+    """
+    session.flush()
+    photo_ids = session.execute(_UNLINK, {"id": report_id}).scalars().all()
+    session.execute(_FORGET_LIKES, {"id": report_id})
+    session.execute(_ERASE, {"id": report_id, "now": now})
+    contacts.erase(session, report_id, reason, actor=actor, now=now)
+    forgetting.erase(session, photo_ids, actor=actor, now=now)
