@@ -1,4 +1,4 @@
-"""Citizens' own accounts: registering, and the mails that go with it. Wired into Flask-Security by ``views``.
+"""Citizens' own accounts: registering, a forgotten password, and the mails. Wired into Flask-Security by ``views``.
 
 Whoever types an address learns nothing of it: the page says the same whether there is an account or not, and only the
 mailbox itself is told more, at most so often a day.
@@ -10,6 +10,7 @@ from typing import Any
 from flask import current_app
 from flask_babel import lazy_gettext as _l
 from flask_security import MailUtil
+from flask_security.forms import ResetPasswordForm
 from sqlalchemy.orm import Session, scoped_session
 
 from waterwatch.accounts import queries
@@ -25,11 +26,15 @@ from waterwatch.web.language import viewer_language
 
 PEOPLE = "waterwatch_people"  # the extension that holds the sessions Flask-Security works on
 CONFIRM_WITHIN = timedelta(days=2)
+RESET_WITHIN = timedelta(hours=2)
+RESET, RESET_DONE = "account.reset", "account.reset_done"
 # Template of the library → kind of the posting.
 KINDS = {
     "security/email/welcome": "account.welcome",
     "security/email/welcome_existing": "account.existing",
     "security/email/confirmation_instructions": "account.confirm",
+    "security/email/reset_instructions": RESET,
+    "security/email/reset_notice": RESET_DONE,
 }
 
 
@@ -52,10 +57,31 @@ class Letters(MailUtil):
         open_session, settings, now = people(), house().settings, utc_now()
         user, kind, address = context["user"], KINDS[template], str(recipient)
         open_session.flush()
+        if kind == RESET and user.is_staff and user.tf_primary_method is None:
+            return  # whoever reads that mailbox would set up the second factor as well: their administrator helps them
+        if kind == RESET_DONE:  # in the transaction of the change, which is committed below
+            _note_reset(open_session, user)
         if not postbox.is_pestered(open_session, address, kind, settings=settings, now=now):
             mail = Mail(address, str(subject), body or "", html or "", viewer_language())
             postbox.post_mail(open_session, About(kind, user.id, user.id), mail, settings=settings, now=now)
         people.commit()
+
+
+class NewPasswordForm(ResetPasswordForm):  # type: ignore[misc]
+    """A new password, typed once: whoever slips asks for another letter."""
+
+    password_confirm = None
+
+
+def _note_reset(open_session: Session, person: Person) -> None:
+    audit.record(
+        open_session,
+        action="person.password_reset",
+        subject_kind="person",
+        subject_id=person.id,
+        actor=Actor.anonymous(),
+        now=utc_now(),
+    )
 
 
 def add_citizen(open_session: Session, person: Person) -> None:
@@ -87,7 +113,7 @@ def add_citizen(open_session: Session, person: Person) -> None:
 
 
 def options() -> dict[str, Any]:
-    """What the library is told about registering."""
+    """What the library is told about registering and about forgotten passwords."""
     return {
         "SECURITY_REGISTERABLE": True,
         "SECURITY_CONFIRMABLE": True,
@@ -95,6 +121,12 @@ def options() -> dict[str, Any]:
         "SECURITY_CONFIRM_EMAIL_WITHIN": CONFIRM_WITHIN,
         "SECURITY_POST_REGISTER_VIEW": "/login",
         "SECURITY_POST_CONFIRM_VIEW": "/login?next=/my",
+        "SECURITY_RECOVERABLE": True,
+        "SECURITY_RESET_PASSWORD_WITHIN": RESET_WITHIN,
+        "SECURITY_AUTO_LOGIN_AFTER_RESET": False,  # the second factor is asked for as at every sign-in
+        "SECURITY_POST_RESET_VIEW": "/login",
+        "SECURITY_EMAIL_SUBJECT_PASSWORD_RESET": _l("换一个密码"),
+        "SECURITY_EMAIL_SUBJECT_PASSWORD_NOTICE": _l("密码已更换"),
         "SECURITY_EMAIL_SUBJECT_REGISTER": SUBJECT,
         "SECURITY_EMAIL_SUBJECT_CONFIRM": SUBJECT,
         **{f"SECURITY_MSG_{name}": words for name, words in MESSAGES.items()},
@@ -110,6 +142,10 @@ MESSAGES = {
     "INVALID_CONFIRMATION_TOKEN": (_l("这个链接不完整或不正确。"), "error"),
     "CONFIRMATION_EXPIRED": (_l("这个链接已经过期。请填写邮箱，再寄一封。"), "error"),
     "CONFIRMATION_REQUIRED": (_l("请先打开我们寄出的邮件，确认邮箱。"), "error"),
+    "PASSWORD_RESET_REQUEST": (_l("如果这个邮箱有账号，换密码的邮件已经寄出。"), "info"),
+    "PASSWORD_RESET_EXPIRED": (_l("这个链接已经过期。请填写邮箱，再寄一封。"), "error"),
+    "INVALID_RESET_PASSWORD_TOKEN": (_l("这个链接不完整、已经用过或不正确。请填写邮箱，再寄一封。"), "error"),
+    "PASSWORD_RESET_NO_LOGIN": (_l("密码已更换，请用新密码登录。"), "success"),
     "PASSWORD_INVALID_LENGTH": (_l("密码至少 %(length)s 个字符。"), "error"),
     "EMAIL_ALREADY_ASSOCIATED": (_l("请填写正确的邮箱地址。"), "error"),
 }

@@ -201,6 +201,7 @@ def register_accounts(app: Flask, found: House, registry: CollectorRegistry) -> 
         app,
         people,
         login_form=SignInForm,
+        reset_password_form=registration.NewPasswordForm,
         mf_recovery_codes_util_cls=RecoveryCodes,
         totp_cls=SecondFactor,
         mail_util_cls=Letters,
@@ -277,7 +278,6 @@ def _options(settings: Settings) -> dict[str, Any]:
         "SECURITY_PASSWORD_SINGLE_HASH": ["argon2"],
         "SECURITY_PASSWORD_LENGTH_MIN": MIN_PASSWORD_LENGTH,
         "SECURITY_JOIN_USER_ROLES": False,  # roles come by memberships, which load with the person
-        "SECURITY_RECOVERABLE": False,
         "SECURITY_CHANGEABLE": False,
         "SECURITY_TRACKABLE": False,  # it would keep addresses of networks
         "SECURITY_RETURN_GENERIC_RESPONSES": True,

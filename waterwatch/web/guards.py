@@ -25,6 +25,8 @@ FOREIGN_ENDPOINTS = frozenset(
         "security.register",
         "security.send_confirmation",
         "security.confirm_email",
+        "security.forgot_password",
+        "security.reset_password",
         "security.logout",
         "security.verify",
         "security.two_factor_setup",

@@ -40,6 +40,8 @@ GUESSABLE = (
     "security.verify",
     "security.register",
     "security.send_confirmation",
+    "security.forgot_password",
+    "security.reset_password",
     "mine.delete_account",
 )
 
