@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
+from waterwatch.cli.privacy import list_command, replay_command
 from waterwatch.cli.reports import import_reports_command
 from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
 from waterwatch.cli.walk import walk_command
@@ -94,6 +95,15 @@ def verify_audit() -> None:
     if not verdict.is_whole:
         _refuse(f"审计链在第 {verdict.broken_at} 条断裂 · the chain breaks at {verdict.broken_at}: {verdict.reason}")
     click.echo(f"审计链完整 · the chain is whole: {verdict.sealed} sealed, {verdict.unsealed} waiting for their seal")
+
+
+@main.group("privacy")
+def privacy_group() -> None:
+    """What was erased, and must be erased again after a restore."""
+
+
+for _command in (list_command, replay_command):
+    privacy_group.add_command(_command)
 
 
 @main.group("waters")

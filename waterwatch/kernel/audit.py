@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeAlias
@@ -198,6 +198,15 @@ def seal(session: Session, *, now: datetime, limit: int = 5000) -> int:
     if rows:
         session.execute(insert(AuditSeal), rows)
     return len(rows)
+
+
+def acts(session: Session, actions: Sequence[str], *, since: datetime) -> Iterator[tuple[str, uuid.UUID]]:
+    """What was done, and to what: some acts since a time, oldest first."""
+    chosen = select(AuditEntry.action, AuditEntry.subject_id).where(
+        AuditEntry.action.in_(actions), AuditEntry.at >= since
+    )
+    for row in session.execute(chosen.order_by(AuditEntry.id)):
+        yield row.action, row.subject_id
 
 
 def verify(session: Session) -> Verdict:
