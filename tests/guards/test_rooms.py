@@ -36,6 +36,8 @@ SPECIAL = {
     ("reports", "intake"): "the one statement that stores a submission, and what it takes",
     ("accounts", "registration"): "citizens' own accounts, and the mails that go with them",
     ("reports", "corrections"): "a report stated anew: what it takes, and the one use case",
+    ("photos", "forgetting"): "what is forgotten of photos, in which order row and files go",
+    ("reports", "erasure"): "what is left of a report that ended; withdrawing and time use it alike",
     ("notices", "letters"): "writes the mails authors get, and their words",
     ("opendata", "document"): "the OpenAPI document of the views",
     ("opendata", "following"): "the views that a report's token opens, beside those for everybody",

@@ -67,7 +67,7 @@ class Letters(MailUtil):
         people.commit()
 
 
-class NewPasswordForm(ResetPasswordForm):  # type: ignore[misc]
+class NewPasswordForm(ResetPasswordForm):
     """A new password, typed once: whoever slips asks for another letter."""
 
     password_confirm = None
