@@ -35,6 +35,7 @@ from waterwatch.web.errors import install_errors
 from waterwatch.web.guards import install_guards
 from waterwatch.web.headers import install_headers
 from waterwatch.web.house import EXTENSION, House
+from waterwatch.web.json_bodies import install_json
 from waterwatch.web.language import install_language
 from waterwatch.web.limits import KnownSender, install_limits
 from waterwatch.web.requests import RequestScope, install_request_log
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions[open311.FETCHER] = Fetcher(frozenset(settings.media_url_hosts.split()))
     registry = CollectorRegistry()
 
+    install_json(app)
     install_request_log(app, registry)
     install_errors(app)
     # Before whatever reads a body.

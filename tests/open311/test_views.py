@@ -287,6 +287,16 @@ def test_a_method_nobody_offers_is_told_in_the_same_way(client: FlaskClient, met
         assert [code for code, _ in faults(refusal)] == [404]
 
 
+@pytest.mark.parametrize("path", ["/open311", "/open311/", "/open311/v2", "/open311/v2/", "/open311/v3/requests"])
+def test_an_address_that_names_no_format_is_refused_in_one_of_ours(client: FlaskClient, path: str) -> None:
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        for accept in ("text/html", "application/json"):
+            refusal = client.open(path, method=method, headers={"Accept": accept})
+            assert refusal.status_code == 404
+            assert refusal.is_json is (accept == "application/json")
+            assert faults(refusal) == [(404, "没有找到这一页")]
+
+
 def test_edges_of_time_answer_an_empty_list(client: FlaskClient) -> None:
     for query in ("start_date=9999-12-31T00:00:00Z", "end_date=0001-01-02T00:00:00Z", ""):
         assert client.get(f"/open311/v2/requests.json?{query}").json == []

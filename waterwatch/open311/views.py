@@ -28,7 +28,7 @@ from waterwatch.reports.forms import Sender
 from waterwatch.reports.intake import SubmitReport
 from waterwatch.reports.views import ERROR_WORDS, store_report, upload_limits
 from waterwatch.waters.rules import to_wgs84
-from waterwatch.web.errors import PAGES, STATUS, WORDS, ask_nobody_who_is_signed_in
+from waterwatch.web.errors import PAGES, STATUS, WORDS, ask_nobody_who_is_signed_in, wants_json
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
 from waterwatch.web.language import state_language, viewer_language
@@ -43,6 +43,7 @@ CHANGED = "2026-11-24T00:00:00+00:00"  # changeset of the discovery document: wh
 SPECIFICATION = "http://wiki.open311.org/GeoReport_v2"
 PICTURE_PX = 1024
 FORMATS = {"xml": "text/xml", "json": "application/json"}
+EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE")
 FORM = "<any(xml, json):form>"
 FIELD_WORDS = ERROR_WORDS | {
     "place_missing": _l("请给出经纬度 lat 和 long（WGS-84）：只有地址无法定位。"),
@@ -249,7 +250,8 @@ def service_request(code: str, form: str) -> Response:
     return _say(form, "service_requests", [_told(*item) for item in found.items()], "request")
 
 
-@bp.route("/<path:_rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+@bp.route("/", defaults={"_rest": ""}, methods=EVERY_METHOD, strict_slashes=False)
+@bp.route("/<path:_rest>", methods=EVERY_METHOD)
 @public
 def nowhere(_rest: str) -> Response:
     """Whatever else is asked for below our address is told so in our way."""
@@ -360,8 +362,9 @@ def _sentence(field: str, code: str) -> str:
 
 
 def _refuse(status: int, sentences: Sequence[str]) -> Response:
-    """Faults as the standard writes them, in the format the address asks for: XML where it says nothing."""
-    form = "json" if request.path.endswith(".json") else "xml"
+    """Faults as the standard writes them, in the format the address names; where it names none, XML or as preferred."""
+    is_named = request.path.endswith((".json", ".xml"))
+    form = "json" if request.path.endswith(".json") or (not is_named and wants_json()) else "xml"
     faults = [{"code": status, "description": sentence} for sentence in sentences]
     response = _say(form, "errors", faults, "error")
     response.status_code = status

@@ -4,7 +4,6 @@ Like the rest of the API it reads no cookie: what the token does not open stays 
 """
 
 from flask import Blueprint, Response, jsonify, redirect, request
-from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.contacts import service as contacts
@@ -15,23 +14,26 @@ from waterwatch.kernel.db import transaction
 from waterwatch.notices import queries as notices
 from waterwatch.notices import service as notice_service
 from waterwatch.opendata import forms
-from waterwatch.opendata.views import followed, refuse_bad_token
+from waterwatch.opendata.views import followed, keep_nothing, refuse_bad_token
 from waterwatch.reports import corrections
 from waterwatch.reports import queries as reports
 from waterwatch.waters.rules import to_wgs84
+from waterwatch.web.errors import ask_nobody_who_is_signed_in
 from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 
 bp = Blueprint("api_following", __name__, url_prefix="/api/v1")
+bp.url_value_preprocessor(lambda _endpoint, _values: ask_nobody_who_is_signed_in())
 bp.before_request(refuse_bad_token)
+bp.after_request(keep_nothing)
 
 
 @bp.patch("/reports/<token>")
 @by_link
 def correct(token: str) -> Response:
     """Say parts of a report differently, while nobody has accepted it. What is left out stays, null takes it back."""
-    told = forms.read(forms.CorrectionIn, _json())
+    told = forms.read(forms.CorrectionIn, request.get_json())
     with transaction(house().sessions) as session:
         report = reports.report_by_follow_token(session, token)
         fields = forms.overlay(corrections.answers_of(session, report.report_id), told)
@@ -52,7 +54,7 @@ def correct(token: str) -> Response:
 @by_link
 def keep_contact(token: str) -> Response:
     """Say how the author may be reached, in place of what was said before."""
-    told = forms.read(forms.ContactIn, _json())
+    told = forms.read(forms.ContactIn, request.get_json())
     with transaction(house().sessions) as session:
         reports.report_by_follow_token(session, token)  # whoever holds no link is told nothing else
         contact = parse_contact(forms.contact_fields(told))
@@ -84,10 +86,3 @@ def unsubscribe(token: str) -> Response:
 def unsubscribe_page(token: str) -> WerkzeugResponse:
     """The same address opened by a person: the page asks before anything is stopped, for scanners open links too."""
     return redirect(f"/n/stop/{token}", code=303)
-
-
-def _json() -> object:
-    if not request.is_json:
-        raise UnsupportedMediaType
-    given: object = request.get_json()
-    return given

@@ -52,6 +52,7 @@ WORDS = {
     "incident_not_found": _l("没有这个事件编号。"),
     "water_not_found": _l("没有这片水体。"),
     "photo_not_found": _l("没有这张照片。"),
+    "request_entity_too_large": _l("内容太大：除了照片，一次最多 256 KB。"),
     "link_unknown": _l("这个链接不完整或不正确。"),
     "link_expired": _l("这个链接已经过期。"),
     "lease_lost": _l("另一位审核员正在处理这一条。"),
@@ -123,7 +124,7 @@ def _refuse_nul() -> None:
     if "\0" in request.path:
         abort(404)
     if any("\0" in value for value in request.args.values()):
-        abort(400 if request.path.startswith("/api/") else 404)
+        abort(400 if is_for_programs(request.path) else 404)
 
 
 def _answer_domain_error(error: errors.DomainError) -> Response:
@@ -208,9 +209,14 @@ def render_error(
     return response
 
 
+def is_for_programs(path: str) -> bool:
+    """Whether an address is the JSON API's, its bare beginning included."""
+    return path == "/api" or path.startswith("/api/")
+
+
 def wants_json() -> bool:
     """Whether the caller is a program: an API address, or one that prefers JSON to HTML."""
-    if request.path.startswith("/api/"):
+    if is_for_programs(request.path):
         return True
     best = request.accept_mimetypes.best_match(["text/html", "application/json"])
     return best == "application/json" and (
