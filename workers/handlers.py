@@ -51,9 +51,14 @@ def settle(context: JobContext, message: Message) -> None:
 
 
 def resnap(context: JobContext, message: Message) -> None:
-    """Idempotent: the same place gives the same water (see ``reports.service.resnap``)."""
+    """Its author corrected a report under review: its water and its likes are found anew, in one transaction.
+
+    Idempotent: the same place gives the same water (see ``reports.service.resnap``), the same report the same likes.
+    """
     with transaction(context.sessions) as session:
-        reports.resnap(session, _id(message, "report_id"), settings=context.settings, now=context.now())
+        report_id, now = _id(message, "report_id"), context.now()
+        reports.resnap(session, report_id, settings=context.settings, now=now)
+        duplicates.propose_anew(session, report_id, now=now)
         outbox.finish(session, message.id)
 
 

@@ -138,6 +138,17 @@ def test_another_water_is_chosen_without_moving(
     assert row_of(session, report_id)["water_feature_id"] == canal
 
 
+def test_another_kind_has_its_likes_found_anew_and_stays_on_its_water(
+    session: Session, report_id: uuid.UUID, now: datetime
+) -> None:
+    before = row_of(session, report_id)["water_feature_id"]
+    corrections.correct(session, report_id, read(session, report_id, now, note="更臭了"), now=now)
+    assert TOPIC_RESNAP not in orders(session)
+    corrections.correct(session, report_id, read(session, report_id, now, kind="foam"), now=now)
+    assert orders(session).count(TOPIC_RESNAP) == 1
+    assert row_of(session, report_id)["water_feature_id"] == before is not None
+
+
 def test_a_water_named_by_a_moderator_meanwhile_is_not_overwritten_by_the_job(
     session: Session, report_id: uuid.UUID, settings: Settings, now: datetime
 ) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from tests.duplicates.rows import add_photo, add_report, candidates_of
 from tests.moderation.rows import add_river, state_of
 from tests.photos.test_service import PHOTO, _receive
+from waterwatch.duplicates import service as duplicates
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -69,3 +70,58 @@ def test_the_last_photo_of_a_refused_report_proposes_nothing(context: JobContext
     with transaction(context.sessions) as session:
         assert state_of(session, "report", report) == "refused"
         assert candidates_of(session, report) == {}
+
+
+def corrected(report_id: uuid.UUID) -> Message:
+    """That a report was corrected, as the relay hands it on."""
+    return Message(uuid.uuid4(), 1, "reports.resnap", {"report_id": str(report_id)}, 1, timedelta(), None, None)
+
+
+def test_what_a_corrected_report_is_like_is_found_anew(context: JobContext) -> None:
+    """A new kind: those of the old kind are no likes any more, whichever of the two had found the other."""
+    now = utc_now()
+    with transaction(context.sessions) as session:
+        river = add_river(session, "长江")
+        photos = [add_photo(session, now=now, phash=None) for _ in range(4)]
+        earlier, report, later, foam = (
+            add_report(session, river, now=now, photos=[photo], kind=kind)
+            for photo, kind in zip(photos, ("oil_slick", "oil_slick", "oil_slick", "foam"), strict=True)
+        )
+        duplicates.propose(session, photos[2], now=now)
+        duplicates.propose(session, photos[1], now=now)
+        assert candidates_of(session, later).keys() == {earlier, report}
+        assert candidates_of(session, report).keys() == {earlier, later}
+        session.execute(text("UPDATE report SET kind = 'foam' WHERE id = :id"), {"id": report})
+    for _ in range(2):  # the same message twice is once
+        handlers.resnap(context, corrected(report))
+    with transaction(context.sessions) as session:
+        assert candidates_of(session, report).keys() == {foam}
+        assert candidates_of(session, later).keys() == {earlier}
+        acts = session.execute(text("SELECT after FROM audit_entry WHERE subject_id = :id ORDER BY id"), {"id": report})
+        assert acts.scalars().all() == [{"count": 2}, {"count": 1}]
+
+
+def test_a_report_that_moved_is_compared_where_it_lies_now(context: JobContext) -> None:
+    now = utc_now()
+    with transaction(context.sessions) as session:
+        river = add_river(session, "长江")
+        there = add_report(session, river, now=now, photos=[add_photo(session, now=now, phash=None)])
+        report = add_report(session, None, now=now, photos=[add_photo(session, now=now, phash=None)])
+    handlers.resnap(context, corrected(report))
+    with transaction(context.sessions) as session:
+        assert candidates_of(session, report).keys() == {there}
+
+
+def test_a_report_judged_meanwhile_keeps_what_it_was_like(context: JobContext) -> None:
+    now = utc_now()
+    with transaction(context.sessions) as session:
+        river = add_river(session, "长江")
+        photos = [add_photo(session, now=now) for _ in range(2)]
+        other, report = (add_report(session, river, now=now, photos=[photo]) for photo in photos)
+        duplicates.propose(session, photos[1], now=now)
+        session.execute(
+            text("UPDATE report SET state = 'withdrawn', state_deadline_at = NULL WHERE id = :id"), {"id": report}
+        )
+    handlers.resnap(context, corrected(report))
+    with transaction(context.sessions) as session:
+        assert candidates_of(session, report).keys() == {other}

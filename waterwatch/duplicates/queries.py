@@ -32,6 +32,7 @@ _OF_PHOTO = text("""
 SELECT r.id FROM report_photo rp JOIN report r ON r.id = rp.report_id
 WHERE rp.photo_id = :photo_id AND r.state = 'in_review'
 """)
+_IN_REVIEW = text("SELECT EXISTS (SELECT FROM report WHERE id = :id AND state = 'in_review')")
 _PHOTOS = text("""
 SELECT rp.photo_id FROM report_photo rp JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
 WHERE rp.report_id = :id ORDER BY rp.position
@@ -67,6 +68,11 @@ WHERE o.state <> 'withdrawn'
 def report_in_review(session: Session, photo_id: uuid.UUID) -> uuid.UUID | None:
     """The report under review that a photo belongs to, or None."""
     return session.execute(_OF_PHOTO, {"photo_id": photo_id}).scalar_one_or_none()
+
+
+def is_in_review(session: Session, report_id: uuid.UUID) -> bool:
+    """Whether a report is under review."""
+    return bool(session.execute(_IN_REVIEW, {"id": report_id}).scalar_one())
 
 
 def ready_photos(session: Session, report_id: uuid.UUID) -> Sequence[uuid.UUID]:

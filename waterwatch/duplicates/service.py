@@ -1,7 +1,7 @@
 """Use cases: look for what a report that comes to review may repeat, and forget which devices were the same."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, update
@@ -19,6 +19,7 @@ FINDER = Actor.system("duplicates")
 CANDIDATES_KEPT = 10  # a moderator compares ten pairs at most; the page says so when there are as many
 ALIKE_PER_PHOTO = 100  # a picture that went round the country does not make a report's search endless
 FORGOTTEN_AT_ONCE = 500
+Row = dict[str, object]
 
 
 def propose(session: Session, photo_id: uuid.UUID, *, now: datetime) -> int:
@@ -29,14 +30,41 @@ def propose(session: Session, photo_id: uuid.UUID, *, now: datetime) -> int:
     report_id = queries.report_in_review(session, photo_id)
     if report_id is None:
         return 0
-    found = _find(session, report_id)[:CANDIDATES_KEPT]
+    return _store(session, report_id, _find(session, report_id)[:CANDIDATES_KEPT], (), now)
+
+
+def propose_anew(session: Session, report_id: uuid.UUID, *, now: datetime) -> int:
+    """Its author corrected the report: what it was like before goes, and what it is like now is stored, if it is under
+    review. Returns how many are new.
+
+    A report that had found this one keeps it, however many others there are, as long as there is a reason.
+
+    Assumes the report's row is locked. Idempotent: the same report has the same likes.
+    """
+    if not queries.is_in_review(session, report_id):
+        return 0
+    one, other = DuplicateCandidate.report_id, DuplicateCandidate.other_report_id
+    known = session.execute(
+        delete(DuplicateCandidate).where((one == report_id) | (other == report_id)).returning(one, other)
+    ).all()
+    by_others = {found for found, _report in known if found != report_id}
+    before = by_others | {found for _report, found in known if found != report_id}
+    likes = _find(session, report_id)
+    kept = likes[:CANDIDATES_KEPT] + [row for row in likes[CANDIDATES_KEPT:] if row["other_report_id"] in by_others]
+    return _store(session, report_id, kept, before, now)
+
+
+def _store(
+    session: Session, report_id: uuid.UUID, found: list[Row], before: Collection[uuid.UUID], now: datetime
+) -> int:
+    """Store candidates and say in the audit how many were not known ``before``."""
     there = queries.lock_there(session, [uuid.UUID(str(row["other_report_id"])) for row in found])
     found = [row for row in found if row["other_report_id"] in there]  # one may be taken back at this moment
     if not found:
         return 0
     rows = [row | {"report_id": report_id, "found_at": now} for row in found]
     storing = insert(DuplicateCandidate).on_conflict_do_nothing().returning(DuplicateCandidate.other_report_id)
-    if not (stored := len(session.scalars(storing, rows).all())):
+    if not (new := len(set(session.scalars(storing, rows)).difference(before))):
         return 0
     audit.record(
         session,
@@ -45,9 +73,9 @@ def propose(session: Session, photo_id: uuid.UUID, *, now: datetime) -> int:
         subject_id=report_id,
         actor=FINDER,
         now=now,
-        after={"count": stored},
+        after={"count": new},
     )
-    return stored
+    return new
 
 
 def forget_devices(session: Session, *, before: datetime) -> int:
@@ -67,10 +95,10 @@ def forget_devices(session: Session, *, before: datetime) -> int:
     return len(due)
 
 
-def _find(session: Session, report_id: uuid.UUID) -> list[dict[str, object]]:
+def _find(session: Session, report_id: uuid.UUID) -> list[Row]:
     """Candidates as rows, duplicates before warnings, the most alike first."""
     pairs = _alike_pictures(session, report_id)
-    rows: list[tuple[tuple[bool, float], dict[str, object]]] = []
+    rows: list[tuple[tuple[bool, float], Row]] = []
     for apart in queries.others(session, report_id, list(pairs)):
         own_photo_id, alike = pairs.get(apart.other_report_id, (None, None))
         likeness = Likeness(
@@ -81,7 +109,7 @@ def _find(session: Session, report_id: uuid.UUID) -> list[dict[str, object]]:
             apart.is_same_device,
             apart.is_near,
         )
-        row: dict[str, object] = vars(likeness) | {
+        row: Row = vars(likeness) | {
             "other_report_id": apart.other_report_id,
             "photo_id": own_photo_id,
             "other_photo_id": alike.photo_id if alike else None,

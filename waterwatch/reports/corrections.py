@@ -41,6 +41,8 @@ ANSWERS = {
 WORDS = frozenset({"note", "place_words"})  # what a person wrote: the audit knows that, never what
 PLACE_FIELDS = ("lon", "lat", "datum", "place_source", "place_confirmed", "accuracy_m", "device_lon", "device_lat")
 CORRECTABLE = rules.WITHDRAWABLE
+PLACED_BY = {"point", "chosen_water_feature_id"}  # what decides on which water a report lies
+LIKENED_BY = PLACED_BY | {"kind"}  # what decides which reports tell of the same
 MOVED_M = 1.0  # closer than this is the same place, written with other digits
 _NO_KEY = "00000000-0000-4000-8000-000000000000"  # a correction makes no report: its key tells it from no other
 _MOVED_M = text("""
@@ -108,7 +110,8 @@ def parse_correction(
 
 
 def correct(session: Session, report_id: uuid.UUID, command: CorrectReport, *, now: datetime) -> Corrected:
-    """Write what differs, count the version on, have the place snapped anew where it moved. Nothing new: nothing done.
+    """Write what differs, count the version on, order its water and its likes to be found anew where they may be
+    others. Nothing new: nothing done.
 
     The audit holds codes and numbers; of the note and the place only that they changed, and by how far.
 
@@ -122,8 +125,9 @@ def correct(session: Session, report_id: uuid.UUID, command: CorrectReport, *, n
         return Corrected(report.version, ())
     report.version += 1
     report.corrected_at = now
-    if {"point", "chosen_water_feature_id"} & after.keys() and report.state == "in_review":
+    if PLACED_BY & after.keys() and report.state == "in_review":
         report.water_feature_id = report.snapped_point = report.snap_distance_m = None
+    if LIKENED_BY & after.keys() and report.state == "in_review":
         outbox.emit(session, TOPIC_RESNAP, {"report_id": str(report.id)}, now=now)
     session.flush()
     audit.record(

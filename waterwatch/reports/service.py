@@ -71,7 +71,7 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
 
 
 def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: datetime) -> None:
-    """Its author moved the report: find its water again, as when its photos had settled.
+    """Its author corrected the report: if it moved, find its water again, as when its photos had settled.
 
     Idempotent: a report that has a water, be it named by a moderator while this waited, is left alone, and so is one
     that nobody reviews any more, or not yet.
