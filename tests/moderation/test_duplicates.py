@@ -63,6 +63,12 @@ def test_a_report_and_its_like_stand_side_by_side_with_reasons_in_words(
     page = desk.get(f"/desk/{second}").text
     part = page[page.index('id="alike"') : page.index("</ol>", page.index('id="alike"'))]
     assert part.count("/320") == 2
+    with transaction(sessions) as session:  # a picture made anew has another address, so no cache shows the old one
+        versions = session.execute(text("SELECT photo_id, right(id::text, 12) FROM photo_derivative")).all()
+    assert len(versions) == 2
+    for photo_id, version in versions:
+        for size_px in (320, 2000):
+            assert f'"/desk/photo/{photo_id}/{size_px}?v={version}"' in part
     assert f'href="/desk/{first}"' in part
     for words in ("可能重复", "相似 85%", "照片几乎相同（64 位特征中差 2 位）", "相距 300 米", "等待审核"):
         assert words in part

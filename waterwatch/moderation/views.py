@@ -224,8 +224,8 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         nearby = incidents_near(session, facts.lon, facts.lat)
         evidence = report_queries.photo_evidence(session, report_id)
         author_contact = contacts.state_of(session, report_id) if _may_reach_authors() else None
-        covered = redactable(session, [picture.photo_id for picture in facts.photos])
         likes = candidates_of(session, report_id, limit=CANDIDATES_KEPT)
+        covered = redactable(session, _shown_photos(facts, likes))
         of_likes = incidents_of_reports(session, [one.report_id for one in likes]) if likes else {}
     return render_template(
         "moderation/review.html",
@@ -244,6 +244,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         incidents_of_likes=of_likes,
         claims=_claims(facts, evidence),
         covered=covered,
+        versions={photo_id: one.version for photo_id, one in covered.items()},
         proposal=score(_observed(facts)),
         kinds=KIND_WORDS,
         report_kinds=REPORT_KIND_WORDS,
@@ -267,6 +268,11 @@ def _joinable(
         if not one.is_recycled and (incident := of_likes.get(one.report_id)) is not None and incident.is_open
     }
     return [incident for incident_id, incident in found.items() if incident_id not in known]
+
+
+def _shown_photos(facts: ReviewFacts, likes: list[Candidate]) -> list[uuid.UUID]:
+    of_likes = [photo_id for one in likes for photo_id in (one.own_photo_id, one.photo_id) if photo_id is not None]
+    return [picture.photo_id for picture in facts.photos] + of_likes
 
 
 def _candidates(session: Session, facts: ReviewFacts) -> list[tuple[waters.Candidate, dict[str, str]]]:

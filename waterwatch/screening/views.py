@@ -1,17 +1,21 @@
 """The screening list: in a flood, reports nobody vouches for are looked at in a grid before they enter the order."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid
+from waterwatch.photos.queries import redactable
 from waterwatch.screening import forms, queries, service
+from waterwatch.screening.queries import Screened
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
@@ -45,12 +49,14 @@ def check() -> str | tuple[str, int]:
         return _render_grid(fault.errors), 400
     with transaction(house().sessions) as session:
         reports = queries.chosen(session, _person_id(), command.report_ids, now=utc_now())
+        versions = _versions(session, reports)
     return render_template(
         "screening/check.html",
         command=command,
         reports=[report for report in reports if not report.held_by_other],
         left=len(command.report_ids) - sum(not report.held_by_other for report in reports),
         reason=REFUSAL_WORDS.get(command.refusal_code or ""),
+        versions=versions,
         kinds=REPORT_KIND_WORDS,
     )
 
@@ -77,6 +83,7 @@ def decide() -> WerkzeugResponse | tuple[str, int]:
 def _render_grid(errors: dict[str, list[str]]) -> str:
     with transaction(house().sessions) as session:
         waiting = queries.waiting(session, _person_id(), now=utc_now(), limit=forms.SHOWN)
+        versions = _versions(session, waiting)
         total = queries.count(session)
     words: dict[str, list[Any]] = {name: [ERROR_WORDS[code] for code in codes] for name, codes in errors.items()}
     return render_template(
@@ -86,9 +93,16 @@ def _render_grid(errors: dict[str, list[str]]) -> str:
         errors=words,
         fields=request.form,
         chosen=set(request.form.getlist("report")),
+        versions=versions,
         kinds=REPORT_KIND_WORDS,
         refusals=REFUSAL_WORDS,
     )
+
+
+def _versions(session: Session, reports: Sequence[Screened]) -> dict[uuid.UUID, str]:
+    """What the pictures' addresses hold: one made anew, because something was covered, is not shown from a cache."""
+    covers = [one.cover_photo_id for one in reports if one.cover_photo_id is not None]
+    return {photo_id: one.version for photo_id, one in redactable(session, covers).items()}
 
 
 def _person_id() -> uuid.UUID:
