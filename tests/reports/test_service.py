@@ -165,6 +165,22 @@ def test_the_database_alone_cannot_pass_for_the_sender(session: Session, setting
     assert intake.submission_digest(command, [], stolen) != intake.submission_digest(command, [], settings)
 
 
+@pytest.mark.parametrize(
+    ("answers", "digest"),
+    [
+        ({}, "d2397b5afad95de9"),
+        ({"colour": "black"}, "92cc50d2357f75e3"),
+        ({"place_words": "三号桥下"}, "3573e4aae6354967"),
+    ],
+)
+def test_a_submission_is_told_by_the_same_digest_after_every_upgrade(
+    settings: Settings, now: datetime, answers: dict[str, str], digest: str
+) -> None:
+    """What was sent or imported before is known again: whoever adds an answer leaves these as they are."""
+    command = submission(now=now, idempotency_key=uuid.UUID(int=4711), **answers)
+    assert intake.submission_digest(command, [b"1"], settings).hex()[:16] == digest
+
+
 def test_a_chosen_water_that_does_not_exist_is_dropped(session: Session, submitted: Any) -> None:
     _command, receipt = submitted(chosen_water_feature_id=new_id())
     assert row_of(session, receipt.report_id)["chosen_water_feature_id"] is None

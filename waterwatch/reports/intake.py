@@ -108,7 +108,9 @@ _CHOSEN = (
     *("kind", "lon", "lat", "chosen_water_feature_id", "note", "extent", "smell"),
     *("is_ongoing", "has_dead_animals", "affects_people"),
 )
-# Answers that came later: part of the digest only where given, so that older submissions keep theirs.
+# Answers that came later: all of them are part of the digest as soon as one is given, none before, so that submissions
+# without any keep theirs. One more here would change the digest of those with any: sent or imported again after the
+# upgrade they would be another report. The next ones need a tuple of their own.
 _CHOSEN_SINCE = ("colour", "since", "measured", "same_as_code", "place_words")
 
 # Nobody vouches for a newcomer: no application, no operator, and its device has sent nothing before the present window.
