@@ -351,6 +351,50 @@ def test_an_import_that_is_cut_short_says_so_and_goes_on(
     assert "新增 1，已有 1" in waterwatch(*words).output
 
 
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_photo_that_changed_since_it_was_checked_is_refused_and_the_others_are_stored(
+    waterwatch: Waterwatch, owner: Engine, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, is_moved: bool
+) -> None:
+    words, last = ("reports", "import", "patrol", folder, "--kind", "foam"), folder / "day 2" / "b.JPG"
+    (folder / "c.jpg").unlink()
+    real, other = ObjectStore.put_file, photo(430)
+
+    def meanwhile(store: ObjectStore, key: str, path: Path) -> None:
+        if path.name == "a.jpg":
+            last.write_bytes(other)
+            if is_moved:
+                last.unlink()
+        real(store, key, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ObjectStore, "put_file", meanwhile)
+        told = waterwatch(*words)
+    assert (told.exit_code, len(rows(owner)), len(files(tmp_path / "objects"))) == (1, 1, 1)
+    assert f"row 2  day 2/b.JPG  {WORDS['photo_changed']}" in told.output
+    assert "新增 1，已有 0，拒绝 1" in told.output
+    assert "其余的行已经入库" in told.output
+    assert "未作任何改动" not in told.output
+    last.write_bytes(other)
+    assert "新增 1，已有 1，拒绝 0" in waterwatch(*words).output
+
+
+def test_a_folder_that_cannot_be_read_is_named(waterwatch: Waterwatch, owner: Engine, folder: Path) -> None:
+    """One whose path is too long for the system: an administrator, too, may not look into it."""
+    (folder / "c.jpg").unlink()
+    deep, at = "d" * 250, os.open(folder, os.O_RDONLY)
+    for _ in range(17):
+        os.mkdir(deep, dir_fd=at)  # beyond what a path can say
+        at, above = os.open(deep, os.O_RDONLY, dir_fd=at), at
+        os.close(above)
+    os.close(at)
+    words = ("reports", "import", "patrol", folder, "--kind", "foam")
+    refused = waterwatch(*words)
+    assert (refused.exit_code, rows(owner)) == (1, [])
+    assert f"{WORDS['folder_unreadable']}: 1" in refused.output
+    assert f"{deep}/{deep}" in refused.output
+    assert "新增 2，已有 0，拒绝 1" in waterwatch(*words, "--accept-refused").output
+
+
 def test_an_encoding_has_many_names(waterwatch: Waterwatch, owner: Engine, tmp_path: Path) -> None:
     (tmp_path / "good.jpg").write_bytes(photo(400))
     file = write_table(tmp_path / "t.csv", GOOD)

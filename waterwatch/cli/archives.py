@@ -59,6 +59,7 @@ class Row:
     number: int
     fields: Mapping[str, str]
     photos: tuple[str, ...]
+    is_closed_folder: bool = False
 
     @property
     def key(self) -> str:
@@ -111,10 +112,23 @@ class Ready:
 
 
 def rows_of_folder(folder: Path) -> list[Row]:
-    """One row a photo, in the order of their names, folders below included. Links that lead elsewhere are left out."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
-    names = [str(path.relative_to(folder)) for path in found if path.resolve().is_relative_to(folder.resolve())]
-    return [Row(number, {}, (name,)) for number, name in enumerate(names, start=1)]
+    """One row a photo, in the order of their names, folders below included. Links that lead elsewhere are left out.
+
+    A folder that cannot be read is a row too, for :func:`check` to refuse: what lies in it is not passed over in
+    silence.
+    """
+    closed: set[Path] = set()
+    found: list[Path] = []
+    for at, _folders, names in os.walk(folder, onerror=lambda fault: closed.add(Path(fault.filename))):
+        found += [path for name in names if _is_photo_of(folder, path := Path(at, name))]
+    return [
+        Row(number, {}, (str(path.relative_to(folder)),), is_closed_folder=path in closed)
+        for number, path in enumerate(sorted([*found, *closed]), start=1)
+    ]
+
+
+def _is_photo_of(folder: Path, path: Path) -> bool:
+    return path.suffix.lower() in PHOTO_SUFFIXES and path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
 def rows_of_table(file: Path, columns: Mapping[str, str], encoding: str) -> list[Row]:
@@ -148,6 +162,8 @@ def check(rows: Sequence[Row], plan: Plan, settings: Settings, *, now: datetime)
     seen: set[str] = set()
     for row in rows:
         try:
+            if row.is_closed_folder:
+                raise Invalid({"photos": ["folder_unreadable"]})
             if "id" in row.fields and (not row.fields["id"] or row.fields["id"] in seen):
                 raise Invalid({"id": ["id_missing" if not row.fields["id"] else "id_doubled"]})
             seen.add(row.fields.get("id", ""))
@@ -259,7 +275,8 @@ def store(
     settings: Settings,
     now: Callable[[], datetime],
 ) -> bool:
-    """Store a report as a citizen's is stored; False when it was there already and nothing was stored.
+    """Store a report as a citizen's is stored; False when it was there already and nothing was stored. Raises
+    :class:`Invalid` ``photo_changed`` where a photo is not what was checked any more.
 
     Durable bytes first, then one transaction; what did not become a report is removed again. When the commit itself
     fails its outcome is unknown: the photos stay for the reconciliation, and the same import again says which it was.
@@ -270,7 +287,7 @@ def store(
     is_committing = False
     try:
         for received, photo in zip(ready.command.photos, ready.photos, strict=True):
-            objects.put_file(received.object_key, photo.path)
+            _copy(photo, received.object_key, objects)
         with transaction(sessions) as session:
             receipt = intake.submit(session, ready.command, settings=settings, now=now())
             is_committing = True
@@ -281,6 +298,21 @@ def store(
     if receipt.is_repeat:
         _remove(ready, objects)
     return not receipt.is_repeat
+
+
+def _copy(photo: Photo, key: str, objects: ObjectStore) -> None:
+    """What lies in the store is what was checked, to the bit: the report is known by its photos' digests."""
+    try:
+        objects.put_file(key, photo.path)
+    except OSError as error:
+        if error.filename != str(photo.path):  # not the photo, but the store
+            raise
+        raise Invalid({"photos": ["photo_changed"]}) from None
+    stored = hashlib.sha256()
+    for chunk in objects.open(key):
+        stored.update(chunk)
+    if stored.digest() != photo.sha256:
+        raise Invalid({"photos": ["photo_changed"]})
 
 
 def _remove(ready: Ready, objects: ObjectStore) -> None:

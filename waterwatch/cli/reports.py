@@ -12,12 +12,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
 
 from waterwatch.cli import archives
 from waterwatch.cli.archives import Plan, Ready, Refusal, SheetFault
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
-from waterwatch.kernel.errors import DomainError
+from waterwatch.kernel.errors import DomainError, Invalid
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.reports.rules import DATUMS
@@ -67,6 +68,10 @@ WORDS = {
     "photo_too_large": "照片太大 · a photo is too large",
     "photo_empty": "照片是空文件 · a photo is an empty file",
     "photo_unreadable": "照片文件不存在或无法读取 · a photo is not there or cannot be read",
+    "photo_changed": "检查之后照片被改动或移走了，再导入一次 · the photo was changed or moved since it was checked:"
+    " import it again",
+    "folder_unreadable": "文件夹无法读取，里面的照片没有导入：检查权限"
+    " · the folder cannot be read, so its photos are left out: look at its permissions",
     "photo_elsewhere": "照片不在所给文件夹之内，用 --photos-in 指明"
     " · a photo lies outside the folder: name it with --photos-in",
     "empty_file": "照片是空文件 · a photo is an empty file",
@@ -205,15 +210,25 @@ def _run(settings: Settings, rows: Sequence[archives.Row], plan: Plan, *, is_str
             if outcome.refused and is_strict and not is_dry:
                 return outcome
             for one in _shown(bars, STORING, ready, len(ready)):
-                if is_dry:
-                    with transaction(sessions) as session:
-                        is_new = not archives.is_known(session, one, settings)
-                else:
-                    is_new = archives.store(one, sessions=sessions, objects=objects, settings=settings, now=utc_now)
+                try:
+                    is_new = _take(one, sessions, objects, settings, is_dry=is_dry)
+                except Invalid as fault:
+                    outcome.refused.append(Refusal(one.row, fault.errors))
+                    continue
                 outcome.added, outcome.known = outcome.added + is_new, outcome.known + (not is_new)
     finally:
         engine.dispose()
     return outcome
+
+
+def _take(
+    one: Ready, sessions: sessionmaker[Session], objects: ObjectStore, settings: Settings, *, is_dry: bool
+) -> bool:
+    """Whether it was not there yet; stored, unless this is a dry run. Raises as :func:`archives.store`."""
+    if is_dry:
+        with transaction(sessions) as session:
+            return not archives.is_known(session, one, settings)
+    return archives.store(one, sessions=sessions, objects=objects, settings=settings, now=utc_now)
 
 
 def _shown(bars: Progress, words: str, things: Iterable[T], total: int) -> Iterator[T]:
@@ -242,6 +257,11 @@ def describe(outcome: Outcome, rows: int, *, is_strict: bool, is_dry: bool) -> s
     )
     if is_dry:
         lines.append("试运行，未作任何改动 · a dry run: nothing was changed")
+    elif refused and outcome.added + outcome.known:
+        lines.append(
+            "其余的行已经入库；被拒绝的修正之后再导入"
+            " · the other rows are stored: mend those that were refused and import them again"
+        )
     elif refused and is_strict:
         lines.append(
             "有被拒绝的行，未作任何改动。修正之后重来，或加 --accept-refused 只导入可用的行"
