@@ -91,6 +91,60 @@ def test_no_address_is_in_redis_nor_in_the_logs(
     assert pseudonym.decode() not in caplog.text  # it would join the lines of one visitor
 
 
+@pytest.mark.parametrize("path", ["/api/v1/places/search", "/api/v1/waters/search", "/search"])
+def test_searches_have_a_limit_of_their_own(
+    make_settings: Callable[..., Settings], database_url: str, redis_url: str, path: str
+) -> None:
+    settings = make_settings(database_url=database_url, redis_url=redis_url, search_rate_limit=f"{FEW}/hour")
+    with running(settings) as app:
+        client = app.test_client()
+        assert [client.get(f"{path}?q=a").status_code for _ in range(FEW + 1)] == [200] * FEW + [429]
+        assert 0 < int(client.get(f"{path}?q=a").headers["Retry-After"]) <= 3601
+        assert client.get("/login").status_code == 200  # nothing else is counted with them
+
+
+def test_a_person_who_types_without_pause_is_not_stopped(
+    make_settings: Callable[..., Settings], database_url: str, redis_url: str
+) -> None:
+    """A whole minute of it: the page asks after 300 ms of rest."""
+    with running(make_settings(database_url=database_url, redis_url=redis_url)) as app:
+        client = app.test_client()
+        assert {client.get("/api/v1/places/search?q=a").status_code for _ in range(60_000 // 300)} == {200}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "DELETE /api/v1/reports/{token}/contact",
+        "PUT /api/v1/reports/{token}/contact",
+        "POST /f/{token}/contact/erase",
+        "POST /f/{token}/push/stop",
+        "POST /n/confirm/{token}",
+        "POST /n/stop/{token}",
+        "POST /my/reports",
+    ],
+)
+def test_what_changes_how_somebody_is_told_is_counted_more_strictly(
+    make_settings: Callable[..., Settings], database_url: str, redis_url: str, address: str
+) -> None:
+    settings = make_settings(database_url=database_url, redis_url=redis_url, report_rate_limit=f"{FEW}/hour")
+    method, path = address.format(token="A" * 43).split()
+    with running(settings) as app:
+        client = app.test_client()
+        answers = [client.open(path, method=method).status_code for _ in range(FEW + 1)]
+    assert 429 not in answers[:FEW]
+    assert answers[FEW] == 429
+
+
+def test_one_server_of_a_mail_provider_may_unsubscribe_many(
+    make_settings: Callable[..., Settings], database_url: str, redis_url: str
+) -> None:
+    settings = make_settings(database_url=database_url, redis_url=redis_url, report_rate_limit=f"{FEW}/hour")
+    with running(settings) as app:
+        client = app.test_client()
+        assert 429 not in [client.post(f"/api/v1/unsubscribe/{'A' * 43}").status_code for _ in range(3 * FEW)]
+
+
 def test_who_is_over_the_limit_uploads_nothing(
     make_settings: Callable[..., Settings], database_url: str, redis_url: str, tmp_path: Path
 ) -> None:

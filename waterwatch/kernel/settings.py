@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     photo_rate_limit: str = "1200/hour;6000/day"
     login_rate_limit: str = "10/minute;100/hour"
     page_rate_limit: str = "600/minute"
+    search_rate_limit: str = "300/minute;6000/hour"  # the page asks 200 times a minute at most while somebody types
     two_factor_required: bool = True
     cors_origins: str = ""
     media_url_hosts: str = ""
@@ -173,7 +174,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         *("report_rate_limit", "report_free_limit", "device_rate_limit"),
-        *("photo_rate_limit", "login_rate_limit", "page_rate_limit"),
+        *("photo_rate_limit", "login_rate_limit", "page_rate_limit", "search_rate_limit"),
     )
     @classmethod
     def _limit_can_be_read(cls, value: str) -> str:

@@ -23,14 +23,24 @@ NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresse
 EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
 REPORTING = ("reports.submit", "opendata.create_report", "open311.create_request")
 UPLOADING = ("uploads.create", "opendata.create_photo")
-# Where an address is named that we shall write to, or a report is said anew.
+# Where an address is named that we shall write to, or taken back, or a report is said anew. Not among them: the address
+# for mail programs (RFC 8058), where one server of a mail provider unsubscribes all who read their mail there.
 WRITING = (
     "following.keep_contact",
     "api_following.keep_contact",
+    "following.erase_contact",
+    "api_following.erase_contact",
     "following.correct",
     "api_following.correct",
     "following.subscribe",
+    "following.unsubscribe",
+    "following.confirm",
+    "following.stop",
+    "mine.keep",
 )
+# Asked anew while somebody types, and dear: each looks through every name there is.
+SEARCHING = ("opendata.search_places", "opendata.search_waters", "portal.search")
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 # Where a password or a code could be tried out.
 GUESSABLE = (
     "security.login",
@@ -80,12 +90,14 @@ def install_limits(app: Flask, settings: Settings, known_sender: Callable[[], Kn
         return hmac.new(secret, f"{day}|{network_of(request)}".encode(), hashlib.sha256).hexdigest()[:32]
 
     def limit_of_request() -> str:
-        """Only requests that change something count against a stricter limit."""
-        is_strict = request.method in ("POST", "PUT", "PATCH") and request.endpoint in stricter
-        if not is_strict:
-            return settings.page_rate_limit
-        sender = known_sender()
-        return stricter[str(request.endpoint)] if sender is None else sender.rate_limit
+        """Searches have a limit of their own beside the pages'; of all else, only what changes something."""
+        endpoint = str(request.endpoint)
+        if request.method in CHANGING and endpoint in stricter:
+            sender = known_sender()
+            return stricter[endpoint] if sender is None else sender.rate_limit
+        if endpoint in SEARCHING and known_sender() is None:
+            return f"{settings.page_rate_limit};{settings.search_rate_limit}"
+        return settings.page_rate_limit
 
     limiter = Limiter(
         client_key,
