@@ -6,7 +6,7 @@ import pytest
 
 from waterwatch.notices import rules
 from waterwatch.notices.rules import CURRENT, DONE, STOPPED, WAITING, Handover, Progress
-from waterwatch.reports.rules import REPORT, WITHDRAWABLE
+from waterwatch.reports.rules import REPORT
 
 SENT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 LATER = SENT + timedelta(minutes=5)
@@ -84,10 +84,6 @@ def test_an_ended_report_shows_only_that_it_came_and_how_it_ended(state: str) ->
 def test_every_state_of_a_report_has_a_timeline() -> None:
     for state in REPORT.states:
         assert rules.steps(progress(state))[0].code == "received"
-
-
-def test_the_page_offers_withdrawal_exactly_where_the_machine_allows_it() -> None:
-    assert {state for state in REPORT.states if rules.can_withdraw(state)} == WITHDRAWABLE
 
 
 def test_the_page_looks_again_by_itself_only_while_machines_work() -> None:

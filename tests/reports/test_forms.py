@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waterwatch.kernel.errors import Invalid
-from waterwatch.reports import forms
+from waterwatch.reports import coordinates, forms
 from waterwatch.reports.intake import SubmitReport
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -299,7 +299,7 @@ def test_a_cleaned_text_is_storable_visible_and_clean_again(text: str) -> None:
 @given(st.floats(min_value=-90, max_value=90))
 def test_any_decimal_latitude_is_read_back_exactly(degrees: float) -> None:
     text = f"{degrees:.12f}"
-    assert forms.parse_coordinate(text, "lat") == (float(text), False)
+    assert coordinates.parse_coordinate(text, "lat") == (float(text), False)
 
 
 @given(
@@ -310,7 +310,7 @@ def test_any_decimal_latitude_is_read_back_exactly(degrees: float) -> None:
     st.sampled_from("EW"),
 )
 def test_any_degrees_minutes_seconds_are_read_back(d: int, m: int, s: int, form: str, letter: str) -> None:
-    degrees, is_dms = forms.parse_coordinate(form.format(d, m, s, letter), "lon")
+    degrees, is_dms = coordinates.parse_coordinate(form.format(d, m, s, letter), "lon")
     assert is_dms
     assert degrees == pytest.approx((1 if letter == "E" else -1) * (d + m / 60 + s / 3600), abs=1e-9)
 
@@ -351,7 +351,7 @@ def test_whatever_is_sent_gives_a_sound_command_or_codes(fields: dict[str, str],
 @given(st.text(max_size=70))
 def test_no_text_breaks_the_reading_of_a_coordinate(text: str) -> None:
     try:
-        degrees, _is_dms = forms.parse_coordinate(text, "lon")
-    except forms.CoordinateError:
+        degrees, _is_dms = coordinates.parse_coordinate(text, "lon")
+    except coordinates.CoordinateError:
         return
     assert abs(degrees) <= 180

@@ -14,12 +14,13 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid
 from waterwatch.messaging.webpush import public_key
-from waterwatch.notices import rules, service
+from waterwatch.notices import service
 from waterwatch.postbox.service import make_pusher
 from waterwatch.reports import corrections
 from waterwatch.reports import queries as reports
 from waterwatch.reports.forms import NOTE_MAX_CHARACTERS, PLACE_WORDS_MAX_CHARACTERS
 from waterwatch.reports.queries import Followed
+from waterwatch.reports.rules import CORRECTABLE
 from waterwatch.reports.views import ERROR_WORDS, FIELD_ORDER
 from waterwatch.waters import queries as waters
 from waterwatch.waters.rules import to_wgs84
@@ -47,7 +48,7 @@ def correction_form(token: str) -> str | WerkzeugResponse:
     with transaction(house().sessions) as session:
         report = reports.report_by_follow_token(session, token)
         answers = _shown(corrections.answers_of(session, report.report_id))
-    if not rules.can_correct(report.state):
+    if report.state not in CORRECTABLE:
         return _too_late(token)
     return _correction_page(token, report, answers, {})
 
@@ -204,11 +205,12 @@ def unsubscribe(token: str) -> WerkzeugResponse:
     return redirect(url_for("notices.follow", token=token), code=303)
 
 
-@bp.get("/n/confirm/<token>")
+@bp.get("/n/confirm/<token>", defaults={"choice": "confirm"})
+@bp.get("/n/stop/<token>", defaults={"choice": "stop"})
 @by_link
-def ask_confirm(token: str) -> str:
+def ask_choice(token: str, choice: str) -> str:
     """Asks by a button: programs that look for viruses open every link of a mail."""
-    return render_template("following/mail_choice.html", choice="confirm", is_done=False, token=token)
+    return _choice_page(token, choice, is_done=False)
 
 
 @bp.post("/n/confirm/<token>")
@@ -217,14 +219,7 @@ def confirm(token: str) -> str:
     """This address wants the notices."""
     with transaction(house().sessions) as session:
         service.confirm(session, token, settings=house().settings, now=utc_now())
-    return render_template("following/mail_choice.html", choice="confirm", is_done=True, token=token)
-
-
-@bp.get("/n/stop/<token>")
-@by_link
-def ask_stop(token: str) -> str:
-    """Asks by a button, as above."""
-    return render_template("following/mail_choice.html", choice="stop", is_done=False, token=token)
+    return _choice_page(token, "confirm", is_done=True)
 
 
 @bp.post("/n/stop/<token>")
@@ -233,7 +228,11 @@ def stop(token: str) -> str:
     """No further mail to this address."""
     with transaction(house().sessions) as session:
         service.stop(session, token, settings=house().settings, now=utc_now())
-    return render_template("following/mail_choice.html", choice="stop", is_done=True, token=token)
+    return _choice_page(token, "stop", is_done=True)
+
+
+def _choice_page(token: str, choice: str, *, is_done: bool) -> str:
+    return render_template("following/mail_choice.html", choice=choice, is_done=is_done, token=token)
 
 
 def _contact_page(token: str, values: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:

@@ -87,19 +87,9 @@ def judged_step(state: str, kind: str) -> str | None:
     return None
 
 
-def can_withdraw(state: str) -> bool:
-    """Whether the author may still take the report back."""
-    return state in ("received", "sanitising", "in_review")
-
-
 def can_be_told(state: str) -> bool:
     """Whether there is anything left to tell the author of."""
     return state not in _SETTLED
-
-
-def can_correct(state: str) -> bool:
-    """Whether the author may still say it differently: as long as nobody has judged what they said."""
-    return can_withdraw(state)
 
 
 def _standing(step: int, at: int) -> str:

@@ -20,6 +20,7 @@ from waterwatch.photos.views import REFUSAL_WORDS as PHOTO_WORDS
 from waterwatch.photos.views import serve_derivative
 from waterwatch.reports import queries as reports
 from waterwatch.reports import service
+from waterwatch.reports.rules import CORRECTABLE, WITHDRAWABLE
 from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
@@ -68,8 +69,8 @@ def follow(token: str) -> str:
         steps=rules.steps(found.progress),
         refresh_s=rules.refresh_after_s(found.progress),
         **told,
-        can_withdraw=rules.can_withdraw(found.report.state),
-        can_correct=rules.can_correct(found.report.state),
+        can_withdraw=found.report.state in WITHDRAWABLE,
+        can_correct=found.report.state in CORRECTABLE,
         step_words=STEP_WORDS,
         pending_words=PENDING_WORDS,
         refusal_sentences=REFUSAL_SENTENCES,

@@ -28,6 +28,7 @@ from waterwatch.reports import queries as reports
 from waterwatch.reports import service as report_service
 from waterwatch.reports.forms import Sender
 from waterwatch.reports.intake import Receipt
+from waterwatch.reports.rules import CORRECTABLE, WITHDRAWABLE
 from waterwatch.reports.views import store_report, upload_limits
 from waterwatch.uploads import rules as upload_rules
 from waterwatch.uploads import service as uploads
@@ -354,8 +355,8 @@ def followed(found: Following) -> forms.FollowedOut:
         state=report.state,
         kind=report.kind,
         received_at=report.received_at,
-        can_withdraw=progress.can_withdraw(report.state),
-        can_correct=progress.can_correct(report.state),
+        can_withdraw=report.state in WITHDRAWABLE,
+        can_correct=report.state in CORRECTABLE,
         version=report.version,
         refusal_code=report.refusal_code,
         refusal_words=report.refusal_words,

@@ -40,7 +40,6 @@ ANSWERS = {
 }
 WORDS = frozenset({"note", "place_words"})  # what a person wrote: the audit knows that, never what
 PLACE_FIELDS = ("lon", "lat", "datum", "place_source", "place_confirmed", "accuracy_m", "device_lon", "device_lat")
-CORRECTABLE = rules.WITHDRAWABLE
 PLACED_BY = {"point", "chosen_water_feature_id"}  # what decides on which water a report lies
 LIKENED_BY = PLACED_BY | {"kind"}  # what decides which reports tell of the same
 MOVED_M = 1.0  # closer than this is the same place, written with other digits
@@ -171,7 +170,7 @@ def _correctable(session: Session, report_id: uuid.UUID) -> Report:
     report = queries.lock_report(session, report_id)
     if report is None:
         raise NotFound("report_not_found")
-    if report.state not in CORRECTABLE:
+    if report.state not in rules.CORRECTABLE:
         raise Conflict("too_late_to_correct", state=report.state)
     return report
 

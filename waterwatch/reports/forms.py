@@ -17,15 +17,14 @@ from waterwatch.kernel.errors import Invalid
 from waterwatch.kernel.ids import new_id
 from waterwatch.photos.rules import quarantine_key
 from waterwatch.reports import rules
+from waterwatch.reports.coordinates import LIMITS_DEG, NUMBER_MAX_CHARACTERS, CoordinateError, parse_coordinate
 from waterwatch.reports.intake import ClaimedPhoto, ReceivedPhoto, SubmitReport
 from waterwatch.reports.tables import COLOURS, EXTENTS, MEASURED, REPORT_KINDS, SINCE
 
 NOTE_MAX_CHARACTERS = 500
 PLACE_WORDS_MAX_CHARACTERS = 200
-NUMBER_MAX_CHARACTERS = 60
 ACCURACY_MAX_M = 1_000_000.0
-LIMITS_DEG = {"lon": 180.0, "lat": 90.0}
-ANSWERS = {
+YES_OR_NO = {
     "": None,
     "unknown": None,
     "yes": True,
@@ -42,20 +41,9 @@ CLOCKS_DIFFER = timedelta(minutes=10)
 
 ToWgs84: TypeAlias = Callable[[float, float, str], tuple[float, float]]
 
-_DECIMAL = re.compile(r"[+-]?(?:\d{1,4}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
 _READING = re.compile(r"[+-]?\d{1,6}(?:\.\d{1,6})?", re.ASCII)
 _DEVICE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _CODE = re.compile(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}", re.ASCII)
-_HEMISPHERES = {"E": ("lon", 1), "W": ("lon", -1), "N": ("lat", 1), "S": ("lat", -1)}
-_CHINESE_HEMISPHERES = {"东": "E", "東": "E", "西": "W", "北": "N", "南": "S"}
-_DMS = re.compile(
-    r"(?P<before>[EWNS])?\s*"
-    r"(?P<degrees>\d{1,3}(?:\.\d{1,15})?)\s*(?:°|º|度|D|:|\s)?\s*"
-    r"(?:(?P<minutes>\d{1,2}(?:\.\d{1,15})?)\s*(?:'|′|分|M|:|\s)?\s*"
-    r"(?:(?P<seconds>\d{1,2}(?:\.\d{1,15})?)\s*(?:\"|″|''|′′|秒)?\s*)?)?"
-    r"(?P<after>[EWNS])?",
-    re.ASCII,
-)
 # Characters that reorder or hide text on the moderator's screen: bidi controls, zero-width, byte order mark.
 _INVISIBLE = frozenset(
     "\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\u061c"
@@ -87,10 +75,6 @@ class Sender:
 
 
 WEB_PAGE = Sender("web")
-
-
-class CoordinateError(ValueError):
-    """Text that is no coordinate; its argument is the code's ending."""
 
 
 def parse_submission(
@@ -185,22 +169,6 @@ def clean_text(text: str) -> str:
     return unicodedata.normalize("NFC", re.sub(r"\n{3,}", "\n\n", kept).strip())
 
 
-def parse_coordinate(text: str, axis: str) -> tuple[float, bool]:
-    """Degrees from decimal or degree-minute-second text, and whether it was written in degrees, minutes, seconds.
-
-    ``axis`` is ``lon`` or ``lat``. Understands full-width digits, ``°′″``, 度分秒, E/W/N/S and 东/西/北/南(经/纬).
-    Raises :class:`CoordinateError` ``not_a_number``, ``wrong_axis`` or ``out_of_range``.
-    """
-    if len(text) > NUMBER_MAX_CHARACTERS:
-        raise CoordinateError("not_a_number")
-    folded = _fold(text)
-    is_dms = _DECIMAL.fullmatch(folded) is None
-    degrees = _from_dms(folded, axis) if is_dms else float(folded)
-    if abs(degrees) > LIMITS_DEG[axis]:
-        raise CoordinateError("out_of_range")
-    return degrees, is_dms
-
-
 class _Faults:
     """Field errors as they are found; the same code once a field."""
 
@@ -245,9 +213,9 @@ def _choice(
 
 def _answer(fields: Mapping[str, str], name: str, faults: _Faults) -> bool | None:
     value = fields.get(name, "").strip().lower()
-    if value not in ANSWERS:
+    if value not in YES_OR_NO:
         faults.add(name, f"{name}_unknown")
-    return ANSWERS.get(value)
+    return YES_OR_NO.get(value)
 
 
 def _water(fields: Mapping[str, str], faults: _Faults) -> uuid.UUID | None:
@@ -391,31 +359,3 @@ def _accuracy(text: str) -> float | None:
     except ValueError:
         return None
     return accuracy_m if 0 <= accuracy_m <= ACCURACY_MAX_M else None
-
-
-def _fold(text: str) -> str:
-    """Full-width digits and signs to plain ones, Chinese hemispheres to letters, upper case."""
-    # The marks of minutes and seconds must survive: NFKC turns ″ into ′′, which the pattern knows.
-    folded = unicodedata.normalize("NFKC", text.replace("º", "°")).strip().upper().replace("−", "-")
-    for word, letter in _CHINESE_HEMISPHERES.items():
-        folded = folded.replace(word, letter)
-    for mark in "经經纬緯":
-        folded = folded.replace(mark, "")
-    return folded.replace("’", "'").replace("‘", "'").replace("”", '"').replace("“", '"')
-
-
-def _from_dms(folded: str, axis: str) -> float:
-    match = _DMS.fullmatch(folded)
-    if match is None:
-        raise CoordinateError("not_a_number")
-    minutes, seconds = match["minutes"], match["seconds"]
-    has_fraction_above = ("." in match["degrees"] and minutes) or (minutes and "." in minutes and seconds)
-    if has_fraction_above or (match["before"] and match["after"]):
-        raise CoordinateError("not_a_number")
-    if float(minutes or 0) >= 60 or float(seconds or 0) >= 60:
-        raise CoordinateError("out_of_range")
-    letter = match["before"] or match["after"]
-    of_axis, sign = _HEMISPHERES[letter] if letter else (axis, 1)
-    if of_axis != axis:
-        raise CoordinateError("wrong_axis")
-    return sign * (float(match["degrees"]) + float(minutes or 0) / 60 + float(seconds or 0) / 3600)

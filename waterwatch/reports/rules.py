@@ -26,6 +26,7 @@ REPORT = Machine(
 )
 AWAITING_PHOTOS = frozenset({"received", "sanitising"})
 WITHDRAWABLE = frozenset(source for source, target in REPORT.moves if target == "withdrawn")
+CORRECTABLE = WITHDRAWABLE  # as long as nobody has judged what its author said
 
 PHOTO_UNUSABLE = "photo_unusable"
 REFUSAL_CODES = (
