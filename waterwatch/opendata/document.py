@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from waterwatch import __version__
 from waterwatch.kernel.settings import MEBIBYTE, Settings
-from waterwatch.opendata import forms
+from waterwatch.opendata import answers, forms
 from waterwatch.web.work import SOLUTION_HEADER, SOLUTION_MAX_CHARACTERS
 
 PROBLEM = "application/problem+json"
@@ -58,14 +58,14 @@ def _models() -> tuple[type[BaseModel], ...]:
     return (
         forms.ReportIn,
         forms.CorrectionIn,
-        forms.PhotoOut,
-        forms.ReceiptOut,
-        forms.FollowedOut,
-        forms.WaterOut,
-        forms.FoundWaterOut,
-        forms.FoundPlaceOut,
-        forms.IncidentOut,
-        forms.ProblemOut,
+        answers.PhotoOut,
+        answers.ReceiptOut,
+        answers.FollowedOut,
+        answers.WaterOut,
+        answers.FoundWaterOut,
+        answers.FoundPlaceOut,
+        answers.IncidentOut,
+        answers.ProblemOut,
     )
 
 

@@ -11,11 +11,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from waterwatch.agencies.search import FoundArea
 from waterwatch.contacts.forms import EMAIL_MAX_CHARACTERS
 from waterwatch.kernel.errors import Invalid, NotFound
 from waterwatch.kernel.settings import Settings
-from waterwatch.opendata.queries import PlacedWater
 from waterwatch.reports.forms import NOTE_MAX_CHARACTERS, PLACE_WORDS_MAX_CHARACTERS
 from waterwatch.reports.intake import ClaimedPhoto
 from waterwatch.uploads import rules as uploads
@@ -42,11 +40,13 @@ Datum = Annotated[
 ]
 
 
-class _Model(BaseModel):
+class Strict(BaseModel):
+    """Nothing that is not named, and no number without end."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class ClaimedPhotoIn(_Model):
+class ClaimedPhotoIn(Strict):
     """A photo that was sent before, and what its file said before the sender made it smaller."""
 
     id: Annotated[str, Field(pattern=PHOTO_ID, description="As answered when the photo was sent.")]
@@ -57,7 +57,7 @@ class ClaimedPhotoIn(_Model):
     )
 
 
-class ContactIn(_Model):
+class ContactIn(Strict):
     """How the author may be reached, if they want to be: kept apart, sealed, erased after the report has ended.
 
     An address is asked once whether it wants notices before it gets any. At least one use has to be allowed.
@@ -69,18 +69,9 @@ class ContactIn(_Model):
     may_ask: Annotated[bool, Field(description="Moderators may ask.")] = False
 
 
-class ReportIn(_Model):
-    """One observation at one place and time."""
+class NewPlaceIn(Strict):
+    """A place, said whole."""
 
-    idempotency_key: Annotated[
-        str,
-        Field(
-            pattern=RANDOM_UUID,
-            description="A random UUID (version 4 or 7) made by the sender. The same report sent again with the same "
-            "key is one report, and gives the same answer.",
-        ),
-    ]
-    kind: Annotated[Kind, Field(description="`all_clear`: a patrol that found the water in order.")]
     lon: Longitude
     lat: Latitude
     datum: Datum = "wgs84"
@@ -88,10 +79,11 @@ class ReportIn(_Model):
     place_confirmed: Annotated[
         Literal[True], Field(description="The person has looked at the place on a map and said that it is right.")
     ]
-    photos: Annotated[list[ClaimedPhotoIn], Field(min_length=1, max_length=PHOTOS_DESCRIBED)]
-    accuracy_m: Annotated[float | None, Field(ge=0, le=1e6, description="Radius the device claims, in metres.")] = None
-    device_lon: Annotated[float | None, Field(ge=-180, le=180, description="The device's own fix, WGS-84.")] = None
-    device_lat: Annotated[float | None, Field(ge=-90, le=90)] = None
+
+
+class _AnswersIn(Strict):
+    """What a report may say besides, all of it optional."""
+
     water_feature_id: Annotated[uuid.UUID | None, Field(description="The water the person chose.")] = None
     place_words: Annotated[
         str | None,
@@ -115,6 +107,24 @@ class ReportIn(_Model):
     nh3n_mg_l: Annotated[float | None, Field(ge=0, le=500, description="Ammonia nitrogen.")] = None
     orp_mv: Annotated[float | None, Field(ge=-1000, le=1000, description="Redox potential.")] = None
     temperature_c: Annotated[float | None, Field(ge=-5, le=60)] = None
+
+
+class ReportIn(NewPlaceIn, _AnswersIn):
+    """One observation at one place and time."""
+
+    idempotency_key: Annotated[
+        str,
+        Field(
+            pattern=RANDOM_UUID,
+            description="A random UUID (version 4 or 7) made by the sender. The same report sent again with the same "
+            "key is one report, and gives the same answer.",
+        ),
+    ]
+    kind: Annotated[Kind, Field(description="`all_clear`: a patrol that found the water in order.")]
+    photos: Annotated[list[ClaimedPhotoIn], Field(min_length=1, max_length=PHOTOS_DESCRIBED)]
+    accuracy_m: Annotated[float | None, Field(ge=0, le=1e6, description="Radius the device claims, in metres.")] = None
+    device_lon: Annotated[float | None, Field(ge=-180, le=180, description="The device's own fix, WGS-84.")] = None
+    device_lat: Annotated[float | None, Field(ge=-90, le=90)] = None
     same_as: Annotated[str | None, Field(pattern=CODE, description="A public incident the person saw too.")] = None
     contact: ContactIn | None = None
     observed_at: Annotated[datetime | None, Field(description="When the phone kept it, with offset.")] = None
@@ -128,24 +138,12 @@ class ReportIn(_Model):
     language: Annotated[Literal["zh-Hans", "zh-Hant", "en"], Field(description="Of the author.")] = "zh-Hans"
 
 
-class NewPlaceIn(_Model):
-    """A place, said whole."""
-
-    lon: Longitude
-    lat: Latitude
-    datum: Datum = "wgs84"
-    place_source: Annotated[Literal["pin", "device", "typed"], Field(description="How the place was found.")] = "pin"
-    place_confirmed: Annotated[
-        Literal[True], Field(description="The person has looked at the place on a map and said that it is right.")
-    ]
-
-
 def _no_default(schema: dict[str, Any]) -> None:
     """What stays as it is when left out has no default to be told of."""
     del schema["default"]
 
 
-class CorrectionIn(_Model):
+class CorrectionIn(_AnswersIn):
     """What of a report is to be said differently. Left out: it stays. Null: it is taken back.
 
     The water chosen for the old place goes with it.
@@ -153,26 +151,9 @@ class CorrectionIn(_Model):
 
     kind: Annotated[Kind, Field(default="other", description="As for a new report.", json_schema_extra=_no_default)]
     place: Annotated[NewPlaceIn | None, Field(description="Null says nothing: there always is a place.")] = None
-    water_feature_id: Annotated[uuid.UUID | None, Field(description="The water the person chose.")] = None
-    place_words: Annotated[str | None, Field(max_length=PLACE_WORDS_MAX_CHARACTERS)] = None
-    note: Annotated[str | None, Field(max_length=NOTE_MAX_CHARACTERS)] = None
-    extent: Extent | None = None
-    smell: Annotated[int | None, Field(ge=0, le=3, description="0 none to 3 pungent.")] = None
-    ongoing: bool | None = None
-    dead_animals: bool | None = None
-    people_affected: bool | None = None
-    colour: Colour | None = None
-    since: Since | None = None
-    transparency_cm: Annotated[float | None, Field(ge=0, le=3000, description="Secchi depth.")] = None
-    water_depth_cm: Annotated[float | None, Field(ge=0, le=20000)] = None
-    ph: Annotated[float | None, Field(ge=0, le=14)] = None
-    do_mg_l: Annotated[float | None, Field(ge=0, le=30, description="Dissolved oxygen.")] = None
-    nh3n_mg_l: Annotated[float | None, Field(ge=0, le=500, description="Ammonia nitrogen.")] = None
-    orp_mv: Annotated[float | None, Field(ge=-1000, le=1000, description="Redox potential.")] = None
-    temperature_c: Annotated[float | None, Field(ge=-5, le=60)] = None
 
 
-class PlaceIn(_Model):
+class PlaceIn(Strict):
     """A question about a place."""
 
     lon: Longitude
@@ -181,128 +162,12 @@ class PlaceIn(_Model):
     accuracy_m: Annotated[float | None, Field(ge=0, le=1e6, description="Radius the device claims, in metres.")] = None
 
 
-class SearchIn(_Model):
+class SearchIn(Strict):
     """A question by name. With ``lon``, ``lat`` the nearest of those with the same name come first."""
 
     q: Annotated[str, Field(pattern=r"^[^\u0000]{1,80}$", description="Characters, pinyin, initials, or a part.")]
     lon: Annotated[float | None, Field(ge=-180, le=180, description="Degrees, WGS-84; with `lat`.")] = None
     lat: Annotated[float | None, Field(ge=-90, le=90)] = None
-
-
-class PhotoOut(_Model):
-    """A photo that lies safe. A report names it by ``id`` before ``expires_at``, else it is deleted."""
-
-    id: Annotated[str, Field(pattern=PHOTO_ID)]
-    bytes: Annotated[int, Field(ge=1)]
-    expires_at: datetime
-
-
-class ReceiptOut(_Model):
-    """A report that was received. Whoever holds ``follow_url`` sees its photos and may withdraw it."""
-
-    code: Annotated[str, Field(pattern=CODE, description="To be read over the telephone; it opens nothing.")]
-    follow_url: str
-    token: str
-
-
-class StepOut(_Model):
-    """One line of the report's way."""
-
-    step: str
-    standing: Literal["done", "current", "waiting", "stopped"]
-    at: datetime | None
-    agency: str | None
-
-
-class FollowedOut(_Model):
-    """Where a report stands."""
-
-    code: str
-    state: str
-    kind: str
-    received_at: datetime
-    can_withdraw: bool
-    can_correct: bool
-    version: Annotated[int, Field(ge=1, description="One more with each correction.")]
-    refusal_code: str | None
-    refusal_words: str | None
-    incident_code: str | None
-    severity: Annotated[int | None, Field(ge=1, le=4, description="1 blue to 4 red.")]
-    steps: list[StepOut]
-
-
-class WaterOut(_Model):
-    """A water near a place; ``lon``, ``lat`` is its nearest point, WGS-84."""
-
-    water_feature_id: uuid.UUID
-    water: str
-    name: str
-    kind: str
-    distance_m: Annotated[int, Field(ge=0)]
-    lon: float
-    lat: float
-
-
-BoxOut = Annotated[
-    list[float], Field(min_length=4, max_length=4, description="West, south, east, north, degrees WGS-84.")
-]
-AreasOut = Annotated[
-    list[str],
-    Field(description="County, prefecture, province that hold it; of a river through several provinces up to three."),
-]
-
-
-class FoundWaterOut(_Model):
-    """A water found by name. ``lon``, ``lat`` is a point on it, for finding it on a map: a river is no place."""
-
-    water: str
-    name: str
-    kind: str
-    flows_into: str | None
-    lon: float | None
-    lat: float | None
-    bbox: BoxOut | None
-    areas: AreasOut
-
-
-class FoundPlaceOut(_Model):
-    """A water or an administrative area that may be meant; ``water`` is there for waters alone."""
-
-    what: Literal["water", "area"]
-    name: str
-    kind: Annotated[str, Field(description="Of a water its kind; of an area `province`, `prefecture` or `county`.")]
-    water: str | None
-    areas: AreasOut
-    lon: float
-    lat: float
-    bbox: BoxOut
-
-
-class IncidentOut(_Model):
-    """An open incident; ``lon``, ``lat`` is its public point, on the water, WGS-84."""
-
-    code: str
-    kind: str
-    severity: Annotated[int, Field(ge=1, le=4)]
-    water: str
-    water_feature_id: uuid.UUID
-    opened_at: datetime
-    distance_m: Annotated[int, Field(ge=0)]
-    lon: float
-    lat: float
-
-
-class ProblemOut(BaseModel):
-    """RFC 9457. ``code`` is stable; ``errors`` names every field at fault with its codes."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
-    request_id: str | None
-    errors: dict[str, list[str]] | None = None
-    challenge: Annotated[dict[str, Any] | None, Field(description="With 428: the work to do, as ALTCHA v2.")] = None
 
 
 # What pydantic calls a fault → the ending of the code that the citizen's form uses for the same.
@@ -389,53 +254,3 @@ def _as_field(value: object) -> str:
     if isinstance(value, float):
         return format(value, ".9f").rstrip("0").rstrip(".")
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def water_out(one: PlacedWater, lang: str) -> FoundWaterOut:
-    """A water as the interface answers it."""
-    found = one.found
-    return FoundWaterOut(
-        water=found.public_id,
-        name=name_in(found.names, lang, found.public_id),
-        kind=found.kind,
-        flows_into=name_in(found.parent_names, lang, found.parent_public_id) if found.parent_public_id else None,
-        lon=one.lon,
-        lat=one.lat,
-        bbox=list(one.bbox) if one.bbox else None,
-        areas=list(one.areas),
-    )
-
-
-def place_out(one: PlacedWater | FoundArea, lang: str) -> FoundPlaceOut:
-    """A place as the interface answers it. An area's point is the middle of its box."""
-    if isinstance(one, FoundArea):
-        west, south, east, north = one.bbox
-        return FoundPlaceOut(
-            what="area",
-            name=name_in(one.names, lang, one.code),
-            kind=one.level,
-            water=None,
-            areas=[name_in(names, lang, "") for names in one.above],
-            lon=(west + east) / 2,
-            lat=(south + north) / 2,
-            bbox=list(one.bbox),
-        )
-    told = water_out(one, lang)
-    assert told.lon is not None, "what has no place is not found as one"
-    assert told.lat is not None
-    assert told.bbox is not None
-    return FoundPlaceOut(
-        what="water",
-        name=told.name,
-        kind=told.kind,
-        water=told.water,
-        areas=told.areas,
-        lon=told.lon,
-        lat=told.lat,
-        bbox=told.bbox,
-    )
-
-
-def name_in(names: Mapping[str, str], lang: str, fallback: str) -> str:
-    """A name in a language, else in Chinese, else in English, else what it is filed under."""
-    return names.get(lang) or names.get("zh-Hans") or names.get("en") or fallback

@@ -22,7 +22,7 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.notices import queries as notices
 from waterwatch.notices import rules as progress
 from waterwatch.notices.queries import Following
-from waterwatch.opendata import document, forms, queries
+from waterwatch.opendata import answers, document, forms, queries
 from waterwatch.reports import forms as report_forms
 from waterwatch.reports import queries as reports
 from waterwatch.reports import service as report_service
@@ -139,7 +139,7 @@ def create_photo() -> Response:
     )
     part.path = None
     token = upload_rules.token_of(upload, found.settings)
-    return _say(forms.PhotoOut(id=token, bytes=length, expires_at=upload.expires_at), 201)
+    return _say(answers.PhotoOut(id=token, bytes=length, expires_at=upload.expires_at), 201)
 
 
 @bp.post("/reports")
@@ -198,7 +198,7 @@ def nearest_waters() -> Response:
         )
         names = waters.names_of(session, {one.water_body_id for one in found})
     return _say_all(
-        forms.WaterOut(
+        answers.WaterOut(
             water_feature_id=one.water_feature_id,
             water=one.public_id,
             name=_name(names.get(one.water_body_id, {}), one.public_id),
@@ -218,7 +218,7 @@ def search_waters() -> Response:
     asked = forms.read(forms.SearchIn, _query())
     with transaction(house().sessions) as session:
         found = queries.find_waters(session, asked.q, lang=viewer_language(), near=_near(asked))
-    return _say_all(forms.water_out(one, viewer_language()) for one in found)
+    return _say_all(answers.water_out(one, viewer_language()) for one in found)
 
 
 @bp.get("/places/search")
@@ -228,7 +228,7 @@ def search_places() -> Response:
     asked = forms.read(forms.SearchIn, _query())
     with transaction(house().sessions) as session:
         found = queries.find_places(session, asked.q, lang=viewer_language(), near=_near(asked))
-    return _say_all(forms.place_out(one, viewer_language()) for one in found)
+    return _say_all(answers.place_out(one, viewer_language()) for one in found)
 
 
 @bp.get("/incidents/nearby")
@@ -240,7 +240,7 @@ def nearby_incidents() -> Response:
         found = incidents.public_incidents_near(session, lon, lat, radius_m=NEARBY_M)
         names = waters.names_of(session, {one.incident.water_body_id for one in found})
     return _say_all(
-        forms.IncidentOut(
+        answers.IncidentOut(
             code=one.incident.code,
             kind=one.incident.kind,
             severity=one.incident.severity,
@@ -344,13 +344,13 @@ def _query() -> dict[str, str]:
 
 def _receipt(receipt: Receipt) -> Response:
     follow_url = f"{house().settings.public_url}/f/{receipt.follow_token}"
-    return _say(forms.ReceiptOut(code=receipt.code, follow_url=follow_url, token=receipt.follow_token), 201)
+    return _say(answers.ReceiptOut(code=receipt.code, follow_url=follow_url, token=receipt.follow_token), 201)
 
 
-def followed(found: Following) -> forms.FollowedOut:
+def followed(found: Following) -> answers.FollowedOut:
     """Where a report stands, as programs are told."""
     report, incident = found.report, found.incident
-    return forms.FollowedOut(
+    return answers.FollowedOut(
         code=report.code,
         state=report.state,
         kind=report.kind,
@@ -363,7 +363,7 @@ def followed(found: Following) -> forms.FollowedOut:
         incident_code=incident.code if incident else None,
         severity=incident.severity if incident else None,
         steps=[
-            forms.StepOut.model_validate(
+            answers.StepOut.model_validate(
                 {"step": step.code, "standing": step.standing, "at": step.at, "agency": step.agency}
             )
             for step in progress.steps(found.progress)
@@ -372,7 +372,7 @@ def followed(found: Following) -> forms.FollowedOut:
 
 
 def _name(names: Mapping[str, str], fallback: str) -> str:
-    return forms.name_in(names, viewer_language(), fallback)
+    return answers.name_in(names, viewer_language(), fallback)
 
 
 def _say(body: BaseModel, status: int = 200) -> Response:
