@@ -6,12 +6,13 @@ import uuid
 from sqlalchemy.orm import Session
 
 from waterwatch.duplicates import service as duplicates
-from waterwatch.escalation import service as escalation
+from waterwatch.escalation import deliveries
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import NotFound
 from waterwatch.kernel.outbox import Message
+from waterwatch.messaging.attempts import Failure
 from waterwatch.photos import service as photos
 from waterwatch.reports import service as reports
 
@@ -69,12 +70,12 @@ def abandon_delivery(context: JobContext, message: Message) -> None:
     and the sweep orders it again.
     """
     with transaction(context.sessions) as session:
-        claim = escalation.claim_delivery(
+        claim = deliveries.claim_delivery(
             session, _id(message, "delivery_id"), settings=context.settings, now=context.now()
         )
         if claim is not None:
-            failure = escalation.Failure("worker_failed")
-            escalation.record_failure(session, claim, failure, settings=context.settings, now=context.now())
+            failure = Failure("worker_failed")
+            deliveries.record_failure(session, claim, failure, settings=context.settings, now=context.now())
 
 
 def _move_report_on(context: JobContext, session: Session, photo_id: uuid.UUID) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from waterwatch.contacts import service as contacts
+from waterwatch.escalation import deliveries
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.outbox import Message
@@ -65,7 +66,7 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         photos.TOPIC_SETTLED: Topic(handlers.settle, PHOTOS, 20, Retry(1, 30, 50)),
         reports.TOPIC_RESNAP: Topic(handlers.resnap, PHOTOS, 20, Retry(1, 30, 50)),
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.
-        escalation.TOPIC_DELIVER: Topic(escalation.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        escalation.TOPIC_DELIVER: Topic(deliveries.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),
         contacts.TOPIC_GIVEN: Topic(notices.tell_given, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_JUDGED: Topic(notices.tell_judged, MAIL, 20, Retry(1, 30, 50)),
         escalation.TOPIC_CASE_MOVED: Topic(notices.tell_case_moved, MAIL, 20, Retry(1, 30, 50)),

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.rows import IN_WUHAN, add_agency, add_incident, add_photo, add_report
 from tests.messaging.servers import HOST, Inbox, Peer, closed_port, kind_server, rude_server
-from waterwatch.escalation import service
+from waterwatch.escalation import deliveries, service
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import outbox
 from waterwatch.kernel.audit import Actor
@@ -51,7 +51,7 @@ class Sending:
         return begun
 
     def run(self, port: int, *, timeout_s: float = 5.0) -> None:
-        service.deliver(self.context(port, timeout_s=timeout_s), self.message())
+        deliveries.deliver(self.context(port, timeout_s=timeout_s), self.message())
 
     def outcome(self) -> tuple[str, str, int, str | None]:
         """State of the case, state of the delivery, attempts, last error."""
@@ -227,14 +227,14 @@ def test_two_workers_on_one_delivery_send_one_mail(sending: Sending) -> None:
 
     message = sending.message()
     with rude_server(answer_when_told) as port:
-        first = threading.Thread(target=service.deliver, args=(sending.context(port), message))
+        first = threading.Thread(target=deliveries.deliver, args=(sending.context(port), message))
         first.start()
         assert has_mail.wait(30)
         with pytest.raises(Unavailable) as caught:
-            service.deliver(sending.context(port), message)
+            deliveries.deliver(sending.context(port), message)
         may_answer.set()
         first.join()
-        service.deliver(sending.context(port), message)  # a third finds nothing left to do
+        deliveries.deliver(sending.context(port), message)  # a third finds nothing left to do
     assert caught.value.error_code == "delivery_claimed"
     assert len(mails) == 1
     assert sending.outcome() == ("delivered", "sent", 1, None)
@@ -246,9 +246,9 @@ def test_a_worker_killed_while_sending_leaves_a_claim_that_runs_out(sending: Sen
     with transaction(sending.sessions) as session:
         delivery_id = uuid.UUID(message.payload["delivery_id"])
         long_ago = datetime.now().astimezone() - timedelta(minutes=5)
-        service.claim_delivery(session, delivery_id, settings=sending.settings, now=long_ago)
+        deliveries.claim_delivery(session, delivery_id, settings=sending.settings, now=long_ago)
     with kind_server(inbox) as port:
-        service.deliver(sending.context(port), message)
+        deliveries.deliver(sending.context(port), message)
     assert len(inbox.received) == 1
     assert sending.outcome() == ("delivered", "sent", 2, None)
 
@@ -330,9 +330,9 @@ def test_a_store_that_is_away_for_a_moment_costs_the_mail_nothing_but_time(
     with kind_server(inbox) as port:
         context = sending.context(port)
         with pytest.raises(Unavailable, match="pictures_unavailable"):
-            service.deliver(replace(context, objects=away), message)
+            deliveries.deliver(replace(context, objects=away), message)
         assert sending.outcome() == ("queued", "pending", 1, "pictures_unavailable")
-        service.deliver(context, message)
+        deliveries.deliver(context, message)
     (mail,) = parsed(inbox)
     page = mail.get_body(("html",))
     assert page is not None
@@ -346,11 +346,11 @@ def test_a_mail_waits_while_more_of_its_photo_is_being_covered(sending: Sending)
         with transaction(sending.sessions) as session:
             session.execute(text("UPDATE photo SET redaction_wanted_at = now()"))
         with pytest.raises(Unavailable, match="pictures_unavailable"):
-            service.deliver(context, message)
+            deliveries.deliver(context, message)
         assert inbox.received == []
         with transaction(sending.sessions) as session:
             session.execute(text("UPDATE photo SET redaction_wanted_at = NULL"))
-        service.deliver(context, message)
+        deliveries.deliver(context, message)
     assert "<photo>" in {str(part["Content-ID"]) for part in parsed(inbox)[0].walk()}
 
 
@@ -360,7 +360,7 @@ def test_a_mail_waits_for_its_photo_only_so_long(sending: Sending, monkeypatch: 
     with transaction(sending.sessions) as session:
         session.execute(text("UPDATE delivery SET created_at = created_at - interval '11 minutes'"))
     with kind_server(inbox) as port:
-        service.deliver(replace(sending.context(port), objects=away), message)
+        deliveries.deliver(replace(sending.context(port), objects=away), message)
     (mail,) = parsed(inbox)
     page = mail.get_body(("html",))
     assert page is not None
@@ -372,7 +372,7 @@ def test_a_store_that_hangs_holds_the_mail_back_only_twice(sending: Sending) -> 
     with transaction(sending.sessions) as session:
         session.execute(text("UPDATE delivery SET attempts = 2, last_error = 'preparation_slow'"))
     with kind_server(inbox) as port:
-        service.deliver(sending.context(port), message)
+        deliveries.deliver(sending.context(port), message)
     (mail,) = parsed(inbox)
     assert [part for part in mail.walk() if part.get_content_maintype() == "image"] == []
 

@@ -9,12 +9,13 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from tests.escalation.rows import HUBEI, IN_NOWHERE, add_agency, add_incident
-from waterwatch.escalation import queries, rules, service
+from waterwatch.escalation import deliveries, queries, rules, service
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import NotFound, Unavailable
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import IllegalMove
+from waterwatch.messaging.attempts import Failure
 
 MODERATOR = Actor.system("tests")
 
@@ -44,7 +45,7 @@ def escalate(session: Session, incident_id: uuid.UUID, settings: Settings, now: 
     return service.escalate(session, incident_id, settings=settings, actor=MODERATOR, now=now)
 
 
-def deliveries(session: Session, case: Case) -> list[Delivery]:
+def deliveries_of(session: Session, case: Case) -> list[Delivery]:
     return list(session.query(Delivery).filter_by(case_id=case.id).order_by(Delivery.id))
 
 
@@ -62,8 +63,8 @@ def outbox_rows(session: Session) -> list[tuple[str, int]]:
     return [(row.id, row.priority) for row in rows]
 
 
-def claim(session: Session, delivery: Delivery, settings: Settings, now: datetime) -> service.Claim:
-    made = service.claim_delivery(session, delivery.id, settings=settings, now=now)
+def claim(session: Session, delivery: Delivery, settings: Settings, now: datetime) -> deliveries.Claim:
+    made = deliveries.claim_delivery(session, delivery.id, settings=settings, now=now)
     assert made is not None
     return made
 
@@ -90,7 +91,7 @@ def test_each_competent_agency_gets_one_case_and_each_address_one_delivery(
     assert {case.agency_id for case in cases} == {wuhan, hubei}
     assert {case.state for case in cases} == {"queued"}
     assert [case.state_deadline_at for case in cases] == [now + timedelta(minutes=15)] * 2
-    made = [delivery for case in cases for delivery in deliveries(session, case)]
+    made = [delivery for case in cases for delivery in deliveries_of(session, case)]
     assert sorted(delivery.address for delivery in made) == ["a@wuhan.example", "b@wuhan.example", "c@hubei.example"]
     assert all(delivery.message_id == f"<{delivery.id}@localhost>" for delivery in made)
     assert sorted(outbox_rows(session)) == sorted((str(delivery.id), rules.priority(3)) for delivery in made)
@@ -99,7 +100,7 @@ def test_each_competent_agency_gets_one_case_and_each_address_one_delivery(
 def test_escalating_again_adds_nothing(session: Session, case: Case, settings: Settings, now: datetime) -> None:
     escalate(session, case.incident_id, settings, now + timedelta(minutes=1))
     assert session.query(Case).filter_by(incident_id=case.incident_id).count() == 1
-    assert len(deliveries(session, case)) == len(outbox_rows(session)) == 1
+    assert len(deliveries_of(session, case)) == len(outbox_rows(session)) == 1
     assert actions(session, case) == ["case.opened"]
 
 
@@ -153,7 +154,7 @@ def test_an_agency_entered_later_takes_over_the_case_nobody_had(
     (case,) = escalate(session, incident_id, settings, now + timedelta(days=1))
     assert (case.id, case.state, case.agency_id) == (lost.id, "queued", agency_id)
     assert actions(session, case) == ["case.opened", "case.no_contact", "case.assigned", "case.queued"]
-    assert len(deliveries(session, case)) == 1
+    assert len(deliveries_of(session, case)) == 1
 
 
 def test_there_is_nothing_to_escalate_without_an_incident(session: Session, settings: Settings, now: datetime) -> None:
@@ -179,50 +180,50 @@ def test_escalating_asks_a_bounded_number_of_questions(
 def test_only_one_worker_at_a_time_holds_a_delivery(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
+    (delivery,) = deliveries_of(session, case)
     first = claim(session, delivery, settings, now)
     assert (first.attempt, first.address) == (1, "huanbao@wuhan.example")
     with pytest.raises(Unavailable) as caught:
-        service.claim_delivery(session, delivery.id, settings=settings, now=now + timedelta(seconds=2))
+        deliveries.claim_delivery(session, delivery.id, settings=settings, now=now + timedelta(seconds=2))
     assert caught.value.facts["retry_after_s"] == rules.claim_lasts_s(settings) - 2
 
 
 def test_a_claim_that_ran_out_may_be_taken_over_under_the_same_message_id(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
+    (delivery,) = deliveries_of(session, case)
     first = claim(session, delivery, settings, now)
     later = now + timedelta(seconds=rules.claim_lasts_s(settings))
     second = claim(session, delivery, settings, later)
     assert (second.attempt, second.message_id) == (2, first.message_id)
     with pytest.raises(Unavailable):
-        service.record_failure(session, first, service.Failure("late"), settings=settings, now=later)
+        deliveries.record_failure(session, first, Failure("late"), settings=settings, now=later)
     assert delivery.state == "sending"
 
 
 def test_a_sent_delivery_makes_its_case_delivered_with_the_deadline_its_mail_names(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
+    (delivery,) = deliveries_of(session, case)
     held = claim(session, delivery, settings, now + timedelta(minutes=1))
-    service.record_sent(session, held, now=now + timedelta(minutes=1, seconds=3))
+    deliveries.record_sent(session, held, now=now + timedelta(minutes=1, seconds=3))
     assert (delivery.state, delivery.sent_at) == ("sent", now + timedelta(minutes=1, seconds=3))
     assert (case.state, case.delivered_at) == ("delivered", delivery.sent_at)
     assert case.state_deadline_at == now + timedelta(hours=24, minutes=1)
-    assert service.claim_delivery(session, delivery.id, settings=settings, now=now) is None
-    service.record_sent(session, held, now=now + timedelta(hours=1))
+    assert deliveries.claim_delivery(session, delivery.id, settings=settings, now=now) is None
+    deliveries.record_sent(session, held, now=now + timedelta(hours=1))
     assert actions(session, case) == ["case.opened", "delivery.sent"]
 
 
 def test_failures_of_the_transport_and_of_the_recipient_wait_differently(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
-    lost, greylisted = service.Failure("disconnected"), service.Failure("recipient_refused_450", is_deferred=True)
+    (delivery,) = deliveries_of(session, case)
+    lost, greylisted = Failure("disconnected"), Failure("recipient_refused_450", is_deferred=True)
     pauses = []
     for failure in (lost, lost, greylisted, lost, greylisted):
         held = claim(session, delivery, settings, now)
-        pauses.append(service.record_failure(session, held, failure, settings=settings, now=now))
+        pauses.append(deliveries.record_failure(session, held, failure, settings=settings, now=now))
     assert pauses == [1, 2, 60, 4, 300]
     assert (delivery.state, delivery.attempts, delivery.deferrals) == ("pending", 5, 2)
     assert delivery.last_error == "recipient_refused_450"
@@ -235,11 +236,11 @@ def test_a_case_is_dead_only_when_no_address_is_left(
 ) -> None:
     add_agency(session, "武汉市生态环境局", ["a@wuhan.example", "b@wuhan.example"])
     (case,) = escalate(session, incident_id, settings, now)
-    refusal = service.Failure("recipient_refused_550", is_permanent=True)
+    refusal = Failure("recipient_refused_550", is_permanent=True)
     states = []
-    for delivery in deliveries(session, case):
+    for delivery in deliveries_of(session, case):
         held = claim(session, delivery, settings, now)
-        assert service.record_failure(session, held, refusal, settings=settings, now=now) is None
+        assert deliveries.record_failure(session, held, refusal, settings=settings, now=now) is None
         states.append((delivery.state, case.state))
     assert states == [("refused", "queued"), ("refused", "dead")]
     assert actions(session, case) == ["case.opened", "delivery.failed", "delivery.failed", "case.dead"]
@@ -248,68 +249,69 @@ def test_a_case_is_dead_only_when_no_address_is_left(
 def test_a_delivery_is_given_up_after_the_time_set_for_it(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
+    (delivery,) = deliveries_of(session, case)
     late = now + timedelta(seconds=settings.delivery_give_up_s)
-    failure = service.Failure("nobody_listens")
+    failure = Failure("nobody_listens")
     held = claim(session, delivery, settings, late - timedelta(seconds=1))
     assert (
-        service.record_failure(session, held, failure, settings=settings, now=late - timedelta(seconds=1)) is not None
+        deliveries.record_failure(session, held, failure, settings=settings, now=late - timedelta(seconds=1))
+        is not None
     )
     held = claim(session, delivery, settings, late)
-    assert service.record_failure(session, held, failure, settings=settings, now=late) is None
+    assert deliveries.record_failure(session, held, failure, settings=settings, now=late) is None
     assert (delivery.state, case.state) == ("dead", "dead")
 
 
 def test_an_address_entered_after_the_case_died_is_tried(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
-    refusal = service.Failure("recipient_refused_550", is_permanent=True)
-    service.record_failure(session, claim(session, delivery, settings, now), refusal, settings=settings, now=now)
+    (delivery,) = deliveries_of(session, case)
+    refusal = Failure("recipient_refused_550", is_permanent=True)
+    deliveries.record_failure(session, claim(session, delivery, settings, now), refusal, settings=settings, now=now)
     session.execute(
         text("UPDATE agency_contact SET address = 'new@wuhan.example' WHERE agency_id = :id"), {"id": case.agency_id}
     )
     escalate(session, case.incident_id, settings, now)
     assert case.state == "queued"
-    assert [made.address for made in deliveries(session, case)] == ["huanbao@wuhan.example", "new@wuhan.example"]
+    assert [made.address for made in deliveries_of(session, case)] == ["huanbao@wuhan.example", "new@wuhan.example"]
 
 
 def test_a_red_grade_shortens_the_time_only_from_the_letter_that_says_so(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
-    service.record_sent(session, claim(session, delivery, settings, now), now=now)
+    (delivery,) = deliveries_of(session, case)
+    deliveries.record_sent(session, claim(session, delivery, settings, now), now=now)
     session.execute(
         text("UPDATE incident SET severity = 4, graded_severity = 4 WHERE id = :id"), {"id": case.incident_id}
     )
     promised = case.state_deadline_at
     escalate(session, case.incident_id, settings, now + timedelta(minutes=20))
     assert (case.severity, case.state_deadline_at) == (4, promised)
-    first, raised = sorted(deliveries(session, case), key=lambda one: one.severity)
+    first, raised = sorted(deliveries_of(session, case), key=lambda one: one.severity)
     assert (first.state, raised.state, raised.raised_from) == ("sent", "pending", 3)
     told = now + timedelta(minutes=25)
-    service.record_sent(session, claim(session, raised, settings, told), now=told)
+    deliveries.record_sent(session, claim(session, raised, settings, told), now=told)
     assert case.state_deadline_at == told + timedelta(hours=2)
 
 
 def test_a_severity_that_fell_and_rises_again_is_not_told_twice(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
-    service.record_sent(session, claim(session, delivery, settings, now), now=now)
+    (delivery,) = deliveries_of(session, case)
+    deliveries.record_sent(session, claim(session, delivery, settings, now), now=now)
     for severity in (2, 3):
         session.execute(
             text("UPDATE incident SET severity = :s, graded_severity = :s WHERE id = :id"),
             {"id": case.incident_id, "s": severity},
         )
         escalate(session, case.incident_id, settings, now + timedelta(minutes=20))
-    assert len(deliveries(session, case)) == 1
+    assert len(deliveries_of(session, case)) == 1
 
 
 def test_acknowledging_twice_counts_once(session: Session, case: Case, settings: Settings, now: datetime) -> None:
     assert case.agency_id is not None
-    (delivery,) = deliveries(session, case)
-    service.record_sent(session, claim(session, delivery, settings, now), now=now)
+    (delivery,) = deliveries_of(session, case)
+    deliveries.record_sent(session, claim(session, delivery, settings, now), now=now)
     officer = Actor.agency_link(case.agency_id)
     first = service.acknowledge(session, case.id, actor=officer, now=now + timedelta(minutes=5))
     again = service.acknowledge(session, case.id, actor=officer, now=now + timedelta(minutes=9))
@@ -322,12 +324,12 @@ def test_acknowledging_twice_counts_once(session: Session, case: Case, settings:
 def test_a_mail_that_arrived_although_we_do_not_know_it_can_be_acknowledged(
     session: Session, case: Case, settings: Settings, now: datetime
 ) -> None:
-    (delivery,) = deliveries(session, case)
+    (delivery,) = deliveries_of(session, case)
     held = claim(session, delivery, settings, now)
-    service.record_failure(session, held, service.Failure("lost_after_data"), settings=settings, now=now)
+    deliveries.record_failure(session, held, Failure("lost_after_data"), settings=settings, now=now)
     service.acknowledge(session, case.id, actor=MODERATOR, now=now)
     held = claim(session, delivery, settings, now)
-    service.record_sent(session, held, now=now)
+    deliveries.record_sent(session, held, now=now)
     assert (delivery.state, case.state) == ("sent", "acknowledged")
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
 from waterwatch.app import create_app
-from waterwatch.escalation import service
+from waterwatch.escalation import deliveries, service
 from waterwatch.escalation.channels.letter import LINK_PURPOSE, acknowledge_url
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
@@ -59,9 +59,9 @@ def forwarded(settings: Settings, sessions: sessionmaker[Session], tmp_path: Pat
         photo = add_photo(session, add_report(session, incident_id, now=now), objects, tmp_path, now=now)
         (case,) = service.escalate(session, incident_id, settings=settings, actor=Actor.system("tests"), now=now)
         delivery_id = session.execute(text("SELECT id FROM delivery")).scalar_one()
-        claim = service.claim_delivery(session, delivery_id, settings=settings, now=now)
+        claim = deliveries.claim_delivery(session, delivery_id, settings=settings, now=now)
         assert claim is not None
-        service.record_sent(session, claim, now=now)
+        deliveries.record_sent(session, claim, now=now)
     app = create_app(settings)
     path = acknowledge_url(settings, case.id, now).removeprefix(settings.public_url)
     engine = app.extensions["waterwatch"].engine

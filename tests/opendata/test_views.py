@@ -283,18 +283,3 @@ def test_a_search_tells_where_a_water_lies_and_what_it_flows_through(
     (found,) = client.get("/api/v1/waters/search?q=fuhe").json
     assert (found["lon"], found["lat"], found["bbox"]) == (None, None, None)
     assert client.get("/api/v1/places/search?q=fuhe").json == []
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ("[" * 200_000, 400),
-        ('{"kind": ' + "[" * 50_000 + "]" * 50_000 + "}", 400),
-        ("{" + '"a": 1, ' * 50_000 + '"b": 2}', 413),
-    ],
-)
-def test_json_too_deep_or_too_long_is_refused_and_breaks_nothing(client: FlaskClient, body: str, status: int) -> None:
-    """Also for whoever looks into a body for a person's token before us."""
-    refusal = client.post("/api/v1/reports", data=body, content_type="application/json")
-    assert (refusal.status_code, refusal.mimetype) == (status, "application/problem+json")
-    assert "errors" not in refusal.json

@@ -17,6 +17,7 @@ from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
+from waterwatch.messaging.attempts import Failure
 from waterwatch.postbox import rules, service
 from waterwatch.postbox.service import About, Mail
 
@@ -144,7 +145,7 @@ def test_after_three_days_it_is_given_up(office: Office, now: datetime) -> None:
         (posting_id,) = session.execute(text("SELECT id FROM posting")).scalars()
         held = service.claim(session, posting_id, settings=office.settings, now=now)
         assert held is not None
-        failure = service.Failure("timeout")
+        failure = Failure("timeout")
         assert service.record_failure(session, held, failure, settings=office.settings, now=now) is None
     assert office.outcome() == ("dead", 1, "timeout", False)
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from waterwatch.kernel.outbox import NORMAL, URGENT
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import Machine
+from waterwatch.messaging.attempts import DEFERRAL_PAUSES_S, pause_s
 
 CASE = Machine(
     "case",
@@ -52,10 +53,8 @@ DELIVERY = Machine(
 # Before the send itself: reading the case, fetching the photo, drawing the map.
 PREPARATION_S = 20.0
 
-# Pauses after a failure to reach our own mail server, then after the recipient's server said "later" (greylisting
-# asks for minutes, RFC 6647; a full mailbox for an hour).
+# Pauses after a failure to reach our own mail server.
 TRANSPORT_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-DEFERRAL_PAUSES_S = (60.0, 300.0, 900.0, 3600.0)
 
 # Acknowledgement: ours, see docs/guide-officer.md. Red and orange run by the clock, the lower two by working days.
 ACKNOWLEDGE_HOURS = {4: 2, 3: 24}
@@ -131,7 +130,7 @@ def lowered_deadline(deadline: datetime, severity: int, *, delivered_at: datetim
 
 def transport_pause_s(attempts: int, cap_s: float) -> float:
     """Seconds to wait after ``attempts`` (≥ 1) tries when our own mail server could not be used."""
-    return min(TRANSPORT_PAUSES_S[min(attempts, len(TRANSPORT_PAUSES_S)) - 1], cap_s)
+    return min(pause_s(TRANSPORT_PAUSES_S, attempts), cap_s)
 
 
 def carries_pictures(attempts: int, last_error: str | None) -> bool:
@@ -152,4 +151,4 @@ def picture_patience(severity: int) -> timedelta:
 
 def deferral_pause_s(deferrals: int) -> float:
     """Seconds to wait after the recipient's server has said "later" for the ``deferrals``-th time (≥ 1)."""
-    return DEFERRAL_PAUSES_S[min(deferrals, len(DEFERRAL_PAUSES_S)) - 1]
+    return pause_s(DEFERRAL_PAUSES_S, deferrals)

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import Machine
+from waterwatch.messaging.attempts import DEFERRAL_PAUSES_S
+from waterwatch.messaging.attempts import pause_s as attempt_pause_s
 
 POSTING = Machine(
     "posting",
@@ -25,9 +27,8 @@ POSTING = Machine(
 )
 FINAL_STATES = frozenset({"sent", "refused", "dead", "dropped"})
 MARGIN_S = 5.0  # opening the seal, and recording what became of it
-# After a failure to reach the server, then after it has said "later" (greylisting asks for minutes, RFC 6647).
+# After a failure to reach the server.
 TRANSPORT_PAUSES_S = (2.0, 5.0, 15.0, 60.0, 300.0)
-DEFERRAL_PAUSES_S = (60.0, 300.0, 900.0, 3600.0)
 # Nobody gets more letters they have not asked for than this, whoever types their address how often (ours).
 UNASKED_PER_DAY = 3
 UNASKED_WITHIN = timedelta(days=1)
@@ -51,7 +52,6 @@ def claim_lasts_s(settings: Settings) -> float:
 
 def pause_s(attempts: int, deferrals: int, *, is_deferred: bool) -> float:
     """Seconds until the next try, after ``attempts`` of which the receiving side put off ``deferrals``."""
-    pauses, count = (
-        (DEFERRAL_PAUSES_S, deferrals) if is_deferred else (TRANSPORT_PAUSES_S, max(1, attempts - deferrals))
-    )
-    return pauses[min(count, len(pauses)) - 1]
+    if is_deferred:
+        return attempt_pause_s(DEFERRAL_PAUSES_S, deferrals)
+    return attempt_pause_s(TRANSPORT_PAUSES_S, max(1, attempts - deferrals))

@@ -24,7 +24,7 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.sealing import open_value, seal_value
 from waterwatch.kernel.settings import Settings
-from waterwatch.messaging import smtp
+from waterwatch.messaging.attempts import Failure, send_mail
 from waterwatch.messaging.email import Mailbox, compose
 from waterwatch.messaging.fetching import FetchError
 from waterwatch.messaging.webpush import GONE, Pusher, Subscription
@@ -162,15 +162,6 @@ class Claim:
     content: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why an attempt failed. ``is_deferred``: the other side said "later"; ``is_permanent``: it said "never"."""
-
-    code: str
-    is_deferred: bool = False
-    is_permanent: bool = False
-
-
 def recipient_of(session: Session, posting_id: uuid.UUID) -> uuid.UUID:
     """The row a posting's address came from. Raises :class:`NotFound`."""
     return queries.locked_posting(session, posting_id).recipient_id
@@ -292,19 +283,7 @@ def _send_mail(settings: Settings, held: Claim) -> Failure | None:
         language=mail.language,
         headers=headers,
     )
-    try:
-        smtp.send(
-            settings.smtp_url,
-            letter,
-            envelope_from=settings.mail_from,
-            recipients=[mail.address],
-            timeout_s=settings.smtp_timeout_s,
-        )
-    except smtp.Refused as refusal:
-        return Failure(refusal.code, is_deferred=not refusal.permanent, is_permanent=refusal.permanent)
-    except smtp.SendError as error:
-        return Failure(error.code)
-    return None
+    return send_mail(letter, mail.address, settings=settings)
 
 
 def _send_push(settings: Settings, held: Claim, pusher: Pusher) -> Failure | None:
