@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -23,6 +23,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from waterwatch.kernel import log, migrate
 from waterwatch.kernel.db import make_engine, make_sessions
 from waterwatch.kernel.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from flask.testing import FlaskClient
 
 SECRET = "a secret that only the tests know, 0123456789abcdef"
 
@@ -210,3 +214,18 @@ def detectors() -> None:
     from waterwatch.photos import redaction
 
     redaction.load()
+
+
+@pytest.fixture
+def app(settings: Settings) -> "Iterator[Flask]":
+    """The whole application on the test's settings."""
+    from tests.web.site import running  # half a second that most tests do not need
+
+    with running(settings) as made:
+        yield made
+
+
+@pytest.fixture
+def client(app: "Flask") -> "FlaskClient":
+    """A program that talks to it, or a browser that keeps cookies."""
+    return app.test_client()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.cli.archive import photo
 from tests.imports.conftest import owner
 from waterwatch.cli import main
 from waterwatch.kernel.settings import Settings, environment_name
@@ -37,3 +38,15 @@ def waterwatch(tmp_path: Path, database_url: str, redis_url: str, monkeypatch: p
         return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photos that know their place, one that does not, and what is no photo."""
+    made = tmp_path / "archive"
+    (made / "day 2").mkdir(parents=True)
+    (made / "a.jpg").write_bytes(photo(400))
+    (made / "day 2" / "b.JPG").write_bytes(photo(410, offset="+05:00"))
+    (made / "c.jpg").write_bytes(photo(420, is_placed=False))
+    (made / "notes.txt").write_text("not a photo")
+    return made

@@ -1,21 +1,18 @@
 """Importing reports: photos alone, tables of other systems; twice is once, and a row is a report or nothing."""
 
-import csv
-import os
 import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
-from click.testing import Result
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Engine
 
+from tests.cli.archive import GOOD, files, photo, read_table, rows, write_table
 from tests.cli.conftest import Waterwatch
-from tests.photos.forge import app1, ascii_tag, exif, gps_tags, jpeg, png, scene, with_segments
+from tests.photos.forge import png, scene
 from waterwatch.cli.archives import NAMESPACE
 from waterwatch.cli.reports import WORDS
 from waterwatch.kernel.context import JobContext
@@ -26,52 +23,6 @@ from waterwatch.opendata.forms import Datum
 from waterwatch.photos import service as photos
 from waterwatch.photos.rules import REFUSALS
 from waterwatch.reports import forms
-
-Import = Callable[..., Result]
-TAKEN, OFFSET = 36867, 36881  # EXIF: DateTimeOriginal, OffsetTimeOriginal
-STORED = """SELECT source, kind, round(ST_X(point)::numeric, 4)::float, round(ST_Y(point)::numeric, 4)::float, note,
-                   observed_at, place_source, input_datum, state FROM report ORDER BY ST_X(point), note"""
-
-
-def photo(width: int, *, is_placed: bool = True, taken: str = "2025:05:20 10:30:00", offset: str = "") -> bytes:
-    """A photograph at 30°35'34"N 114°18'20"E; one of each width is unlike any other."""
-    details = [ascii_tag(TAKEN, taken)] + ([ascii_tag(OFFSET, offset)] if offset else [])
-    gps = gps_tags([(30, 1), (35, 1), (34, 1)], "N", [(114, 1), (18, 1), (20, 1)], "E") if is_placed else None
-    return with_segments(jpeg(scene(width=width)), app1(exif([], gps=gps, details=details)))
-
-
-def rows(owner: Engine, statement: str = STORED) -> list[tuple[Any, ...]]:
-    with owner.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two photos that know their place, one that does not, and what is no photo."""
-    made = tmp_path / "archive"
-    (made / "day 2").mkdir(parents=True)
-    (made / "a.jpg").write_bytes(photo(400))
-    (made / "day 2" / "b.JPG").write_bytes(photo(410, offset="+05:00"))
-    (made / "c.jpg").write_bytes(photo(420, is_placed=False))
-    (made / "notes.txt").write_text("not a photo")
-    return made
-
-
-def write_table(path: Path, *lines: dict[str, str]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, list(dict.fromkeys(name for line in lines for name in line)))
-        table.writeheader()
-        table.writerows(lines)
-    return path
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_folder_of_photos_and_the_ones_without_a_place(
@@ -135,9 +86,6 @@ def test_a_table_of_another_system(waterwatch: Waterwatch, owner: Engine, tmp_pa
     assert rows(owner, "SELECT count(*) FROM report_photo") == [(3,)]
     assert rows(owner, "SELECT count(*) FROM outbox WHERE topic = 'photos.sanitise'") == [(3,)]
     assert "新增 0，已有 2，拒绝 0" in waterwatch(*words).output
-
-
-GOOD = {"id": "1", "lon": "114.3", "lat": "30.5", "kind": "foam", "note": "", "observed_at": "", "photos": "good.jpg"}
 
 
 @pytest.mark.parametrize(
@@ -242,51 +190,6 @@ def test_what_is_imported_is_rebuilt_like_every_photo_and_never_shown_as_it_came
     assert all(b"Exif" not in path.read_bytes() for path in public)
 
 
-def test_a_row_that_fails_half_way_leaves_nothing(
-    waterwatch: Waterwatch, owner: Engine, tmp_path: Path, folder: Path
-) -> None:
-    (folder / "c.jpg").unlink()
-    with owner.begin() as connection:
-        kept = connection.execute(text("SELECT row_to_json(o)::text FROM organisation o")).scalar_one()
-        connection.execute(text("DELETE FROM organisation"))
-    words = ("reports", "import", "patrol", folder, "--kind", "foam")
-    with pytest.raises(IntegrityError):
-        waterwatch(*words)
-    assert (rows(owner), rows(owner, "SELECT id FROM photo"), files(tmp_path / "objects")) == ([], [], [])
-    with owner.begin() as connection:
-        restore = text("INSERT INTO organisation SELECT * FROM json_populate_record(NULL::organisation, :kept)")
-        connection.execute(restore, {"kept": kept})
-    assert "新增 2" in waterwatch(*words).output
-
-
-def test_what_is_no_file_among_the_photos_is_refused_and_never_waited_for(
-    waterwatch: Waterwatch, owner: Engine, tmp_path: Path
-) -> None:
-    (tmp_path / "good.jpg").write_bytes(photo(400))
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
-    names = ("pipe.jpg", "circle.jpg", "a" * 300 + ".jpg")
-    file = write_table(tmp_path / "t.csv", *(GOOD | {"id": name, "photos": name} for name in names), GOOD)
-    told = waterwatch("reports", "import", "hotline", file, "--accept-refused")
-    assert told.exit_code == 0, told.output
-    assert f"{WORDS['photo_unreadable']}: 3" in told.output
-    assert len(rows(owner)) == 1
-
-
-def test_a_name_that_is_no_text_is_shown_and_listed(waterwatch: Waterwatch, owner: Engine, tmp_path: Path) -> None:
-    folder, listed = tmp_path / "archive", tmp_path / "refused.csv"
-    folder.mkdir()
-    (folder / os.fsdecode("测试.jpg".encode("GB18030"))).write_bytes(photo(400, is_placed=False))
-    (folder / "b\x1b[2J.jpg").write_bytes(photo(410, is_placed=False))
-    (folder / "c.jpg").write_bytes(photo(420))
-    told = waterwatch("reports", "import", "patrol", folder, "--kind", "foam", "--accept-refused", "--refused", listed)
-    assert told.exit_code == 0, told.output
-    assert "b\\x1b[2J.jpg" in told.output
-    assert "\x1b[2J" not in told.output
-    assert len(rows(owner)) == 1
-    assert r"\udcb2\udce2\udcca\udcd4.jpg" in [line["id"] for line in read_table(listed)]
-
-
 def test_no_refused_row_is_a_formula_and_every_one_is_imported_as_it_was(
     waterwatch: Waterwatch, owner: Engine, tmp_path: Path
 ) -> None:
@@ -308,91 +211,6 @@ def test_no_refused_row_is_a_formula_and_every_one_is_imported_as_it_was(
     ((note,),) = rows(owner, "SELECT note FROM report")
     assert note == "＠SUM(1)"
     assert "已有 1" in waterwatch("reports", "import", "hotline", write_table(file, bad | {"lat": "30.5"})).output
-
-
-def test_where_the_refused_rows_go_is_looked_at_first(waterwatch: Waterwatch, owner: Engine, tmp_path: Path) -> None:
-    (tmp_path / "good.jpg").write_bytes(photo(400))
-    file = write_table(tmp_path / "t.csv", GOOD, GOOD | {"id": "2", "lat": "north"})
-    before = file.read_bytes()
-    words = ("reports", "import", "hotline", file, "--accept-refused", "--refused")
-    for listed, code in (
-        (file, "refusals_over_archive"),
-        (tmp_path / "nowhere" / "r.csv", "refusals_unwritable"),
-        (tmp_path, "refusals_unwritable"),
-    ):
-        told = waterwatch(*words, listed)
-        assert (told.exit_code, WORDS[code] in told.output) == (1, True)
-    assert (rows(owner), file.read_bytes()) == ([], before)
-
-
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (OSError(28, "No space left on device"), "interrupted: No space left on device"),
-        (OperationalError("", {}, Exception()), "interrupted: database_unavailable"),
-    ],
-)
-def test_an_import_that_is_cut_short_says_so_and_goes_on(
-    waterwatch: Waterwatch, owner: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
-) -> None:
-    (folder / "c.jpg").unlink()
-    words = ("reports", "import", "patrol", folder, "--kind", "foam")
-    real = ObjectStore.put_file
-
-    def fail(store: ObjectStore, key: str, path: Path) -> None:
-        if path.name == "b.JPG":
-            raise error
-        real(store, key, path)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ObjectStore, "put_file", fail)
-        cut = waterwatch(*words)
-    assert (cut.exit_code, told in cut.output, len(rows(owner))) == (1, True, 1)
-    assert "新增 1，已有 1" in waterwatch(*words).output
-
-
-@pytest.mark.parametrize("is_moved", [False, True])
-def test_a_photo_that_changed_since_it_was_checked_is_refused_and_the_others_are_stored(
-    waterwatch: Waterwatch, owner: Engine, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, is_moved: bool
-) -> None:
-    words, last = ("reports", "import", "patrol", folder, "--kind", "foam"), folder / "day 2" / "b.JPG"
-    (folder / "c.jpg").unlink()
-    real, other = ObjectStore.put_file, photo(430)
-
-    def meanwhile(store: ObjectStore, key: str, path: Path) -> None:
-        if path.name == "a.jpg":
-            last.write_bytes(other)
-            if is_moved:
-                last.unlink()
-        real(store, key, path)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ObjectStore, "put_file", meanwhile)
-        told = waterwatch(*words)
-    assert (told.exit_code, len(rows(owner)), len(files(tmp_path / "objects"))) == (1, 1, 1)
-    assert f"row 2  day 2/b.JPG  {WORDS['photo_changed']}" in told.output
-    assert "新增 1，已有 0，拒绝 1" in told.output
-    assert "其余的行已经入库" in told.output
-    assert "未作任何改动" not in told.output
-    last.write_bytes(other)
-    assert "新增 1，已有 1，拒绝 0" in waterwatch(*words).output
-
-
-def test_a_folder_that_cannot_be_read_is_named(waterwatch: Waterwatch, owner: Engine, folder: Path) -> None:
-    """One whose path is too long for the system: an administrator, too, may not look into it."""
-    (folder / "c.jpg").unlink()
-    deep, at = "d" * 250, os.open(folder, os.O_RDONLY)
-    for _ in range(17):
-        os.mkdir(deep, dir_fd=at)  # beyond what a path can say
-        at, above = os.open(deep, os.O_RDONLY, dir_fd=at), at
-        os.close(above)
-    os.close(at)
-    words = ("reports", "import", "patrol", folder, "--kind", "foam")
-    refused = waterwatch(*words)
-    assert (refused.exit_code, rows(owner)) == (1, [])
-    assert f"{WORDS['folder_unreadable']}: 1" in refused.output
-    assert f"{deep}/{deep}" in refused.output
-    assert "新增 2，已有 0，拒绝 1" in waterwatch(*words, "--accept-refused").output
 
 
 def test_an_encoding_has_many_names(waterwatch: Waterwatch, owner: Engine, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.messaging.test_webpush import Browser
 from tests.reports.rows import LAT, LON, add_river, set_photo
 from tests.reports.site import Visitor
-from tests.web.site import running
 from waterwatch.contacts import queries as contacts
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -25,12 +24,6 @@ from waterwatch.reports import service
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings], database_url: str, redis_url: str) -> Settings:
     return make_settings(database_url=database_url, redis_url=redis_url, report_rate_limit="1000/hour")
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with running(settings) as made:
-        yield made
 
 
 @pytest.fixture

@@ -41,7 +41,9 @@ SPECIAL = {
     ("notices", "letters"): "writes the mails authors get, and their words",
     ("opendata", "document"): "the OpenAPI document of the views",
     ("opendata", "following"): "the views that a report's token opens, beside those for everybody",
-    ("escalation", "mail"): "composes the department's mail",
+    ("opendata", "answers"): "what programs are told, as models; forms is what they send",
+    ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
+    ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
 }
 
 

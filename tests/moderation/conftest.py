@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.web.conftest import app, database_url, people, peopled_database, settings, visitor
+from tests.web.conftest import database_url, people, peopled_database, settings, visitor
 
-__all__ = ["app", "database_url", "people", "peopled_database", "settings", "visitor"]
+__all__ = ["database_url", "people", "peopled_database", "settings", "visitor"]
 
 
 @pytest.fixture(scope="session", autouse=True)

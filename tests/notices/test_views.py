@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.reports.rows import LAT, LON, add_river, set_photo
 from tests.reports.site import JPEG, Visitor
-from tests.web.site import running
 from waterwatch.contacts import service as contacts
 from waterwatch.contacts.rules import Contact
 from waterwatch.kernel.audit import Actor
@@ -25,12 +24,6 @@ from waterwatch.reports import service
 
 MODERATOR = Actor.system("test")
 LATER = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with running(settings) as made:
-        yield made
 
 
 @pytest.fixture

@@ -11,15 +11,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report, insert
 from tests.open311.client import NOW, SECRET_NOTE
-from tests.opendata.conftest import app, client
 from waterwatch.accounts.service import add_client
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-
-__all__ = ["api_key", "app", "client", "incident", "settings"]
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 """The API of a running application, as programs meet it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from flask import Flask
-from flask.testing import FlaskClient
 
-from tests.web.site import running
 from waterwatch.kernel.settings import Settings
 
 
@@ -22,14 +19,3 @@ def settings(make_settings: Callable[..., Settings], database_url: str, redis_ur
         page_rate_limit=many,
         cors_origins="https://reports.example.org",
     )
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with running(settings) as made:
-        yield made
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()

@@ -1,6 +1,6 @@
 """The public pages: what they say, in whose words, to whom they betray nothing, what they cost."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
-from tests.web.site import counting, running
+from tests.web.site import counting
 from waterwatch.advisories.service import refresh
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel.audit import Actor
@@ -27,17 +27,6 @@ EXACT = (114.3055129, 30.5928347)
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings], database_url: str, redis_url: str) -> Settings:
     return make_settings(database_url=database_url, redis_url=redis_url)
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with running(settings) as made:
-        yield made
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from werkzeug.serving import make_server
 
 from tests.reports.rows import LAT, LON, add_river
 from tests.reports.site import JPEG, Visitor
-from tests.web.site import running
 from waterwatch.app import create_app
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.migrate import owner_engine
@@ -38,12 +37,6 @@ def settings(make_settings: Callable[..., Settings], database_url: str, redis_ur
     return make_settings(
         database_url=database_url, redis_url=redis_url, photo_max_bytes=MEBIBYTE, report_rate_limit="1000/hour"
     )
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with running(settings) as made:
-        yield made
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.conftest import SECRET, _administer, _with_database
-from tests.web.site import Visitor, load_people, running
+from tests.web.site import Visitor, load_people
 from waterwatch.accounts.service import DemoPerson
 from waterwatch.kernel.db import make_engine, make_sessions
 from waterwatch.kernel.settings import Settings
@@ -53,12 +53,6 @@ def database_url(admin_url: str, peopled_database: str) -> Iterator[str]:
 def settings(make_settings: Callable[..., Settings], database_url: str, redis_url: str) -> Settings:
     """A system whose limits no test reaches unless it means to."""
     return make_settings(database_url=database_url, redis_url=redis_url, login_rate_limit="1000/minute")
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with running(settings) as made:
-        yield made
 
 
 @pytest.fixture

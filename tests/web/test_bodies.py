@@ -2,11 +2,10 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
@@ -38,17 +37,6 @@ def settings(make_settings: Callable[..., Settings], database_url: str, redis_ur
         proxy_bodies_dir=bodies,
         proxy_bodies_secret=SECRET,
     )
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with running(settings) as made:
-        yield made
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def left(bodies: Path, content: bytes = PHOTO, name: str = "0000000001") -> Path:

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -38,17 +38,6 @@ Make = Callable[..., Settings]
 def settings(make_settings: Make, database_url: str, redis_url: str) -> Settings:
     """The limits as they come, with work a test can do."""
     return make_settings(database_url=database_url, redis_url=redis_url, work_cost=CHEAP)
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with running(settings) as made:
-        yield made
 
 
 def device(number: int) -> str:

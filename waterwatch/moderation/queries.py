@@ -21,7 +21,6 @@ class Waiting:
     is_red_flag: bool
     held_by_other: bool
     photo_count: int
-    cover_photo_id: uuid.UUID | None
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,10 @@ _WAITING = text("""
 SELECT r.id AS report_id, r.code, r.kind, r.received_at,
        coalesce(r.has_dead_animals, false) OR coalesce(r.affects_people, false) AS is_red_flag,
        coalesce(l.leased_until > :now AND l.person_id <> :person_id, false) AS held_by_other,
-       photos.count AS photo_count, photos.cover AS cover_photo_id
+       (SELECT count(*)::int FROM report_photo rp JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
+        WHERE rp.report_id = r.id) AS photo_count
 FROM report r
 LEFT JOIN review_lease l ON l.report_id = r.id
-CROSS JOIN LATERAL (
-    SELECT count(*)::int AS count, (array_agg(p.id ORDER BY rp.position))[1] AS cover
-    FROM report_photo rp JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready' WHERE rp.report_id = r.id) photos
 WHERE r.state = 'in_review' AND NOT r.needs_screening
 ORDER BY is_red_flag DESC, r.received_at, r.id
 LIMIT :limit
