@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.messaging.test_webpush import Browser
 from tests.reports.rows import LAT, LON, add_river, set_photo
 from tests.reports.site import Visitor
+from tests.web.site import running
 from waterwatch.contacts import queries as contacts
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
