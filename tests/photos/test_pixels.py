@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from bench.photos import display_p3, photograph
 from tests.photos import forge
 from tests.photos.corpus import heif
 from tests.photos.forge import app1, ascii_tag, encode, exif, gps_tags, jpeg, orientation_tag, scene, with_segments
+from waterwatch.photos.colour import to_srgb
 from waterwatch.photos.evidence import Evidence
 from waterwatch.photos.pixels import Rebuilt, Refused, perceptual_hash, rebuild, rebuild_in_child
 from waterwatch.photos.rules import NEAR, REFUSALS, SIZES_PX, Limits, bare_jpeg_size, sniff, target_edge
@@ -143,6 +145,55 @@ def test_colours_are_brought_to_srgb_before_the_profile_goes(tmp_path: Path) -> 
     # Half of full light is 188 of 255 in sRGB's curve (IEC 61966-2-1).
     assert isinstance(pixel, tuple)
     assert all(abs(value - 188) <= 2 for value in pixel)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_wide_picture_looks_as_if_its_full_size_had_been_transformed(tmp_path: Path, orientation: int) -> None:
+    picture, profile = photograph(5, 2600, 1950), display_p3()
+    exif_bytes = b"Exif\0\0" + exif([orientation_tag(orientation)])
+    content = encode(picture, "JPEG", quality=95, icc_profile=profile, exif=exif_bytes)
+    with Image.open(io.BytesIO(content)) as sent:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        wanted = ImageCms.applyTransform(sent, ImageCms.buildTransform(source, SRGB, "RGB", "RGB"))
+        unmoved = sent.convert("RGB")
+    assert wanted is not None
+    with Image.open(_rebuilt(tmp_path, content).derived[1].path) as made:
+        found = made.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else made.copy()
+    middle, most = _colour_difference(found, wanted)
+    assert middle < 1.5  # one is hardly seen, and the losses of two JPEGs and Lab in whole steps are in it
+    assert most < 3.0
+    assert min(_colour_difference(found, unmoved)) > 3.0
+
+
+SRGB = ImageCms.createProfile("sRGB")
+
+
+def _colour_difference(found: Image.Image, wanted: Image.Image) -> tuple[float, float]:
+    """ΔE of CIE 1976, its median and 99th percentile, in areas of 1/128 of the picture's width."""
+    to_lab = ImageCms.buildTransform(SRGB, ImageCms.createProfile("LAB"), "RGB", "LAB")
+    labs = []
+    for picture in (found, wanted):
+        lab = ImageCms.applyTransform(picture.resize((128, 96), Image.Resampling.BOX), to_lab)
+        assert lab is not None
+        lightness, a, b = (np.asarray(band, dtype=float) for band in lab.split())
+        labs.append(np.stack([lightness / 2.55, a, b]))  # Pillow keeps lightness, 0 to 100, as 0 to 255
+    difference = np.linalg.norm(labs[0] - labs[1], axis=0)
+    return float(np.median(difference)), float(np.percentile(difference, 99))
+
+
+@pytest.mark.parametrize("turn", [None, Image.Transpose.ROTATE_90])
+def test_nothing_read_beside_the_pixels_comes_along(turn: Image.Transpose | None) -> None:
+    content = encode(scene(), "JPEG", icc_profile=display_p3(), comment=b"by me", exif=b"Exif\0\0" + exif([]))
+    with Image.open(io.BytesIO(content)) as sent:
+        assert {"icc_profile", "comment", "exif"} <= sent.info.keys()
+        clean = to_srgb(sent, turn)
+    assert (clean.info, clean.mode, type(clean)) == ({}, "RGB", Image.Image)
+
+
+def test_one_picture_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
+    content = jpeg(photograph(6, 800, 600), icc_profile=display_p3())
+    first, second = ([one.sha256 for one in _rebuilt(tmp_path, content).derived] for _ in range(2))
+    assert first == second
 
 
 def _linear_profile() -> bytes:

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     upload_keep_s: int = Field(default=24 * 3600, ge=60)
     photo_max_pixels: int = Field(default=60_000_000, ge=1_000_000)
     original_retention_days: int = Field(default=90, ge=1)
-    photo_memory_bytes: int = Field(default=1536 * MEBIBYTE, ge=512 * MEBIBYTE)  # the detectors take 300
+    photo_memory_bytes: int = Field(default=1536 * MEBIBYTE, ge=512 * MEBIBYTE)  # the detectors take 700–900
     photo_cpu_s: int = Field(default=15, ge=1, le=120)
 
     snap_limit_m: float = Field(default=2000.0, gt=0)

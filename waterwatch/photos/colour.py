@@ -7,37 +7,46 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _SRGB = ImageCms.createProfile("sRGB")
-# Every combination of 17 tones of red, green and blue, to see what a colour profile does.
-_TONES = np.linspace(0, 255, 17).round().astype(np.uint8)
-_ALL_COLOURS = Image.fromarray(np.stack(np.meshgrid(_TONES, _TONES, _TONES), axis=-1).reshape(17, 289, 3))
+# Every combination of nine tones of red, green and blue, and all greys, to see what a colour profile does.
+_TONES = np.linspace(0, 255, 9).round().astype(np.uint8)
+_MIXED = np.stack(np.meshgrid(_TONES, _TONES, _TONES), axis=-1).reshape(-1, 3)
+_PROBE = np.concatenate([_MIXED, np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)])[None]
 
 
-def to_srgb(picture: Image.Image) -> Image.Image:
-    """A new RGB image made of pixel bytes only: colours brought to sRGB, transparency laid on white."""
+def to_srgb(picture: Image.Image, turn: Image.Transpose | None = None) -> Image.Image:
+    """A new RGB image made of pixel bytes only: turned, colours brought to sRGB, transparency laid on white."""
     profile = picture.info.get("icc_profile")
     flat = _flatten(picture)
-    if profile and flat.mode in ("RGB", "CMYK", "L"):
-        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            flat = _in_srgb(flat, ImageCms.buildTransform(source, _SRGB, flat.mode, "RGB"))
+    transform = _transform(profile, flat.mode) if profile else None
     if flat.mode != "RGB":
-        flat = flat.convert("RGB")
-    # Not a copy: that would take along what Pillow read beside the pixels. Not filled first: every pixel is written.
-    clean = Image.new("RGB", flat.size, None)
-    clean.paste(flat)
+        flat = (transform and ImageCms.applyTransform(flat, transform)) or flat.convert("RGB")
+        transform = None
+    clean = flat.copy() if turn is None else flat.transpose(turn)
+    if transform:
+        ImageCms.applyTransform(clean, transform, inPlace=True)
+    clean.info = {}  # all that Pillow read beside the pixels, and the profile that a transform notes down
     return clean
 
 
-def _in_srgb(picture: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
-    """The picture's colours through the transform, or as they are where it changes none by more than a rounding.
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From the profile's colours to sRGB's; None for a broken profile, one of another mode, and sRGB's own.
 
-    Most profiles in photographs are sRGB's own: finding that out costs nothing, a transform as much as the encoding.
+    Most profiles in photographs are sRGB's: a transform not yet made fast finds that out for a tenth of what making it
+    fast costs, and that is little beside applying it.
     """
-    if picture.mode == "RGB":
-        moved = np.asarray(ImageCms.applyTransform(_ALL_COLOURS, transform), dtype=np.int16)
-        if np.abs(moved - np.asarray(_ALL_COLOURS)).max() <= 1:
-            return picture
-    return ImageCms.applyTransform(picture, transform) or picture
+    with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if mode == "RGB" and _changes_nothing(source):
+            return None
+        return ImageCms.buildTransform(source, _SRGB, mode, "RGB")
+    return None
+
+
+def _changes_nothing(source: ImageCms.ImageCmsProfile) -> bool:
+    """Whether none of the probed colours moves by more than a rounding."""
+    slow = ImageCms.buildTransform(source, _SRGB, "RGB", "RGB", flags=ImageCms.Flags.NOOPTIMIZE)
+    moved = np.asarray(ImageCms.applyTransform(Image.fromarray(_PROBE), slow), dtype=np.int16)
+    return bool(np.abs(moved - _PROBE).max() <= 1)
 
 
 def _flatten(picture: Image.Image) -> Image.Image:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import itertools
 import json
 import math
 import warnings
@@ -244,20 +245,25 @@ def _rebuild(original: Path, target: Path, limits: Limits, redactions: Redaction
         picture.load()
         evidence = read_evidence(picture)
         orientation = _orientation(picture, form)
-        clean = to_srgb(picture)
-    clean = _turned(clean, orientation)
+        clean = to_srgb(picture, _TURNS.get(orientation))
     if orientation >= 5:
         width, height = height, width
-    clean = _shrunk(clean, SIZES_PX[0])
+    pictures = _cascade(clean)
     # Of the picture as it came: one sent again is found whatever of it is covered by then.
-    phash = perceptual_hash(clean.reduce(max(1, max(clean.size) // SIZES_PX[-1])))
-    covered = _find(clean) if redactions is None else redactions
-    for box in covered:
-        _cover(clean, box)
-    for size_px in SIZES_PX:  # a cascade: each smaller picture is made from the one before
-        clean = _shrunk(clean, size_px)
-        _save(clean, target / f"{size_px}.jpg", JPEG_QUALITY[size_px])
+    phash = perceptual_hash(pictures[-1])
+    covered = _find(pictures[0]) if redactions is None else redactions
+    if covered:
+        for box in covered:
+            _cover(pictures[0], box)
+        pictures = _cascade(pictures[0])  # anew: no pixel of what is covered may have a part in a smaller one
+    for size_px, made in zip(SIZES_PX, pictures, strict=True):
+        _save(made, target / f"{size_px}.jpg", JPEG_QUALITY[size_px])
     return Rebuilt(ACCEPTED[form], width, height, phash, _inspect_all(target), evidence, covered)
+
+
+def _cascade(picture: Image.Image) -> tuple[Image.Image, ...]:
+    """The picture in every size, largest first, each made from the one before. Sizes it does not reach are itself."""
+    return tuple(itertools.accumulate(SIZES_PX, _shrunk, initial=picture))[1:]
 
 
 def _find(picture: Image.Image) -> tuple[Rectangle, ...]:
@@ -338,10 +344,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-def _turned(picture: Image.Image, orientation: int) -> Image.Image:
-    return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
 
 
 def _save(picture: Image.Image, path: Path, quality: int) -> None:
