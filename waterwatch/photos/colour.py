@@ -31,8 +31,8 @@ def to_srgb(picture: Image.Image, turn: Image.Transpose | None = None) -> Image.
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """From the profile's colours to sRGB's; None for a broken profile, one of another mode, and sRGB's own.
 
-    Most profiles in photographs are sRGB's: a transform not yet made fast finds that out for a tenth of what making it
-    fast costs, and that is little beside applying it.
+    Most profiles in photographs are sRGB's: a transform not yet made fast finds that out for a quarter of what making
+    it fast costs, and that is little beside applying it.
     """
     with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
