@@ -1,5 +1,6 @@
 """The network where every process of a machine finds it: compiled once into files, mapped into memory by all."""
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -33,8 +34,9 @@ def open_network(session: Session, folder: Path) -> Network:
         if other.name != name:
             shutil.rmtree(other, ignore_errors=True)
     for unfinished in folder.glob(f"{MAKING}*"):
-        if time.time() - unfinished.stat().st_mtime > GIVEN_UP_S:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its maker has finished meanwhile
+            if time.time() - unfinished.stat().st_mtime > GIVEN_UP_S:
+                shutil.rmtree(unfinished, ignore_errors=True)
     arrays = {path.stem: np.load(path, mmap_mode="r") for path in there.glob("*.npy")}
     return Network(**arrays)
 
