@@ -1,6 +1,7 @@
 """A forgotten password: changed by whoever reads the mailbox, and nobody learns who has an account."""
 
 import re
+import time
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.mine.test_views import EMAIL, NEW, letters, rows, sign_up
 from tests.web.site import Visitor, acts
+from waterwatch.accounts.registration import ANSWER_AFTER_S
 from waterwatch.accounts.rules import DEMO_PASSWORD
 from waterwatch.accounts.service import CreatePerson, DemoPerson, create_person
 from waterwatch.kernel.audit import Actor
@@ -69,6 +71,23 @@ def test_nobody_learns_who_has_an_account(app: Flask, link: str, sessions: sessi
         assert SAID in page
         pages.append(re.sub(r'value="[^"]*"', "", page[page.index("<main") :]))
     assert pages[0] == pages[1]
+    assert rows(sessions, "SELECT count(*) FROM posting WHERE kind = 'account.reset'") == [(2,)]
+
+
+@pytest.mark.parametrize("path", ["/reset", "/confirm", "/register"])
+def test_the_time_of_the_answer_tells_nobody_who_has_an_account(app: Flask, visitor: Visitor, path: str) -> None:
+    took_s = []
+    for email in (EMAIL, "nobody@example.org"):
+        data = {"csrf_token": visitor.token(path), "email": email, "password": CHANGED.password}
+        begun = time.perf_counter()
+        assert visitor.client.post(path, data=data).status_code in (200, 302)
+        took_s.append(time.perf_counter() - begun)
+    assert min(took_s) >= ANSWER_AFTER_S
+
+
+def test_whoever_is_signed_in_may_ask_as_well(visitor: Visitor, link: str, sessions: sessionmaker[Session]) -> None:
+    assert SAID in ask(visitor, EMAIL)
+    assert visitor.get("/my").status_code == 200
     assert rows(sessions, "SELECT count(*) FROM posting WHERE kind = 'account.reset'") == [(2,)]
 
 

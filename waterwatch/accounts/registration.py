@@ -1,13 +1,15 @@
 """Citizens' own accounts: registering, a forgotten password, and the mails. Wired into Flask-Security by ``views``.
 
-Whoever types an address learns nothing of it: the page says the same whether there is an account or not, and only the
-mailbox itself is told more, at most so often a day.
+Whoever types an address learns nothing of it: the page says the same, and takes as long, whether there is an account or
+not, and only the mailbox itself is told more, at most so often a day.
 """
 
+import time
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
-from flask import current_app
+from flask import Flask, Response, current_app, g, request
 from flask_babel import lazy_gettext as _l
 from flask_security import MailUtil
 from flask_security.forms import ResetPasswordForm
@@ -28,6 +30,9 @@ PEOPLE = "waterwatch_people"  # the extension that holds the sessions Flask-Secu
 CONFIRM_WITHIN = timedelta(days=2)
 RESET_WITHIN = timedelta(hours=2)
 RESET, RESET_DONE = "account.reset", "account.reset_done"
+# Where an address is typed by whoever likes. What is done for one that has an account takes longer than for another.
+ASKING = frozenset({"security.register", "security.send_confirmation", "security.forgot_password"})
+ANSWER_AFTER_S = 0.5  # what a machine under load needs for the longest of them
 # Template of the library → kind of the posting.
 KINDS = {
     "security/email/welcome": "account.welcome",
@@ -71,6 +76,19 @@ class NewPasswordForm(ResetPasswordForm):
     """A new password, typed once: whoever slips asks for another letter."""
 
     password_confirm = None
+
+
+def install_even_answers(app: Flask) -> None:
+    """Answer whoever typed an address after the same time, whether there is an account or not."""
+
+    @app.after_request
+    def _wait(response: Response) -> Response:
+        is_turned_away = response.status_code == HTTPStatus.TOO_MANY_REQUESTS  # at once: a flood shall hold no thread
+        if request.method == "POST" and request.endpoint in ASKING and not is_turned_away:
+            people: scoped_session[Session] = current_app.extensions[PEOPLE]
+            people.remove()  # nobody waits with a connection of the database in hand
+            time.sleep(max(0.0, ANSWER_AFTER_S - (time.perf_counter() - g.started)))
+        return response
 
 
 def _note_reset(open_session: Session, person: Person) -> None:
@@ -122,6 +140,9 @@ def options() -> dict[str, Any]:
         "SECURITY_POST_REGISTER_VIEW": "/login",
         "SECURITY_POST_CONFIRM_VIEW": "/login?next=/my",
         "SECURITY_RECOVERABLE": True,
+        # What a link's token holds is no password but a long random value's digest, or the address it is sent to: one
+        # that is slow to compute would only tell by the time it takes. The old ones, for links that are under way.
+        "SECURITY_HASHING_SCHEMES": ["hex_sha256", "sha256_crypt", "hex_md5"],
         "SECURITY_RESET_PASSWORD_WITHIN": RESET_WITHIN,
         "SECURITY_AUTO_LOGIN_AFTER_RESET": False,  # the second factor is asked for as at every sign-in
         "SECURITY_POST_RESET_VIEW": "/login",

@@ -206,6 +206,7 @@ def register_accounts(app: Flask, found: House, registry: CollectorRegistry) -> 
         totp_cls=SecondFactor,
         mail_util_cls=Letters,
     )
+    registration.install_even_answers(app)
     failures = Counter("waterwatch_sign_in_failures_total", "Refused credentials", ["step"], registry=registry)
 
     @app.teardown_appcontext
