@@ -97,6 +97,17 @@ SELECT id FROM report WHERE id = ANY(:ids) AND state <> 'withdrawn' AND erased_a
 """).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
 
 
+_NAMED_WITH = text("""
+SELECT other_report_id FROM duplicate_candidate WHERE report_id = :id
+UNION SELECT report_id FROM duplicate_candidate WHERE other_report_id = :id
+""")
+
+
+def named_with(session: Session, report_id: uuid.UUID) -> set[uuid.UUID]:
+    """The reports that stored candidates name together with this one."""
+    return set(session.execute(_NAMED_WITH, {"id": report_id}).scalars())
+
+
 def lock_there(session: Session, report_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Which of some reports were not taken back; none of them is until the transaction ends. Locks as a key would."""
     return set(session.execute(_LOCK_THERE, {"ids": list(report_ids)}).scalars())
