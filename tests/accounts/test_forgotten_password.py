@@ -56,11 +56,12 @@ def test_the_link_changes_the_password_once_and_ends_every_session(
     assert Visitor(app.test_client()).get(link).location == "/reset"
 
 
-def test_a_password_that_is_too_short_is_not_taken_and_the_link_still_holds(
+def test_a_password_that_is_too_short_or_too_long_is_not_taken_and_the_link_still_holds(
     app: Flask, link: str, sessions: sessionmaker[Session]
 ) -> None:
     visitor = Visitor(app.test_client())
-    assert "密码至少 12 个字符" in visitor.post(link, {"password": "short"}).text
+    for password in ("short", "长" * 129):
+        assert "密码要有 12 到 128 个字符" in visitor.post(link, {"password": password}).text
     assert visitor.post(link, {"password": CHANGED.password}).location == "/login"
 
 
@@ -72,6 +73,13 @@ def test_nobody_learns_who_has_an_account(app: Flask, link: str, sessions: sessi
         pages.append(re.sub(r'value="[^"]*"', "", page[page.index("<main") :]))
     assert pages[0] == pages[1]
     assert rows(sessions, "SELECT count(*) FROM posting WHERE kind = 'account.reset'") == [(2,)]
+
+
+@pytest.mark.parametrize(("typed", "words"), [("", "请填写邮箱。"), ("wang@", "请填写正确的邮箱地址。")])
+def test_an_address_that_is_none_is_pointed_out(visitor: Visitor, typed: str, words: str) -> None:
+    page = ask(visitor, typed)
+    assert words in page
+    assert SAID not in page
 
 
 @pytest.mark.parametrize("path", ["/reset", "/confirm", "/register"])

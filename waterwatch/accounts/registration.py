@@ -12,7 +12,8 @@ from typing import Any
 from flask import Flask, Response, current_app, g, request
 from flask_babel import lazy_gettext as _l
 from flask_security import MailUtil
-from flask_security.forms import ResetPasswordForm
+from flask_security.forms import ForgotPasswordForm, ResetPasswordForm
+from flask_security.utils import get_message
 from sqlalchemy.orm import Session, scoped_session
 
 from waterwatch.accounts import queries
@@ -70,6 +71,17 @@ class Letters(MailUtil):
             mail = Mail(address, str(subject), body or "", html or "", viewer_language())
             postbox.post_mail(open_session, About(kind, user.id, user.id), mail, settings=settings, now=now)
         people.commit()
+
+
+class ForgottenForm(ForgotPasswordForm):
+    """Says of an address what anybody sees by looking at it, and nothing of whether somebody has it."""
+
+    def validate(self, **kwargs: Any) -> bool:
+        """Whether a letter is to go. What is said of the field the library withholds, what of the form it does not."""
+        is_valid = bool(super().validate(**kwargs))
+        seen = [str(get_message(code)[0]) for code in ("EMAIL_NOT_PROVIDED", "INVALID_EMAIL_ADDRESS")]
+        self.form_errors += [words for words in map(str, self.email.errors) if words in seen]
+        return is_valid
 
 
 class NewPasswordForm(ResetPasswordForm):
@@ -167,6 +179,6 @@ MESSAGES = {
     "PASSWORD_RESET_EXPIRED": (_l("这个链接已经过期。请填写邮箱，再寄一封。"), "error"),
     "INVALID_RESET_PASSWORD_TOKEN": (_l("这个链接不完整、已经用过或不正确。请填写邮箱，再寄一封。"), "error"),
     "PASSWORD_RESET_NO_LOGIN": (_l("密码已更换，请用新密码登录。"), "success"),
-    "PASSWORD_INVALID_LENGTH": (_l("密码至少 %(length)s 个字符。"), "error"),
+    "PASSWORD_INVALID_LENGTH": (_l("密码要有 %(length)s 到 128 个字符。"), "error"),
     "EMAIL_ALREADY_ASSOCIATED": (_l("请填写正确的邮箱地址。"), "error"),
 }

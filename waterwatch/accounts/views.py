@@ -201,6 +201,7 @@ def register_accounts(app: Flask, found: House, registry: CollectorRegistry) -> 
         app,
         people,
         login_form=SignInForm,
+        forgot_password_form=registration.ForgottenForm,
         reset_password_form=registration.NewPasswordForm,
         mf_recovery_codes_util_cls=RecoveryCodes,
         totp_cls=SecondFactor,
