@@ -1,6 +1,7 @@
 """A forgotten password: changed by whoever reads the mailbox, and nobody learns who has an account."""
 
 import re
+import time
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.mine.test_views import EMAIL, NEW, letters, rows, sign_up
 from tests.web.site import Visitor, acts
+from waterwatch.accounts.registration import ANSWER_AFTER_S
 from waterwatch.accounts.rules import DEMO_PASSWORD
 from waterwatch.accounts.service import CreatePerson, DemoPerson, create_person
 from waterwatch.kernel.audit import Actor
@@ -54,11 +56,12 @@ def test_the_link_changes_the_password_once_and_ends_every_session(
     assert Visitor(app.test_client()).get(link).location == "/reset"
 
 
-def test_a_password_that_is_too_short_is_not_taken_and_the_link_still_holds(
+def test_a_password_that_is_too_short_or_too_long_is_not_taken_and_the_link_still_holds(
     app: Flask, link: str, sessions: sessionmaker[Session]
 ) -> None:
     visitor = Visitor(app.test_client())
-    assert "密码至少 12 个字符" in visitor.post(link, {"password": "short"}).text
+    for password in ("short", "长" * 129):
+        assert "密码要有 12 到 128 个字符" in visitor.post(link, {"password": password}).text
     assert visitor.post(link, {"password": CHANGED.password}).location == "/login"
 
 
@@ -69,6 +72,30 @@ def test_nobody_learns_who_has_an_account(app: Flask, link: str, sessions: sessi
         assert SAID in page
         pages.append(re.sub(r'value="[^"]*"', "", page[page.index("<main") :]))
     assert pages[0] == pages[1]
+    assert rows(sessions, "SELECT count(*) FROM posting WHERE kind = 'account.reset'") == [(2,)]
+
+
+@pytest.mark.parametrize(("typed", "words"), [("", "请填写邮箱。"), ("wang@", "请填写正确的邮箱地址。")])
+def test_an_address_that_is_none_is_pointed_out(visitor: Visitor, typed: str, words: str) -> None:
+    page = ask(visitor, typed)
+    assert words in page
+    assert SAID not in page
+
+
+@pytest.mark.parametrize("path", ["/reset", "/confirm", "/register"])
+def test_the_time_of_the_answer_tells_nobody_who_has_an_account(app: Flask, visitor: Visitor, path: str) -> None:
+    took_s = []
+    for email in (EMAIL, "nobody@example.org"):
+        data = {"csrf_token": visitor.token(path), "email": email, "password": CHANGED.password}
+        begun = time.perf_counter()
+        assert visitor.client.post(path, data=data).status_code in (200, 302)
+        took_s.append(time.perf_counter() - begun)
+    assert min(took_s) >= ANSWER_AFTER_S
+
+
+def test_whoever_is_signed_in_may_ask_as_well(visitor: Visitor, link: str, sessions: sessionmaker[Session]) -> None:
+    assert SAID in ask(visitor, EMAIL)
+    assert visitor.get("/my").status_code == 200
     assert rows(sessions, "SELECT count(*) FROM posting WHERE kind = 'account.reset'") == [(2,)]
 
 

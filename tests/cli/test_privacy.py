@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from waterwatch.mine import service as mine
 from waterwatch.reports import service as reports
 
 NOBODY = Actor.anonymous()
+THEN = "2020-05-20T10:00:00+00:00"
 WANG = Contact("wang@example.org", None, by_mail=True, may_ask=False)
 
 
@@ -31,7 +33,7 @@ def kept(make_settings: Callable[..., Settings]) -> Callable[[sessionmaker[Sessi
     """Writes what a backup held: a report to be withdrawn, one whose contact goes, one that stays, and somebody."""
 
     def write(sessions: sessionmaker[Session], ids: list[uuid.UUID]) -> None:
-        settings, now = make_settings(), utc_now()
+        settings, now = make_settings(), utc_now() - timedelta(days=1)
         with transaction(sessions) as session:
             for number, report_id in enumerate(ids[:3]):
                 facts = {"code": f"222{number + 2}-2222", "note": "x", "follow_digest": bytes([number]) * 32}
@@ -63,7 +65,9 @@ def test_what_was_erased_since_the_backup_is_erased_again(
         contacts.erase_contact(session, ids[1], "author", actor=NOBODY, now=utc_now())
         mine.delete_account(session, ids[3], now=utc_now())
     listed = tmp_path / "erased"
-    listed.write_text(waterwatch("privacy", "list", "--since", "2020-01-01").output + f"report.withdrawn {new_id()}\n")
+    listed.write_text(
+        waterwatch("privacy", "list", "--since", "2020-01-01").output + f"report.withdrawn {new_id()} {THEN}\n"
+    )
     assert "wang" not in listed.read_text()
     assert waterwatch("privacy", "list", "--since", "2999-01-01").output == ""
 
@@ -78,13 +82,41 @@ def test_what_was_erased_since_the_backup_is_erased_again(
         assert left(restored) == left(sessions) == [2, 1, 0]
     with transaction(restored) as session:
         session.execute(text("UPDATE report SET state = 'accepted' WHERE id = :id"), {"id": ids[2]})
-    listed.write_text(f"report.withdrawn {ids[2]}\n")
+    listed.write_text(f"report.withdrawn {ids[2]} {THEN}\n")
     refused = waterwatch("privacy", "replay", listed)
     assert (refused.exit_code, "too_late_to_withdraw" in refused.output) == (1, True)
     engine.dispose()
 
 
-@pytest.mark.parametrize("line", ["report.withdrawn", "report.withdrawn x", "person.created 0", "; drop"])
+def test_a_contact_left_after_the_act_stays_and_one_whose_mails_were_stopped_goes(
+    waterwatch: Waterwatch,
+    sessions: sessionmaker[Session],
+    kept: Callable[[sessionmaker[Session], list[uuid.UUID]], None],
+    tmp_path: Path,
+) -> None:
+    """The list reaches back before the backup: what its author said since, and what stopping took along, count."""
+    ids = [new_id() for _ in range(4)]
+    kept(sessions, ids)
+    listed = tmp_path / "erased"
+    listed.write_text(f"contact.erased {ids[0]} {THEN}\ncontact.mail_stopped {ids[1]} {THEN}\n")
+    assert waterwatch("privacy", "replay", listed).exit_code == 0
+    assert left(sessions) == [3, 3, 1]
+    listed.write_text(f"contact.mail_stopped {ids[1]} {utc_now().isoformat()}\n")
+    assert waterwatch("privacy", "replay", listed).exit_code == 0
+    assert left(sessions) == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "report.withdrawn",
+        f"report.withdrawn x {THEN}",
+        f"report.withdrawn {uuid.UUID(int=0)}",
+        f"report.withdrawn {uuid.UUID(int=0)} 2026-05-20T10:00:00",
+        f"person.created {uuid.UUID(int=0)} {THEN}",
+        "; drop",
+    ],
+)
 def test_a_line_that_cannot_be_read_stops_before_anything_is_erased(
     waterwatch: Waterwatch, tmp_path: Path, line: str
 ) -> None:

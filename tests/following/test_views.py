@@ -258,3 +258,7 @@ def test_a_browser_is_added_only_with_a_listed_service(
     assert row(sessions, "SELECT count(*) FROM push_subscription") == (1,)
     post(visitor, f"{address}/push/stop", address)
     assert row(sessions, "SELECT count(*) FROM push_subscription") == (0,)
+    post(visitor, f"{address}/withdraw", address)
+    post(visitor, f"{address}/push", "/report", **keys, endpoint=made.endpoint)
+    assert "没有加上" in visitor.client.get(address).text
+    assert row(sessions, "SELECT count(*) FROM push_subscription") == (0,)

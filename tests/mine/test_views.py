@@ -127,7 +127,7 @@ def test_the_links_in_mails_lead_to_our_own_address(
 
 @pytest.mark.parametrize(
     ("email", "password", "words"),
-    [("wang", PASSWORD, "请填写正确的邮箱地址"), (EMAIL, "short", "密码至少 12 个字符"), ("", "", "请填写邮箱")],
+    [("wang", PASSWORD, "请填写正确的邮箱地址"), (EMAIL, "short", "密码要有 12 到 128 个字符"), ("", "", "请填写邮箱")],
 )
 def test_faults_are_said_in_our_words(visitor: Visitor, email: str, password: str, words: str) -> None:
     page = register(visitor, email, password)

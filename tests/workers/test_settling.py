@@ -1,5 +1,6 @@
 """A report whose photos are done comes to review together with what it may repeat."""
 
+import threading
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -8,13 +9,18 @@ from sqlalchemy import text
 
 from tests.duplicates.rows import add_photo, add_report, candidates_of
 from tests.moderation.rows import add_river, state_of
+from tests.notices.test_taking_back import wait_until_somebody_waits
 from tests.photos.test_service import PHOTO, _receive
 from waterwatch.duplicates import service as duplicates
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.outbox import Message
+from waterwatch.reports import service as reports
+from waterwatch.reports.queries import lock_report
 from workers import handlers
+
+PATIENCE_S = 20.0
 
 
 def message(photo_id: uuid.UUID) -> Message:
@@ -110,6 +116,44 @@ def test_a_report_that_moved_is_compared_where_it_lies_now(context: JobContext) 
     handlers.resnap(context, corrected(report))
     with transaction(context.sessions) as session:
         assert candidates_of(session, report).keys() == {there}
+
+
+def test_two_reports_alike_settle_at_once(context: JobContext) -> None:
+    """Neither waits for the other: each would name the other while it is held, and both would stand still."""
+    now = utc_now()
+    with transaction(context.sessions) as session:
+        river = add_river(session, "长江")
+        photos = [add_photo(session, now=now) for _ in range(2)]
+        one, other = (add_report(session, river, now=now, photos=[photo], state="sanitising") for photo in photos)
+    beside = threading.Thread(target=handlers.settle, args=(context, message(photos[1])))
+    with transaction(context.sessions) as session:
+        reports.settle_photo(session, photos[0], settings=context.settings, now=now)
+        beside.start()
+        beside.join(PATIENCE_S)
+        assert not beside.is_alive(), "the other waits for this one"
+        duplicates.propose(session, photos[0], now=now)
+    with transaction(context.sessions) as session:
+        assert candidates_of(session, one).keys() == {other}
+        assert candidates_of(session, other).keys() == {one}
+
+
+def test_a_report_is_taken_back_while_one_like_it_is_compared_anew(context: JobContext) -> None:
+    now = utc_now()
+    with transaction(context.sessions) as session:
+        river = add_river(session, "长江")
+        photos = [add_photo(session, now=now) for _ in range(2)]
+        gone, report = (add_report(session, river, now=now, photos=[photo]) for photo in photos)
+        duplicates.propose(session, photos[1], now=now)
+        assert candidates_of(session, report).keys() == {gone}
+    beside = threading.Thread(target=handlers.resnap, args=(context, corrected(report)))
+    with transaction(context.sessions) as session:
+        lock_report(session, gone)
+        beside.start()
+        wait_until_somebody_waits(context.sessions)
+        reports.withdraw(session, gone, now=now)
+    beside.join()
+    with transaction(context.sessions) as session:
+        assert candidates_of(session, report) == {}
 
 
 def test_a_report_judged_meanwhile_keeps_what_it_was_like(context: JobContext) -> None:

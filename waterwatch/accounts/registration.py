@@ -1,16 +1,19 @@
 """Citizens' own accounts: registering, a forgotten password, and the mails. Wired into Flask-Security by ``views``.
 
-Whoever types an address learns nothing of it: the page says the same whether there is an account or not, and only the
-mailbox itself is told more, at most so often a day.
+Whoever types an address learns nothing of it: the page says the same, and takes as long, whether there is an account or
+not, and only the mailbox itself is told more, at most so often a day.
 """
 
+import time
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
-from flask import current_app
+from flask import Flask, Response, current_app, g, request
 from flask_babel import lazy_gettext as _l
 from flask_security import MailUtil
-from flask_security.forms import ResetPasswordForm
+from flask_security.forms import ForgotPasswordForm, ResetPasswordForm
+from flask_security.utils import get_message
 from sqlalchemy.orm import Session, scoped_session
 
 from waterwatch.accounts import queries
@@ -28,6 +31,9 @@ PEOPLE = "waterwatch_people"  # the extension that holds the sessions Flask-Secu
 CONFIRM_WITHIN = timedelta(days=2)
 RESET_WITHIN = timedelta(hours=2)
 RESET, RESET_DONE = "account.reset", "account.reset_done"
+# Where an address is typed by whoever likes. What is done for one that has an account takes longer than for another.
+ASKING = frozenset({"security.register", "security.send_confirmation", "security.forgot_password"})
+ANSWER_AFTER_S = 0.5  # what a machine under load needs for the longest of them
 # Template of the library → kind of the posting.
 KINDS = {
     "security/email/welcome": "account.welcome",
@@ -67,10 +73,34 @@ class Letters(MailUtil):
         people.commit()
 
 
+class ForgottenForm(ForgotPasswordForm):
+    """Says of an address what anybody sees by looking at it, and nothing of whether somebody has it."""
+
+    def validate(self, **kwargs: Any) -> bool:
+        """Whether a letter is to go. What is said of the field the library withholds, what of the form it does not."""
+        is_valid = bool(super().validate(**kwargs))
+        seen = [str(get_message(code)[0]) for code in ("EMAIL_NOT_PROVIDED", "INVALID_EMAIL_ADDRESS")]
+        self.form_errors += [words for words in map(str, self.email.errors) if words in seen]
+        return is_valid
+
+
 class NewPasswordForm(ResetPasswordForm):
     """A new password, typed once: whoever slips asks for another letter."""
 
     password_confirm = None
+
+
+def install_even_answers(app: Flask) -> None:
+    """Answer whoever typed an address after the same time, whether there is an account or not."""
+
+    @app.after_request
+    def _wait(response: Response) -> Response:
+        is_turned_away = response.status_code == HTTPStatus.TOO_MANY_REQUESTS  # at once: a flood shall hold no thread
+        if request.method == "POST" and request.endpoint in ASKING and not is_turned_away:
+            people: scoped_session[Session] = current_app.extensions[PEOPLE]
+            people.remove()  # nobody waits with a connection of the database in hand
+            time.sleep(max(0.0, ANSWER_AFTER_S - (time.perf_counter() - g.started)))
+        return response
 
 
 def _note_reset(open_session: Session, person: Person) -> None:
@@ -122,6 +152,9 @@ def options() -> dict[str, Any]:
         "SECURITY_POST_REGISTER_VIEW": "/login",
         "SECURITY_POST_CONFIRM_VIEW": "/login?next=/my",
         "SECURITY_RECOVERABLE": True,
+        # What a link's token holds is no password but a long random value's digest, or the address it is sent to: one
+        # that is slow to compute would only tell by the time it takes. The old ones, for links that are under way.
+        "SECURITY_HASHING_SCHEMES": ["hex_sha256", "sha256_crypt", "hex_md5"],
         "SECURITY_RESET_PASSWORD_WITHIN": RESET_WITHIN,
         "SECURITY_AUTO_LOGIN_AFTER_RESET": False,  # the second factor is asked for as at every sign-in
         "SECURITY_POST_RESET_VIEW": "/login",
@@ -146,6 +179,6 @@ MESSAGES = {
     "PASSWORD_RESET_EXPIRED": (_l("这个链接已经过期。请填写邮箱，再寄一封。"), "error"),
     "INVALID_RESET_PASSWORD_TOKEN": (_l("这个链接不完整、已经用过或不正确。请填写邮箱，再寄一封。"), "error"),
     "PASSWORD_RESET_NO_LOGIN": (_l("密码已更换，请用新密码登录。"), "success"),
-    "PASSWORD_INVALID_LENGTH": (_l("密码至少 %(length)s 个字符。"), "error"),
+    "PASSWORD_INVALID_LENGTH": (_l("密码要有 %(length)s 到 128 个字符。"), "error"),
     "EMAIL_ALREADY_ASSOCIATED": (_l("请填写正确的邮箱地址。"), "error"),
 }

@@ -201,11 +201,13 @@ def register_accounts(app: Flask, found: House, registry: CollectorRegistry) -> 
         app,
         people,
         login_form=SignInForm,
+        forgot_password_form=registration.ForgottenForm,
         reset_password_form=registration.NewPasswordForm,
         mf_recovery_codes_util_cls=RecoveryCodes,
         totp_cls=SecondFactor,
         mail_util_cls=Letters,
     )
+    registration.install_even_answers(app)
     failures = Counter("waterwatch_sign_in_failures_total", "Refused credentials", ["step"], registry=registry)
 
     @app.teardown_appcontext

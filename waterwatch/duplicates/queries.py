@@ -97,6 +97,17 @@ SELECT id FROM report WHERE id = ANY(:ids) AND state <> 'withdrawn' AND erased_a
 """).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
 
 
+_NAMED_WITH = text("""
+SELECT other_report_id FROM duplicate_candidate WHERE report_id = :id
+UNION SELECT report_id FROM duplicate_candidate WHERE other_report_id = :id
+""")
+
+
+def named_with(session: Session, report_id: uuid.UUID) -> set[uuid.UUID]:
+    """The reports that stored candidates name together with this one."""
+    return set(session.execute(_NAMED_WITH, {"id": report_id}).scalars())
+
+
 def lock_there(session: Session, report_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Which of some reports were not taken back; none of them is until the transaction ends. Locks as a key would."""
     return set(session.execute(_LOCK_THERE, {"ids": list(report_ids)}).scalars())
@@ -130,21 +141,24 @@ _CANDIDATES = text(f"""
 SELECT o.id AS report_id, o.code, o.kind, o.state, o.received_at, {_SEEN.format("o")} < {_SEEN.format("r")}, c.score,
        coalesce(c.own_photo_id, {_COVER.format("r.id")}), coalesce(c.photo_id, {_COVER.format("o.id")}),
        c.picture_bits, c.is_same_file, c.is_same_device, c.is_near, c.is_recycled, c.distance_m, c.apart_s
-FROM (
+FROM (SELECT DISTINCT ON (other_id) * FROM (
     SELECT other_report_id AS other_id, photo_id AS own_photo_id, other_photo_id AS photo_id, score, picture_bits,
            is_same_file, is_same_device, is_near, is_recycled, distance_m, apart_s
     FROM duplicate_candidate WHERE report_id = :id
     UNION ALL
     SELECT report_id, other_photo_id, photo_id, score, picture_bits,
            is_same_file, is_same_device, is_near, is_recycled, distance_m, apart_s
-    FROM duplicate_candidate WHERE other_report_id = :id) c
+    FROM duplicate_candidate WHERE other_report_id = :id) named ORDER BY other_id, is_recycled, score DESC) c
 JOIN report o ON o.id = c.other_id AND o.state <> 'withdrawn' JOIN report r ON r.id = :id
 ORDER BY c.is_recycled, c.score DESC, o.received_at, o.id LIMIT :limit
 """)  # noqa: S608  # names of our own
 
 
 def candidates(session: Session, report_id: uuid.UUID, *, limit: int) -> list[Candidate]:
-    """What a report may repeat and what may repeat it: duplicates before warnings, the most alike first. One query."""
+    """What a report may repeat and what may repeat it: duplicates before warnings, the most alike first. One query.
+
+    Two that came at once have each found the other: each is shown once.
+    """
     return [Candidate(*row) for row in session.execute(_CANDIDATES, {"id": report_id, "limit": limit})]
 
 

@@ -43,13 +43,15 @@ def propose_anew(session: Session, report_id: uuid.UUID, *, now: datetime) -> in
     """
     if not queries.is_in_review(session, report_id):
         return 0
+    likes = _find(session, report_id)
+    # Before the rows that name them: whoever takes one of them back holds it first, and then wants those rows.
+    queries.lock_there(session, [*queries.named_with(session, report_id), *_others(likes)])
     one, other = DuplicateCandidate.report_id, DuplicateCandidate.other_report_id
     known = session.execute(
         delete(DuplicateCandidate).where((one == report_id) | (other == report_id)).returning(one, other)
     ).all()
     by_others = {found for found, _report in known if found != report_id}
     before = by_others | {found for _report, found in known if found != report_id}
-    likes = _find(session, report_id)
     kept = likes[:CANDIDATES_KEPT] + [row for row in likes[CANDIDATES_KEPT:] if row["other_report_id"] in by_others]
     return _store(session, report_id, kept, before, now)
 
@@ -58,7 +60,7 @@ def _store(
     session: Session, report_id: uuid.UUID, found: list[Row], before: Collection[uuid.UUID], now: datetime
 ) -> int:
     """Store candidates and say in the audit how many were not known ``before``."""
-    there = queries.lock_there(session, [uuid.UUID(str(row["other_report_id"])) for row in found])
+    there = queries.lock_there(session, _others(found))
     found = [row for row in found if row["other_report_id"] in there]  # one may be taken back at this moment
     if not found:
         return 0
@@ -118,6 +120,10 @@ def _find(session: Session, report_id: uuid.UUID) -> list[Row]:
         }
         rows.append(((rules.is_recycled(likeness), -rules.score(likeness)), row))
     return [row for _order, row in sorted(rows, key=lambda one: one[0])]
+
+
+def _others(found: Sequence[Row]) -> list[uuid.UUID]:
+    return [uuid.UUID(str(row["other_report_id"])) for row in found]
 
 
 def _alike_pictures(session: Session, report_id: uuid.UUID) -> dict[uuid.UUID, tuple[uuid.UUID, AlikePhoto]]:

@@ -186,8 +186,7 @@ def subscribe(token: str) -> WerkzeugResponse:
     try:
         subscription = parse_subscription(request.form, vapid=vapid, pusher=make_pusher(settings))
         with transaction(house().sessions) as session:
-            report = reports.report_by_follow_token(session, token)
-            contacts_service.subscribe(session, report.report_id, subscription, settings=settings, now=utc_now())
+            service.add_browser(session, token, subscription, settings=settings, now=utc_now())
         flash(gettext("好的，有进展时会在这台设备上提醒你。"), "success")
     except (Invalid, Conflict):
         flash(gettext("这台设备没有加上。可以留一个邮箱，或保存本页链接。"), "warning")

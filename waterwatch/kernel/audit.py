@@ -200,13 +200,13 @@ def seal(session: Session, *, now: datetime, limit: int = 5000) -> int:
     return len(rows)
 
 
-def acts(session: Session, actions: Sequence[str], *, since: datetime) -> Iterator[tuple[str, uuid.UUID]]:
-    """What was done, and to what: some acts since a time, oldest first."""
-    chosen = select(AuditEntry.action, AuditEntry.subject_id).where(
+def acts(session: Session, actions: Sequence[str], *, since: datetime) -> Iterator[tuple[str, uuid.UUID, datetime]]:
+    """What was done, to what and when: some acts since a time, oldest first."""
+    chosen = select(AuditEntry.action, AuditEntry.subject_id, AuditEntry.at).where(
         AuditEntry.action.in_(actions), AuditEntry.at >= since
     )
     for row in session.execute(chosen.order_by(AuditEntry.id)):
-        yield row.action, row.subject_id
+        yield row.action, row.subject_id, row.at
 
 
 def verify(session: Session) -> Verdict:

@@ -18,6 +18,7 @@ from waterwatch.kernel.errors import Conflict
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import open_link
+from waterwatch.messaging.webpush import Subscription
 from waterwatch.notices import letters, rules
 from waterwatch.notices.letters import Recipient
 from waterwatch.postbox import service as postbox
@@ -35,11 +36,29 @@ def leave_contact(session: Session, token: str, contact: Contact, *, settings: S
 
     Raises :class:`NotFound` ``link_unknown``, :class:`Conflict` ``report_has_ended``: nothing is left to tell.
     """
-    report = reports.report_by_follow_token(session, token)
-    if not rules.can_be_told(report.state):
+    report_id = _lock_tellable(session, token)
+    contact_service.keep(session, report_id, contact, settings=settings, now=now)
+    return report_id
+
+
+def add_browser(
+    session: Session, token: str, subscription: Subscription, *, settings: Settings, now: datetime
+) -> uuid.UUID:
+    """A browser wants to be told; returns the report's id.
+
+    Raises as :func:`leave_contact`, and :class:`Conflict` ``too_many_browsers``.
+    """
+    report_id = _lock_tellable(session, token)
+    contact_service.subscribe(session, report_id, subscription, settings=settings, now=now)
+    return report_id
+
+
+def _lock_tellable(session: Session, token: str) -> uuid.UUID:
+    """The report, held: whoever takes it back at this moment erases what is left here as well, or comes first."""
+    report = reports.lock_report(session, reports.report_by_follow_token(session, token).report_id)
+    if report is None or not rules.can_be_told(report.state):
         raise Conflict("report_has_ended")
-    contact_service.keep(session, report.report_id, contact, settings=settings, now=now)
-    return report.report_id
+    return report.id
 
 
 def ask(session: Session, contact_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:

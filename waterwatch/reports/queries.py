@@ -137,23 +137,27 @@ def report_id_by_code(session: Session, code: str) -> uuid.UUID | None:
     return session.execute(select(Report.id).where(Report.code == code)).scalar_one_or_none()
 
 
-def lock_report(session: Session, report_id: uuid.UUID) -> Report | None:
-    """The report's row, locked until the transaction ends, without its geometry; None when there is none."""
+def lock_report(session: Session, report_id: uuid.UUID, *, may_be_named: bool = False) -> Report | None:
+    """The report's row, locked until the transaction ends, without its geometry; None when there is none.
+
+    ``may_be_named``: rows that name it may be written meanwhile. So two reports that are compared at once, each of
+    which will name the other, do not wait for each other for ever.
+    """
     statement = (
         select(Report)
         .where(Report.id == report_id)
         .options(defer(Report.point), defer(Report.device_point), defer(Report.snapped_point))
-        .with_for_update()
+        .with_for_update(key_share=may_be_named)
         .execution_options(populate_existing=True)
     )
     return session.scalars(statement).one_or_none()
 
 
 def lock_report_of_photo(session: Session, photo_id: uuid.UUID) -> Report | None:
-    """The report a photo evidences, locked; None when it evidences none."""
+    """The report a photo evidences, locked but for rows that name it; None when it evidences none."""
     statement = select(ReportPhoto.report_id).where(ReportPhoto.photo_id == photo_id)
     report_id = session.execute(statement).scalar_one_or_none()
-    return None if report_id is None else lock_report(session, report_id)
+    return None if report_id is None else lock_report(session, report_id, may_be_named=True)
 
 
 def place_of(session: Session, report_id: uuid.UUID) -> ExactPlace:

@@ -76,7 +76,7 @@ def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: d
     Idempotent: a report that has a water, be it named by a moderator while this waited, is left alone, and so is one
     that nobody reviews any more, or not yet.
     """
-    report = queries.lock_report(session, report_id)
+    report = queries.lock_report(session, report_id, may_be_named=True)
     if report is None or report.state != "in_review" or report.water_feature_id is not None:
         return
     _settle_water(session, report, settings)
