@@ -220,6 +220,7 @@ def test_taking_a_report_back_says_before_and_after_what_is_erased(
     visitor.client.post(f"{address}/withdraw", data={"csrf_token": token})
     page = visitor.client.get(address).text
     assert "已经删除，不能恢复：照片、位置、说明、回答和联系方式" in page
+    assert "也能修改或撤回上报" not in page
     assert "还留着：编号、种类、上报和撤回的时间" in page
     assert (standings(page), "photos-title" in page) == (["done", "stopped"], False)
     assert visitor.client.get(picture).status_code == 404
