@@ -29,6 +29,7 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
 from waterwatch.moderation import queries, service
+from waterwatch.reports import service as reports
 
 WANG = Contact("wang@example.org", "138 0013 8000", by_mail=True, may_ask=False)
 NOBODY = uuid.UUID(int=7)
@@ -221,6 +222,16 @@ def test_only_what_is_in_review_is_decided(
         service.grade_report(session, grading(report_id), settings=settings, actor=moderator, now=now)
     assert claim(session, moderator, settings, now) is None
     assert trace(session) == before
+
+
+def test_whoever_decides_on_what_was_just_taken_back_is_told_that_it_is_over(
+    session: Session, river: uuid.UUID, moderator: Actor, settings: Settings, now: datetime
+) -> None:
+    report_id = add_waiting(session, river, now=now)
+    reports.withdraw(session, report_id, now=now)
+    with pytest.raises(Conflict) as caught:
+        service.grade_report(session, grading(report_id), settings=settings, actor=moderator, now=now)
+    assert caught.value.error_code == "not_in_review"
 
 
 def test_a_report_that_does_not_exist_is_not_found(

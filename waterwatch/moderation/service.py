@@ -209,12 +209,12 @@ def _under_review(
     now: datetime,
 ) -> report_queries.ReviewFacts:
     """The report's facts, if this moderator is the one to decide on it, and decides on what they saw."""
-    report_queries.lock_report(session, report_id)  # before it is read: its author may be correcting it this moment
-    facts = report_queries.review_facts(session, report_id)
-    if facts is None:
+    held = report_queries.lock_report(session, report_id)  # its author may be correcting it, or taking it back
+    if held is None:
         raise NotFound("report_not_found")
-    if facts.state != "in_review":
+    if held.state != "in_review":  # first: of one that was taken back there is nothing to read
         raise Conflict("not_in_review")
+    facts = report_queries.review_facts(session, report_id)
     if not hold(session, report_id, _person(actor), settings=settings, now=now):
         raise Conflict("lease_lost")
     if seen_version is not None and seen_version != facts.version:

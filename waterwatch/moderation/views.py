@@ -26,7 +26,7 @@ from waterwatch.incidents.queries import (
 from waterwatch.incidents.rules import RubricInputs, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import Conflict, Invalid, NotFound
+from waterwatch.kernel.errors import Conflict, Invalid
 from waterwatch.moderation import forms, queries, service
 from waterwatch.photos.queries import redactable
 from waterwatch.reports import queries as report_queries
@@ -215,8 +215,6 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
     now = utc_now()
     with transaction(house().sessions) as session:
         facts = report_queries.review_facts(session, report_id)
-        if facts is None:
-            raise NotFound("report_not_found")
         is_mine = facts.state == "in_review" and service.hold(
             session, report_id, _person_id(), settings=house().settings, now=now
         )
