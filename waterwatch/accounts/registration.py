@@ -64,7 +64,7 @@ class Letters(MailUtil):
         user, kind, address = context["user"], KINDS[template], str(recipient)
         open_session.flush()
         if kind == RESET and user.is_staff and user.tf_primary_method is None:
-            return  # whoever reads that mailbox would set up the second factor as well: their administrator helps them
+            return  # whoever reads that mailbox would set up the second factor as well
         if kind == RESET_DONE:  # in the transaction of the change, which is committed below
             _note_reset(open_session, user)
         if not postbox.is_pestered(open_session, address, kind, settings=settings, now=now):

@@ -23,7 +23,7 @@ from waterwatch.web.people import current_actor
 bp = Blueprint("photo_desk", __name__, url_prefix="/desk/photo", template_folder="templates")
 
 # Its address changes with every making, so a browser never shows an old one; and it is nobody else's.
-PICTURE_CACHE = "private, max-age=600"
+PICTURE_CACHE = "private, max-age=60"  # a picture that was taken back is gone from browsers as soon
 ERROR_WORDS = {
     "missing": _l("请选择一项。"),
     "choice_unknown": _l("请从列表里选择。"),
