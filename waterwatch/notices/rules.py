@@ -101,6 +101,7 @@ def _standing(step: int, at: int) -> str:
 def _handover_steps(handovers: Sequence[Handover], *, is_graded: bool) -> list[Step]:
     if not is_graded:
         return [Step("handed_over", WAITING), Step("acknowledged", WAITING)]
+    handovers = [case for case in handovers if case.state != "withdrawn"]
     if not handovers:
         return [Step("handed_over", CURRENT), Step("acknowledged", WAITING)]
     return [step for case in sorted(handovers, key=lambda case: case.created_at) for step in _case_steps(case)]

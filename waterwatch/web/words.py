@@ -100,6 +100,7 @@ CASE_STATE_WORDS = {
     "no_contact": _l("没有可联系的部门"),
     "refused_not_ours": _l("部门称不属其职责"),
     "dead": _l("无法送达，已转人工处理"),
+    "withdrawn": _l("已撤回，不再需要处理"),
 }
 REFUSAL_WORDS = {
     "not_water": _l("照片里看不到水体"),
