@@ -22,6 +22,11 @@ ORDER BY p.id FOR UPDATE OF p
 _UNLINK = text("DELETE FROM report_photo WHERE report_id = :id RETURNING photo_id")
 # By name: the room of the likes lies above this one, and what names an erased report goes with it at once.
 _FORGET_LIKES = text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id")
+# What moderators asked, what was answered or appealed with, and what was said before it was corrected.
+_FORGET_TALK = tuple(
+    text(f"DELETE FROM {table} WHERE report_id = :id")  # noqa: S608  # names of our own
+    for table in ("question", "appeal", "report_former")
+)
 _ERASE = text(f"""
 UPDATE report SET erased_at = :now, point = ST_GeomFromText('POINT EMPTY', 4326),
        is_newcomer = false, needs_screening = false, {", ".join(f"{name} = NULL" for name in PRIVATE)}
@@ -42,6 +47,8 @@ def erase(session: Session, report_id: uuid.UUID, reason: str, *, actor: Actor, 
     session.flush()
     photo_ids = session.execute(_UNLINK, {"id": report_id}).scalars().all()
     session.execute(_FORGET_LIKES, {"id": report_id})
+    for forget in _FORGET_TALK:
+        session.execute(forget, {"id": report_id})
     session.execute(_ERASE, {"id": report_id, "now": now})
     contacts.erase(session, report_id, reason, actor=actor, now=now)
     forgetting.erase(session, photo_ids, actor=actor, now=now)
