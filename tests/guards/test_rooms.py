@@ -43,6 +43,7 @@ SPECIAL = {
     ("opendata", "following"): "the views that a report's token opens, beside those for everybody",
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
+    ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
     ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
 }
 

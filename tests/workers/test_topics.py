@@ -9,6 +9,7 @@ import pytest
 import waterwatch
 from waterwatch.escalation.rules import CASE, DELIVERY, case_life, delivery_life
 from waterwatch.incidents.rules import INCIDENT
+from waterwatch.incidents.tables import CLOSED_STATES
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos.rules import timed as photo_life
 from waterwatch.postbox.rules import posting_life
@@ -50,7 +51,7 @@ def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     machines += [("posting", posting_life(settings))]
     timed = {(table, state) for table, machine in machines for state in machine.deadlines}
     # The deadlines of these depend on the row: the severity of an incident, the acknowledgement of a case.
-    timed |= {("incident", state) for state in INCIDENT.states - {"expired", "verified_clean"}}
+    timed |= {("incident", state) for state in INCIDENT.states - set(CLOSED_STATES)}
     timed |= {("escalation_case", "delivered")}
     assert set(REMEDIES) == timed
     assert {("delivery", state) for state in DELIVERY.states} > {key for key in REMEDIES if key[0] == "delivery"}
