@@ -85,6 +85,7 @@ INCIDENT = Machine(
             ("verified_clean", "retracted"),
             ("expired", "retracted"),
             *((state, end) for state in OPEN_STATES for end in ("merged", "retracted")),
+            *(("merged", state) for state in OPEN_STATES),  # they were two after all
         }
     ),
 )
