@@ -1,4 +1,4 @@
-"""Who is looking at which report right now, and what was decided."""
+"""What was decided, by whom, and what has become of it."""
 
 import uuid
 from datetime import datetime
@@ -11,16 +11,6 @@ from waterwatch.accounts.tables import Organisation, Person
 from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.db import Base
 from waterwatch.reports.tables import Report
-
-
-class ReviewLease(Base):
-    """A moderator's hold on a report; free again when it runs out or is released."""
-
-    __tablename__ = "review_lease"
-
-    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Report.id, ondelete="CASCADE"), primary_key=True)
-    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Person.id), index=True)
-    leased_until: Mapped[datetime]
 
 
 ACTIONS = (
