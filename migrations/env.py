@@ -17,6 +17,7 @@ from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.db import Base
 from waterwatch.mapping import tables as mapping
 from waterwatch.mine import tables as mine
+from waterwatch.moderation import tables as moderation
 from waterwatch.photos import tables as photos
 from waterwatch.postbox import tables as postbox
 from waterwatch.reports import tables as reports
@@ -37,6 +38,7 @@ ROOMS = (
     incidents,
     mapping,
     mine,
+    moderation,
     outbox,
     photos,
     postbox,

@@ -88,9 +88,7 @@ def _decisions() -> None:
     op.create_index(op.f("ix_decision_report_id"), "decision", ["report_id"])
     op.create_index(op.f("ix_decision_incident_id"), "decision", ["incident_id"])
     for name in ("batch_id", "other_incident_id"):
-        op.create_index(
-            f"ix_decision_{name}", "decision", [name], postgresql_where=sa.text(f"{name} IS NOT NULL")
-        )
+        op.create_index(f"ix_decision_{name}", "decision", [name], postgresql_where=sa.text(f"{name} IS NOT NULL"))
 
 
 def _questions() -> None:

@@ -79,8 +79,9 @@ def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
 
 
 _ADDRESSED = text("""
-SELECT DISTINCT ON (address) address, number, state <> 'cancelled' AND says <> 'withdrawn' AS is_live
-FROM delivery WHERE case_id = :id ORDER BY address, number DESC
+SELECT DISTINCT ON (address) address, max(number) OVER (PARTITION BY address) AS number,
+       state <> 'cancelled' AND says <> 'withdrawn' AS is_live
+FROM delivery WHERE case_id = :id ORDER BY address, state = 'cancelled' AND says = 'withdrawn', number DESC
 """)
 
 

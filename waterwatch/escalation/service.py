@@ -113,7 +113,9 @@ def _open_case(
 def _address(session: Session, case: Case, agency: CompetentAgency, telling: _Telling, *, actor: Actor) -> None:
     """Give the case its agency and a delivery for each address that has none yet."""
     settings, now = telling.settings, telling.now
-    if case.state not in ("queued", "no_contact", "dead", "withdrawn"):
+    if case.state == "withdrawn":
+        _cancel_withdrawals(session, case, now=now)
+    elif case.state not in ("queued", "no_contact", "dead"):
         return
     if case.agency_id is None:
         case.agency_id = agency.agency_id
@@ -124,13 +126,38 @@ def _address(session: Session, case: Case, agency: CompetentAgency, telling: _Te
     if not usable:
         _say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
     if not missing:
+        if case.state == "withdrawn":
+            _reinstate(session, case, settings=settings, actor=actor, now=now)
         return
+    if case.state == "withdrawn":
+        case.delivered_at = case.acknowledged_at = None  # they are told anew
     if case.state != "queued":
         before = rules.case_life(settings).move(case, "queued", now=now)
         facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
         record(session, "case.queued", case, actor=actor, now=now, before={"state": before}, after=facts)
     for address in missing:
         _queue_delivery(session, case, address, telling, number=so_far.get(address, (0, False))[0] + 1)
+
+
+def _cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
+    """Whoever has not yet been told that the case is withdrawn need not be."""
+    session.flush()
+    for letters in queries.letters_of(session, case.id).values():
+        if letters[-1].says == "withdrawn" and letters[-1].state == "pending" and not letters[-1].attempts:
+            rules.DELIVERY.move(letters[-1], "cancelled", now=now)
+    session.flush()
+
+
+def _reinstate(session: Session, case: Case, *, settings: Settings, actor: Actor, now: datetime) -> None:
+    """Nobody has heard of the withdrawal: the case stands where it stood."""
+    rules.case_life(settings).move(case, "queued", now=now)
+    if case.delivered_at is not None:
+        rules.CASE.move(case, "delivered", now=now)
+        case.state_deadline_at = rules.acknowledge_by(case.severity, case.delivered_at)
+    if case.acknowledged_at is not None:
+        rules.CASE.move(case, "acknowledged", now=now)
+    facts: dict[str, audit.Fact] = {"state": case.state}
+    record(session, "case.reinstated", case, actor=actor, now=now, before={"state": "withdrawn"}, after=facts)
 
 
 def _queue_delivery(
@@ -195,7 +222,12 @@ def _regrade(
         _tell_raised(session, case, telling)
     else:
         _lower_letters(session, case, telling, is_correction=is_correction)
-    if severity < before and case.state == "delivered" and case.state_deadline_at is not None and case.delivered_at is not None:
+    if (
+        severity < before
+        and case.state == "delivered"
+        and case.state_deadline_at is not None
+        and case.delivered_at is not None
+    ):
         case.state_deadline_at = rules.lowered_deadline(
             case.state_deadline_at, severity, delivered_at=case.delivered_at
         )
@@ -236,18 +268,24 @@ def _lower_letters(session: Session, case: Case, telling: _Telling, *, is_correc
 
 
 def withdraw_cases(
-    session: Session, incident_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime
+    session: Session,
+    incident_id: uuid.UUID,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    tell_at: datetime | None = None,
 ) -> list[Case]:
     """The incident was taken back: so are its cases. Idempotent. Returns those that were withdrawn now.
 
     A letter nobody has tried to send is cancelled. Whoever may have got one is told by a further letter, which goes at
-    once. A case its agency has closed stays closed.
+    ``tell_at``, or at once. A case its agency has closed stays closed.
 
     Raises:
         NotFound: there is no such incident.
     """
     queries.lock_place(session, incident_id)
-    telling, withdrawn = _Telling(settings, now, now), []
+    telling, withdrawn = _Telling(settings, now, tell_at or now), []
     for case in queries.cases_by_agency(session, incident_id).values():
         if case.state in ("withdrawn", "closed"):
             continue
@@ -271,7 +309,7 @@ def _take_back(session: Session, case: Case, address: str, letters: list[Deliver
     if any(letter.attempts or letter.state == "sent" for letter in fresh):
         is_going = any(letter.state == "sending" for letter in fresh)
         after_it = telling.now + timedelta(seconds=rules.claim_lasts_s(telling.settings))
-        later = replace(telling, tell_at=after_it) if is_going else telling
+        later = replace(telling, tell_at=max(after_it, telling.tell_at)) if is_going else telling
         _queue_delivery(session, case, address, later, number=len(letters) + 1, says="withdrawn")
 
 

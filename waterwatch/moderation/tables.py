@@ -12,7 +12,6 @@ from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.db import Base
 from waterwatch.reports.tables import Report
 
-
 ACTIONS = (
     *("accepted", "joined", "refused", "patrol_accepted", "corrected", "asked", "handed"),
     *("seconded", "regraded", "split", "absorbed", "reversed"),

@@ -87,6 +87,11 @@ def judged_step(state: str, kind: str) -> str | None:
     return None
 
 
+def time_of(moment: datetime) -> str:
+    """Tells a step from the same one at another time, in the key that lets it be told once."""
+    return f".{moment:%Y%m%dT%H%M%S.%f}"
+
+
 def can_be_told(state: str) -> bool:
     """Whether there is anything left to tell the author of."""
     return state not in _SETTLED

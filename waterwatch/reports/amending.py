@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from waterwatch.kernel import audit
+from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.kernel.ids import new_id
@@ -61,9 +61,7 @@ class Amended:
     after: dict[str, audit.Fact]
 
 
-def amend(
-    session: Session, command: AmendReport, *, settings: Settings, actor: Actor, now: datetime
-) -> Amended | None:
+def amend(session: Session, command: AmendReport, *, settings: Settings, actor: Actor, now: datetime) -> Amended | None:
     """Write what differs; None where nothing does. A new place finds its water anew unless one is named.
 
     Raises :class:`Invalid`, :class:`NotFound` (report or water), :class:`Conflict` ``not_in_review``.
@@ -88,6 +86,8 @@ def amend(
     if not after:
         session.execute(_FORGET, {"former_id": former_id})
         return None
+    if after.keys() & {"kind", "point"}:  # other reports may tell of the same now
+        outbox.emit(session, service.TOPIC_RESNAP, {"report_id": str(report.id)}, now=now)
     _record(session, "report.amended", report.id, actor, now, before, after)
     return Amended(former_id, before, after)
 

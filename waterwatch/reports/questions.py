@@ -16,9 +16,9 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.reports import queries, rules
 from waterwatch.reports.forms import clean_text
+from waterwatch.reports.service import TOPIC_ASKED
 from waterwatch.reports.tables import QUESTION_CODES, Question
 
-TOPIC_ASKED = "reports.asked"
 MAX_WORDS = 300
 MAX_ANSWER = 500
 
@@ -151,9 +151,7 @@ def _locked(session: Session, *where: object) -> Question | None:
     return session.scalars(statement).one_or_none()
 
 
-def _end(
-    session: Session, question_id: uuid.UUID, state: str, action: str, actor: Actor, now: datetime
-) -> uuid.UUID:
+def _end(session: Session, question_id: uuid.UUID, state: str, action: str, actor: Actor, now: datetime) -> uuid.UUID:
     question = _locked(session, Question.id == question_id)
     if question is None:
         raise NotFound("question_not_found")
@@ -175,6 +173,4 @@ def _words(fields: Mapping[str, str], name: str, limit: int) -> str:
 def _record(
     session: Session, action: str, report_id: uuid.UUID, actor: Actor, now: datetime, after: dict[str, audit.Fact]
 ) -> None:
-    audit.record(
-        session, action=action, subject_kind="report", subject_id=report_id, actor=actor, now=now, after=after
-    )
+    audit.record(session, action=action, subject_kind="report", subject_id=report_id, actor=actor, now=now, after=after)

@@ -29,9 +29,7 @@ REPORT = Machine(
     ),
 )
 JUDGED = frozenset({"accepted", "merged", "refused"})
-QUESTION = Machine(
-    "question", "open", frozenset({("open", "answered"), ("open", "withdrawn"), ("open", "lapsed")})
-)
+QUESTION = Machine("question", "open", frozenset({("open", "answered"), ("open", "withdrawn"), ("open", "lapsed")}))
 AWAITING_PHOTOS = frozenset({"received", "sanitising"})
 WITHDRAWABLE = frozenset(source for source, target in REPORT.moves if target == "withdrawn")
 CORRECTABLE = WITHDRAWABLE  # as long as nobody has judged what its author said

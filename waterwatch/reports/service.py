@@ -22,6 +22,7 @@ from waterwatch.waters import queries as waters
 TOPIC_RESNAP = "reports.resnap"
 TOPIC_JUDGED = "reports.judged"
 TOPIC_RETURNED = "reports.returned"
+TOPIC_ASKED = "reports.asked"
 SANITISER = Actor.system("sanitiser")
 MAX_REFUSAL_WORDS = 500
 _FORGET_STATED = text("""
@@ -250,8 +251,14 @@ def put_on_water(session: Session, report: Report, water_feature_id: uuid.UUID) 
     _snap_to(session, report, water_feature_id, waters.snap(session, water_feature_id, place.lon, place.lat))
 
 
+def say_handed(session: Session, report_id: uuid.UUID, *, is_back: bool, actor: Actor, now: datetime) -> None:
+    """Put on record that a report was handed to the lead, or that it is back in everybody's queue."""
+    _record(session, "report.handed_back" if is_back else "report.handed", report_id, actor, now, None, {})
+
+
 def settle_water(session: Session, report: Report, settings: Settings) -> None:
-    """Snap a report whose lock is held onto the water its author chose where it lies within the limit, else onto the nearest, else onto none."""
+    """Snap a report whose lock is held onto the water its author chose where it lies within the limit, else onto the
+    nearest, else onto none."""
     place = queries.place_of(session, report.id)
     chosen = report.chosen_water_feature_id
     if chosen is not None:

@@ -99,6 +99,10 @@ UPDATE review_item SET set_aside = :reason, set_aside_until = :until, leased_by 
        leased_at = NULL
 WHERE report_id = :report_id RETURNING report_id
 """)
+_PUT_BACK_IF = text("""
+UPDATE review_item SET set_aside = NULL, set_aside_until = NULL WHERE report_id = :report_id AND set_aside = :reason
+RETURNING report_id
+""")
 _KEEP_FROM = text("""
 UPDATE review_item SET not_for = :person_id, leased_by = NULL, leased_until = NULL, leased_at = NULL
 WHERE report_id = :report_id
@@ -207,6 +211,11 @@ def set_aside(session: Session, report_id: uuid.UUID, reason: str | None, *, unt
     """Take a report out of the order for a reason, or back into it (None). False when it is not under review."""
     values = {"report_id": report_id, "reason": reason, "until": until}
     return session.execute(_SET_ASIDE, values).first() is not None
+
+
+def put_back_if(session: Session, report_id: uuid.UUID, reason: str) -> bool:
+    """Return a report to the order where it was set aside for a reason. Whether it was."""
+    return session.execute(_PUT_BACK_IF, {"report_id": report_id, "reason": reason}).first() is not None
 
 
 def keep_from(session: Session, report_id: uuid.UUID, person_id: uuid.UUID) -> None:
