@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from waterwatch.advisories import service as advisories
 from waterwatch.escalation import service as escalation
+from waterwatch.fairness import service as fairness
+from waterwatch.fairness.rules import REFUSED
 from waterwatch.incidents import service as incidents
 from waterwatch.incidents.service import Judgement
 from waterwatch.incidents.tables import Incident
@@ -112,6 +114,15 @@ def grade_report(
     session.flush()
     _set_moving(session, incident, settings=settings, actor=actor, now=now)
     release(session, command.report_id, _person(actor))
+    fairness.maybe_ask_again(
+        session,
+        command.report_id,
+        _person(actor),
+        int(command.judgement.severity),
+        command.judgement.inputs,
+        settings=settings,
+        now=now,
+    )
     return incident
 
 
@@ -150,6 +161,8 @@ def refuse_report(
     _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
     reports.refuse(session, report_id, code, words, actor=actor, now=now)
     release(session, report_id, _person(actor))
+    if code != "duplicate":  # says that another report was judged, not what this one shows
+        fairness.maybe_ask_again(session, report_id, _person(actor), REFUSED, None, settings=settings, now=now)
 
 
 def second_red(
