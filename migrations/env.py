@@ -11,6 +11,7 @@ from waterwatch.agencies import tables as agencies
 from waterwatch.contacts import tables as contacts
 from waterwatch.duplicates import tables as duplicates
 from waterwatch.escalation import tables as escalation
+from waterwatch.fairness import tables as fairness
 from waterwatch.imports import tables as imports
 from waterwatch.incidents import tables as incidents
 from waterwatch.kernel import audit, outbox
@@ -34,6 +35,7 @@ ROOMS = (
     duplicates,
     contacts,
     escalation,
+    fairness,
     imports,
     incidents,
     mapping,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 from geoalchemy2 import Geometry
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision: str = "0016"
 down_revision: str | None = "0015"
@@ -40,6 +41,8 @@ def upgrade() -> None:
     _incidents()
     _grades()
     _verifications()
+    _blind_reviews()
+    _calibration()
 
 
 def _incidents() -> None:
@@ -100,6 +103,81 @@ def _verifications() -> None:
         sa.Column("incident_id", sa.Uuid(), _of("incident"), nullable=False, index=True),
         sa.Column("verified_at", sa.DateTime(timezone=True), nullable=False),
     )
+
+
+def _blind_reviews() -> None:
+    op.create_table(
+        "blind_review",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("report_id", sa.Uuid(), _of("report"), nullable=False, unique=True),
+        sa.Column("rubric_version", sa.Text(), nullable=False),
+        sa.Column("first_person", sa.Uuid(), _of("person"), nullable=False),
+        sa.Column("first_outcome", sa.SmallInteger(), nullable=False),
+        sa.Column("first_inputs", JSONB()),
+        sa.Column("first_points", sa.SmallInteger()),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("leased_by", sa.Uuid(), _of("person")),
+        sa.Column("leased_until", sa.DateTime(timezone=True)),
+        sa.Column("second_person", sa.Uuid(), _of("person")),
+        sa.Column("second_outcome", sa.SmallInteger()),
+        sa.Column("second_inputs", JSONB()),
+        sa.Column("second_points", sa.SmallInteger()),
+        sa.Column("second_departure_reason", sa.Text()),
+        sa.Column("second_at", sa.DateTime(timezone=True)),
+        *_checks(
+            "blind_review",
+            first_outcome="first_outcome BETWEEN 0 AND 4",
+            second_outcome="second_outcome BETWEEN 0 AND 4",
+            first_points="(first_outcome = 0) = (first_points IS NULL)",
+            second_outcome_whole="(second_at IS NULL) = (second_outcome IS NULL)",
+            second_person_whole="(second_at IS NULL) = (second_person IS NULL)",
+            second_is_another="second_person <> first_person",
+            lease_whole="(leased_by IS NULL) = (leased_until IS NULL)",
+            leased_by_another="leased_by <> first_person",
+            second_departure_reason="length(second_departure_reason) BETWEEN 3 AND 500",
+        ),
+    )
+    for name, columns, rows in (
+        ("waiting", ["first_at", "id"], "second_at IS NULL"),
+        ("second_at", ["second_at"], "second_at IS NOT NULL"),
+    ):
+        op.create_index(f"ix_blind_review_{name}", "blind_review", columns, postgresql_where=sa.text(rows))
+
+
+def _calibration() -> None:
+    op.create_table(
+        "calibration_case",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("report_id", sa.Uuid(), _of("report"), nullable=False, unique=True),
+        sa.Column("reference_outcome", sa.SmallInteger(), nullable=False),
+        sa.Column("explanation", sa.Text(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("added_by", sa.Uuid(), _of("person"), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        *_checks(
+            "calibration_case",
+            reference_outcome="reference_outcome BETWEEN 0 AND 4",
+            explanation="length(explanation) BETWEEN 3 AND 1000",
+        ),
+    )
+    op.create_table(
+        "calibration_answer",
+        sa.Column("case_id", sa.Uuid(), sa.ForeignKey("calibration_case.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("person_id", sa.Uuid(), _of("person"), primary_key=True, index=True),
+        sa.Column("outcome", sa.SmallInteger(), nullable=False),
+        sa.Column("inputs", JSONB()),
+        sa.Column("points", sa.SmallInteger()),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=False),
+        *_checks(
+            "calibration_answer",
+            outcome="outcome BETWEEN 0 AND 4",
+            points="(outcome = 0) = (points IS NULL)",
+        ),
+    )
+
+
+def _checks(table: str, **rules: str) -> list[sa.CheckConstraint]:
+    return [sa.CheckConstraint(rule, name=op.f(f"ck_{table}_{name}")) for name, rule in rules.items()]
 
 
 def _of(table: str) -> sa.ForeignKey:

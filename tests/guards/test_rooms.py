@@ -12,6 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
+    "fairness",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from waterwatch.advisories import service as advisories
 from waterwatch.escalation import service as escalation
+from waterwatch.fairness import service as fairness
+from waterwatch.fairness.rules import REFUSED
 from waterwatch.incidents import service as incidents
 from waterwatch.incidents import undoing
 from waterwatch.incidents.rules import Severity
@@ -92,6 +94,15 @@ def grade_report(
         before=before,
         after=level_of(incident) | {"given": int(command.judgement.severity)},
     )
+    fairness.maybe_ask_again(
+        session,
+        command.report_id,
+        person_of(actor),
+        int(command.judgement.severity),
+        command.judgement.inputs,
+        settings=settings,
+        now=now,
+    )
     return incident
 
 
@@ -145,6 +156,8 @@ def refuse_report(
         before={"state": "in_review"},
         after={"state": "refused", "code": code},
     )
+    if code != "duplicate":  # says that another report was judged, not what this one shows
+        fairness.maybe_ask_again(session, report_id, person_of(actor), REFUSED, None, settings=settings, now=now)
 
 
 def second_red(
