@@ -71,8 +71,8 @@ WHERE i.closed_at IS NULL AND i.graded_severity > i.severity AND g.standing = 4 
   AND g.reversed_at IS NULL AND g.superseded_by_id IS NULL AND g.graded_at < :red_before
 HAVING count(*) > 0
 """
-_OVERDUE = text(
-    " UNION ALL ".join(
+_OVERDUE = text(  # names of our own
+    " UNION ALL ".join(  # noqa: S608
         f"SELECT '{name}' AS name, state, count(*)::int AS rows FROM {name}"  # noqa: S608  # names of our own
         " WHERE state_deadline_at < :now GROUP BY state"
         for name in ("photo", "report", "incident", "escalation_case", "delivery", "posting", "question")

@@ -133,6 +133,7 @@ def _appeals() -> None:
         sa.Column("at", NOW, nullable=False),
         sa.Column("words", sa.Text(), nullable=False),
         sa.Column("refused_at", NOW, nullable=False),
+        sa.Column("refused_by", sa.Uuid(), sa.ForeignKey("person.id"), nullable=False),
         sa.Column("refusal_code", sa.Text(), nullable=False),
         sa.Column("refusal_words", sa.Text()),
         _check("appeal", "words_length", "length(words) BETWEEN 1 AND 500"),

@@ -21,7 +21,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.moderation import decisions
 from waterwatch.moderation.service import set_moving
 from waterwatch.moderation.tables import Decision
-from waterwatch.reports import amending, questions
+from waterwatch.reports import amending, appeals, questions
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports import service as reports
 from waterwatch.triage import service as triage
@@ -107,6 +107,8 @@ def _return(session: Session, decision: Decision, taking: _Taking) -> None:
     )
     if "former_id" in decision.before:
         _restore(session, decision, taking)
+    if (person_id := appeals.kept_from(session, decision.report_id)) is not None:
+        triage.keep_from(session, decision.report_id, person_id)
     triage.weigh(session, decision.report_id)
 
 

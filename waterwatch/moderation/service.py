@@ -26,7 +26,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.moderation import decisions
 from waterwatch.moderation.decisions import About
-from waterwatch.reports import amending
+from waterwatch.reports import amending, questions
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports import service as reports
 from waterwatch.reports.amending import Amended, AmendReport
@@ -64,6 +64,7 @@ def grade_report(
     ``not_in_review``, ``report_changed``), :class:`NotFound`.
     """
     under = under_review(session, command.report_id, actor, command.seen_version, settings=settings, now=now)
+    questions.drop(session, command.report_id, actor=actor, now=now)
     facts, tell_at = under.facts, decisions.undo_until(settings, now)
     water_feature_id = command.water_feature_id or facts.water_feature_id
     if water_feature_id is None:
@@ -122,6 +123,7 @@ def accept_patrol(
     under = under_review(session, report_id, actor, seen_version, settings=settings, now=now)
     if under.facts.kind != ALL_CLEAR:
         raise Conflict("no_patrol")
+    questions.drop(session, report_id, actor=actor, now=now)
     tell_at = decisions.undo_until(settings, now)
     reports.accept(session, report_id, actor=actor, now=now, tell_at=tell_at)
     about = About(report_id, took_s=under.took_s)
@@ -144,6 +146,7 @@ def refuse_report(
 ) -> None:
     """Refuse a report with a reason its author will read. Raises as :func:`grade_report`."""
     under = under_review(session, report_id, actor, seen_version, settings=settings, now=now)
+    questions.drop(session, report_id, actor=actor, now=now)
     tell_at = decisions.undo_until(settings, now)
     reports.refuse(session, report_id, code, words, actor=actor, now=now, tell_at=tell_at)
     decisions.decide(

@@ -63,6 +63,7 @@ def appeal(session: Session, report_id: uuid.UUID, words: str, *, settings: Sett
             at=now,
             words=words,
             refused_at=report.state_since,
+            refused_by=refused_by,
             refusal_code=report.refusal_code,
             refusal_words=report.refusal_words,
         )
@@ -83,6 +84,11 @@ def refuser_of(session: Session, report_id: uuid.UUID) -> uuid.UUID | None:
     """Which person last refused a report; None where none did."""
     found: uuid.UUID | None = session.execute(_REFUSED_BY, {"id": report_id}).scalar_one_or_none()
     return found
+
+
+def kept_from(session: Session, report_id: uuid.UUID) -> uuid.UUID | None:
+    """Who may not judge a report again: whoever was appealed against. None where nobody was."""
+    return session.scalars(select(Appeal.refused_by).where(Appeal.report_id == report_id)).one_or_none()
 
 
 def appeal_of(session: Session, report_id: uuid.UUID) -> AppealView | None:

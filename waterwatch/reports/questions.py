@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from waterwatch.contacts import queries as contact_queries
@@ -21,6 +21,13 @@ from waterwatch.reports.tables import QUESTION_CODES, Question
 
 MAX_WORDS = 300
 MAX_ANSWER = 500
+
+
+# One statement for the many reports nobody asked about.
+_DROP = text("""
+UPDATE question SET state = 'lapsed', state_since = :now, state_deadline_at = NULL
+WHERE report_id = :report_id AND state = 'open' RETURNING id
+""")
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,12 @@ def lapse(session: Session, question_id: uuid.UUID, *, now: datetime) -> uuid.UU
     if question is None or question.state_deadline_at is None or question.state_deadline_at > now:
         return None
     return _end(session, question_id, "lapsed", "report.question_lapsed", Actor.system("sweep"), now)
+
+
+def drop(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
+    """The report is judged without the answer; a question that is open is none any more. Idempotent."""
+    for question_id in session.execute(_DROP, {"report_id": report_id, "now": now}).scalars():
+        _record(session, "report.question_dropped", report_id, actor, now, {"question_id": question_id})
 
 
 def open_question(session: Session, report_id: uuid.UUID) -> QuestionView | None:

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from waterwatch.accounts.tables import ApiClient, Organisation
+from waterwatch.accounts.tables import ApiClient, Organisation, Person
 from waterwatch.kernel.db import Base
 from waterwatch.photos.tables import Photo
 from waterwatch.waters.tables import WaterFeature
@@ -234,7 +234,7 @@ class Question(Base):
 class Appeal(Base):
     """Its author asked, once, that a refusal be looked at by somebody else. Erased with the report.
 
-    ``refusal_code`` and ``refusal_words`` are what they were told then.
+    ``refusal_code`` and ``refusal_words`` are what they were told then; ``refused_by`` never judges it again.
     """
 
     __tablename__ = "appeal"
@@ -244,6 +244,7 @@ class Appeal(Base):
     at: Mapped[datetime]
     words: Mapped[str] = mapped_column(Text)
     refused_at: Mapped[datetime]
+    refused_by: Mapped[uuid.UUID] = mapped_column(ForeignKey(Person.id))
     refusal_code: Mapped[str] = mapped_column(Text)
     refusal_words: Mapped[str | None] = mapped_column(Text)
 
