@@ -17,10 +17,10 @@ from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.db import Base
 from waterwatch.mapping import tables as mapping
 from waterwatch.mine import tables as mine
-from waterwatch.moderation import tables as moderation
 from waterwatch.photos import tables as photos
 from waterwatch.postbox import tables as postbox
 from waterwatch.reports import tables as reports
+from waterwatch.triage import tables as triage
 from waterwatch.waters import tables as waters
 from waterwatch.zones import tables as zones
 
@@ -37,11 +37,11 @@ ROOMS = (
     incidents,
     mapping,
     mine,
-    moderation,
     outbox,
     photos,
     postbox,
     reports,
+    triage,
     waters,
     zones,
 )

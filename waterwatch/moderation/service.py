@@ -2,9 +2,8 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.advisories import service as advisories
@@ -19,32 +18,8 @@ from waterwatch.mapping import service as mapping
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports import service as reports
 from waterwatch.reports.tables import ALL_CLEAR
+from waterwatch.triage import service as triage
 from waterwatch.waters import queries as waters
-
-# Red-flag answers of the observer first, then age: someone may be drinking that water.
-_CLAIM = text("""
-WITH next AS (
-    SELECT r.id FROM report r
-    WHERE r.state = 'in_review' AND NOT r.needs_screening AND NOT EXISTS (
-        SELECT FROM review_lease l
-        WHERE l.report_id = r.id AND l.leased_until > :now AND l.person_id <> :person_id)
-    ORDER BY (coalesce(r.has_dead_animals, false) OR coalesce(r.affects_people, false)) DESC, r.received_at, r.id
-    LIMIT 1 FOR UPDATE OF r SKIP LOCKED),
-taken AS (
-    INSERT INTO review_lease (report_id, person_id, leased_until)
-    SELECT id, :person_id, :until FROM next
-    ON CONFLICT (report_id) DO UPDATE SET person_id = excluded.person_id, leased_until = excluded.leased_until
-    WHERE review_lease.person_id = excluded.person_id OR review_lease.leased_until <= :now
-    RETURNING report_id)
-SELECT taken.report_id FROM next LEFT JOIN taken ON true
-""")
-_HOLD = text("""
-INSERT INTO review_lease (report_id, person_id, leased_until) VALUES (:report_id, :person_id, :until)
-ON CONFLICT (report_id) DO UPDATE SET person_id = excluded.person_id, leased_until = excluded.leased_until
-WHERE review_lease.person_id = excluded.person_id OR review_lease.leased_until <= :now
-RETURNING report_id
-""")
-_RELEASE = text("DELETE FROM review_lease WHERE report_id = :report_id AND person_id = :person_id")
 
 
 @dataclass(frozen=True)
@@ -59,32 +34,6 @@ class GradeReport:
     water_feature_id: uuid.UUID | None
     join_incident_id: uuid.UUID | None = None
     seen_version: int | None = None
-
-
-def claim_next(session: Session, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> uuid.UUID | None:
-    """Lease the most urgent waiting report to a moderator; None when nothing waits.
-
-    Two moderators never get the same report: the row is taken with SKIP LOCKED, and a lease that another transaction
-    committed after this statement had looked is not overwritten; then the next statement looks again and sees it.
-    """
-    until = now + timedelta(seconds=settings.review_lease_s)
-    values = {"now": now, "person_id": person_id, "until": until}
-    while (row := session.execute(_CLAIM, values).one_or_none()) is not None:
-        if row.report_id is not None:
-            return uuid.UUID(str(row.report_id))
-    return None
-
-
-def hold(session: Session, report_id: uuid.UUID, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:
-    """Lease one report by name, or renew one's own lease. False when another moderator holds it."""
-    until = now + timedelta(seconds=settings.review_lease_s)
-    values = {"report_id": report_id, "person_id": person_id, "until": until, "now": now}
-    return session.execute(_HOLD, values).first() is not None
-
-
-def release(session: Session, report_id: uuid.UUID, person_id: uuid.UUID) -> None:
-    """Give a report back to the queue."""
-    session.execute(_RELEASE, {"report_id": report_id, "person_id": person_id})
 
 
 def grade_report(
@@ -111,7 +60,6 @@ def grade_report(
         reports.accept(session, command.report_id, actor=actor, now=now)
     session.flush()
     _set_moving(session, incident, settings=settings, actor=actor, now=now)
-    release(session, command.report_id, _person(actor))
     return incident
 
 
@@ -132,7 +80,6 @@ def accept_patrol(
     if facts.kind != ALL_CLEAR:
         raise Conflict("no_patrol")
     reports.accept(session, report_id, actor=actor, now=now)
-    release(session, report_id, _person(actor))
 
 
 def refuse_report(
@@ -149,7 +96,6 @@ def refuse_report(
     """Refuse a report with a reason its author will read. Raises as :func:`grade_report`."""
     _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
     reports.refuse(session, report_id, code, words, actor=actor, now=now)
-    release(session, report_id, _person(actor))
 
 
 def second_red(
@@ -215,7 +161,7 @@ def _under_review(
     if held.state != "in_review":  # first: of one that was taken back there is nothing to read
         raise Conflict("not_in_review")
     facts = report_queries.review_facts(session, report_id)
-    if not hold(session, report_id, _person(actor), settings=settings, now=now):
+    if not triage.hold(session, report_id, _person(actor), settings=settings, now=now):
         raise Conflict("lease_lost")
     if seen_version is not None and seen_version != facts.version:
         raise Conflict("report_changed", version=facts.version)

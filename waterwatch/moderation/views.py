@@ -27,12 +27,14 @@ from waterwatch.incidents.rules import RubricInputs, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid
-from waterwatch.moderation import forms, queries, service
+from waterwatch.moderation import forms, service
 from waterwatch.photos.queries import redactable
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports.queries import PhotoEvidence, ReviewFacts
 from waterwatch.reports.rules import is_photo_time_doubtful, is_place_doubtful, photo_age
 from waterwatch.reports.tables import ALL_CLEAR
+from waterwatch.triage import queries as triage_queries
+from waterwatch.triage import service as triage
 from waterwatch.waters import queries as waters
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
@@ -72,8 +74,8 @@ def desk() -> str:
     """What waits, since when; red grades that need a second; cases nobody could be reached for."""
     person_id, now = _person_id(), utc_now()
     with transaction(house().sessions) as session:
-        summary = queries.queue_summary(session, now=now)
-        waiting = queries.waiting_reports(session, person_id, now=now)
+        summary = triage_queries.queue_summary(session, now=now)
+        waiting = triage_queries.waiting(session, person_id, now=now)
         reds = incidents_awaiting_second(session)
         secondable = secondable_by(session, [red.incident_id for red in reds], person_id)
         unreachable = open_no_contact(session, language=viewer_language())
@@ -93,7 +95,7 @@ def desk() -> str:
 def claim_next() -> WerkzeugResponse:
     """Take the most urgent report that nobody looks at."""
     with transaction(house().sessions) as session:
-        report_id = service.claim_next(session, _person_id(), settings=house().settings, now=utc_now())
+        report_id = triage.claim_next(session, _person_id(), settings=house().settings, now=utc_now())
     if report_id is None:
         flash(gettext("没有等待审核的上报。谢谢你，现在可以歇一会儿。"), "success")
         return redirect(url_for("moderation.desk"))
@@ -170,7 +172,7 @@ def accept_patrol(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
 def release(report_id: uuid.UUID) -> WerkzeugResponse:
     """Give the report back to the queue."""
     with transaction(house().sessions) as session:
-        service.release(session, report_id, _person_id())
+        triage.release(session, report_id, _person_id())
     return redirect(url_for("moderation.desk"), code=303)
 
 
@@ -215,7 +217,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
     now = utc_now()
     with transaction(house().sessions) as session:
         facts = report_queries.review_facts(session, report_id)
-        is_mine = facts.state == "in_review" and service.hold(
+        is_mine = facts.state == "in_review" and triage.hold(
             session, report_id, _person_id(), settings=house().settings, now=now
         )
         candidates = _candidates(session, facts)
