@@ -62,10 +62,10 @@ def leave() -> Response:
 def choose_view() -> Response:
     """Work on a part of the queue from now on: an area, a water, a kind; nothing chosen is everything."""
     browser_session[VIEW] = forms.parse_view(request.form)
-    if "name" in request.form:
+    if "keep" in request.form:
         try:
             with transaction(house().sessions) as session:
-                triage.keep_view(session, person_id(), request.form["name"], wanted(session), now=utc_now())
+                triage.keep_view(session, person_id(), request.form.get("name", ""), wanted(session), now=utc_now())
             flash(gettext("视图已保存。"), "success")
         except Invalid as fault:
             for code in fault.errors["name"]:

@@ -98,9 +98,7 @@ def go_on(said: str, *, undo: str | None = None) -> Response:
 def next_report() -> Response:
     """The most urgent report that nobody looks at, or back to the queue when none is left."""
     with transaction(house().sessions) as session:
-        report_id = triage.claim_next(
-            session, person_id(), wanted(session), settings=house().settings, now=utc_now()
-        )
+        report_id = triage.claim_next(session, person_id(), wanted(session), settings=house().settings, now=utc_now())
     if report_id is None:
         flash(_l("没有等待审核的上报。谢谢你，现在可以歇一会儿。"), "success")
         return redirect(url_for("moderation.desk"), code=303)
@@ -126,6 +124,7 @@ def render_review(report_id: uuid.UUID, fields: Mapping[str, str], errors: dict[
         contact_reasons=CONTACT_REASONS,
         likes_max=CANDIDATES_KEPT,
         rubric=rubric(),
+        lease_s=house().settings.review_lease_s,
         kinds=KIND_WORDS,
         report_kinds=REPORT_KIND_WORDS,
         states=REPORT_STATE_WORDS,
@@ -196,9 +195,7 @@ def _observed(facts: ReviewFacts, zones: list[ZoneAt], likes: list[Candidate]) -
         affects_people=facts.affects_people,
         measured=facts.measured,
         zone_kinds=[zone.kind for zone in zones if zone.distance_m <= triage_rules.ZONE_NEAR_M],
-        has_independent_reports=any(
-            one.is_near and not one.is_same_device and not one.is_recycled for one in likes
-        ),
+        has_independent_reports=any(one.is_near and not one.is_same_device and not one.is_recycled for one in likes),
     )
 
 
@@ -278,5 +275,3 @@ def _claims(facts: ReviewFacts, evidence: list[PhotoEvidence]) -> list[dict[str,
             }
         )
     return claims
-
-
