@@ -19,7 +19,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
 from waterwatch.mine import views as mine
-from waterwatch.moderation import photo_views
+from waterwatch.moderation import desk_views, photo_views
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
@@ -75,6 +75,7 @@ def create_app(settings: Settings) -> Flask:
         following.bp,
         mine.bp,
         moderation.bp,
+        desk_views.bp,
         photo_views.bp,
         screening.bp,
         escalation.bp,

@@ -1,6 +1,7 @@
 """The desk's forms: untrusted fields in, a frozen command or every error at once out."""
 
 import math
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ from waterwatch.photos.rules import MAX_REDACTIONS, Rectangle
 from waterwatch.photos.service import ChangeRedactions
 from waterwatch.reports.forms import clean_text
 from waterwatch.reports.rules import REFUSAL_CODES
+from waterwatch.reports.tables import REPORT_KINDS
 
 MAX_WORDS = 500
+MOST_HELD = 40  # what one page ever holds
+_AREA = re.compile(r"[0-9]{6}", re.ASCII)
 SMALLEST_PART = 0.002  # of the picture: four pixels of 2000
 ROUNDING = 0.001  # by which a rectangle drawn to the edge may seem to pass it
 
@@ -85,6 +89,22 @@ def parse_grade(report_id: uuid.UUID, fields: Mapping[str, str]) -> GradeReport:
         raise Invalid(reading.errors)
     judgement = Judgement(inputs, Severity(int(severity)), reason)
     return GradeReport(report_id, judgement, water_feature_id, join_incident_id, parse_version(fields))
+
+
+def parse_ids(values: Sequence[str]) -> list[uuid.UUID]:
+    """The ids among what was sent, at most :data:`MOST_HELD`; what is none is passed over."""
+    return [found for value in values[:MOST_HELD] if (found := _id(value)) is not None]
+
+
+def parse_view(fields: Mapping[str, str]) -> dict[str, str]:
+    """What of the queue to work on: an area's code or ``mine``, a water, a kind. What cannot be read is not said."""
+    area, water, kind = (fields.get(name, "").strip() for name in ("area", "water", "kind"))
+    found = {
+        "area": area if area == "mine" or _AREA.fullmatch(area) else "",
+        "water": str(_id(water) or ""),
+        "kind": kind if kind in REPORT_KINDS else "",
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def parse_version(fields: Mapping[str, str]) -> int | None:

@@ -1,9 +1,12 @@
 """Answers for the moderators' desk."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Text, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from waterwatch.kernel.errors import NotFound
@@ -34,3 +37,146 @@ def reviewable_photo(session: Session, photo_id: uuid.UUID) -> ReviewablePhoto:
     if row is None:
         raise NotFound("photo_not_found")
     return ReviewablePhoto(**row._mapping)
+
+
+NEAR_M = 300.0
+NEAR_TIME = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class NearReport:
+    """Another report of the neighbourhood, for moderators: its place is exact."""
+
+    report_id: uuid.UUID
+    code: str
+    kind: str
+    state: str
+    received_at: datetime
+    lon: float
+    lat: float
+    distance_m: float
+
+
+@dataclass(frozen=True)
+class TrackRecord:
+    """What became of earlier reports that came the same way. Counts, and nothing that tells who."""
+
+    reports: int
+    accepted: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class OwnAct:
+    """One decision of somebody's own: when, and what became of the report."""
+
+    at: datetime
+    outcome: str
+
+
+# A box in degrees is found by the index; metres decide. A degree of latitude is at least 110,574 m long.
+_NEAR = text("""
+WITH here AS MATERIALIZED (
+    SELECT r.id, r.point, :near_m / 110574.0 AS high, :near_m / 110574.0 / greatest(0.05, cos(radians(ST_Y(r.point))))
+               * 1.01 AS wide FROM report r WHERE r.id = :report_id AND r.erased_at IS NULL)
+SELECT r.id AS report_id, r.code, r.kind, r.state, r.received_at, ST_X(r.point) AS lon, ST_Y(r.point) AS lat,
+       ST_Distance(geography(r.point), geography(here.point)) AS distance_m
+FROM here JOIN report r ON r.point && ST_Expand(here.point, here.wide, here.high) AND r.id <> here.id
+WHERE r.state IN ('in_review', 'accepted', 'merged', 'refused') AND r.erased_at IS NULL AND r.received_at >= :since
+  AND ST_DWithin(geography(r.point), geography(here.point), :near_m)
+ORDER BY distance_m, r.received_at DESC, r.id LIMIT :limit
+""")
+# The same account, else the same phone for as long as it is remembered. Nobody learns here which of the two it was.
+_TRACK = text("""
+WITH this AS MATERIALIZED (SELECT id, device_digest, received_at FROM report WHERE id = :report_id),
+same AS (
+    SELECT o.report_id FROM this JOIN report_owner mine ON mine.report_id = this.id
+    JOIN report_owner o ON o.person_id = mine.person_id
+    UNION SELECT r.id FROM this JOIN report r ON r.device_digest = this.device_digest)
+SELECT count(*)::int AS reports, count(*) FILTER (WHERE r.state IN ('accepted', 'merged'))::int AS accepted,
+       count(*) FILTER (WHERE r.state = 'refused')::int AS refused
+FROM same JOIN report r ON r.id = same.report_id JOIN this ON r.id <> this.id AND r.received_at <= this.received_at
+WHERE r.state <> 'withdrawn'
+""")
+# Keys are UUIDv7: they begin with the moment, so that only the entries since then are read.
+_OWN_ACTS = text("""
+SELECT at, split_part(action, '.', 2) AS outcome FROM audit_entry
+WHERE id >= CAST(:first_id AS uuid) AND actor_id = :person_id AND at >= :since
+  AND action IN ('report.accepted', 'report.merged', 'report.refused')
+ORDER BY at
+""")
+
+
+def reports_near(session: Session, report_id: uuid.UUID, *, now: datetime, limit: int = 12) -> list[NearReport]:
+    """Other reports within :data:`NEAR_M` and :data:`NEAR_TIME`, nearest first; none that was taken back or erased."""
+    values = {"report_id": report_id, "near_m": NEAR_M, "since": now - NEAR_TIME, "limit": limit}
+    return [NearReport(**row._mapping) for row in session.execute(_NEAR, values)]
+
+
+def track_record(session: Session, report_id: uuid.UUID) -> TrackRecord:
+    """What became of the same sender's earlier reports, as far as that is known at all."""
+    return TrackRecord(**session.execute(_TRACK, {"report_id": report_id}).one()._mapping)
+
+
+def own_acts(session: Session, person_id: uuid.UUID, *, since: datetime) -> list[OwnAct]:
+    """Somebody's own decisions on reports since a moment, in their order."""
+    first_id = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
+    rows = session.execute(_OWN_ACTS, {"person_id": person_id, "since": since, "first_id": first_id})
+    return [OwnAct(**row._mapping) for row in rows]
+
+
+@dataclass(frozen=True)
+class Facet:
+    """Something the queue can be narrowed to, and how many reports wait there; ``key`` is an area's code or a water."""
+
+    key: str
+    name: str
+    count: int
+
+
+# Codes of GB/T 2260: a county's begin as its prefecture's and its province's do.
+_AREAS_WAITING = text("""
+WITH counted AS (
+    SELECT area_code, count(*) AS n FROM review_item WHERE set_aside IS NULL AND area_code IS NOT NULL GROUP BY 1),
+rolled AS (
+    SELECT code, sum(n)::int AS count
+    FROM counted, LATERAL (SELECT DISTINCT unnest(
+        ARRAY[left(area_code, 2) || '0000', left(area_code, 4) || '00', area_code]) AS code) codes
+    GROUP BY code)
+SELECT rolled.code AS key, coalesce(n.name, hans.name, rolled.code) AS name, rolled.count
+FROM rolled JOIN jurisdiction j USING (code)
+LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
+LEFT JOIN jurisdiction_name hans ON hans.jurisdiction_id = j.id AND hans.lang = 'zh-Hans'
+ORDER BY rolled.code LIMIT :limit
+""")
+_WATERS_WAITING = text("""
+SELECT q.water_body_id::text AS key, coalesce(n.name, hans.name, b.public_id) AS name, q.count
+FROM (SELECT water_body_id, count(*)::int AS count FROM review_item
+      WHERE set_aside IS NULL AND water_body_id IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit) q
+JOIN water_body b ON b.id = q.water_body_id
+LEFT JOIN water_name n ON n.water_body_id = b.id AND n.lang = :lang AND n.is_primary
+LEFT JOIN water_name hans ON hans.water_body_id = b.id AND hans.lang = 'zh-Hans' AND hans.is_primary
+ORDER BY q.count DESC, name
+""")
+_AREA_NAMES = text("""
+SELECT j.code, coalesce(n.name, hans.name, j.code) AS name FROM jurisdiction j
+LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
+LEFT JOIN jurisdiction_name hans ON hans.jurisdiction_id = j.id AND hans.lang = 'zh-Hans'
+WHERE j.code = ANY(:codes) ORDER BY j.code
+""").bindparams(bindparam("codes", type_=ARRAY(Text)))
+
+
+def areas_waiting(session: Session, *, lang: str, limit: int = 300) -> list[Facet]:
+    """The provinces, prefectures and counties where reports wait, by code: each below the one it lies in."""
+    return [Facet(**row._mapping) for row in session.execute(_AREAS_WAITING, {"lang": lang, "limit": limit})]
+
+
+def waters_waiting(session: Session, *, lang: str, limit: int = 60) -> list[Facet]:
+    """The waters most reports wait for."""
+    return [Facet(**row._mapping) for row in session.execute(_WATERS_WAITING, {"lang": lang, "limit": limit})]
+
+
+def area_names(session: Session, codes: Sequence[str], *, lang: str) -> dict[str, str]:
+    """Names of areas by their codes; a code nobody knows is left out."""
+    rows = session.execute(_AREA_NAMES, {"codes": list(codes), "lang": lang})
+    return {row.code: row.name for row in rows}

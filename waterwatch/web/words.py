@@ -139,3 +139,12 @@ REASON_WORDS = {
     "extent": _l("范围"),
     "receptor": _l("受影响的水域"),
 }
+ZONE_WORDS = {
+    "intake": _l("饮用水取水口"),
+    "drinking_water": _l("饮用水水源保护区"),
+    "nature_reserve": _l("自然保护区"),
+    "bathing": _l("游泳水域"),
+}
+ZONE_GRADE_WORDS = {"drinking_water": {1: _l("一级保护区"), 2: _l("二级保护区"), 3: _l("准保护区")}}
+URGENCY_WORDS = {2: _l("紧急"), 1: _l("优先"), 0: _l("一般")}
+ASIDE_WORDS = {"lead": _l("等组长处理"), "question": _l("等上报人回答")}
