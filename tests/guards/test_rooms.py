@@ -49,7 +49,7 @@ SPECIAL = {
     ("moderation", "reversal"): "one inverse for each act",
     ("moderation", "actions"): "the acts beside judging, as many again as service has",
     ("moderation", "batch"): "many reports decided as one",
-    ("moderation", "action_views"): "the pages of those acts, beside the desk's own",
+    ("moderation", "action_views"): "the views of those acts, beside the desk's own",
     ("moderation", "incident_views"): "the desk of one incident",
     ("moderation", "batch_views"): "the pages of a batch",
     ("moderation", "record_views"): "the lead's record of decisions",

@@ -34,7 +34,7 @@ from waterwatch.reports.amending import AmendReport
 from waterwatch.reports.rules import QUESTION, REPORT
 from waterwatch.triage import service as triage
 
-WALKS = 10_000
+WALKS = 1_000
 BRANCHES = (1, 1, 2, 1, 2, 5, 1, 5, 10)  # of each tree: a thousand paths of nine steps
 MACHINES = {"report": REPORT, "incident": INCIDENT, "escalation_case": CASE, "question": QUESTION}
 # Two moves within one act, of which the database sees one.
@@ -385,7 +385,7 @@ def walk(world: World, depth: int, before: tuple[dict[str, str], list[list[str |
 
 
 def _is_apart(move: tuple[str, str]) -> bool:
-    """Told by another entry than the row's own: a letter's going makes its case delivered, questions are the report's."""
+    """Told by another entry than the row's own: a letter makes its case delivered, a question is its report's."""
     return move[0].startswith("question:") or (move[0].startswith("escalation_case:") and move[1] == "delivered")
 
 
