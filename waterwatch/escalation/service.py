@@ -78,8 +78,20 @@ def escalate(
     if not agencies and not known:
         case = _open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
         _say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
+    for case in known.values():
+        _come_back(session, case, telling, actor=actor)
     session.flush()
     return list(queries.cases_by_agency(session, incident_id).values())
+
+
+def _come_back(session: Session, case: Case, telling: _Telling, *, actor: Actor) -> None:
+    """A withdrawn case nobody would be told of at this level: it stands where it stood unless they know."""
+    if case.state != "withdrawn" or case.agency_id is None:
+        return
+    _cancel_withdrawals(session, case, now=telling.now)
+    letters = queries.addressed(session, case.id).values()
+    if letters and all(is_live for _number, is_live in letters):
+        _reinstate(session, case, settings=telling.settings, actor=actor, now=telling.now)
 
 
 def _competent(session: Session, place: queries.Place) -> list[CompetentAgency]:
