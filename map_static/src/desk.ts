@@ -12,6 +12,7 @@ import { whenNear } from "./map/frame";
 import { keepFresh } from "./refresh";
 import { readWords } from "./words";
 
+const MAP_AFTER_MS = 120;
 const zoom = new PhotoZoom();
 const words = JSON.parse(document.getElementById("desk-words")?.textContent ?? "{}") as Readonly<Record<string, string>>;
 
@@ -19,7 +20,14 @@ const words = JSON.parse(document.getElementById("desk-words")?.textContent ?? "
 function attend(): void {
   const form = document.querySelector<HTMLFormElement>("#grade-form");
   if (form) followRubric(form, readWords(form));
-  for (const frame of document.querySelectorAll<HTMLElement>("[data-desk-map]")) whenNear(frame, () => void showDeskMap(frame));
+  // Pictures and form come first: drawing a map keeps a slow machine busy for longer than showing them takes.
+  afterPaint(() => {
+    for (const frame of document.querySelectorAll<HTMLElement>("[data-desk-map]")) whenNear(frame, () => void showDeskMap(frame));
+  });
+}
+
+function afterPaint(act: () => void): void {
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(act, MAP_AFTER_MS)));
 }
 
 function isUsable(element: HTMLElement): boolean {

@@ -18,11 +18,13 @@ class ReviewablePhoto:
 
     report_id: uuid.UUID
     code: str
+    kind: str
+    has_dead_animals: bool | None
     number: int
 
 
 _MAY_SEE = text("""
-SELECT r.id AS report_id, r.code,
+SELECT r.id AS report_id, r.code, r.kind, r.has_dead_animals,
        (SELECT count(*)::int FROM report_photo x WHERE x.report_id = r.id AND x.position <= rp.position) AS number
 FROM report_photo rp JOIN report r ON r.id = rp.report_id WHERE rp.photo_id = :photo_id AND r.state <> 'withdrawn'
 """)
