@@ -11,12 +11,14 @@ from waterwatch.agencies import tables as agencies
 from waterwatch.contacts import tables as contacts
 from waterwatch.duplicates import tables as duplicates
 from waterwatch.escalation import tables as escalation
+from waterwatch.fairness import tables as fairness
 from waterwatch.imports import tables as imports
 from waterwatch.incidents import tables as incidents
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.db import Base
 from waterwatch.mapping import tables as mapping
 from waterwatch.mine import tables as mine
+from waterwatch.moderation import tables as moderation
 from waterwatch.photos import tables as photos
 from waterwatch.postbox import tables as postbox
 from waterwatch.reports import tables as reports
@@ -33,10 +35,12 @@ ROOMS = (
     duplicates,
     contacts,
     escalation,
+    fairness,
     imports,
     incidents,
     mapping,
     mine,
+    moderation,
     outbox,
     photos,
     postbox,

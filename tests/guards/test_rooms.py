@@ -12,6 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
+    "fairness",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -40,12 +41,25 @@ SPECIAL = {
     ("accounts", "registration"): "citizens' own accounts, and the mails that go with them",
     ("reports", "corrections"): "a report stated anew: what it takes, and the one use case",
     ("photos", "forgetting"): "what is forgotten of photos, in which order row and files go",
+    ("reports", "questions"): "what is asked of a report's author, as large as a use case of reports",
+    ("reports", "appeals"): "an author against a refusal",
+    ("reports", "amending"): "a moderator corrects a report, and takes the correction back",
+    ("incidents", "undoing"): "the inverses of what service does to incidents",
+    ("moderation", "decisions"): "what was decided: its rows, its record",
+    ("moderation", "reversal"): "one inverse for each act",
+    ("moderation", "actions"): "the acts beside judging, as many again as service has",
+    ("moderation", "batch"): "many reports decided as one",
+    ("moderation", "action_views"): "the views of those acts, beside the desk's own",
+    ("moderation", "incident_views"): "the desk of one incident",
+    ("moderation", "batch_views"): "the pages of a batch",
+    ("moderation", "record_views"): "the lead's record of decisions",
     ("reports", "erasure"): "what is left of a report that ended; withdrawing and time use it alike",
     ("notices", "letters"): "writes the mails authors get, and their words",
     ("opendata", "document"): "the OpenAPI document of the views",
     ("opendata", "following"): "the views that a report's token opens, beside those for everybody",
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
+    ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
     ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
 }
 

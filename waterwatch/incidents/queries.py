@@ -81,7 +81,8 @@ _PUBLIC_NEARBY = text(
 )
 _SECONDABLE = text("""
 SELECT DISTINCT incident_id FROM grade
-WHERE incident_id = ANY(:ids) AND severity = 4 AND seconded_by IS NULL AND graded_by <> :person_id
+WHERE incident_id = ANY(:ids) AND standing = 4 AND seconded_by IS NULL AND graded_by <> :person_id
+  AND reversed_at IS NULL AND superseded_by_id IS NULL
 """).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
 
 
@@ -166,6 +167,12 @@ def exact_point(session: Session, incident_id: uuid.UUID) -> tuple[float, float]
 def reports_of(session: Session, incident_id: uuid.UUID) -> Sequence[uuid.UUID]:
     """The reports that evidence an incident, in the order they joined."""
     return session.execute(_REPORTS, {"id": incident_id}).scalars().all()
+
+
+def is_accepted_patrol(session: Session, report_id: uuid.UUID) -> bool:
+    """Whether a report says that its water is in order, and a moderator found so too."""
+    statement = text("SELECT EXISTS (SELECT FROM report WHERE id = :id AND kind = 'all_clear' AND state = 'accepted')")
+    return bool(session.execute(statement, {"id": report_id}).scalar_one())
 
 
 def highest_open_severity(session: Session, water_feature_id: uuid.UUID) -> int | None:

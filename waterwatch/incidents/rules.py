@@ -4,6 +4,7 @@ The four levels and their colours are those of China's emergency-warning law (Em
 is the highest). The rubric is our own triage aid; the moderator decides and says why on departing from it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -97,6 +98,11 @@ INCIDENT = Machine(
             ("reopened", "resolved_claimed"),
             ("reopened", "verified_clean"),
             ("reopened", "expired"),
+            ("verified_clean", "reopened"),  # the patrol that showed it clean was itself reversed
+            ("verified_clean", "retracted"),
+            ("expired", "retracted"),
+            *((state, end) for state in OPEN_STATES for end in ("merged", "retracted")),
+            *(("merged", state) for state in OPEN_STATES),  # they were two after all
         }
     ),
 )
@@ -168,6 +174,27 @@ def acting_severity(graded: Severity, *, is_seconded: bool) -> Severity:
     if graded is Severity.ESPECIALLY_MAJOR and not is_seconded:
         return Severity.MAJOR
     return graded
+
+
+@dataclass(frozen=True)
+class Held:
+    """A grade that counts: the level it holds its incident at, and whether a second moderator confirmed it as red."""
+
+    level: Severity
+    is_seconded: bool = False
+
+
+def held_severity(grades: Iterable[Held]) -> tuple[Severity, Severity] | None:
+    """(graded, acting) of an incident: the highest of the grades that count; None where none does.
+
+    A seconded grade that has stepped down since is no red any more and makes none of another.
+    """
+    counting = list(grades)
+    if not counting:
+        return None
+    graded = max(grade.level for grade in counting)
+    is_seconded = any(grade.is_seconded and grade.level is Severity.ESPECIALLY_MAJOR for grade in counting)
+    return graded, acting_severity(graded, is_seconded=is_seconded)
 
 
 def step_down_at(severity: Severity, *, confirmed_at: datetime) -> datetime:

@@ -132,4 +132,4 @@ def own_pace(session: Session) -> Pace:
     """The pace of whoever is signed in."""
     now = utc_now()
     acts = queries.own_acts(session, person_id(), since=now - WEEK)
-    return pace([Act(act.at, act.outcome) for act in acts], now=now, zone=ZoneInfo(viewer_zone()))
+    return pace([Act(act.at, act.action, act.took_s) for act in acts], now=now, zone=ZoneInfo(viewer_zone()))

@@ -4,11 +4,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
+from waterwatch.incidents.rules import RED_SECOND_WITHIN, RubricInputs
 from waterwatch.kernel.errors import NotFound
 
 
@@ -70,10 +72,11 @@ class TrackRecord:
 
 @dataclass(frozen=True)
 class OwnAct:
-    """One decision of somebody's own: when, and what became of the report."""
+    """One decision of somebody's own on one report. ``took_s`` is None for one of a batch."""
 
     at: datetime
-    outcome: str
+    action: str
+    took_s: float | None
 
 
 # A box in degrees is found by the index; metres decide. A degree of latitude is at least 110,574 m long.
@@ -100,12 +103,11 @@ SELECT count(*)::int AS reports, count(*) FILTER (WHERE r.state IN ('accepted', 
 FROM same JOIN report r ON r.id = same.report_id JOIN this ON r.id <> this.id AND r.received_at <= this.received_at
 WHERE r.state <> 'withdrawn'
 """)
-# Keys are UUIDv7: they begin with the moment, so that only the entries since then are read.
 _OWN_ACTS = text("""
-SELECT at, split_part(action, '.', 2) AS outcome FROM audit_entry
-WHERE id >= CAST(:first_id AS uuid) AND actor_id = :person_id AND at >= :since
-  AND action IN ('report.accepted', 'report.merged', 'report.refused')
-ORDER BY at
+SELECT at, action, CASE WHEN batch_id IS NULL THEN took_s END AS took_s FROM decision
+WHERE person_id = :person_id AND at >= :since AND reversed_at IS NULL
+  AND action IN ('accepted', 'joined', 'refused', 'patrol_accepted', 'asked', 'handed')
+ORDER BY at, id
 """)
 
 
@@ -121,9 +123,8 @@ def track_record(session: Session, report_id: uuid.UUID) -> TrackRecord:
 
 
 def own_acts(session: Session, person_id: uuid.UUID, *, since: datetime) -> list[OwnAct]:
-    """Somebody's own decisions on reports since a moment, in their order."""
-    first_id = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
-    rows = session.execute(_OWN_ACTS, {"person_id": person_id, "since": since, "first_id": first_id})
+    """Somebody's own decisions on reports since a moment that still stand, in their order."""
+    rows = session.execute(_OWN_ACTS, {"person_id": person_id, "since": since})
     return [OwnAct(**row._mapping) for row in rows]
 
 
@@ -182,3 +183,86 @@ def area_names(session: Session, codes: Sequence[str], *, lang: str) -> dict[str
     """Names of areas by their codes; a code nobody knows is left out."""
     rows = session.execute(_AREA_NAMES, {"codes": list(codes), "lang": lang})
     return {row.code: row.name for row in rows}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A report an incident rests on."""
+
+    report_id: uuid.UUID
+    code: str
+    kind: str
+    received_at: datetime
+    photo_count: int
+
+
+_EVIDENCE = text("""
+SELECT r.id AS report_id, r.code, r.kind, r.received_at,
+       (SELECT count(*)::int FROM report_photo rp WHERE rp.report_id = r.id) AS photo_count
+FROM incident_report ir JOIN report r ON r.id = ir.report_id WHERE ir.incident_id = :id
+ORDER BY ir.joined_at, r.id
+""")
+
+
+def reports_of_incident(session: Session, incident_id: uuid.UUID) -> list[Evidence]:
+    """The reports of an incident, in the order they joined."""
+    return [Evidence(**row._mapping) for row in session.execute(_EVIDENCE, {"id": incident_id})]
+
+
+@dataclass(frozen=True)
+class GradeView:
+    """One grade of an incident's history; ``counts``: it is among those the level follows from. Never whose."""
+
+    graded_at: datetime
+    basis: str
+    points: int
+    proposed_severity: int
+    severity: int
+    departure_reason: str | None
+    is_seconded: bool
+    counts: bool
+    inputs: dict[str, Any]
+
+
+_GRADES = text("""
+SELECT graded_at, basis, points, proposed_severity, severity, departure_reason, seconded_by IS NOT NULL AS is_seconded,
+       reversed_at IS NULL AND superseded_by_id IS NULL AS counts, inputs
+FROM grade WHERE incident_id = :id ORDER BY graded_at DESC, id DESC
+""")
+
+
+def grades_of(session: Session, incident_id: uuid.UUID) -> list[GradeView]:
+    """Every grade an incident was given, newest first."""
+    return [GradeView(**row._mapping) for row in session.execute(_GRADES, {"id": incident_id})]
+
+
+def inputs_to_begin_with(kind: str, grades: Sequence[GradeView]) -> RubricInputs:
+    """What the form of a new grade is filled with: what the latest that counts was made of."""
+    latest = next((grade.inputs for grade in grades if grade.counts and grade.inputs), {})
+    known = {name: value for name, value in latest.items() if name in RubricInputs.__dataclass_fields__}
+    return RubricInputs(**(known | {"kind": kind}))
+
+
+@dataclass(frozen=True)
+class RedWaiting:
+    """A red that waits for its second: since when, and whether it has waited for too long."""
+
+    incident_id: uuid.UUID
+    since: datetime
+    is_overdue: bool
+
+
+_REDS = text("""
+SELECT g.incident_id, min(g.graded_at) AS since FROM grade g JOIN incident i ON i.id = g.incident_id
+WHERE i.closed_at IS NULL AND i.graded_severity > i.severity AND g.standing = 4 AND g.seconded_by IS NULL
+  AND g.reversed_at IS NULL AND g.superseded_by_id IS NULL
+GROUP BY g.incident_id
+""")
+
+
+def reds_waiting(session: Session, *, now: datetime) -> dict[uuid.UUID, RedWaiting]:
+    """By incident, since when its red waits for a second moderator."""
+    return {
+        row.incident_id: RedWaiting(row.incident_id, row.since, now - row.since > RED_SECOND_WITHIN)
+        for row in session.execute(_REDS)
+    }

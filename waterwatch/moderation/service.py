@@ -1,22 +1,35 @@
-"""The slice that sets the others moving: one transaction from a moderator's judgement to map, cases and citizen."""
+"""The slice that sets the others moving: one transaction from a moderator's judgement to map, cases and citizen.
+
+Each act writes its decision beside its audit rows. What tells departments and authors leaves when it can no longer be
+undone, but for a red: its departments are told at once. What else a moderator may do is in ``actions``.
+"""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from waterwatch.advisories import service as advisories
 from waterwatch.escalation import service as escalation
+from waterwatch.fairness import service as fairness
+from waterwatch.fairness.rules import REFUSED
 from waterwatch.incidents import service as incidents
+from waterwatch.incidents import undoing
+from waterwatch.incidents.rules import Severity
 from waterwatch.incidents.service import Judgement
 from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
+from waterwatch.moderation import decisions
+from waterwatch.moderation.decisions import About
+from waterwatch.reports import amending, questions
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports import service as reports
+from waterwatch.reports.amending import Amended, AmendReport
 from waterwatch.reports.tables import ALL_CLEAR
 from waterwatch.triage import service as triage
 from waterwatch.waters import queries as waters
@@ -37,29 +50,60 @@ class GradeReport:
 
 
 def grade_report(
-    session: Session, command: GradeReport, *, settings: Settings, actor: Actor, now: datetime
+    session: Session,
+    command: GradeReport,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    batch_id: uuid.UUID | None = None,
 ) -> Incident:
     """Accept a report: in one transaction the incident, the level of its water, the cases and the map's doorbell.
 
     Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``), :class:`Conflict` (``lease_lost``,
     ``not_in_review``, ``report_changed``), :class:`NotFound`.
     """
-    facts = _under_review(session, command.report_id, actor, command.seen_version, settings=settings, now=now)
+    under = under_review(session, command.report_id, actor, command.seen_version, settings=settings, now=now)
+    questions.drop(session, command.report_id, actor=actor, now=now)
+    facts, tell_at = under.facts, decisions.undo_until(settings, now)
     water_feature_id = command.water_feature_id or facts.water_feature_id
     if water_feature_id is None:
         raise Invalid({"water_feature_id": ["water_unknown"]})
+    before: dict[str, Any] = {"state": "in_review"}
     if water_feature_id != facts.water_feature_id:
-        reports.correct_water(session, command.report_id, water_feature_id, actor=actor, now=now)
+        change = AmendReport(command.report_id, water_feature_id=water_feature_id)
+        before |= _amended(amending.amend(session, change, settings=settings, actor=actor, now=now))
     if command.join_incident_id is not None:
         incident = incidents.join_incident(
             session, command.join_incident_id, command.report_id, command.judgement, actor=actor, now=now
         )
-        reports.merge(session, command.report_id, actor=actor, now=now)
+        reports.merge(session, command.report_id, actor=actor, now=now, tell_at=tell_at)
+        session.flush()
+        before["seconded_grade_id"] = undoing.seconded_grade(session, incident.id, person_of(actor), now)
     else:
         incident = _open(session, command, facts, water_feature_id, actor=actor, now=now)
-        reports.accept(session, command.report_id, actor=actor, now=now)
-    session.flush()
-    _set_moving(session, incident, settings=settings, actor=actor, now=now)
+        reports.accept(session, command.report_id, actor=actor, now=now, tell_at=tell_at)
+    is_red = command.judgement.severity is Severity.ESPECIALLY_MAJOR
+    set_moving(session, incident, settings=settings, actor=actor, now=now, tell_at=None if is_red else tell_at)
+    decisions.decide(
+        session,
+        "accepted" if command.join_incident_id is None else "joined",
+        About(command.report_id, incident.id, batch_id=batch_id, took_s=under.took_s),
+        settings=settings,
+        actor=actor,
+        now=now,
+        before=before,
+        after=level_of(incident) | {"given": int(command.judgement.severity)},
+    )
+    fairness.maybe_ask_again(
+        session,
+        command.report_id,
+        person_of(actor),
+        int(command.judgement.severity),
+        command.judgement.inputs,
+        settings=settings,
+        now=now,
+    )
     return incident
 
 
@@ -76,10 +120,16 @@ def accept_patrol(
 
     Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution.
     """
-    facts = _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
-    if facts.kind != ALL_CLEAR:
+    under = under_review(session, report_id, actor, seen_version, settings=settings, now=now)
+    if under.facts.kind != ALL_CLEAR:
         raise Conflict("no_patrol")
-    reports.accept(session, report_id, actor=actor, now=now)
+    questions.drop(session, report_id, actor=actor, now=now)
+    tell_at = decisions.undo_until(settings, now)
+    reports.accept(session, report_id, actor=actor, now=now, tell_at=tell_at)
+    about = About(report_id, took_s=under.took_s)
+    decisions.decide(
+        session, "patrol_accepted", about, settings=settings, actor=actor, now=now, before={"state": "in_review"}
+    )
 
 
 def refuse_report(
@@ -92,10 +142,25 @@ def refuse_report(
     settings: Settings,
     actor: Actor,
     now: datetime,
+    batch_id: uuid.UUID | None = None,
 ) -> None:
     """Refuse a report with a reason its author will read. Raises as :func:`grade_report`."""
-    _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
-    reports.refuse(session, report_id, code, words, actor=actor, now=now)
+    under = under_review(session, report_id, actor, seen_version, settings=settings, now=now)
+    questions.drop(session, report_id, actor=actor, now=now)
+    tell_at = decisions.undo_until(settings, now)
+    reports.refuse(session, report_id, code, words, actor=actor, now=now, tell_at=tell_at)
+    decisions.decide(
+        session,
+        "refused",
+        About(report_id, batch_id=batch_id, took_s=under.took_s),
+        settings=settings,
+        actor=actor,
+        now=now,
+        before={"state": "in_review"},
+        after={"state": "refused", "code": code},
+    )
+    if code != "duplicate":  # says that another report was judged, not what this one shows
+        fairness.maybe_ask_again(session, report_id, person_of(actor), REFUSED, None, settings=settings, now=now)
 
 
 def second_red(
@@ -104,7 +169,18 @@ def second_red(
     """Confirm another moderator's red grade; the map and the departments learn of it at once."""
     incident = incidents.second_red(session, incident_id, actor=actor, now=now)
     session.flush()
-    _set_moving(session, incident, settings=settings, actor=actor, now=now)
+    grade_id = undoing.seconded_grade(session, incident_id, person_of(actor), now)
+    set_moving(session, incident, settings=settings, actor=actor, now=now)
+    decisions.decide(
+        session,
+        "seconded",
+        About(incident_id=incident_id),
+        settings=settings,
+        actor=actor,
+        now=now,
+        before={"seconded_grade_id": grade_id},
+        after=level_of(incident),
+    )
     return incident
 
 
@@ -139,13 +215,60 @@ def _open(
     return incidents.open_incident(session, opening, actor=actor, now=now)
 
 
-def _set_moving(session: Session, incident: Incident, *, settings: Settings, actor: Actor, now: datetime) -> None:
+def set_moving(
+    session: Session,
+    incident: Incident,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    tell_at: datetime | None = None,
+    is_correction: bool = False,
+) -> None:
+    """Let water, departments and map follow an incident that changed: its cases are withdrawn once it should not be.
+
+    ``tell_at``: departments hear of it no sooner. ``is_correction``: see :func:`escalation.escalate`.
+    """
+    session.flush()
     advisories.refresh(session, incident.water_feature_id, actor=actor, now=now)
-    escalation.escalate(session, incident.id, settings=settings, actor=actor, now=now)
+    if incident.state in ("retracted", "merged"):
+        escalation.withdraw_cases(session, incident.id, settings=settings, actor=actor, now=now, tell_at=tell_at)
+    elif incident.closed_at is None:
+        escalation.escalate(
+            session,
+            incident.id,
+            settings=settings,
+            actor=actor,
+            now=now,
+            tell_at=tell_at,
+            is_correction=is_correction,
+        )
     mapping.request_publication(session, now=now)
 
 
-def _under_review(
+def level_of(incident: Incident) -> dict[str, Any]:
+    """What a decision keeps of an incident."""
+    return {
+        "state": incident.state,
+        "severity": incident.severity,
+        "graded_severity": incident.graded_severity,
+        "kind": incident.kind,
+    }
+
+
+def _amended(amended: Amended | None) -> dict[str, Any]:
+    return {} if amended is None else {"former_id": amended.former_id} | amended.before
+
+
+@dataclass(frozen=True)
+class UnderReview:
+    """A report whose lock and lease are the moderator's; ``took_s``: how long they have had it."""
+
+    facts: report_queries.ReviewFacts
+    took_s: float
+
+
+def under_review(
     session: Session,
     report_id: uuid.UUID,
     actor: Actor,
@@ -153,7 +276,7 @@ def _under_review(
     *,
     settings: Settings,
     now: datetime,
-) -> report_queries.ReviewFacts:
+) -> UnderReview:
     """The report's facts, if this moderator is the one to decide on it, and decides on what they saw."""
     held = report_queries.lock_report(session, report_id)  # its author may be correcting it, or taking it back
     if held is None:
@@ -161,14 +284,16 @@ def _under_review(
     if held.state != "in_review":  # first: of one that was taken back there is nothing to read
         raise Conflict("not_in_review")
     facts = report_queries.review_facts(session, report_id)
-    if not triage.hold(session, report_id, _person(actor), settings=settings, now=now):
+    since = triage.held_since(session, report_id, person_of(actor), settings=settings, now=now)
+    if since is None:
         raise Conflict("lease_lost")
     if seen_version is not None and seen_version != facts.version:
         raise Conflict("report_changed", version=facts.version)
-    return facts
+    return UnderReview(facts, max(0.0, (now - since).total_seconds()))
 
 
-def _person(actor: Actor) -> uuid.UUID:
+def person_of(actor: Actor) -> uuid.UUID:
+    """Who decides. Raises :class:`Conflict` ``lease_lost`` for whoever is no person: they hold nothing."""
     if actor.id is None:
         raise Conflict("lease_lost")
     return actor.id

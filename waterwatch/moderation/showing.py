@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import flash, jsonify, redirect, render_template, request, url_for
 from flask import session as browser_session
+from flask_babel import force_locale
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from sqlalchemy.orm import Session
@@ -19,9 +20,10 @@ from waterwatch.incidents.queries import IncidentView, incidents_near, incidents
 from waterwatch.incidents.rules import rubric, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
-from waterwatch.moderation import queries
+from waterwatch.moderation import decisions, queries
 from waterwatch.moderation.queries import NearReport
 from waterwatch.photos.queries import redactable
+from waterwatch.reports import appeals, questions
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports.queries import PhotoEvidence, ReviewFacts
 from waterwatch.reports.rules import is_photo_time_doubtful, is_place_doubtful, photo_age
@@ -37,7 +39,10 @@ from waterwatch.web.people import current_actor
 from waterwatch.web.pictures import conceals
 from waterwatch.web.words import (
     EXTENT_WORDS,
+    HAND_WORDS,
     KIND_WORDS,
+    QUESTION_WORDS,
+    READY_WORDS,
     REASON_WORDS,
     RECEPTOR_WORDS,
     REFUSAL_WORDS,
@@ -54,6 +59,13 @@ ERROR_WORDS = {
     "too_long": _l("最多 500 个字，请写短一些。"),
     "departure_needs_reason": _l("等级与评分表的建议不同，请写明理由（至少三个字）。"),
     "water_unknown": _l("请选择是哪片水体。"),
+    "place_invalid": _l("请写经度和纬度，例如 114.30550 和 30.59280。"),
+    "nothing_chosen": _l("请先勾选要处理的上报。"),
+    "too_many_chosen": _l("一次最多处理 100 条。"),
+    "incident_unknown": _l("没有这个编号的事件。"),
+    "incident_is_closed": _l("这个事件已经结束。"),
+    "nothing_would_stay": _l("请选一部分上报：至少一条，也至少留下一条。"),
+    "report_not_here": _l("选的上报里有一条已经不属于这起事件。"),
     "report_changed": _l("你看这条上报的时候，上报人修改了它。下面是修改后的内容，请重新看过再决定。"),
 }
 CONTACT_REASONS = {
@@ -126,6 +138,8 @@ def render_review(report_id: uuid.UUID, fields: Mapping[str, str], errors: dict[
         extents=EXTENT_WORDS,
         receptors=RECEPTOR_WORDS,
         refusals=REFUSAL_WORDS,
+        question_words=QUESTION_WORDS,
+        hand_words=HAND_WORDS,
         reasons=REASON_WORDS,
         zone_words=ZONE_WORDS,
     )
@@ -151,6 +165,10 @@ def _facts(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
         "is_patrol": facts.kind == ALL_CLEAR,
         "bar": triage_queries.queue_summary(session, now=now),
         "author_contact": contacts.state_of(session, report_id) if may_reach_authors() else None,
+        "questions": questions.questions_of(session, report_id),
+        "appeal": appeals.appeal_of(session, report_id),
+        "undoable": decisions.undoable_by(session, person_id(), settings=house().settings, now=now),
+        "ready_words": _ready_words(report_queries.telling(session, report_id).language),
         "track": queries.track_record(session, report_id),
         "candidates": _candidates(session, facts),
         "nearby": nearby,
@@ -167,6 +185,12 @@ def _facts(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
         "is_concealed": conceals(facts.kind, facts.has_dead_animals),
         "around": _around(session, facts, [*nearby, *joinable], near, zones),
     }
+
+
+def _ready_words(language: str) -> dict[str, str]:
+    """Kind words for each reason, in the language its author reads."""
+    with force_locale(language.replace("-", "_")):
+        return {code: str(words) for code, words in READY_WORDS.items()}
 
 
 def may_reach_authors() -> bool:

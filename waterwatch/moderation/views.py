@@ -13,7 +13,8 @@ from waterwatch.incidents.queries import incidents_awaiting_second, secondable_b
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid
-from waterwatch.moderation import desk_views, forms, queries, service
+from waterwatch.moderation import decisions, desk_views, forms, queries, service
+from waterwatch.moderation.action_views import undo_url
 from waterwatch.moderation.showing import (
     CONTACT_REASONS,
     VIEW,
@@ -55,6 +56,8 @@ def desk() -> str:
             "views": triage_queries.views_of(session, person_id()),
             "own_areas": queries.area_names(session, own_areas, lang=language),
             "pace": desk_views.own_pace(session),
+            "undoable": decisions.undoable_by(session, person_id(), settings=house().settings, now=now),
+            "reds_since": queries.reds_waiting(session, now=now) if reds else {},
         }
     return render_template(
         "moderation/desk.html",
@@ -91,11 +94,12 @@ def grade(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
             incident = service.grade_report(
                 session, command, settings=house().settings, actor=current_actor(), now=utc_now()
             )
+            undo = undo_url(session)
     except Invalid as error:
         return render_review(report_id, request.form, error.errors), 400
     except Conflict as conflict:
         return _show_what_changed(report_id, conflict)
-    return go_on(gettext("已受理并评级，事件编号 %(code)s；正在转交主管部门。", code=incident.code))
+    return go_on(gettext("已受理并评级，事件编号 %(code)s；正在转交主管部门。", code=incident.code), undo=undo)
 
 
 @bp.post("/<uuid:report_id>/refuse")
@@ -115,11 +119,12 @@ def refuse(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
                 actor=current_actor(),
                 now=utc_now(),
             )
+            undo = undo_url(session)
     except Invalid as error:
         return render_review(report_id, request.form, error.errors), 400
     except Conflict as conflict:
         return _show_what_changed(report_id, conflict)
-    return go_on(gettext("已退回，上报人会看到你写的理由。"))
+    return go_on(gettext("已退回，上报人会看到你写的理由。"), undo=undo)
 
 
 @bp.post("/<uuid:report_id>/patrol")
@@ -131,9 +136,10 @@ def accept_patrol(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
     try:
         with transaction(house().sessions) as session:
             service.accept_patrol(session, report_id, seen_version=seen, settings=settings, actor=actor, now=utc_now())
+            undo = undo_url(session)
     except Conflict as conflict:
         return _show_what_changed(report_id, conflict)
-    return go_on(gettext("已确认这次巡护。"))
+    return go_on(gettext("已确认这次巡护。"), undo=undo)
 
 
 @bp.post("/<uuid:report_id>/release")

@@ -20,8 +20,20 @@ SELECT p.id FROM report_photo rp JOIN photo p ON p.id = rp.photo_id WHERE rp.rep
 ORDER BY p.id FOR UPDATE OF p
 """)
 _UNLINK = text("DELETE FROM report_photo WHERE report_id = :id RETURNING photo_id")
-# By name: the room of the likes lies above this one, and what names an erased report goes with it at once.
-_FORGET_LIKES = text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id")
+# By name: these rooms lie above this one, and what names an erased report goes with it at once. Of a grade that was
+# reversed only the numbers stay, without what was seen or said.
+_FORGET_ABOVE = (
+    text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id"),
+    text("DELETE FROM blind_review WHERE report_id = :id"),
+    text("DELETE FROM calibration_case WHERE report_id = :id"),
+    text("DELETE FROM incident_verification WHERE report_id = :id"),
+    text("""UPDATE grade SET inputs = '{}', departure_reason = NULL, report_id = NULL
+            WHERE report_id = :id AND reversed_at IS NOT NULL"""),
+    # What moderators asked, what was answered or appealed with, and what was said before it was corrected.
+    text("DELETE FROM question WHERE report_id = :id"),
+    text("DELETE FROM appeal WHERE report_id = :id"),
+    text("DELETE FROM report_former WHERE report_id = :id"),
+)
 _ERASE = text(f"""
 UPDATE report SET erased_at = :now, point = ST_GeomFromText('POINT EMPTY', 4326),
        is_newcomer = false, needs_screening = false, {", ".join(f"{name} = NULL" for name in PRIVATE)}
@@ -41,7 +53,8 @@ def erase(session: Session, report_id: uuid.UUID, reason: str, *, actor: Actor, 
     """
     session.flush()
     photo_ids = session.execute(_UNLINK, {"id": report_id}).scalars().all()
-    session.execute(_FORGET_LIKES, {"id": report_id})
+    for statement in _FORGET_ABOVE:
+        session.execute(statement, {"id": report_id})
     session.execute(_ERASE, {"id": report_id, "now": now})
     contacts.erase(session, report_id, reason, actor=actor, now=now)
     forgetting.erase(session, photo_ids, actor=actor, now=now)

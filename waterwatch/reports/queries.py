@@ -94,6 +94,7 @@ class Telling:
     language: str
     follow_digest: bytes
     refusal_code: str | None
+    state_since: datetime
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,13 @@ def telling(session: Session, report_id: uuid.UUID) -> Telling:
     """What its author may be told. Raises :class:`NotFound`."""
     row = session.execute(
         select(
-            Report.code, Report.state, Report.kind, Report.language, Report.follow_digest, Report.refusal_code
+            Report.code,
+            Report.state,
+            Report.kind,
+            Report.language,
+            Report.follow_digest,
+            Report.refusal_code,
+            Report.state_since,
         ).where(Report.id == report_id)
     ).first()
     if row is None:

@@ -72,7 +72,7 @@ def decide() -> WerkzeugResponse | tuple[str, int]:
     except Invalid as fault:
         return _render_grid(fault.errors), 400
     with transaction(house().sessions) as session:
-        outcome = service.screen(session, command, actor=current_actor(), now=utc_now())
+        outcome = service.screen(session, command, settings=house().settings, actor=current_actor(), now=utc_now())
     words = gettext("已放行 %(count)s 条，它们进入了审核队列。", count=outcome.decided)
     if command.refusal_code is not None:
         words = gettext("已退回 %(count)s 条，上报人会看到理由。", count=outcome.decided)

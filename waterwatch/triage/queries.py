@@ -68,6 +68,10 @@ _MATCHES = {
 }
 _FREE = "(q.leased_until IS NULL OR q.leased_until <= :now OR q.leased_by = :person_id)"
 _FOR_ME = "q.not_for IS DISTINCT FROM :person_id"
+# What was handed to the lead is held by nobody else.
+_MAY_LEAD = """(q.set_aside IS DISTINCT FROM 'lead' OR EXISTS (
+    SELECT FROM membership m JOIN role ro ON ro.id = m.role_id
+    WHERE m.person_id = :person_id AND ro.permissions ? 'reverse'))"""
 _ORDER = "ORDER BY q.urgency DESC, q.received_at, q.report_id"
 # Nothing but the lease is written, and a lease that is lost in a crash is a report handed out again: the moderator
 # does not wait for the disk.
@@ -84,7 +88,7 @@ RETURNING review_item.report_id, {no_wait}
 _HOLD = text(f"""
 UPDATE review_item q SET leased_by = :person_id, leased_until = :until,
        leased_at = CASE WHEN q.leased_by = :person_id AND q.leased_until > :now THEN q.leased_at ELSE :now END
-WHERE q.report_id = :report_id AND {_FREE} AND {_FOR_ME} RETURNING q.leased_at
+WHERE q.report_id = :report_id AND {_FREE} AND {_FOR_ME} AND {_MAY_LEAD} RETURNING q.leased_at
 """)  # noqa: S608  # the pieces are constants of this module
 _RELEASE = text("""
 UPDATE review_item SET leased_by = NULL, leased_until = NULL, leased_at = NULL
@@ -94,6 +98,10 @@ _SET_ASIDE = text("""
 UPDATE review_item SET set_aside = :reason, set_aside_until = :until, leased_by = NULL, leased_until = NULL,
        leased_at = NULL
 WHERE report_id = :report_id RETURNING report_id
+""")
+_PUT_BACK_IF = text("""
+UPDATE review_item SET set_aside = NULL, set_aside_until = NULL WHERE report_id = :report_id AND set_aside = :reason
+RETURNING report_id
 """)
 _KEEP_FROM = text("""
 UPDATE review_item SET not_for = :person_id, leased_by = NULL, leased_until = NULL, leased_at = NULL
@@ -203,6 +211,11 @@ def set_aside(session: Session, report_id: uuid.UUID, reason: str | None, *, unt
     """Take a report out of the order for a reason, or back into it (None). False when it is not under review."""
     values = {"report_id": report_id, "reason": reason, "until": until}
     return session.execute(_SET_ASIDE, values).first() is not None
+
+
+def put_back_if(session: Session, report_id: uuid.UUID, reason: str) -> bool:
+    """Return a report to the order where it was set aside for a reason. Whether it was."""
+    return session.execute(_PUT_BACK_IF, {"report_id": report_id, "reason": reason}).first() is not None
 
 
 def keep_from(session: Session, report_id: uuid.UUID, person_id: uuid.UUID) -> None:

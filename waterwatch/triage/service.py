@@ -71,6 +71,11 @@ def put_back(session: Session, report_id: uuid.UUID) -> None:
         raise Conflict("not_in_review")
 
 
+def put_back_if(session: Session, report_id: uuid.UUID, reason: str) -> bool:
+    """Return a report to the order where it was set aside for ``reason``; whether it was. Idempotent."""
+    return queries.put_back_if(session, report_id, reason)
+
+
 def put_back_due(session: Session, *, now: datetime) -> int:
     """Return to the order what was set aside until now: its author did not answer. Idempotent."""
     return len(queries.put_back_due(session, now=now, limit=RETURNED_AT_ONCE))

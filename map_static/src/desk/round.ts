@@ -75,6 +75,7 @@ export class Round {
       if (!review || !main) return;
       const id = review.dataset.review ?? "";
       this.held.add(id);
+      main.querySelector("form[data-undo]")?.remove(); // of what was decided before: the toast offers that
       const nodes = [...main.childNodes].map((node) => document.adoptNode(node));
       this.prepared = { id, url: answer.url, title: page.title, nodes, at: performance.now(), leaseMs: Number(review.dataset.leaseS) * 1000 };
       await decodePictures(nodes);
