@@ -12,6 +12,7 @@ from waterwatch.escalation import service as escalation
 from waterwatch.fairness import service as fairness
 from waterwatch.fairness.rules import REFUSED
 from waterwatch.incidents import service as incidents
+from waterwatch.incidents.queries import incidents_for_patrol
 from waterwatch.incidents.service import Judgement
 from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.audit import Actor
@@ -130,6 +131,7 @@ def accept_patrol(
     session: Session,
     report_id: uuid.UUID,
     *,
+    verifies_incident_id: uuid.UUID | None = None,
     seen_version: int | None = None,
     settings: Settings,
     actor: Actor,
@@ -137,12 +139,23 @@ def accept_patrol(
 ) -> None:
     """A patrol found its water in order and the picture shows it: accepted, without any incident.
 
-    Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution.
+    ``verifies_incident_id`` is the open incident there that it shows to be over: that ends, verified clean, and its
+    water's level falls. Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution;
+    :class:`Invalid` for an incident elsewhere.
     """
     facts = _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
     if facts.kind != ALL_CLEAR:
         raise Conflict("no_patrol")
+    if verifies_incident_id is not None:
+        here = {incident.incident_id for incident in incidents_for_patrol(session, report_id)}
+        if verifies_incident_id not in here:
+            raise Invalid({"verifies_incident_id": ["choice_unknown"]})
     reports.accept(session, report_id, actor=actor, now=now)
+    if verifies_incident_id is not None:
+        session.flush()
+        incident = incidents.verify_clean(session, verifies_incident_id, report_id, actor=actor, now=now)
+        advisories.refresh(session, incident.water_feature_id, actor=actor, now=now)
+        mapping.request_publication(session, now=now)
     release(session, report_id, _person(actor))
 
 

@@ -19,6 +19,7 @@ from waterwatch.escalation.queries import open_no_contact
 from waterwatch.incidents.queries import (
     IncidentView,
     incidents_awaiting_second,
+    incidents_for_patrol,
     incidents_near,
     incidents_of_reports,
     secondable_by,
@@ -153,12 +154,23 @@ def refuse(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
 @bp.post("/<uuid:report_id>/patrol")
 @requires("review")
 def accept_patrol(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
-    """The picture shows what the patrol says: water in order."""
+    """The picture shows what the patrol says: water in order, and perhaps that an incident there is over."""
     seen = forms.parse_version(request.form)
     settings, actor = house().settings, current_actor()
     try:
+        over = forms.parse_verified(request.form)
         with transaction(house().sessions) as session:
-            service.accept_patrol(session, report_id, seen_version=seen, settings=settings, actor=actor, now=utc_now())
+            service.accept_patrol(
+                session,
+                report_id,
+                verifies_incident_id=over,
+                seen_version=seen,
+                settings=settings,
+                actor=actor,
+                now=utc_now(),
+            )
+    except Invalid as error:
+        return _render_review(report_id, request.form, error.errors), 400
     except Conflict as conflict:
         return _show_what_changed(report_id, conflict)
     flash(gettext("已确认这次巡护。"), "success")
@@ -220,6 +232,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         )
         candidates = _candidates(session, facts)
         nearby = incidents_near(session, facts.lon, facts.lat)
+        verifiable = incidents_for_patrol(session, report_id) if facts.kind == ALL_CLEAR else []
         evidence = report_queries.photo_evidence(session, report_id)
         author_contact = contacts.state_of(session, report_id) if _may_reach_authors() else None
         likes = candidates_of(session, report_id, limit=CANDIDATES_KEPT)
@@ -236,6 +249,7 @@ def _render_review(report_id: uuid.UUID, fields: object, errors: dict[str, list[
         contact_reasons=CONTACT_REASONS,
         candidates=candidates,
         nearby=nearby,
+        verifiable=verifiable,
         of_duplicates=_joinable(likes, of_likes, nearby),
         likes=likes,
         likes_max=CANDIDATES_KEPT,
