@@ -60,10 +60,11 @@ class Story:
         return moderation.grade_report(self.session, command, settings=self.settings, actor=self.actor, now=NOW + after)
 
 
+Tell = Callable[[Callable[[Story], str]], str]
+
+
 @pytest.fixture
-def story(
-    sessions: sessionmaker[Session], settings: Settings, tmp_path: Path
-) -> Callable[[Callable[[Story], str]], str]:
+def story(sessions: sessionmaker[Session], settings: Settings, tmp_path: Path) -> Tell:
     """Tells a story in one transaction; gives what it gives: the code of its incident."""
 
     def tell(what: Callable[[Story], str]) -> str:
