@@ -172,7 +172,9 @@ def test_the_desk_fits_both_screens_and_has_no_serious_barrier(
         moderator.wait_for_selector("[data-desk-map][data-ready]")
         found += people.find_violations(moderator)
         keep_picture(moderator, "desk")
-        inside = moderator.evaluate("innerHeight - document.querySelector('.desk-actions').getBoundingClientRect().bottom")
+        inside = moderator.evaluate(
+            "innerHeight - document.querySelector('.desk-actions').getBoundingClientRect().bottom"
+        )
         assert inside >= 0, "what decides is on the screen without scrolling"
         shown = "document.querySelector('.stage img').matches('.reveal:checked ~ * img')"
         assert not moderator.evaluate(shown), "blurred until asked for"

@@ -17,6 +17,7 @@ from waterwatch.fairness import service as fairness
 from waterwatch.fairness.rules import REFUSED
 from waterwatch.incidents import service as incidents
 from waterwatch.incidents import undoing
+from waterwatch.incidents.queries import incidents_for_patrol
 from waterwatch.incidents.rules import Severity
 from waterwatch.incidents.service import Judgement
 from waterwatch.incidents.tables import Incident
@@ -111,6 +112,7 @@ def accept_patrol(
     session: Session,
     report_id: uuid.UUID,
     *,
+    verifies_incident_id: uuid.UUID | None = None,
     seen_version: int | None = None,
     settings: Settings,
     actor: Actor,
@@ -118,15 +120,25 @@ def accept_patrol(
 ) -> None:
     """A patrol found its water in order and the picture shows it: accepted, without any incident.
 
-    Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution.
+    ``verifies_incident_id`` is the open incident there that it shows to be over: that ends, verified clean, and its
+    water's level falls. Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution;
+    :class:`Invalid` for an incident elsewhere.
     """
     under = under_review(session, report_id, actor, seen_version, settings=settings, now=now)
     if under.facts.kind != ALL_CLEAR:
         raise Conflict("no_patrol")
+    if verifies_incident_id is not None:
+        here = {incident.incident_id for incident in incidents_for_patrol(session, report_id)}
+        if verifies_incident_id not in here:
+            raise Invalid({"verifies_incident_id": ["choice_unknown"]})
     questions.drop(session, report_id, actor=actor, now=now)
     tell_at = decisions.undo_until(settings, now)
     reports.accept(session, report_id, actor=actor, now=now, tell_at=tell_at)
-    about = About(report_id, took_s=under.took_s)
+    if verifies_incident_id is not None:
+        session.flush()
+        incident = incidents.verify_clean(session, verifies_incident_id, report_id, actor=actor, now=now)
+        set_moving(session, incident, settings=settings, actor=actor, now=now, tell_at=tell_at)
+    about = About(report_id, verifies_incident_id, took_s=under.took_s)
     decisions.decide(
         session, "patrol_accepted", about, settings=settings, actor=actor, now=now, before={"state": "in_review"}
     )
