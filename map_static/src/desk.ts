@@ -12,6 +12,7 @@ import { whenNear } from "./map/frame";
 import { keepFresh } from "./refresh";
 import { readWords } from "./words";
 
+const MAP_AFTER_MS = 120;
 const zoom = new PhotoZoom();
 const words = JSON.parse(document.getElementById("desk-words")?.textContent ?? "{}") as Readonly<Record<string, string>>;
 
@@ -19,7 +20,14 @@ const words = JSON.parse(document.getElementById("desk-words")?.textContent ?? "
 function attend(): void {
   const form = document.querySelector<HTMLFormElement>("#grade-form");
   if (form) followRubric(form, readWords(form));
-  for (const frame of document.querySelectorAll<HTMLElement>("[data-desk-map]")) whenNear(frame, () => void showDeskMap(frame));
+  // Pictures and form come first: drawing a map keeps a slow machine busy for longer than showing them takes.
+  afterPaint(() => {
+    for (const frame of document.querySelectorAll<HTMLElement>("[data-desk-map]")) whenNear(frame, () => void showDeskMap(frame));
+  });
+}
+
+function afterPaint(act: () => void): void {
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(act, MAP_AFTER_MS)));
 }
 
 function isUsable(element: HTMLElement): boolean {
@@ -66,10 +74,11 @@ function moveInList(by: 1 | -1): boolean {
   return next !== undefined;
 }
 
-/** A digit is a reason while refusing, else a level. */
+/** A digit is one of the open panel's reasons, else a level. */
 function digit(key: string): boolean {
-  const selector = openPanel() ? `#refuse-panel input[data-digit="${key}"]` : `input[data-severity-input][value="${key}"]`;
-  const input = document.querySelector<HTMLInputElement>(selector);
+  const panel = openPanel();
+  const reasons = panel?.querySelectorAll<HTMLInputElement>("input[type=radio]");
+  const input = reasons ? (reasons[Number(key) - 1] ?? null) : document.querySelector<HTMLInputElement>(`input[data-severity-input][value="${key}"]`);
   input?.focus();
   input?.click();
   return input !== null;
@@ -77,6 +86,13 @@ function digit(key: string): boolean {
 
 function openPanel(): HTMLDetailsElement | null {
   return document.querySelector<HTMLDetailsElement>("details.desk-panel[open]");
+}
+
+/** Kind words for a reason to refuse, unless somebody has written their own. */
+function offerWords(chosen: HTMLInputElement): void {
+  const field = chosen.form?.elements.namedItem("words") as HTMLTextAreaElement | null;
+  const ready = Array.from(chosen.form?.querySelectorAll<HTMLInputElement>("input[data-ready]") ?? [], (one) => one.dataset.ready);
+  if (field && (field.value === "" || ready.includes(field.value))) field.value = chosen.dataset.ready ?? "";
 }
 
 function closePanel(): boolean {
@@ -151,6 +167,7 @@ document.addEventListener("change", (event) => {
   const input = event.target as HTMLInputElement;
   const chosen = input.name === "water_feature_id" ? pairOf(input.dataset.lon, input.dataset.lat) : null;
   if (chosen) moveSnap(chosen);
+  if (input.dataset.ready) offerWords(input);
 });
 
 customElements.define("redaction-editor", RedactionEditor);

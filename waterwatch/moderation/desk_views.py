@@ -17,12 +17,13 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid
 from waterwatch.moderation import forms, queries
 from waterwatch.moderation.pace import Act, Pace, pace
-from waterwatch.moderation.showing import PICTURES, PICTURES_COOKIE, VIEW, person_id, wanted
+from waterwatch.moderation.showing import VIEW, person_id, wanted
 from waterwatch.triage import queries as triage_queries
 from waterwatch.triage import service as triage
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language, viewer_zone
+from waterwatch.web.pictures import PICTURES, PICTURES_COOKIE
 
 bp = Blueprint("desk", __name__, url_prefix="/desk", template_folder="templates")
 
@@ -131,4 +132,4 @@ def own_pace(session: Session) -> Pace:
     """The pace of whoever is signed in."""
     now = utc_now()
     acts = queries.own_acts(session, person_id(), since=now - WEEK)
-    return pace([Act(act.at, act.outcome) for act in acts], now=now, zone=ZoneInfo(viewer_zone()))
+    return pace([Act(act.at, act.action, act.took_s) for act in acts], now=now, zone=ZoneInfo(viewer_zone()))

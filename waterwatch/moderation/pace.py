@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from itertools import pairwise
 from statistics import median
 
 BREAK = timedelta(minutes=15)  # a pause this long is a rest: the next decision begins a new stretch
 REST_AFTER = timedelta(minutes=90)
+ACCEPTED = ("accepted", "joined", "patrol_accepted")
 
 
 @dataclass(frozen=True)
 class Act:
-    """One decision: when, what became of the report (``accepted``, ``merged``, ``refused``), and how long it took."""
+    """One decision: when, which, and for how long the report was held before it; None where that says nothing."""
 
     at: datetime
-    outcome: str
+    action: str
     took_s: float | None = None
 
 
@@ -45,20 +45,22 @@ def pace(acts: Sequence[Act], *, now: datetime, zone: tzinfo) -> Pace:
     return Pace(
         today=sum(act.at >= midnight for act in acts),
         week=len(this_week),
-        accepted=sum(act.outcome in ("accepted", "merged") for act in this_week),
-        refused=sum(act.outcome == "refused" for act in this_week),
+        accepted=sum(act.action in ACCEPTED for act in this_week),
+        refused=sum(act.action == "refused" for act in this_week),
         median_s=median(times) if times else None,
         stretch=stretch([act.at for act in acts], now=now),
     )
 
 
 def durations(acts: Sequence[Act]) -> list[float]:
-    """How long each act took, in seconds: as measured, else since the act before unless a rest lies between."""
-    found = [act.took_s for act in acts if act.took_s is not None]
-    if found:
-        return found
-    gaps = (after.at - before.at for before, after in pairwise(acts))
-    return [gap.total_seconds() for gap in gaps if gap < BREAK]
+    """How long each act took, in seconds: since the report was taken, but not before the last one was done with. The
+    next report is taken while another is on the screen."""
+    found = []
+    for before, act in zip([None, *acts], acts, strict=False):
+        if act.took_s is not None:
+            since_last_s = act.took_s if before is None else (act.at - before.at).total_seconds()
+            found.append(min(act.took_s, since_last_s))
+    return found
 
 
 def stretch(moments: Sequence[datetime], *, now: datetime) -> timedelta:

@@ -20,11 +20,13 @@ class ReviewablePhoto:
 
     report_id: uuid.UUID
     code: str
+    kind: str
+    has_dead_animals: bool | None
     number: int
 
 
 _MAY_SEE = text("""
-SELECT r.id AS report_id, r.code,
+SELECT r.id AS report_id, r.code, r.kind, r.has_dead_animals,
        (SELECT count(*)::int FROM report_photo x WHERE x.report_id = r.id AND x.position <= rp.position) AS number
 FROM report_photo rp JOIN report r ON r.id = rp.report_id WHERE rp.photo_id = :photo_id AND r.state <> 'withdrawn'
 """)
@@ -70,10 +72,11 @@ class TrackRecord:
 
 @dataclass(frozen=True)
 class OwnAct:
-    """One decision of somebody's own: when, and what became of the report."""
+    """One decision of somebody's own on one report. ``took_s`` is None for one of a batch."""
 
     at: datetime
-    outcome: str
+    action: str
+    took_s: float | None
 
 
 # A box in degrees is found by the index; metres decide. A degree of latitude is at least 110,574 m long.
@@ -100,12 +103,11 @@ SELECT count(*)::int AS reports, count(*) FILTER (WHERE r.state IN ('accepted', 
 FROM same JOIN report r ON r.id = same.report_id JOIN this ON r.id <> this.id AND r.received_at <= this.received_at
 WHERE r.state <> 'withdrawn'
 """)
-# Keys are UUIDv7: they begin with the moment, so that only the entries since then are read.
 _OWN_ACTS = text("""
-SELECT at, split_part(action, '.', 2) AS outcome FROM audit_entry
-WHERE id >= CAST(:first_id AS uuid) AND actor_id = :person_id AND at >= :since
-  AND action IN ('report.accepted', 'report.merged', 'report.refused')
-ORDER BY at
+SELECT at, action, CASE WHEN batch_id IS NULL THEN took_s END AS took_s FROM decision
+WHERE person_id = :person_id AND at >= :since AND reversed_at IS NULL
+  AND action IN ('accepted', 'joined', 'refused', 'patrol_accepted', 'asked', 'handed')
+ORDER BY at, id
 """)
 
 
@@ -121,9 +123,8 @@ def track_record(session: Session, report_id: uuid.UUID) -> TrackRecord:
 
 
 def own_acts(session: Session, person_id: uuid.UUID, *, since: datetime) -> list[OwnAct]:
-    """Somebody's own decisions on reports since a moment, in their order."""
-    first_id = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
-    rows = session.execute(_OWN_ACTS, {"person_id": person_id, "since": since, "first_id": first_id})
+    """Somebody's own decisions on reports since a moment that still stand, in their order."""
+    rows = session.execute(_OWN_ACTS, {"person_id": person_id, "since": since})
     return [OwnAct(**row._mapping) for row in rows]
 
 

@@ -16,7 +16,7 @@ from waterwatch.contacts import queries as contacts
 from waterwatch.duplicates.queries import Candidate
 from waterwatch.duplicates.queries import candidates as candidates_of
 from waterwatch.duplicates.service import CANDIDATES_KEPT
-from waterwatch.incidents.queries import IncidentView, incidents_near, incidents_of_reports
+from waterwatch.incidents.queries import IncidentView, incidents_for_patrol, incidents_near, incidents_of_reports
 from waterwatch.incidents.rules import rubric, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -36,6 +36,7 @@ from waterwatch.waters import queries as waters
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 from waterwatch.web.people import current_actor
+from waterwatch.web.pictures import conceals
 from waterwatch.web.words import (
     EXTENT_WORDS,
     HAND_WORDS,
@@ -76,8 +77,6 @@ CANDIDATES = 5
 SNAP_FAR_M = 20_000.0  # the moderator may choose among waters this far from the pin; the citizen sees 2 km
 ZONES_M = 1000.0
 VIEW = "desk_view"  # key of the session: what of the queue this moderator works on
-PICTURES_COOKIE = "desk_pictures"  # when pictures are blurred until asked for
-PICTURES = ("sensitive", "always", "never")
 
 
 def person_id() -> uuid.UUID:
@@ -117,12 +116,6 @@ def next_report() -> Response:
     return redirect(url_for("moderation.review", report_id=report_id), code=303)
 
 
-def conceals(*, is_sensitive: bool) -> bool:
-    """Whether pictures are blurred until asked for: those of dead animals, unless this person has said otherwise."""
-    choice = request.cookies.get(PICTURES_COOKIE)
-    return choice == "always" or (is_sensitive and choice != "never")
-
-
 def render_review(report_id: uuid.UUID, fields: Mapping[str, str], errors: dict[str, list[str]]) -> str:
     """The page of one report. Holds it, if nobody else does. Raises :class:`NotFound`."""
     with transaction(house().sessions) as session:
@@ -136,6 +129,7 @@ def render_review(report_id: uuid.UUID, fields: Mapping[str, str], errors: dict[
         contact_reasons=CONTACT_REASONS,
         likes_max=CANDIDATES_KEPT,
         rubric=rubric(),
+        conceals=conceals,
         lease_s=house().settings.review_lease_s,
         kinds=KIND_WORDS,
         report_kinds=REPORT_KIND_WORDS,
@@ -178,6 +172,7 @@ def _facts(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
         "track": queries.track_record(session, report_id),
         "candidates": _candidates(session, facts),
         "nearby": nearby,
+        "verifiable": incidents_for_patrol(session, report_id) if facts.kind == ALL_CLEAR else [],
         "near": near,
         "zones": zones,
         "likes": likes,
@@ -188,7 +183,7 @@ def _facts(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
         "versions": {photo_id: one.version for photo_id, one in covered.items()},
         "inputs": inputs,
         "proposal": score(inputs),
-        "is_concealed": conceals(is_sensitive=is_sensitive(facts.kind, facts.has_dead_animals)),
+        "is_concealed": conceals(facts.kind, facts.has_dead_animals),
         "around": _around(session, facts, [*nearby, *joinable], near, zones),
     }
 
@@ -197,11 +192,6 @@ def _ready_words(language: str) -> dict[str, str]:
     """Kind words for each reason, in the language its author reads."""
     with force_locale(language.replace("-", "_")):
         return {code: str(words) for code, words in READY_WORDS.items()}
-
-
-def is_sensitive(kind: str, has_dead_animals: bool | None) -> bool:
-    """Whether the pictures of a report may show dead animals."""
-    return kind == "fish_kill" or bool(has_dead_animals)
 
 
 def may_reach_authors() -> bool:

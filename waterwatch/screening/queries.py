@@ -19,6 +19,7 @@ class Screened:
     kind: str
     received_at: datetime
     is_red_flag: bool
+    has_dead_animals: bool | None
     held_by_other: bool
     photo_count: int
     cover_photo_id: uuid.UUID | None
@@ -26,7 +27,7 @@ class Screened:
 
 _COLUMNS = """
 SELECT r.id AS report_id, r.code, r.kind, r.received_at,
-       q.urgency = 2 AS is_red_flag,
+       q.urgency = 2 AS is_red_flag, r.has_dead_animals,
        coalesce(q.leased_until > :now AND q.leased_by <> :person_id, false) AS held_by_other,
        photos.count AS photo_count, photos.cover AS cover_photo_id
 FROM review_item q JOIN report r ON r.id = q.report_id

@@ -19,6 +19,7 @@ from waterwatch.screening.queries import Screened
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
+from waterwatch.web.pictures import conceals
 from waterwatch.web.words import REFUSAL_WORDS, REPORT_KIND_WORDS
 
 bp = Blueprint("screening", __name__, url_prefix="/desk/screening", template_folder="templates")
@@ -58,6 +59,7 @@ def check() -> str | tuple[str, int]:
         reason=REFUSAL_WORDS.get(command.refusal_code or ""),
         versions=versions,
         kinds=REPORT_KIND_WORDS,
+        conceals=conceals,
     )
 
 
@@ -95,6 +97,7 @@ def _render_grid(errors: dict[str, list[str]]) -> str:
         chosen=set(request.form.getlist("report")),
         versions=versions,
         kinds=REPORT_KIND_WORDS,
+        conceals=conceals,
         refusals=REFUSAL_WORDS,
     )
 

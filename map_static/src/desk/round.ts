@@ -75,7 +75,8 @@ export class Round {
       if (!review || !main) return;
       const id = review.dataset.review ?? "";
       this.held.add(id);
-      const nodes = Array.from(main.childNodes, (node) => document.adoptNode(node));
+      main.querySelector("form[data-undo]")?.remove(); // of what was decided before: the toast offers that
+      const nodes = [...main.childNodes].map((node) => document.adoptNode(node));
       this.prepared = { id, url: answer.url, title: page.title, nodes, at: performance.now(), leaseMs: Number(review.dataset.leaseS) * 1000 };
       await decodePictures(nodes);
     } catch {
@@ -167,7 +168,7 @@ export class Round {
     const again = page.querySelector("#main [data-review]") ? page.getElementById("main") : null;
     if (again) {
       keepTyped(form, again);
-      const nodes = Array.from(again.childNodes, (node) => document.adoptNode(node));
+      const nodes = [...again.childNodes].map((node) => document.adoptNode(node));
       this.bringBack(form, { ...former, nodes }, readText(page, ".error-summary li") || word(this.words, "failed"));
     } else if (answer.redirected && answer.ok) this.bringBack(form, former, word(this.words, "signed_out"));
     else this.bringBack(form, former, readText(page, "main .lead") || word(this.words, "failed"));
