@@ -22,6 +22,7 @@ from waterwatch.moderation import tables as moderation
 from waterwatch.photos import tables as photos
 from waterwatch.postbox import tables as postbox
 from waterwatch.reports import tables as reports
+from waterwatch.triage import tables as triage
 from waterwatch.waters import tables as waters
 from waterwatch.zones import tables as zones
 
@@ -44,6 +45,7 @@ ROOMS = (
     photos,
     postbox,
     reports,
+    triage,
     waters,
     zones,
 )

@@ -20,7 +20,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
 from waterwatch.mine import views as mine
-from waterwatch.moderation import photo_views
+from waterwatch.moderation import action_views, batch_views, desk_views, incident_views, photo_views, record_views
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
@@ -76,6 +76,11 @@ def create_app(settings: Settings) -> Flask:
         following.bp,
         mine.bp,
         moderation.bp,
+        desk_views.bp,
+        action_views.bp,
+        incident_views.bp,
+        batch_views.bp,
+        record_views.bp,
         photo_views.bp,
         screening.bp,
         fairness.bp,

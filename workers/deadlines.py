@@ -14,11 +14,13 @@ from sqlalchemy.orm import Session
 
 from waterwatch.escalation import service as escalation
 from waterwatch.incidents.queries import overdue_incidents
+from waterwatch.incidents.rules import RED_SECOND_WITHIN
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import DomainError
 from waterwatch.kernel.log import get_logger
+from waterwatch.moderation import actions
 from waterwatch.moderation import service as moderation
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
@@ -58,12 +60,24 @@ WHERE p.state IN ('pending', 'sending') AND p.state_deadline_at < :now AND NOT E
       AND o.payload ->> 'posting_id' = p.id::text)
 ORDER BY p.state_deadline_at LIMIT :limit
 """)
-_OVERDUE = text(
-    " UNION ALL ".join(
+_QUESTIONS_OVERDUE = text("""
+SELECT id FROM question WHERE state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit
+""")
+# A red that waits for its second stands as orange: see incidents.rules.
+_REDS_OVERDUE = """
+SELECT 'incident' AS name, 'awaiting_second' AS state, count(DISTINCT i.id)::int AS rows
+FROM incident i JOIN grade g ON g.incident_id = i.id
+WHERE i.closed_at IS NULL AND i.graded_severity > i.severity AND g.standing = 4 AND g.seconded_by IS NULL
+  AND g.reversed_at IS NULL AND g.superseded_by_id IS NULL AND g.graded_at < :red_before
+HAVING count(*) > 0
+"""
+_OVERDUE = text(  # names of our own
+    " UNION ALL ".join(  # noqa: S608
         f"SELECT '{name}' AS name, state, count(*)::int AS rows FROM {name}"  # noqa: S608  # names of our own
         " WHERE state_deadline_at < :now GROUP BY state"
-        for name in ("photo", "report", "incident", "escalation_case", "delivery", "posting")
+        for name in ("photo", "report", "incident", "escalation_case", "delivery", "posting", "question")
     )
+    + f" UNION ALL {_REDS_OVERDUE}"
 )
 
 
@@ -100,6 +114,16 @@ def step_incidents_down(context: JobContext) -> int:
     return len(due)
 
 
+def lapse_questions(context: JobContext) -> int:
+    """Questions whose answer was waited for long enough: their reports return to the queue. Returns how many."""
+    with transaction(context.sessions) as session:
+        due = list(session.execute(_QUESTIONS_OVERDUE, {"now": context.now(), "limit": BATCH}).scalars())
+    for question_id in due:
+        with transaction(context.sessions) as session:
+            actions.lapse_question(session, question_id, now=context.now())
+    return len(due)
+
+
 # (table, state) → remedy; None: only a person can do it.
 REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
     {
@@ -118,13 +142,15 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("delivery", "sending"): deliver_again,
         ("posting", "pending"): send_again,
         ("posting", "sending"): send_again,
+        ("question", "open"): lapse_questions,
     }
 )
 
 
 def overdue(session: Session, *, now: datetime) -> dict[tuple[str, str], int]:
     """How many rows of each (table, state) are past their deadline; only where there are any."""
-    return {(row.name, row.state): row.rows for row in session.execute(_OVERDUE, {"now": now})}
+    values = {"now": now, "red_before": now - RED_SECOND_WITHIN}
+    return {(row.name, row.state): row.rows for row in session.execute(_OVERDUE, values)}
 
 
 def _order(context: JobContext, query: TextClause, topic: str, name: str) -> int:

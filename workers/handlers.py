@@ -6,6 +6,7 @@ import uuid
 from sqlalchemy.orm import Session
 
 from waterwatch.duplicates import service as duplicates
+from waterwatch.duplicates.queries import report_in_review
 from waterwatch.escalation import deliveries
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
@@ -15,6 +16,7 @@ from waterwatch.kernel.outbox import Message
 from waterwatch.messaging.attempts import Failure
 from waterwatch.photos import service as photos
 from waterwatch.reports import service as reports
+from waterwatch.triage import service as triage
 
 
 def sanitise(context: JobContext, message: Message) -> None:
@@ -54,12 +56,14 @@ def settle(context: JobContext, message: Message) -> None:
 def resnap(context: JobContext, message: Message) -> None:
     """Its author corrected a report under review: its water and its likes are found anew, in one transaction.
 
-    Idempotent: the same place gives the same water (see ``reports.service.resnap``), the same report the same likes.
+    Idempotent: the same place gives the same water (see ``reports.service.resnap``), the same report the same likes
+    and the same urgency.
     """
     with transaction(context.sessions) as session:
         report_id, now = _id(message, "report_id"), context.now()
         reports.resnap(session, report_id, settings=context.settings, now=now)
         duplicates.propose_anew(session, report_id, now=now)
+        triage.weigh(session, report_id)
         outbox.finish(session, message.id)
 
 
@@ -81,11 +85,14 @@ def abandon_delivery(context: JobContext, message: Message) -> None:
 def _move_report_on(context: JobContext, session: Session, photo_id: uuid.UUID) -> None:
     """A photo is settled: only a report that still waits for its photos moves (see ``reports.service.settle_photo``).
 
-    What a report under review may repeat is looked for in the same transaction: no moderator sees it without.
+    What a report under review may repeat, and how urgent it is, is found in the same transaction: no moderator sees it
+    without.
     """
     now = context.now()
     reports.settle_photo(session, photo_id, settings=context.settings, now=now)
     duplicates.propose(session, photo_id, now=now)
+    if (report_id := report_in_review(session, photo_id)) is not None:
+        triage.weigh(session, report_id)
 
 
 def _id(message: Message, name: str) -> uuid.UUID:

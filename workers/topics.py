@@ -69,6 +69,8 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         escalation.TOPIC_DELIVER: Topic(deliveries.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),
         contacts.TOPIC_GIVEN: Topic(notices.tell_given, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_JUDGED: Topic(notices.tell_judged, MAIL, 20, Retry(1, 30, 50)),
+        reports.TOPIC_RETURNED: Topic(notices.tell_returned, MAIL, 20, Retry(1, 30, 50)),
+        reports.TOPIC_ASKED: Topic(notices.tell_asked, MAIL, 20, Retry(1, 30, 50)),
         escalation.TOPIC_CASE_MOVED: Topic(notices.tell_case_moved, MAIL, 20, Retry(1, 30, 50)),
         # A posting gives itself up by its own age, as a delivery does.
         postbox.TOPIC_SEND: Topic(postbox.send, MAIL, 60, Retry(1, 30, None), postbox.abandon),

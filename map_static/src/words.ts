@@ -23,3 +23,8 @@ export function group(words: Words, key: string): Readonly<Record<string, string
 export function fill(template: string, values: Readonly<Record<string, string | number>>): string {
   return template.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
 }
+
+/** The text of the first element that matches, without the space around it; nothing gives an empty text. */
+export function readText(page: ParentNode, selector: string): string {
+  return page.querySelector(selector)?.textContent?.trim() ?? "";
+}

@@ -1,20 +1,27 @@
 import { expect, test } from "vitest";
 
-import { actOf } from "../src/desk/keys";
+import { keyOf, type Pressed } from "../src/desk/keys";
 
-const press = (key: string, held: Partial<Record<"ctrlKey" | "metaKey" | "altKey", boolean>> = {}) =>
-  actOf({ key, ctrlKey: false, metaKey: false, altKey: false, ...held });
+const press = (key: string, held: Partial<Pressed> = {}) =>
+  keyOf({ key, code: "", ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, ...held });
 
-test("j and k move, 1 to 4 grade, ? helps, a letter presses what carries it", () => {
-  expect(press("j")).toEqual({ kind: "move", by: 1 });
-  expect(press("k")).toEqual({ kind: "move", by: -1 });
-  expect(press("4")).toEqual({ kind: "severity", rank: 4 });
-  expect(press("？")).toEqual({ kind: "help" });
-  expect(press("G")).toEqual({ kind: "key", key: "g" });
+test("a letter is a letter, however large or wide", () => {
+  expect([press("g"), press("G"), press("ｇ"), press("4")]).toEqual(["g", "g", "g", "4"]);
 });
 
-test("keys with a modifier and keys with a name are left to the browser", () => {
+test("Chinese punctuation stands for the key it is written with", () => {
+  expect([press("？"), press("【"), press("】"), press("、")]).toEqual(["?", "[", "]", "/"]);
+});
+
+test("keys with a modifier and keys with a name are left to the browser, but for Escape", () => {
   expect(press("k", { ctrlKey: true })).toBeNull();
   expect(press("Tab")).toBeNull();
-  expect(press("5")).toEqual({ kind: "key", key: "5" });
+  expect(press("Escape")).toBe("escape");
+});
+
+test("where an input method takes the key, its place on the keyboard counts", () => {
+  const process = (code: string, shiftKey = false) => press("Process", { code, shiftKey });
+  expect([process("KeyG"), process("Digit3"), process("Numpad2"), process("BracketLeft")]).toEqual(["g", "3", "2", "["]);
+  expect([process("Slash"), process("Slash", true), process("Equal")]).toEqual(["/", "?", "+"]);
+  expect(process("CapsLock")).toBeNull();
 });

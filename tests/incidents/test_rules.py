@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.incidents import rubric_cases
 from waterwatch.incidents.rules import (
     EXTENT_POINTS,
     HAZARD_POINTS,
@@ -86,6 +87,11 @@ def test_levels_carry_the_legal_names_and_colours() -> None:
 
 def test_the_machine_knows_exactly_the_states_of_the_table() -> None:
     assert INCIDENT.states == set(STATES)
+
+
+def test_what_the_browser_is_tested_with_is_what_the_rubric_answers() -> None:
+    """`map_static/tests/rubric.test.ts` compares the browser's own arithmetic with it."""
+    assert rubric_cases.FILE.read_text() == rubric_cases.written(), "python -m tests.incidents.rubric_cases"
 
 
 AT = datetime(2026, 5, 20, 15, 30, tzinfo=UTC)  # half past eleven in the evening in Beijing

@@ -15,6 +15,7 @@ from waterwatch.incidents.service import Judgement
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_code, new_id
 from waterwatch.moderation.service import GradeReport
+from waterwatch.triage.service import weigh
 from waterwatch.waters.queries import snap
 
 ORGANISATION = uuid.UUID("01900000-0000-7000-8000-000000000010")
@@ -64,7 +65,9 @@ def add_waiting(
         "place_source": "pin",
         "input_datum": "wgs84",
     }
-    return insert(session, "report", **(values | facts))
+    report_id = insert(session, "report", **(values | facts))
+    weigh(session, report_id)
+    return report_id
 
 
 def judgement(kind: str = "sewage_outfall", severity: Severity | None = None, **inputs: Any) -> Judgement:

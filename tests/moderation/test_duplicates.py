@@ -18,6 +18,7 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
 from waterwatch.moderation import service
+from waterwatch.triage import service as triage
 
 Sessions = sessionmaker[Session]
 HERE = (114.3055, 30.5928)
@@ -43,7 +44,7 @@ def add_pair(
         first = add_report(session, river, now=now, photos=[first_photo], at=at, minutes_old=minutes_old, kind="foam")
         if is_accepted:
             actor = add_moderator(session, "earlier", now=now)
-            service.hold(session, first, actor.id or first, settings=settings, now=now)
+            triage.hold(session, first, actor.id or first, settings=settings, now=now)
             service.grade_report(session, grading(first), settings=settings, actor=actor, now=now)
         second = add_report(session, river, now=now, photos=[photo], at=HERE)
         duplicates.propose(session, photo, now=now)

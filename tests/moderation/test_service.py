@@ -28,8 +28,10 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
-from waterwatch.moderation import queries, service
+from waterwatch.moderation import service
 from waterwatch.reports import service as reports
+from waterwatch.triage import queries
+from waterwatch.triage import service as triage
 
 WANG = Contact("wang@example.org", "138 0013 8000", by_mail=True, may_ask=False)
 NOBODY = uuid.UUID(int=7)
@@ -57,7 +59,7 @@ def other(session: Session, now: datetime) -> Actor:
 
 def claim(session: Session, who: Actor, settings: Settings, now: datetime) -> uuid.UUID | None:
     assert who.id is not None
-    return service.claim_next(session, who.id, settings=settings, now=now)
+    return triage.claim_next(session, who.id, settings=settings, now=now)
 
 
 def trace(session: Session) -> dict[str, int]:
@@ -75,7 +77,7 @@ def test_the_most_urgent_is_handed_out_first_then_the_oldest(
     people = [add_moderator(session, f"m{n}", now=now) for n in range(3)]
     assert [claim(session, who, settings, now) for who in people] == [urgent, old, young]
     assert claim(session, moderator, settings, now) is None
-    shown = queries.waiting_reports(session, NOBODY, now=now)
+    shown = queries.waiting(session, NOBODY, now=now)
     assert [row.report_id for row in shown] == [urgent, old, young]
     summary = queries.queue_summary(session, now=now)
     assert (summary.waiting, summary.held) == (3, 3)
@@ -94,7 +96,7 @@ def test_a_report_is_held_by_one_until_its_time_is_over_or_it_is_put_back(
     later = now + timedelta(seconds=settings.review_lease_s)
     assert claim(session, other, settings, later) == report_id
     assert other.id is not None
-    service.release(session, report_id, other.id)
+    triage.release(session, report_id, other.id)
     assert claim(session, moderator, settings, later) == report_id
 
 
@@ -104,7 +106,7 @@ def test_nobody_puts_back_what_another_holds(
     report_id = add_waiting(session, river, now=now)
     assert claim(session, moderator, settings, now) == report_id
     assert other.id is not None
-    service.release(session, report_id, other.id)
+    triage.release(session, report_id, other.id)
     assert claim(session, other, settings, now) is None
 
 
@@ -156,7 +158,7 @@ def test_accepting_is_one_step_of_everything(
     assert count(session, "escalation_case") == 1
     topics = session.execute(text("SELECT topic FROM outbox ORDER BY topic")).scalars().all()
     assert topics == ["contacts.given", "escalation.deliver", "mapping.publish", "reports.judged"]
-    assert count(session, "review_lease") == 0
+    assert count(session, "review_item", "leased_by IS NOT NULL") == 0
     acts = session.execute(text("SELECT action FROM audit_entry ORDER BY id")).scalars().all()
     assert sorted(acts) == ["advisory.changed", "case.opened", "contact.kept", "incident.opened", "report.accepted"]
     written = session.execute(text("SELECT string_agg(a::text, ' ') FROM audit_entry a")).scalar_one()

@@ -19,14 +19,18 @@ def test_an_accepted_report_can_no_longer_be_withdrawn() -> None:
     assert {"received", "sanitising", "in_review"} == rules.WITHDRAWABLE
 
 
-@pytest.mark.parametrize("state", ["accepted", "merged", "refused", "withdrawn"])
-def test_the_end_states_are_left_by_nothing(state: str) -> None:
-    assert not any(source == state for source, _target in rules.REPORT.moves)
+@pytest.mark.parametrize("state", ["accepted", "merged", "refused"])
+def test_what_was_judged_goes_back_into_review_and_nowhere_else(state: str) -> None:
+    assert [target for source, target in rules.REPORT.moves if source == state] == ["in_review"]
 
 
-def test_every_state_that_is_left_has_a_deadline(settings: Settings) -> None:
+def test_what_was_taken_back_stays_so() -> None:
+    assert not any(source == "withdrawn" for source, _target in rules.REPORT.moves)
+
+
+def test_every_state_that_is_left_in_time_has_a_deadline(settings: Settings) -> None:
     machine = rules.timed(settings)
-    assert set(machine.deadlines) == {source for source, _target in machine.moves}
+    assert set(machine.deadlines) == {source for source, _target in machine.moves} - rules.JUDGED
     assert machine.deadlines["received"] == timedelta(seconds=settings.sanitise_deadline_s)
     assert machine.deadlines["in_review"] == timedelta(seconds=settings.in_review_deadline_s)
 

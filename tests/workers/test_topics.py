@@ -13,6 +13,7 @@ from waterwatch.incidents.tables import CLOSED_STATES
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos.rules import timed as photo_life
 from waterwatch.postbox.rules import posting_life
+from waterwatch.reports.rules import asked as question_life
 from waterwatch.reports.rules import timed as report_life
 from workers.deadlines import REMEDIES
 from workers.sweep import DUTIES
@@ -48,7 +49,7 @@ def test_every_handler_says_why_it_may_run_twice(topic: str) -> None:
 def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     machines = [("photo", photo_life(settings)), ("report", report_life(settings))]
     machines += [("escalation_case", case_life(settings)), ("delivery", delivery_life(settings))]
-    machines += [("posting", posting_life(settings))]
+    machines += [("posting", posting_life(settings)), ("question", question_life(settings))]
     timed = {(table, state) for table, machine in machines for state in machine.deadlines}
     # The deadlines of these depend on the row: the severity of an incident, the acknowledgement of a case.
     timed |= {("incident", state) for state in INCIDENT.states - set(CLOSED_STATES)}

@@ -133,6 +133,7 @@ class Candidate:
     is_recycled: bool
     distance_m: float
     apart_s: float
+    has_dead_animals: bool | None
 
 
 _COVER = """(SELECT rp.photo_id FROM report_photo rp JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
@@ -140,7 +141,8 @@ _COVER = """(SELECT rp.photo_id FROM report_photo rp JOIN photo p ON p.id = rp.p
 _CANDIDATES = text(f"""
 SELECT o.id AS report_id, o.code, o.kind, o.state, o.received_at, {_SEEN.format("o")} < {_SEEN.format("r")}, c.score,
        coalesce(c.own_photo_id, {_COVER.format("r.id")}), coalesce(c.photo_id, {_COVER.format("o.id")}),
-       c.picture_bits, c.is_same_file, c.is_same_device, c.is_near, c.is_recycled, c.distance_m, c.apart_s
+       c.picture_bits, c.is_same_file, c.is_same_device, c.is_near, c.is_recycled, c.distance_m, c.apart_s,
+       o.has_dead_animals
 FROM (SELECT DISTINCT ON (other_id) * FROM (
     SELECT other_report_id AS other_id, photo_id AS own_photo_id, other_photo_id AS photo_id, score, picture_bits,
            is_same_file, is_same_device, is_near, is_recycled, distance_m, apart_s

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.escalation import queries, rules, service
 from waterwatch.escalation.channels import letter
+from waterwatch.escalation.tables import Delivery
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
@@ -41,6 +42,7 @@ class Claim:
     queued_at: datetime
     raised_from: int | None
     answers: str | None
+    says: str = "case"
 
 
 def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settings, now: datetime) -> Claim | None:
@@ -51,13 +53,16 @@ def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settin
         NotFound: there is no such delivery.
     """
     delivery = queries.locked_delivery(session, delivery_id)
-    if delivery.state in ("sent", "refused", "dead"):
+    if delivery.state in ("sent", "refused", "dead", "cancelled"):
         return None
     until = delivery.state_deadline_at
     if delivery.state == "sending" and until is not None and until > now:
         raise Unavailable("delivery_claimed", retry_after_s=max(1.0, (until - now).total_seconds()))
     if delivery.state == "sending":
         delivery.last_error = "claim_expired"
+    if _is_taken_back(session, delivery):
+        rules.DELIVERY.move(delivery, "cancelled", now=now)
+        return None
     rules.delivery_life(settings).move(delivery, "sending", now=now)
     delivery.attempts += 1
     return Claim(
@@ -71,8 +76,14 @@ def claim_delivery(session: Session, delivery_id: uuid.UUID, *, settings: Settin
         rules.carries_pictures(delivery.attempts, delivery.last_error),
         delivery.created_at,
         delivery.raised_from,
-        queries.first_message_id(session, delivery) if delivery.raised_from is not None else None,
+        queries.first_message_id(session, delivery) if delivery.number > 1 else None,
+        delivery.says,
     )
+
+
+def _is_taken_back(session: Session, delivery: Delivery) -> bool:
+    """Whether its case was withdrawn meanwhile, and it is not the letter that says so."""
+    return delivery.says != "withdrawn" and queries.is_withdrawn(session, delivery.case_id)
 
 
 def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:
@@ -114,6 +125,9 @@ def record_failure(
     delivery.last_error = failure.code
     delivery.deferrals += failure.is_deferred
     is_too_old = (now - delivery.created_at).total_seconds() >= settings.delivery_give_up_s
+    if _is_taken_back(session, delivery):
+        rules.DELIVERY.move(delivery, "cancelled", now=now)
+        return None
     if not failure.is_permanent and not is_too_old:
         rules.DELIVERY.move(delivery, "pending", now=now)
         # Overdue counts from the beginning, not from the latest attempt.
@@ -174,7 +188,8 @@ def deliver(context: JobContext, message: outbox.Message) -> None:
 def _hand_over(context: JobContext, claim: Claim) -> Failure | None:
     """Write the mail and send it, with no transaction open during either; None when it was taken over."""
     settings = context.settings
-    facts, pictures = letter.gather(context, claim.case_id, with_pictures=claim.with_pictures)
+    with_pictures = claim.with_pictures and claim.says == "case"
+    facts, pictures = letter.gather(context, claim.case_id, with_pictures=with_pictures)
     if pictures.are_held_back and context.now() < claim.queued_at + rules.picture_patience(facts.severity):
         return Failure("pictures_unavailable")
     mail = letter.write(
@@ -186,6 +201,7 @@ def _hand_over(context: JobContext, claim: Claim) -> Failure | None:
         claimed_at=claim.claimed_at,
         raised_from=claim.raised_from,
         answers=claim.answers,
+        says=claim.says,
     )
     if context.now() >= claim.send_before:
         return Failure("preparation_slow")  # the claim may run out during the send: somebody else would send, too

@@ -78,15 +78,28 @@ def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
     return delivery
 
 
-def addresses_of(session: Session, case_id: uuid.UUID) -> set[str]:
-    """The addresses a case has deliveries for, whatever became of them."""
-    return set(session.scalars(select(Delivery.address).where(Delivery.case_id == case_id)))
+_ADDRESSED = text("""
+SELECT DISTINCT ON (address) address, max(number) OVER (PARTITION BY address) AS number,
+       state <> 'cancelled' AND says <> 'withdrawn' AS is_live
+FROM delivery WHERE case_id = :id ORDER BY address, state = 'cancelled' AND says = 'withdrawn', number DESC
+""")
+
+
+def addressed(session: Session, case_id: uuid.UUID) -> dict[str, tuple[int, bool]]:
+    """By address, how many letters a case has for it, and whether the latest still stands, whatever became of it."""
+    rows = session.execute(_ADDRESSED, {"id": case_id})
+    return {row.address: (row.number, row.is_live) for row in rows}
+
+
+def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
+    """Whether a case was taken back."""
+    return session.scalars(select(Case.state).where(Case.id == case_id)).one_or_none() == "withdrawn"
 
 
 def letters_of(session: Session, case_id: uuid.UUID) -> dict[str, list[Delivery]]:
     """A case's deliveries by address, oldest first, locked."""
     letters: dict[str, list[Delivery]] = {}
-    wanted = select(Delivery).where(Delivery.case_id == case_id).order_by(Delivery.created_at, Delivery.id)
+    wanted = select(Delivery).where(Delivery.case_id == case_id).order_by(Delivery.address, Delivery.number)
     for delivery in session.scalars(wanted.with_for_update()):
         letters.setdefault(delivery.address, []).append(delivery)
     return letters
@@ -97,6 +110,7 @@ def first_message_id(session: Session, delivery: Delivery) -> str | None:
     earlier = (
         select(Delivery.message_id)
         .where(Delivery.case_id == delivery.case_id, Delivery.address == delivery.address, Delivery.id < delivery.id)
+        .where(Delivery.state != "cancelled")
         .order_by(Delivery.id)
     )
     return session.scalars(earlier.limit(1)).first()

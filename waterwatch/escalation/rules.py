@@ -28,6 +28,16 @@ CASE = Machine(
             # An address became known, or another one was entered.
             ("no_contact", "queued"),
             ("dead", "queued"),
+            # The moderators took the incident back; and, where that was the error, back again.
+            ("queued", "withdrawn"),
+            ("delivered", "withdrawn"),
+            ("acknowledged", "withdrawn"),
+            ("answered", "withdrawn"),
+            ("no_contact", "withdrawn"),
+            ("refused_not_ours", "withdrawn"),
+            ("dead", "withdrawn"),
+            ("withdrawn", "queued"),
+            ("withdrawn", "no_contact"),
         }
     ),
 )
@@ -46,6 +56,10 @@ DELIVERY = Machine(
             ("pending", "sent"),
             ("refused", "sent"),
             ("dead", "sent"),
+            # What it says was taken back before it went, or before it went again.
+            ("pending", "cancelled"),
+            ("sending", "cancelled"),
+            ("cancelled", "sent"),  # and it had gone after all
         }
     ),
 )

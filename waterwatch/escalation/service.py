@@ -5,8 +5,8 @@ How a letter is handed over is in ``deliveries``.
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -27,22 +27,45 @@ TOPIC_CASE_MOVED = "escalation.case_moved"
 log = get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class _Telling:
+    """When letters are written, and before when none of them leaves: whoever caused them may undo it until then."""
+
+    settings: Settings
+    now: datetime
+    tell_at: datetime
+
+
 def escalate(
-    session: Session, incident_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime
+    session: Session,
+    incident_id: uuid.UUID,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    tell_at: datetime | None = None,
+    is_correction: bool = False,
 ) -> list[Case]:
     """Make sure every agency competent for the incident has one case, and the case one delivery for each address.
 
     Idempotent: called again, e.g. after a new grade, it adds what is missing, corrects the severity, and sends
     nothing twice. An agency without a usable address, or a place for which nobody is competent, gets a case
     ``no_contact``: in the audit, in the log, shown to moderators and the public. Returns the incident's cases.
+    ``tell_at``: no letter leaves before; None: at once. ``is_correction``: a higher severity was an error, and whoever
+    was told of it is told so. A case that was withdrawn comes back: the incident was, too.
 
     Raises:
         NotFound: there is no such incident.
     """
     place = queries.lock_place(session, incident_id)
     known = queries.cases_by_agency(session, incident_id)
+    before = tuple(known.values())
+    cases = list(before)
+    telling = _Telling(settings, now, tell_at or now)
     for case in known.values():
-        _regrade(session, case, place.severity, settings=settings, actor=actor, now=now)
+        _regrade(session, case, place.severity, telling, is_correction=is_correction, actor=actor)
+        if case.state == "withdrawn" and case.agency_id is None:
+            _say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
     agencies = _competent(session, place)
     for agency in agencies:
         if agency.agency_id in known:
@@ -53,12 +76,26 @@ def escalate(
             case = _open_case(
                 session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
             )
-        _address(session, case, agency, settings=settings, actor=actor, now=now)
+            cases.append(case)
+        _address(session, case, agency, telling, actor=actor, is_known=case in before)
     if not agencies and not known:
         case = _open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
         _say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
+        cases.append(case)
+    for case in known.values():
+        _come_back(session, case, telling, actor=actor)
     session.flush()
-    return list(queries.cases_by_agency(session, incident_id).values())
+    return cases
+
+
+def _come_back(session: Session, case: Case, telling: _Telling, *, actor: Actor) -> None:
+    """A withdrawn case nobody would be told of at this level: it stands where it stood unless they know."""
+    if case.state != "withdrawn" or case.agency_id is None:
+        return
+    _cancel_withdrawals(session, case, now=telling.now)
+    letters = queries.addressed(session, case.id).values()
+    if letters and all(is_live for _number, is_live in letters):
+        _reinstate(session, case, settings=telling.settings, actor=actor, now=telling.now)
 
 
 def _competent(session: Session, place: queries.Place) -> list[CompetentAgency]:
@@ -90,38 +127,68 @@ def _open_case(
 
 
 def _address(
-    session: Session, case: Case, agency: CompetentAgency, *, settings: Settings, actor: Actor, now: datetime
+    session: Session, case: Case, agency: CompetentAgency, telling: _Telling, *, actor: Actor, is_known: bool
 ) -> None:
     """Give the case its agency and a delivery for each address that has none yet."""
-    if case.state not in ("queued", "no_contact", "dead"):
+    settings, now = telling.settings, telling.now
+    if case.state == "withdrawn":
+        _cancel_withdrawals(session, case, now=now)
+    elif case.state not in ("queued", "no_contact", "dead"):
         return
     if case.agency_id is None:
         case.agency_id = agency.agency_id
         record(session, "case.assigned", case, actor=actor, now=now, after={"agency_id": agency.agency_id})
     usable = [address for address in dict.fromkeys(agency.addresses) if is_address(address)]
-    missing = [address for address in usable if address not in queries.addresses_of(session, case.id)]
+    so_far = queries.addressed(session, case.id) if is_known else {}
+    missing = [address for address in usable if not so_far.get(address, (0, False))[1]]
     if not usable:
         _say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
     if not missing:
+        if case.state == "withdrawn":
+            _reinstate(session, case, settings=settings, actor=actor, now=now)
         return
+    if case.state == "withdrawn":
+        case.delivered_at = case.acknowledged_at = None  # they are told anew
     if case.state != "queued":
         before = rules.case_life(settings).move(case, "queued", now=now)
         facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
         record(session, "case.queued", case, actor=actor, now=now, before={"state": before}, after=facts)
     for address in missing:
-        _queue_delivery(session, case, address, settings=settings, now=now)
+        _queue_delivery(session, case, address, telling, number=so_far.get(address, (0, False))[0] + 1)
+
+
+def _cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
+    """Whoever has not yet been told that the case is withdrawn need not be."""
+    session.flush()
+    for letters in queries.letters_of(session, case.id).values():
+        if letters[-1].says == "withdrawn" and letters[-1].state == "pending" and not letters[-1].attempts:
+            rules.DELIVERY.move(letters[-1], "cancelled", now=now)
+    session.flush()
+
+
+def _reinstate(session: Session, case: Case, *, settings: Settings, actor: Actor, now: datetime) -> None:
+    """Nobody has heard of the withdrawal: the case stands where it stood."""
+    rules.case_life(settings).move(case, "queued", now=now)
+    if case.delivered_at is not None:
+        rules.CASE.move(case, "delivered", now=now)
+        case.state_deadline_at = rules.acknowledge_by(case.severity, case.delivered_at)
+    if case.acknowledged_at is not None:
+        rules.CASE.move(case, "acknowledged", now=now)
+    facts: dict[str, audit.Fact] = {"state": case.state}
+    record(session, "case.reinstated", case, actor=actor, now=now, before={"state": "withdrawn"}, after=facts)
 
 
 def _queue_delivery(
     session: Session,
     case: Case,
     address: str,
+    telling: _Telling,
     *,
-    settings: Settings,
-    now: datetime,
+    number: int,
     raised_from: int | None = None,
+    says: str = "case",
 ) -> None:
-    delivery_id = new_id()
+    delivery_id, settings, now = new_id(), telling.settings, telling.now
     delivery = Delivery(
         id=delivery_id,
         case_id=case.id,
@@ -130,18 +197,27 @@ def _queue_delivery(
         message_id=f"<{delivery_id}@{settings.public_host}>",
         severity=case.severity,
         raised_from=raised_from,
+        says=says,
+        number=number,
         created_at=now,
     )
     rules.delivery_life(settings).enter(delivery, now=now)
     session.add(delivery)
     payload = {"delivery_id": str(delivery_id)}
-    outbox.emit(session, TOPIC_DELIVER, payload, now=now, priority=rules.priority(case.severity))
+    outbox.emit(
+        session,
+        TOPIC_DELIVER,
+        payload,
+        now=now,
+        priority=rules.priority(case.severity),
+        available_at=telling.tell_at,
+    )
 
 
 def _say_no_contact(
     session: Session, case: Case, reason: str, *, settings: Settings, actor: Actor, now: datetime
 ) -> None:
-    if case.state == "queued":
+    if case.state in ("queued", "withdrawn"):
         rules.case_life(settings).move(case, "no_contact", now=now)
     elif case.agency_id is not None:
         return  # said when it happened
@@ -150,15 +226,26 @@ def _say_no_contact(
     log.error("case.no_contact", case_id=str(case.id), incident_id=str(case.incident_id), reason=reason)
 
 
-def _regrade(session: Session, case: Case, severity: int, *, settings: Settings, actor: Actor, now: datetime) -> None:
+def _regrade(
+    session: Session, case: Case, severity: int, telling: _Telling, *, is_correction: bool, actor: Actor
+) -> None:
     """The case follows its incident. Who was told a lower severity is told the higher one by a letter of its own."""
     if case.severity == severity:
         return
-    before = case.severity
+    before, now = case.severity, telling.now
     case.severity = severity
-    if severity > before:
-        _tell_raised(session, case, settings=settings, now=now)
-    elif case.state == "delivered" and case.state_deadline_at is not None and case.delivered_at is not None:
+    if case.state == "withdrawn":
+        pass  # its letters say so; when it comes back, they say the severity of then
+    elif severity > before:
+        _tell_raised(session, case, telling)
+    else:
+        _lower_letters(session, case, telling, is_correction=is_correction)
+    if (
+        severity < before
+        and case.state == "delivered"
+        and case.state_deadline_at is not None
+        and case.delivered_at is not None
+    ):
         case.state_deadline_at = rules.lowered_deadline(
             case.state_deadline_at, severity, delivered_at=case.delivered_at
         )
@@ -166,7 +253,7 @@ def _regrade(session: Session, case: Case, severity: int, *, settings: Settings,
     record(session, "case.regraded", case, actor=actor, now=now, before={"severity": before}, after=facts)
 
 
-def _tell_raised(session: Session, case: Case, *, settings: Settings, now: datetime) -> None:
+def _tell_raised(session: Session, case: Case, telling: _Telling) -> None:
     """One further letter to each address whose latest one has gone out, or may be going out just now.
 
     A letter that still waits will name the severity of the moment it is sent. A severity that was told before, and has
@@ -178,7 +265,70 @@ def _tell_raised(session: Session, case: Case, *, settings: Settings, now: datet
             if all(letter.severity != case.severity for letter in letters):
                 latest.severity = case.severity
         elif latest.state in ("sending", "sent") and max(letter.severity for letter in letters) < case.severity:
-            _queue_delivery(session, case, address, settings=settings, now=now, raised_from=latest.severity)
+            _queue_delivery(session, case, address, telling, number=len(letters) + 1, raised_from=latest.severity)
+
+
+def _lower_letters(session: Session, case: Case, telling: _Telling, *, is_correction: bool) -> None:
+    """What still waits tells the lower severity, or nothing where it would only have told of the higher one.
+
+    Where the higher one was an error, whoever was told of it gets one further letter.
+    """
+    for address, letters in queries.letters_of(session, case.id).items():
+        latest = letters[-1]
+        if latest.state == "pending" and latest.severity > case.severity:
+            if latest.raised_from is not None and latest.raised_from >= case.severity:
+                rules.DELIVERY.move(latest, "cancelled", now=telling.now)
+            else:
+                latest.severity = case.severity
+        told = [letter for letter in letters if letter.state in ("sending", "sent")]
+        if is_correction and told and told[-1].severity > case.severity and told[-1].says != "withdrawn":
+            _queue_delivery(session, case, address, telling, number=len(letters) + 1, says="lowered")
+
+
+def withdraw_cases(
+    session: Session,
+    incident_id: uuid.UUID,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    tell_at: datetime | None = None,
+) -> list[Case]:
+    """The incident was taken back: so are its cases. Idempotent. Returns those that were withdrawn now.
+
+    A letter nobody has tried to send is cancelled. Whoever may have got one is told by a further letter, which goes at
+    ``tell_at``, or at once. A case its agency has closed stays closed.
+
+    Raises:
+        NotFound: there is no such incident.
+    """
+    queries.lock_place(session, incident_id)
+    telling, withdrawn = _Telling(settings, now, tell_at or now), []
+    for case in queries.cases_by_agency(session, incident_id).values():
+        if case.state in ("withdrawn", "closed"):
+            continue
+        before = rules.CASE.move(case, "withdrawn", now=now)
+        for address, letters in queries.letters_of(session, case.id).items():
+            _take_back(session, case, address, letters, telling)
+        facts: dict[str, audit.Fact] = {"state": "withdrawn", "incident_id": incident_id}
+        record(session, "case.withdrawn", case, actor=actor, now=now, before={"state": before}, after=facts)
+        withdrawn.append(case)
+    session.flush()
+    return withdrawn
+
+
+def _take_back(session: Session, case: Case, address: str, letters: list[Delivery], telling: _Telling) -> None:
+    """Cancel what waits; tell the address where something may have reached it since it was last told so."""
+    for letter in letters:
+        if letter.state == "pending":
+            rules.DELIVERY.move(letter, "cancelled", now=telling.now)
+    since = [number for number, letter in enumerate(letters) if letter.says == "withdrawn"]
+    fresh = letters[since[-1] + 1 :] if since else letters
+    if any(letter.attempts or letter.state == "sent" for letter in fresh):
+        is_going = any(letter.state == "sending" for letter in fresh)
+        after_it = telling.now + timedelta(seconds=rules.claim_lasts_s(telling.settings))
+        later = replace(telling, tell_at=max(after_it, telling.tell_at)) if is_going else telling
+        _queue_delivery(session, case, address, later, number=len(letters) + 1, says="withdrawn")
 
 
 @dataclass(frozen=True)

@@ -19,23 +19,28 @@ CASE_STATES = (
     "no_contact",
     "refused_not_ours",
     "dead",
+    "withdrawn",
 )
-DELIVERY_STATES = ("pending", "sending", "sent", "refused", "dead")
+DELIVERY_STATES = ("pending", "sending", "sent", "refused", "dead", "cancelled")
+SAYS = ("case", "lowered", "withdrawn")
 
 
 class Case(Base):
-    """An incident forwarded to an agency. ``agency_id`` is null when nobody is competent: state ``no_contact``."""
+    """An incident forwarded to an agency. ``agency_id`` is null when nobody is competent: state ``no_contact``.
+
+    ``withdrawn``: the moderators took the incident back, or it turned out to be another one.
+    """
 
     __tablename__ = "escalation_case"
     __table_args__ = (
         UniqueConstraint("incident_id", "agency_id", postgresql_nulls_not_distinct=True),
         CheckConstraint(
             "state IN ('queued', 'delivered', 'acknowledged', 'answered', 'closed', 'no_contact', 'refused_not_ours',"
-            " 'dead')",
+            " 'dead', 'withdrawn')",
             name="state",
         ),
         CheckConstraint("severity BETWEEN 1 AND 4", name="severity"),
-        CheckConstraint("agency_id IS NOT NULL OR state = 'no_contact'", name="agency_or_no_contact"),
+        CheckConstraint("agency_id IS NOT NULL OR state IN ('no_contact', 'withdrawn')", name="agency_or_no_contact"),
         Index(
             "ix_escalation_case_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")
         ),
@@ -57,7 +62,9 @@ class Delivery(Base):
     """One channel's hand-over of a case. The Message-ID is fixed when the row is written and never changes.
 
     A case whose severity rises after it was sent is sent again, as a letter of its own: ``severity`` is what a letter
-    was written for, ``raised_from`` what the one before it said.
+    was written for, ``raised_from`` what the one before it said. ``says``: the case itself, that its severity is lower
+    than was said, or that it is withdrawn. ``number`` counts the letters to one address. ``cancelled``: what it would
+    have said was taken back before anybody tried to send it.
 
     ``attempts`` counts every try, ``deferrals`` those of them that the recipient's own server put off (SMTP 4xx): the
     two are retried after different pauses.
@@ -65,9 +72,11 @@ class Delivery(Base):
 
     __tablename__ = "delivery"
     __table_args__ = (
-        UniqueConstraint("case_id", "channel", "address", "severity"),
+        UniqueConstraint("case_id", "channel", "address", "number"),
         CheckConstraint("severity BETWEEN 1 AND 4 AND raised_from BETWEEN 1 AND severity - 1", name="severity"),
-        CheckConstraint("state IN ('pending', 'sending', 'sent', 'refused', 'dead')", name="state"),
+        CheckConstraint("state IN ('pending', 'sending', 'sent', 'refused', 'dead', 'cancelled')", name="state"),
+        CheckConstraint("says IN ('case', 'lowered', 'withdrawn')", name="says"),
+        CheckConstraint("number >= 1", name="number"),
         CheckConstraint("channel IN ('email')", name="channel"),
         CheckConstraint("attempts >= 0 AND deferrals BETWEEN 0 AND attempts", name="attempts"),
         CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
@@ -81,6 +90,8 @@ class Delivery(Base):
     message_id: Mapped[str] = mapped_column(Text, unique=True)
     severity: Mapped[int] = mapped_column(SmallInteger)
     raised_from: Mapped[int | None] = mapped_column(SmallInteger)
+    says: Mapped[str] = mapped_column(Text, server_default=text("'case'"))
+    number: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     state: Mapped[str] = mapped_column(Text)
     state_since: Mapped[datetime]
     state_deadline_at: Mapped[datetime | None]

@@ -45,6 +45,8 @@ def acknowledge(token: str) -> BaseResponse:
         with _case(token) as (session, facts, now):
             if facts.agency_id is None:
                 raise NotFound("link_unknown")
+            if facts.state == "withdrawn":  # the page says so
+                return _private(redirect(url_for("escalation.show_case", token=token), 303))
             service.acknowledge(session, facts.case_id, actor=Actor.agency_link(facts.agency_id), now=now)
     except Gone:
         return _private(make_response(render_template("escalation/expired.html"), 410))

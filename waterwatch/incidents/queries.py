@@ -65,7 +65,6 @@ _OF_WATER = text(
 _OPEN = text(_SELECT + "WHERE i.closed_at IS NULL ORDER BY i.severity DESC, i.opened_at DESC LIMIT :limit")
 _EXACT = text("SELECT ST_X(exact_point) AS lon, ST_Y(exact_point) AS lat FROM incident WHERE id = :id")
 _REPORTS = text("SELECT report_id FROM incident_report WHERE incident_id = :id ORDER BY joined_at, report_id")
-_HIGHEST = text("SELECT max(severity) FROM incident WHERE water_feature_id = :id AND closed_at IS NULL")
 _AWAITING = text(_SELECT + "WHERE i.closed_at IS NULL AND i.graded_severity > i.severity ORDER BY i.opened_at")
 _OVERDUE = text("SELECT id FROM incident WHERE state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit")
 _NEARBY = text(
@@ -208,12 +207,6 @@ def is_accepted_patrol(session: Session, report_id: uuid.UUID) -> bool:
     """Whether a report says that its water is in order, and a moderator found so too."""
     statement = text("SELECT EXISTS (SELECT FROM report WHERE id = :id AND kind = 'all_clear' AND state = 'accepted')")
     return bool(session.execute(statement, {"id": report_id}).scalar_one())
-
-
-def highest_open_severity(session: Session, water_feature_id: uuid.UUID) -> int | None:
-    """The highest acting severity among the open incidents of a reach or lake; None when there is none."""
-    highest: int | None = session.execute(_HIGHEST, {"id": water_feature_id}).scalar_one()
-    return highest
 
 
 def secondable_by(session: Session, incident_ids: Sequence[uuid.UUID], person_id: uuid.UUID) -> set[uuid.UUID]:

@@ -53,6 +53,22 @@ HAZARD_POINTS = {
 }
 EXTENT_POINTS = {None: 0, "spot": 0, "under_100_m": 1, "under_1_km": 2, "over_1_km": 3}
 RECEPTOR_POINTS = {None: 0, "bathing_fishing": 1, "nature_reserve": 2, "drinking_water": 4}
+# What is ticked: the input, the reason it is shown as, its points.
+FLAG_POINTS = (
+    ("is_ongoing", "ongoing", 1),
+    ("is_persisting", "persisting", 1),
+    ("has_dead_animals", "dead_animals", 2),
+    ("has_ill_people", "ill_people", 4),
+    ("has_independent_reports", "independent_reports", 1),
+)
+
+# From how many points on; the highest that is reached counts.
+LEVEL_FROM = ((10, Severity.ESPECIALLY_MAJOR), (7, Severity.MAJOR), (4, Severity.LARGER), (0, Severity.GENERAL))
+# What is at least so severe, whatever its points: the input, the kind it counts for (None: any), the level.
+FLOORS = (
+    ("is_heavy_by_instrument", None, Severity.LARGER),
+    ("is_being_filled", "encroachment", Severity.MAJOR),
+)
 
 # domain: an incident nobody confirms steps down one colour after this long.
 STEP_DOWN_AFTER = {
@@ -87,6 +103,7 @@ INCIDENT = Machine(
             ("verified_clean", "retracted"),
             ("expired", "retracted"),
             *((state, end) for state in OPEN_STATES for end in ("merged", "retracted")),
+            *(("merged", state) for state in OPEN_STATES),  # they were two after all
         }
     ),
 )
@@ -127,21 +144,30 @@ def score(inputs: RubricInputs) -> Score:
     weighed = (
         (f"hazard.{inputs.kind}", HAZARD_POINTS[inputs.kind]),
         (f"extent.{inputs.extent}", EXTENT_POINTS[inputs.extent]),
-        ("ongoing", 1 if inputs.is_ongoing else 0),
-        ("persisting", 1 if inputs.is_persisting else 0),
         (f"receptor.{inputs.receptor}", RECEPTOR_POINTS[inputs.receptor]),
-        ("dead_animals", 2 if inputs.has_dead_animals else 0),
-        ("ill_people", 4 if inputs.has_ill_people else 0),
-        ("independent_reports", 1 if inputs.has_independent_reports else 0),
+        *((reason, points if getattr(inputs, name) else 0) for name, reason, points in FLAG_POINTS),
     )
     reasons = tuple((reason, points) for reason, points in weighed if points)
     total = sum(points for _, points in reasons)
-    floor = Severity.GENERAL
-    if inputs.is_heavy_by_instrument:
-        floor = Severity.LARGER
-    if inputs.kind == "encroachment" and inputs.is_being_filled:
-        floor = Severity.MAJOR
-    return Score(total, reasons, max(_level(total), floor))
+    reached = next(level for least, level in LEVEL_FROM if total >= least)
+    floors = (level for name, kind, level in FLOORS if getattr(inputs, name) and kind in (None, inputs.kind))
+    return Score(total, reasons, max(reached, *floors, Severity.GENERAL))
+
+
+def rubric() -> dict[str, Any]:
+    """The whole rubric as plain values, for whoever computes it elsewhere while a form is filled in.
+
+    What counts is :func:`score`; both are fed from the same tables, and a test compares what they give.
+    """
+    return {
+        "version": RUBRIC_VERSION,
+        "hazard": HAZARD_POINTS,
+        "extent": {name or "": points for name, points in EXTENT_POINTS.items()},
+        "receptor": {name or "": points for name, points in RECEPTOR_POINTS.items()},
+        "flags": [list(flag) for flag in FLAG_POINTS],
+        "levels": [[least, int(level)] for least, level in LEVEL_FROM],
+        "floors": [[name, kind, int(level)] for name, kind, level in FLOORS],
+    }
 
 
 def acting_severity(graded: Severity, *, is_seconded: bool) -> Severity:
@@ -175,16 +201,6 @@ def held_severity(grades: Iterable[Held]) -> tuple[Severity, Severity] | None:
 def step_down_at(severity: Severity, *, confirmed_at: datetime) -> datetime:
     """When an incident that nobody confirms loses a colour (blue: ends)."""
     return confirmed_at + STEP_DOWN_AFTER[severity]
-
-
-def _level(points: int) -> Severity:
-    if points >= 10:
-        return Severity.ESPECIALLY_MAJOR
-    if points >= 7:
-        return Severity.MAJOR
-    if points >= 4:
-        return Severity.LARGER
-    return Severity.GENERAL
 
 
 # What the public is told of an incident's life, by the audit's word for it.

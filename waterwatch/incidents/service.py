@@ -78,7 +78,7 @@ def open_incident(session: Session, command: OpenIncident, *, actor: Actor, now:
     session.flush()
     session.add(IncidentReport(report_id=command.report_id, incident_id=incident.id, joined_at=now))
     grade_as(session, incident, command.judgement, report_id=command.report_id, actor=actor, now=now)
-    _audit(session, incident, "incident.opened", actor, now, report_id=command.report_id)
+    audit_incident(session, incident, "incident.opened", actor, now, report_id=command.report_id)
     return incident
 
 
@@ -97,7 +97,7 @@ def join_incident(
     grade waits for a second moderator as ever, unless it is itself the second one. A lower grade lowers nothing, since
     the earlier reports still stand. Errors as :func:`open_incident`.
     """
-    incident = _locked(session, incident_id)
+    incident = lock_incident(session, incident_id)
     if session.get(IncidentReport, report_id) is not None:
         raise Conflict("report_already_accepted")
     session.add(IncidentReport(report_id=report_id, incident_id=incident.id, joined_at=now))
@@ -105,7 +105,7 @@ def join_incident(
         second(session, incident, actor, now=now)
     grade_as(session, incident, judgement, report_id=report_id, actor=actor, now=now)
     settle(session, incident)
-    _audit(session, incident, "incident.joined", actor, now, report_id=report_id)
+    audit_incident(session, incident, "incident.joined", actor, now, report_id=report_id)
     return incident
 
 
@@ -114,13 +114,13 @@ def second_red(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: d
 
     Raises :class:`Conflict` when no red grade waits, :class:`Forbidden` when the grader seconds their own grade.
     """
-    incident = _locked(session, incident_id)
+    incident = lock_incident(session, incident_id)
     if incident.graded_severity == incident.severity:
         raise Conflict("no_red_waiting")
     if not second(session, incident, actor, now=now):
         raise Forbidden("second_must_be_another")
     settle(session, incident)
-    _audit(session, incident, "incident.seconded", actor, now)
+    audit_incident(session, incident, "incident.seconded", actor, now)
     return incident
 
 
@@ -129,17 +129,17 @@ def step_down(session: Session, incident_id: uuid.UUID, *, now: datetime) -> Inc
 
     Idempotent: the deadline moves with every step, so a second sweep finds nothing to do.
     """
-    incident = _locked(session, incident_id)
+    incident = lock_incident(session, incident_id)
     if incident.state_deadline_at is None or incident.state_deadline_at > now:
         return None
     actor = Actor.system("sweep")
     if incident.severity == Severity.GENERAL:
         INCIDENT.move(incident, "expired", now=now)
         incident.closed_at = now
-        _audit(session, incident, "incident.expired", actor, now)
+        audit_incident(session, incident, "incident.expired", actor, now)
         return incident
     lower(session, incident, Severity(incident.severity - 1), now=now)
-    _audit(session, incident, "incident.stepped_down", actor, now)
+    audit_incident(session, incident, "incident.stepped_down", actor, now)
     return incident
 
 
@@ -149,11 +149,11 @@ def regrade(session: Session, incident_id: uuid.UUID, judgement: Judgement, *, a
     The kind becomes the judgement's. Red waits for a second moderator again, whatever stood before. The grades it
     takes the place of are kept. Raises :class:`Invalid`, :class:`Conflict` ``incident_is_closed``, :class:`NotFound`.
     """
-    incident = _locked(session, incident_id)
-    before = _facts(incident)
+    incident = lock_incident(session, incident_id)
+    before = facts_of(incident)
     take_over(session, incident, judgement, actor=actor, now=now)
     settle(session, incident)
-    _audit(session, incident, "incident.regraded", actor, now, before=before)
+    audit_incident(session, incident, "incident.regraded", actor, now, before=before)
     return incident
 
 
@@ -162,8 +162,8 @@ def undo_regrade(session: Session, incident_id: uuid.UUID, *, actor: Actor, now:
 
     Raises :class:`Conflict` ``no_regrade``. The clock goes on as if it had never been given.
     """
-    incident = _locked(session, incident_id)
-    before = _facts(incident)
+    incident = lock_incident(session, incident_id)
+    before = facts_of(incident)
     grade = session.scalars(counting(incident).where(Grade.basis == "regrade").order_by(*NEWEST).limit(1)).first()
     if grade is None:
         raise Conflict("no_regrade")
@@ -175,7 +175,7 @@ def undo_regrade(session: Session, incident_id: uuid.UUID, *, actor: Actor, now:
     if kinds and isinstance(kinds[-1], str):
         incident.kind = kinds[-1]
     settle(session, incident)
-    _audit(session, incident, "incident.regrade_undone", actor, now, before=before)
+    audit_incident(session, incident, "incident.regrade_undone", actor, now, before=before)
     return incident
 
 
@@ -193,8 +193,8 @@ def split(
     Their grades go with them and are kept below it. The earlier incident is what its other reports say. Raises
     :class:`Conflict` ``report_not_here`` for a report of another incident, ``nothing_would_stay`` (or go).
     """
-    incident = _locked(session, incident_id)
-    before, staying = _facts(incident), set(_reports(session, incident_id))
+    incident = lock_incident(session, incident_id)
+    before, staying = facts_of(incident), set(_reports(session, incident_id))
     leaving = [report_id for report_id in sorted(staying) if report_id in set(report_ids)]
     if len(leaving) != len(set(report_ids)):
         raise Conflict("report_not_here")
@@ -224,8 +224,8 @@ def split(
     if is_first_leaving:
         place_by_first(session, incident)
     settle(session, incident)
-    _audit(session, made, "incident.split_off", actor, now, other=incident, reports=len(leaving))
-    _audit(session, incident, "incident.split", actor, now, before=before, other=made, reports=len(leaving))
+    audit_incident(session, made, "incident.split_off", actor, now, other=incident, reports=len(leaving))
+    audit_incident(session, incident, "incident.split", actor, now, before=before, other=made, reports=len(leaving))
     return made
 
 
@@ -238,9 +238,9 @@ def absorb(session: Session, into_id: uuid.UUID, from_id: uuid.UUID, *, actor: A
     if into_id == from_id:
         raise Conflict("same_incident")
     for incident_id in sorted((into_id, from_id)):
-        _locked(session, incident_id)
-    into, gone = _locked(session, into_id), _locked(session, from_id)
-    before, before_gone = _facts(into), _facts(gone)
+        lock_incident(session, incident_id)
+    into, gone = lock_incident(session, into_id), lock_incident(session, from_id)
+    before, before_gone = facts_of(into), facts_of(gone)
     reports = _reports(session, from_id)
     session.execute(update(IncidentReport).where(IncidentReport.incident_id == from_id).values(incident_id=into_id))
     session.execute(update(Grade).where(Grade.incident_id == from_id).values(incident_id=into_id))
@@ -248,8 +248,8 @@ def absorb(session: Session, into_id: uuid.UUID, from_id: uuid.UUID, *, actor: A
     gone.merged_into_id = into_id
     _close(gone, "merged", now=now)
     settle(session, into)
-    _audit(session, gone, "incident.merged", actor, now, before=before_gone, other=into, reports=len(reports))
-    _audit(session, into, "incident.absorbed", actor, now, before=before, other=gone, reports=len(reports))
+    audit_incident(session, gone, "incident.merged", actor, now, before=before_gone, other=into, reports=len(reports))
+    audit_incident(session, into, "incident.absorbed", actor, now, before=before, other=gone, reports=len(reports))
     return into
 
 
@@ -258,13 +258,13 @@ def retract(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: date
 
     Raises :class:`Conflict` ``incident_is_closed`` for one that was merged or withdrawn before.
     """
-    incident = _locked(session, incident_id, may_be_closed=True)
+    incident = lock_incident(session, incident_id, may_be_closed=True)
     if incident.state in ("merged", "retracted"):
         raise Conflict("incident_is_closed")
-    before = _facts(incident)
+    before = facts_of(incident)
     _close(incident, "retracted", now=now)
     session.flush()
-    _audit(session, incident, "incident.retracted", actor, now, before=before)
+    audit_incident(session, incident, "incident.retracted", actor, now, before=before)
     return incident
 
 
@@ -277,11 +277,11 @@ def detach(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetim
     link = session.get(IncidentReport, report_id)
     if link is None:
         return _unverify(session, report_id, actor=actor, now=now)
-    incident = _locked(session, link.incident_id, may_be_closed=True)
+    incident = lock_incident(session, link.incident_id, may_be_closed=True)
     session.refresh(link)  # it may have been moved while this waited for the lock
     if link.incident_id != incident.id:
         raise Conflict("report_moved")
-    before = _facts(incident)
+    before = facts_of(incident)
     is_first = first_report(session, incident.id) == report_id
     session.delete(link)
     for grade in session.scalars(select(Grade).where(Grade.report_id == report_id, Grade.reversed_at.is_(None))):
@@ -295,7 +295,7 @@ def detach(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetim
             place_by_first(session, incident)
         settle(session, incident)
     session.flush()
-    _audit(session, incident, "incident.detached", actor, now, before=before, report_id=report_id)
+    audit_incident(session, incident, "incident.detached", actor, now, before=before, report_id=report_id)
     return incident
 
 
@@ -307,16 +307,16 @@ def verify_clean(
     Raises :class:`Conflict` ``no_patrol`` when the report is none, or was not accepted, ``report_already_accepted``
     when it has verified another.
     """
-    incident = _locked(session, incident_id)
+    incident = lock_incident(session, incident_id)
     if not queries.is_accepted_patrol(session, report_id):
         raise Conflict("no_patrol")
     if session.get(IncidentVerification, report_id) is not None:
         raise Conflict("report_already_accepted")
-    before = _facts(incident)
+    before = facts_of(incident)
     session.add(IncidentVerification(report_id=report_id, incident_id=incident.id, verified_at=now))
     _close(incident, "verified_clean", now=now)
     session.flush()
-    _audit(session, incident, "incident.verified_clean", actor, now, before=before, report_id=report_id)
+    audit_incident(session, incident, "incident.verified_clean", actor, now, before=before, report_id=report_id)
     return incident
 
 
@@ -324,8 +324,8 @@ def _unverify(session: Session, report_id: uuid.UUID, *, actor: Actor, now: date
     verification = session.get(IncidentVerification, report_id)
     if verification is None:
         raise NotFound("report_not_in_incident")
-    incident = _locked(session, verification.incident_id, may_be_closed=True)
-    before = _facts(incident)
+    incident = lock_incident(session, verification.incident_id, may_be_closed=True)
+    before = facts_of(incident)
     session.delete(verification)
     session.flush()
     others = select(IncidentVerification.report_id).where(IncidentVerification.incident_id == incident.id).limit(1)
@@ -333,11 +333,12 @@ def _unverify(session: Session, report_id: uuid.UUID, *, actor: Actor, now: date
         INCIDENT.move(incident, "reopened", now=now)
         incident.closed_at = None
         settle(session, incident)
-    _audit(session, incident, "incident.unverified", actor, now, before=before, report_id=report_id)
+    audit_incident(session, incident, "incident.unverified", actor, now, before=before, report_id=report_id)
     return incident
 
 
-def _locked(session: Session, incident_id: uuid.UUID, *, may_be_closed: bool = False) -> Incident:
+def lock_incident(session: Session, incident_id: uuid.UUID, *, may_be_closed: bool = False) -> Incident:
+    """An incident's row, locked. Raises :class:`NotFound`, :class:`Conflict` ``incident_is_closed``."""
     incident = session.get(Incident, incident_id, with_for_update=True, populate_existing=True)
     if incident is None:
         raise NotFound("incident_not_found")
@@ -356,7 +357,8 @@ def _reports(session: Session, incident_id: uuid.UUID) -> list[uuid.UUID]:
     return list(queries.reports_of(session, incident_id))
 
 
-def _facts(incident: Incident) -> dict[str, audit.Fact]:
+def facts_of(incident: Incident) -> dict[str, audit.Fact]:
+    """What the audit holds of an incident."""
     return {
         "state": incident.state,
         "severity": incident.severity,
@@ -366,7 +368,7 @@ def _facts(incident: Incident) -> dict[str, audit.Fact]:
     }
 
 
-def _audit(
+def audit_incident(
     session: Session,
     incident: Incident,
     action: str,
@@ -378,7 +380,8 @@ def _audit(
     other: Incident | None = None,
     reports: int | None = None,
 ) -> None:
-    after = _facts(incident)
+    """Put on record what was done to an incident."""
+    after = facts_of(incident)
     if report_id is not None:
         after["report_id"] = report_id
     if other is not None:

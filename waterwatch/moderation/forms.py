@@ -1,6 +1,7 @@
 """The desk's forms: untrusted fields in, a frozen command or every error at once out."""
 
 import math
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,13 +9,20 @@ from dataclasses import dataclass, field
 from waterwatch.incidents.rules import EXTENT_POINTS, HAZARD_POINTS, RECEPTOR_POINTS, RubricInputs, Severity, score
 from waterwatch.incidents.service import Judgement
 from waterwatch.kernel.errors import Invalid
+from waterwatch.moderation.batch import MAX_BATCH, Batch
 from waterwatch.moderation.service import GradeReport
 from waterwatch.photos.rules import MAX_REDACTIONS, Rectangle
 from waterwatch.photos.service import ChangeRedactions
+from waterwatch.reports.amending import AmendReport
+from waterwatch.reports.coordinates import CoordinateError, parse_coordinate
 from waterwatch.reports.forms import clean_text
 from waterwatch.reports.rules import REFUSAL_CODES
+from waterwatch.reports.tables import REPORT_KINDS
 
 MAX_WORDS = 500
+MOST_HELD = 40  # what one page ever holds
+_CODE = re.compile(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}", re.ASCII)
+_AREA = re.compile(r"[0-9]{6}", re.ASCII)
 SMALLEST_PART = 0.002  # of the picture: four pixels of 2000
 ROUNDING = 0.001  # by which a rectangle drawn to the edge may seem to pass it
 
@@ -85,6 +93,71 @@ def parse_grade(report_id: uuid.UUID, fields: Mapping[str, str]) -> GradeReport:
         raise Invalid(reading.errors)
     judgement = Judgement(inputs, Severity(int(severity)), reason)
     return GradeReport(report_id, judgement, water_feature_id, join_incident_id, parse_version(fields))
+
+
+def parse_amendment(report_id: uuid.UUID, fields: Mapping[str, str]) -> AmendReport:
+    """Read what a moderator puts right of a report; what is left empty stays. Raises :class:`Invalid`.
+
+    A place is WGS-84: pinned on the map, or typed as people write it.
+    """
+    reading = _Reading(fields)
+    kind = reading.optional_choice("kind", dict.fromkeys((None, *REPORT_KINDS), 0))
+    water = reading.optional_id("water_feature_id")
+    place: list[float] = []
+    typed = [fields.get(name, "").strip() for name in ("lon", "lat")]
+    for name, words in zip(("lon", "lat"), typed, strict=True):
+        try:
+            if any(typed):
+                place.append(parse_coordinate(words, name)[0])
+        except CoordinateError:
+            reading.errors.setdefault(name, []).append("place_invalid")
+    if reading.errors:
+        raise Invalid(reading.errors)
+    is_typed = fields.get("place_source") != "pin"
+    return AmendReport(report_id, kind, water, (place[0], place[1]) if place else None, is_typed)
+
+
+def parse_judgement(fields: Mapping[str, str]) -> Judgement:
+    """Read the grade of a whole incident. Raises :class:`Invalid` as :func:`parse_grade`."""
+    return parse_grade(uuid.UUID(int=0), {**fields, "water_feature_id": "", "join_incident_id": ""}).judgement
+
+
+def parse_batch(fields: Mapping[str, str], chosen: Sequence[str], typed: str) -> Batch:
+    """Read what is to be done with many reports: their ids, or the codes typed, one after the other.
+
+    Raises :class:`Invalid`: ``report`` (``nothing_chosen``, ``too_many_chosen``), ``what``, ``code``, ``incident``,
+    ``words``.
+    """
+    reading = _Reading(fields)
+    what = reading.choice("what", ("join", "refuse"))
+    ids = tuple(dict.fromkeys(found for value in chosen if (found := _id(value)) is not None))
+    codes = tuple(dict.fromkeys(_CODE.findall(typed.upper())))
+    if not 0 < len(ids) + len(codes) <= MAX_BATCH:
+        reading.errors["report"] = ["too_many_chosen" if ids or codes else "nothing_chosen"]
+    code = reading.choice("code", tuple(REFUSAL_CODES)) if what == "refuse" else None
+    incident = fields.get("incident", "").strip().upper()
+    if what == "join" and not _CODE.fullmatch(incident):
+        reading.errors["incident"] = ["choice_unknown" if incident else "missing"]
+    words = reading.words("words")
+    if reading.errors:
+        raise Invalid(reading.errors)
+    return Batch(what, ids, codes, code, words, incident or None)
+
+
+def parse_ids(values: Sequence[str], *, most: int = MOST_HELD) -> list[uuid.UUID]:
+    """The ids among what was sent, at most ``most``; what is none is passed over."""
+    return [found for value in values[:most] if (found := _id(value)) is not None]
+
+
+def parse_view(fields: Mapping[str, str]) -> dict[str, str]:
+    """What of the queue to work on: an area's code or ``mine``, a water, a kind. What cannot be read is not said."""
+    area, water, kind = (fields.get(name, "").strip() for name in ("area", "water", "kind"))
+    found = {
+        "area": area if area == "mine" or _AREA.fullmatch(area) else "",
+        "water": str(_id(water) or ""),
+        "kind": kind if kind in REPORT_KINDS else "",
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def parse_version(fields: Mapping[str, str]) -> int | None:

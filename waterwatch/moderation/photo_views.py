@@ -19,6 +19,7 @@ from waterwatch.photos.views import serve_derivative, serve_original
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
+from waterwatch.web.pictures import conceals
 
 bp = Blueprint("photo_desk", __name__, url_prefix="/desk/photo", template_folder="templates")
 
@@ -100,4 +101,5 @@ def _render(photo_id: uuid.UUID, errors: Mapping[str, list[str]]) -> str:
         fields=request.form,
         error_words={name: [ERROR_WORDS[code] for code in codes] for name, codes in errors.items()},
         reasons=REASON_WORDS,
+        is_concealed=conceals(photo.kind, photo.has_dead_animals),
     )

@@ -1,10 +1,14 @@
-"""The slice that sets the others moving: one transaction from a moderator's judgement to map, cases and citizen."""
+"""The slice that sets the others moving: one transaction from a moderator's judgement to map, cases and citizen.
+
+Each act writes its decision beside its audit rows. What tells departments and authors leaves when it can no longer be
+undone, but for a red: its departments are told at once. What else a moderator may do is in ``actions``.
+"""
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.advisories import service as advisories
@@ -12,42 +16,25 @@ from waterwatch.escalation import service as escalation
 from waterwatch.fairness import service as fairness
 from waterwatch.fairness.rules import REFUSED
 from waterwatch.incidents import service as incidents
+from waterwatch.incidents import undoing
 from waterwatch.incidents.queries import incidents_for_patrol
+from waterwatch.incidents.rules import Severity
 from waterwatch.incidents.service import Judgement
 from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
+from waterwatch.kernel.gathering import gathered
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
+from waterwatch.moderation import decisions
+from waterwatch.moderation.decisions import About
+from waterwatch.reports import amending, questions
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports import service as reports
-from waterwatch.reports.tables import ALL_CLEAR
+from waterwatch.reports.amending import Amended, AmendReport
+from waterwatch.reports.tables import ALL_CLEAR, Report
+from waterwatch.triage import service as triage
 from waterwatch.waters import queries as waters
-
-# Red-flag answers of the observer first, then age: someone may be drinking that water.
-_CLAIM = text("""
-WITH next AS (
-    SELECT r.id FROM report r
-    WHERE r.state = 'in_review' AND NOT r.needs_screening AND NOT EXISTS (
-        SELECT FROM review_lease l
-        WHERE l.report_id = r.id AND l.leased_until > :now AND l.person_id <> :person_id)
-    ORDER BY (coalesce(r.has_dead_animals, false) OR coalesce(r.affects_people, false)) DESC, r.received_at, r.id
-    LIMIT 1 FOR UPDATE OF r SKIP LOCKED),
-taken AS (
-    INSERT INTO review_lease (report_id, person_id, leased_until)
-    SELECT id, :person_id, :until FROM next
-    ON CONFLICT (report_id) DO UPDATE SET person_id = excluded.person_id, leased_until = excluded.leased_until
-    WHERE review_lease.person_id = excluded.person_id OR review_lease.leased_until <= :now
-    RETURNING report_id)
-SELECT taken.report_id FROM next LEFT JOIN taken ON true
-""")
-_HOLD = text("""
-INSERT INTO review_lease (report_id, person_id, leased_until) VALUES (:report_id, :person_id, :until)
-ON CONFLICT (report_id) DO UPDATE SET person_id = excluded.person_id, leased_until = excluded.leased_until
-WHERE review_lease.person_id = excluded.person_id OR review_lease.leased_until <= :now
-RETURNING report_id
-""")
-_RELEASE = text("DELETE FROM review_lease WHERE report_id = :report_id AND person_id = :person_id")
 
 
 @dataclass(frozen=True)
@@ -64,61 +51,69 @@ class GradeReport:
     seen_version: int | None = None
 
 
-def claim_next(session: Session, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> uuid.UUID | None:
-    """Lease the most urgent waiting report to a moderator; None when nothing waits.
-
-    Two moderators never get the same report: the row is taken with SKIP LOCKED, and a lease that another transaction
-    committed after this statement had looked is not overwritten; then the next statement looks again and sees it.
-    """
-    until = now + timedelta(seconds=settings.review_lease_s)
-    values = {"now": now, "person_id": person_id, "until": until}
-    while (row := session.execute(_CLAIM, values).one_or_none()) is not None:
-        if row.report_id is not None:
-            return uuid.UUID(str(row.report_id))
-    return None
-
-
-def hold(session: Session, report_id: uuid.UUID, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:
-    """Lease one report by name, or renew one's own lease. False when another moderator holds it."""
-    until = now + timedelta(seconds=settings.review_lease_s)
-    values = {"report_id": report_id, "person_id": person_id, "until": until, "now": now}
-    return session.execute(_HOLD, values).first() is not None
-
-
-def release(session: Session, report_id: uuid.UUID, person_id: uuid.UUID) -> None:
-    """Give a report back to the queue."""
-    session.execute(_RELEASE, {"report_id": report_id, "person_id": person_id})
-
-
 def grade_report(
-    session: Session, command: GradeReport, *, settings: Settings, actor: Actor, now: datetime
+    session: Session,
+    command: GradeReport,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    batch_id: uuid.UUID | None = None,
 ) -> Incident:
     """Accept a report: in one transaction the incident, the level of its water, the cases and the map's doorbell.
 
     Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``), :class:`Conflict` (``lease_lost``,
     ``not_in_review``, ``report_changed``), :class:`NotFound`.
     """
-    facts = _under_review(session, command.report_id, actor, command.seen_version, settings=settings, now=now)
-    water_feature_id = command.water_feature_id or facts.water_feature_id
+    with gathered(session):
+        return _grade(session, command, settings=settings, actor=actor, now=now, batch_id=batch_id)
+
+
+def _grade(
+    session: Session,
+    command: GradeReport,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    batch_id: uuid.UUID | None,
+) -> Incident:
+    under = under_review(session, command.report_id, actor, command.seen_version, settings=settings, now=now)
+    questions.drop(session, command.report_id, actor=actor, now=now)
+    tell_at = decisions.undo_until(settings, now)
+    water_feature_id = command.water_feature_id or under.row.water_feature_id
     if water_feature_id is None:
         raise Invalid({"water_feature_id": ["water_unknown"]})
-    if water_feature_id != facts.water_feature_id:
-        reports.correct_water(session, command.report_id, water_feature_id, actor=actor, now=now)
+    before: dict[str, Any] = {"state": "in_review"}
+    if water_feature_id != under.row.water_feature_id:
+        change = AmendReport(command.report_id, water_feature_id=water_feature_id)
+        before |= _amended(amending.amend(session, change, settings=settings, actor=actor, now=now))
     if command.join_incident_id is not None:
         incident = incidents.join_incident(
             session, command.join_incident_id, command.report_id, command.judgement, actor=actor, now=now
         )
-        reports.merge(session, command.report_id, actor=actor, now=now)
+        reports.merge(session, under.row, actor=actor, now=now, tell_at=tell_at)
+        session.flush()
+        before["seconded_grade_id"] = undoing.seconded_grade(session, incident.id, person_of(actor), now)
     else:
-        incident = _open(session, command, facts, water_feature_id, actor=actor, now=now)
-        reports.accept(session, command.report_id, actor=actor, now=now)
-    session.flush()
-    _set_moving(session, incident, settings=settings, actor=actor, now=now)
-    release(session, command.report_id, _person(actor))
+        incident = _open(session, command, under.judged, water_feature_id, actor=actor, now=now)
+        reports.accept(session, under.row, actor=actor, now=now, tell_at=tell_at)
+    is_red = command.judgement.severity is Severity.ESPECIALLY_MAJOR
+    set_moving(session, incident, settings=settings, actor=actor, now=now, tell_at=None if is_red else tell_at)
+    decisions.decide(
+        session,
+        "accepted" if command.join_incident_id is None else "joined",
+        About(command.report_id, incident.id, batch_id=batch_id, took_s=under.took_s),
+        settings=settings,
+        actor=actor,
+        now=now,
+        before=before,
+        after=level_of(incident) | {"given": int(command.judgement.severity)},
+    )
     fairness.maybe_ask_again(
         session,
         command.report_id,
-        _person(actor),
+        person_of(actor),
         int(command.judgement.severity),
         command.judgement.inputs,
         settings=settings,
@@ -143,20 +138,24 @@ def accept_patrol(
     water's level falls. Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution;
     :class:`Invalid` for an incident elsewhere.
     """
-    facts = _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
-    if facts.kind != ALL_CLEAR:
+    under = under_review(session, report_id, actor, seen_version, settings=settings, now=now)
+    if under.row.kind != ALL_CLEAR:
         raise Conflict("no_patrol")
     if verifies_incident_id is not None:
         here = {incident.incident_id for incident in incidents_for_patrol(session, report_id)}
         if verifies_incident_id not in here:
             raise Invalid({"verifies_incident_id": ["choice_unknown"]})
-    reports.accept(session, report_id, actor=actor, now=now)
+    questions.drop(session, report_id, actor=actor, now=now)
+    tell_at = decisions.undo_until(settings, now)
+    reports.accept(session, report_id, actor=actor, now=now, tell_at=tell_at)
     if verifies_incident_id is not None:
         session.flush()
         incident = incidents.verify_clean(session, verifies_incident_id, report_id, actor=actor, now=now)
-        advisories.refresh(session, incident.water_feature_id, actor=actor, now=now)
-        mapping.request_publication(session, now=now)
-    release(session, report_id, _person(actor))
+        set_moving(session, incident, settings=settings, actor=actor, now=now, tell_at=tell_at)
+    about = About(report_id, verifies_incident_id, took_s=under.took_s)
+    decisions.decide(
+        session, "patrol_accepted", about, settings=settings, actor=actor, now=now, before={"state": "in_review"}
+    )
 
 
 def refuse_report(
@@ -169,13 +168,25 @@ def refuse_report(
     settings: Settings,
     actor: Actor,
     now: datetime,
+    batch_id: uuid.UUID | None = None,
 ) -> None:
     """Refuse a report with a reason its author will read. Raises as :func:`grade_report`."""
-    _under_review(session, report_id, actor, seen_version, settings=settings, now=now)
-    reports.refuse(session, report_id, code, words, actor=actor, now=now)
-    release(session, report_id, _person(actor))
+    under = under_review(session, report_id, actor, seen_version, settings=settings, now=now)
+    questions.drop(session, report_id, actor=actor, now=now)
+    tell_at = decisions.undo_until(settings, now)
+    reports.refuse(session, report_id, code, words, actor=actor, now=now, tell_at=tell_at)
+    decisions.decide(
+        session,
+        "refused",
+        About(report_id, batch_id=batch_id, took_s=under.took_s),
+        settings=settings,
+        actor=actor,
+        now=now,
+        before={"state": "in_review"},
+        after={"state": "refused", "code": code},
+    )
     if code != "duplicate":  # says that another report was judged, not what this one shows
-        fairness.maybe_ask_again(session, report_id, _person(actor), REFUSED, None, settings=settings, now=now)
+        fairness.maybe_ask_again(session, report_id, person_of(actor), REFUSED, None, settings=settings, now=now)
 
 
 def second_red(
@@ -184,7 +195,18 @@ def second_red(
     """Confirm another moderator's red grade; the map and the departments learn of it at once."""
     incident = incidents.second_red(session, incident_id, actor=actor, now=now)
     session.flush()
-    _set_moving(session, incident, settings=settings, actor=actor, now=now)
+    grade_id = undoing.seconded_grade(session, incident_id, person_of(actor), now)
+    set_moving(session, incident, settings=settings, actor=actor, now=now)
+    decisions.decide(
+        session,
+        "seconded",
+        About(incident_id=incident_id),
+        settings=settings,
+        actor=actor,
+        now=now,
+        before={"seconded_grade_id": grade_id},
+        after=level_of(incident),
+    )
     return incident
 
 
@@ -201,31 +223,83 @@ def step_down(session: Session, incident_id: uuid.UUID, *, now: datetime) -> Inc
 def _open(
     session: Session,
     command: GradeReport,
-    facts: report_queries.ReviewFacts,
+    judged: report_queries.Judged,
     water_feature_id: uuid.UUID,
     *,
     actor: Actor,
     now: datetime,
 ) -> Incident:
-    lon, lat, _distance_m = waters.snap(session, water_feature_id, facts.lon, facts.lat)
+    lon, lat, _distance_m = waters.snap(session, water_feature_id, judged.lon, judged.lat)
     opening = incidents.OpenIncident(
         report_id=command.report_id,
         organisation_id=_organisation(actor),
         water_feature_id=water_feature_id,
-        exact=(facts.lon, facts.lat),
+        exact=(judged.lon, judged.lat),
         public=(lon, lat),
         judgement=command.judgement,
     )
     return incidents.open_incident(session, opening, actor=actor, now=now)
 
 
-def _set_moving(session: Session, incident: Incident, *, settings: Settings, actor: Actor, now: datetime) -> None:
+def set_moving(
+    session: Session,
+    incident: Incident,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    tell_at: datetime | None = None,
+    is_correction: bool = False,
+) -> None:
+    """Let water, departments and map follow an incident that changed: its cases are withdrawn once it should not be.
+
+    ``tell_at``: departments hear of it no sooner. ``is_correction``: see :func:`escalation.escalate`.
+    """
+    session.flush()
     advisories.refresh(session, incident.water_feature_id, actor=actor, now=now)
-    escalation.escalate(session, incident.id, settings=settings, actor=actor, now=now)
+    if incident.state in ("retracted", "merged"):
+        escalation.withdraw_cases(session, incident.id, settings=settings, actor=actor, now=now, tell_at=tell_at)
+    elif incident.closed_at is None:
+        escalation.escalate(
+            session,
+            incident.id,
+            settings=settings,
+            actor=actor,
+            now=now,
+            tell_at=tell_at,
+            is_correction=is_correction,
+        )
     mapping.request_publication(session, now=now)
 
 
-def _under_review(
+def level_of(incident: Incident) -> dict[str, Any]:
+    """What a decision keeps of an incident."""
+    return {
+        "state": incident.state,
+        "severity": incident.severity,
+        "graded_severity": incident.graded_severity,
+        "kind": incident.kind,
+    }
+
+
+def _amended(amended: Amended | None) -> dict[str, Any]:
+    return {} if amended is None else {"former_id": amended.former_id} | amended.before
+
+
+@dataclass(frozen=True)
+class UnderReview:
+    """A report whose lock and lease are the moderator's; ``took_s``: how long they have had it."""
+
+    judged: report_queries.Judged
+    took_s: float
+
+    @property
+    def row(self) -> Report:
+        """The report itself, locked."""
+        return self.judged.row
+
+
+def under_review(
     session: Session,
     report_id: uuid.UUID,
     actor: Actor,
@@ -233,22 +307,23 @@ def _under_review(
     *,
     settings: Settings,
     now: datetime,
-) -> report_queries.ReviewFacts:
-    """The report's facts, if this moderator is the one to decide on it, and decides on what they saw."""
-    held = report_queries.lock_report(session, report_id)  # its author may be correcting it, or taking it back
-    if held is None:
+) -> UnderReview:
+    """The report, if this moderator is the one to decide on it, and decides on what they saw."""
+    judged = report_queries.lock_to_judge(session, report_id)  # its author may be correcting it, or taking it back
+    if judged is None:
         raise NotFound("report_not_found")
-    if held.state != "in_review":  # first: of one that was taken back there is nothing to read
+    if judged.row.state != "in_review":  # first: of one that was taken back there is nothing to read
         raise Conflict("not_in_review")
-    facts = report_queries.review_facts(session, report_id)
-    if not hold(session, report_id, _person(actor), settings=settings, now=now):
+    since = triage.held_since(session, report_id, person_of(actor), settings=settings, now=now)
+    if since is None:
         raise Conflict("lease_lost")
-    if seen_version is not None and seen_version != facts.version:
-        raise Conflict("report_changed", version=facts.version)
-    return facts
+    if seen_version is not None and seen_version != judged.row.version:
+        raise Conflict("report_changed", version=judged.row.version)
+    return UnderReview(judged, max(0.0, (now - since).total_seconds()))
 
 
-def _person(actor: Actor) -> uuid.UUID:
+def person_of(actor: Actor) -> uuid.UUID:
+    """Who decides. Raises :class:`Conflict` ``lease_lost`` for whoever is no person: they hold nothing."""
     if actor.id is None:
         raise Conflict("lease_lost")
     return actor.id

@@ -38,6 +38,8 @@ STEP_SENTENCES = {
     "handed_over": _l("已转交主管部门。"),
     "acknowledged": _l("主管部门已确认收到。"),
     "refused": _l("这次没有受理。大约一半的上报不会被受理，这很平常。"),
+    "returned": _l("审核员会重新看一遍你的上报。"),
+    "asked": _l("审核员有一个问题想问你，请打开进展页面回答。"),
 }
 # The whole of what a locked screen may show.
 PUSH_SENTENCE = _l("你关注的一条上报有新进展")

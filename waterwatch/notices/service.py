@@ -23,7 +23,7 @@ from waterwatch.notices import letters, rules
 from waterwatch.notices.letters import Recipient
 from waterwatch.postbox import service as postbox
 from waterwatch.postbox.service import About
-from waterwatch.reports import intake
+from waterwatch.reports import intake, questions
 from waterwatch.reports import queries as reports
 from waterwatch.reports.queries import Telling
 
@@ -97,13 +97,16 @@ def stop(session: Session, token: str, *, settings: Settings, now: datetime) -> 
     contact_service.stop_mail(session, contact_id, now=now)
 
 
-def tell(session: Session, report_id: uuid.UUID, step: str, *, settings: Settings, now: datetime) -> int:
+def tell(
+    session: Session, report_id: uuid.UUID, step: str, *, settings: Settings, now: datetime, time: str = ""
+) -> int:
     """Tell a step to everybody who wants to know of this report; returns how many messages were taken.
 
-    Idempotent: each step goes once to each of them, however often it happens; four departments make one mail.
+    Idempotent: each step goes once to each of them, however often it happens; four departments make one mail. ``time``
+    tells one time from another where a step may be told again: a report may be judged twice.
     """
     report = reports.telling(session, report_id)
-    told = _tell_browsers(session, report_id, report, step, settings=settings, now=now)
+    told = _tell_browsers(session, report_id, report, step, time, settings=settings, now=now)
     kept = contacts.lock_contact(session, report_id)
     if kept is None or not kept.by_mail or kept.confirmed_at is None:
         return told
@@ -115,19 +118,19 @@ def tell(session: Session, report_id: uuid.UUID, step: str, *, settings: Setting
         refusal=report.refusal_code,
         settings=settings,
     )
-    about = About(f"notice.{step}", report_id, kept.id, once_key=f"notice.{step}:{report_id}:{kept.id}")
+    about = About(f"notice.{step}", report_id, kept.id, once_key=f"notice.{step}{time}:{report_id}:{kept.id}")
     return told + int(postbox.post_mail(session, about, mail, settings=settings, now=now))
 
 
 def _tell_browsers(
-    session: Session, report_id: uuid.UUID, report: Telling, step: str, *, settings: Settings, now: datetime
+    session: Session, report_id: uuid.UUID, report: Telling, step: str, time: str, *, settings: Settings, now: datetime
 ) -> int:
     """One neutral sentence to each browser: it may appear on a locked screen, in front of anybody."""
     token = intake.follow_token(settings, report_id, report.follow_digest)
     payload = json.dumps({"title": letters.push_sentence(report.language), "url": f"/f/{token}" if token else "/"})
     told = 0
     for found in contacts.subscriptions_of(session, report_id):
-        about = About(f"push.{step}", report_id, found.id, once_key=f"push.{step}:{report_id}:{found.id}")
+        about = About(f"push.{step}", report_id, found.id, once_key=f"push.{step}{time}:{report_id}:{found.id}")
         subscription = contact_service.read_subscription(found, settings=settings)
         told += postbox.post_push(session, about, subscription, payload, settings=settings, now=now)
     return told
@@ -147,7 +150,29 @@ def tell_judged(context: JobContext, message: outbox.Message) -> None:
         report_id = uuid.UUID(message.payload["report_id"])
         report = reports.telling(session, report_id)
         if (step := rules.judged_step(report.state, report.kind)) is not None:
-            tell(session, report_id, step, settings=context.settings, now=context.now())
+            time = rules.time_of(report.state_since)
+            tell(session, report_id, step, settings=context.settings, now=context.now(), time=time)
+        outbox.finish(session, message.id)
+
+
+def tell_returned(context: JobContext, message: outbox.Message) -> None:
+    """The job of ``reports.TOPIC_RETURNED``: what they were told does not stand. Idempotent: see :func:`tell`."""
+    with transaction(context.sessions) as session:
+        report_id = uuid.UUID(message.payload["report_id"])
+        report = reports.telling(session, report_id)
+        if report.state == "in_review":  # else the next judgement has its own word
+            time = rules.time_of(report.state_since)
+            tell(session, report_id, "returned", settings=context.settings, now=context.now(), time=time)
+        outbox.finish(session, message.id)
+
+
+def tell_asked(context: JobContext, message: outbox.Message) -> None:
+    """The job of ``reports.TOPIC_ASKED``: a moderator would like to know something. Idempotent: see :func:`tell`."""
+    with transaction(context.sessions) as session:
+        report_id, question_id = uuid.UUID(message.payload["report_id"]), uuid.UUID(message.payload["question_id"])
+        asked = questions.open_question(session, report_id)
+        if asked is not None and asked.question_id == question_id:
+            tell(session, report_id, "asked", settings=context.settings, now=context.now(), time=f".{question_id}")
         outbox.finish(session, message.id)
 
 

@@ -29,6 +29,10 @@ _FORGET_ABOVE = (
     text("DELETE FROM incident_verification WHERE report_id = :id"),
     text("""UPDATE grade SET inputs = '{}', departure_reason = NULL, report_id = NULL
             WHERE report_id = :id AND reversed_at IS NOT NULL"""),
+    # What moderators asked, what was answered or appealed with, and what was said before it was corrected.
+    text("DELETE FROM question WHERE report_id = :id"),
+    text("DELETE FROM appeal WHERE report_id = :id"),
+    text("DELETE FROM report_former WHERE report_id = :id"),
 )
 _ERASE = text(f"""
 UPDATE report SET erased_at = :now, point = ST_GeomFromText('POINT EMPTY', 4326),

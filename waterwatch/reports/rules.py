@@ -21,9 +21,15 @@ REPORT = Machine(
             ("received", "withdrawn"),
             ("sanitising", "withdrawn"),
             ("in_review", "withdrawn"),
+            # A decision was undone, reversed, or appealed against.
+            ("accepted", "in_review"),
+            ("merged", "in_review"),
+            ("refused", "in_review"),
         }
     ),
 )
+JUDGED = frozenset({"accepted", "merged", "refused"})
+QUESTION = Machine("question", "open", frozenset({("open", "answered"), ("open", "withdrawn"), ("open", "lapsed")}))
 AWAITING_PHOTOS = frozenset({"received", "sanitising"})
 WITHDRAWABLE = frozenset(source for source, target in REPORT.moves if target == "withdrawn")
 CORRECTABLE = WITHDRAWABLE  # as long as nobody has judged what its author said
@@ -57,6 +63,11 @@ def timed(settings: Settings) -> Machine:
     sanitise = timedelta(seconds=settings.sanitise_deadline_s)
     review = timedelta(seconds=settings.in_review_deadline_s)
     return replace(REPORT, deadlines={"received": sanitise, "sanitising": sanitise, "in_review": review})
+
+
+def asked(settings: Settings) -> Machine:
+    """The machine of questions to authors, with how long an answer is waited for."""
+    return replace(QUESTION, deadlines={"open": timedelta(seconds=settings.question_wait_s)})
 
 
 @dataclass(frozen=True)

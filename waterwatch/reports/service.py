@@ -21,6 +21,8 @@ from waterwatch.waters import queries as waters
 
 TOPIC_RESNAP = "reports.resnap"
 TOPIC_JUDGED = "reports.judged"
+TOPIC_RETURNED = "reports.returned"
+TOPIC_ASKED = "reports.asked"
 SANITISER = Actor.system("sanitiser")
 MAX_REFUSAL_WORDS = 500
 _FORGET_STATED = text("""
@@ -61,7 +63,7 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
     if target == "refused":
         report.refusal_code = rules.PHOTO_UNUSABLE
     if target == "in_review":
-        _settle_water(session, report, settings)
+        settle_water(session, report, settings)
     if target is not None:
         machine.move(report, target, now=now)
     session.flush()
@@ -79,7 +81,7 @@ def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: d
     report = queries.lock_report(session, report_id, may_be_named=True)
     if report is None or report.state != "in_review" or report.water_feature_id is not None:
         return
-    _settle_water(session, report, settings)
+    settle_water(session, report, settings)
     after: dict[str, audit.Fact] = {"water_feature_id": report.water_feature_id}
     _record(session, "report.resnapped", report.id, SANITISER, now, None, after)
 
@@ -143,20 +145,70 @@ def erase_ended(session: Session, report_id: uuid.UUID, *, before: datetime, act
     erasure.erase(session, report.id, "ended", actor=actor, now=now)
 
 
-def accept(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
-    """The report opened an incident. Raises :class:`NotFound`, or ``IllegalMove`` unless it is in review."""
-    _move(session, _locked(session, report_id), "accepted", "report.accepted", actor, now)
-    _say_judged(session, report_id, now)
+def accept(
+    session: Session, report: uuid.UUID | Report, *, actor: Actor, now: datetime, tell_at: datetime | None = None
+) -> None:
+    """The report opened an incident. ``tell_at``: its author hears of it no sooner; None: at once.
+
+    ``report``: its id, or its row where the caller holds its lock.
+
+    Raises :class:`NotFound`, or ``IllegalMove`` unless it is in review.
+    """
+    row = _locked(session, report)
+    _move(session, row, "accepted", "report.accepted", actor, now)
+    _say(session, TOPIC_JUDGED, row.id, now, tell_at)
 
 
-def merge(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
+def merge(
+    session: Session, report: uuid.UUID | Report, *, actor: Actor, now: datetime, tell_at: datetime | None = None
+) -> None:
     """The report joined an incident that is already known. Errors as :func:`accept`."""
-    _move(session, _locked(session, report_id), "merged", "report.merged", actor, now)
-    _say_judged(session, report_id, now)
+    row = _locked(session, report)
+    _move(session, row, "merged", "report.merged", actor, now)
+    _say(session, TOPIC_JUDGED, row.id, now, tell_at)
+
+
+def return_to_review(
+    session: Session,
+    report_id: uuid.UUID,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    is_told: bool,
+    action: str = "report.returned",
+) -> str:
+    """What was decided on the report was undone, reversed or appealed against; returns the state it left.
+
+    ``is_told``: its author has heard of the decision, and hears of this as well.
+
+    Raises :class:`NotFound`, ``IllegalMove`` unless it was judged, or :class:`Conflict` ``erased``: nothing is left of
+    it to look at.
+    """
+    report = _locked(session, report_id)
+    if report.erased_at is not None:
+        raise Conflict("erased")
+    before: dict[str, audit.Fact] = {"state": report.state}
+    if report.refusal_code is not None:
+        before["code"] = report.refusal_code
+    left = rules.timed(settings).move(report, "in_review", now=now)
+    report.refusal_code = report.refusal_words = None
+    session.flush()
+    _record(session, action, report.id, actor, now, before, {"state": "in_review"})
+    if is_told:
+        _say(session, TOPIC_RETURNED, report_id, now, None)
+    return left
 
 
 def refuse(
-    session: Session, report_id: uuid.UUID, code: str, words: str | None, *, actor: Actor, now: datetime
+    session: Session,
+    report_id: uuid.UUID,
+    code: str,
+    words: str | None,
+    *,
+    actor: Actor,
+    now: datetime,
+    tell_at: datetime | None = None,
 ) -> None:
     """Refuse with a reason from :data:`rules.REFUSAL_CODES` and, if given, words to the author (never audited).
 
@@ -176,7 +228,7 @@ def refuse(
     report.refusal_code, report.refusal_words = code, words
     session.flush()
     _record(session, "report.refused", report.id, actor, now, {"state": before}, {"state": "refused", "code": code})
-    _say_judged(session, report_id, now)
+    _say(session, TOPIC_JUDGED, report_id, now, tell_at)
 
 
 def correct_water(
@@ -190,16 +242,27 @@ def correct_water(
     if report.state != "in_review":
         raise Conflict("not_in_review", state=report.state)
     before = report.water_feature_id
-    place = queries.place_of(session, report.id)
-    if not queries.has_water(session, water_feature_id):
-        raise NotFound("water_not_found")
-    _snap_to(session, report, water_feature_id, waters.snap(session, water_feature_id, place.lon, place.lat))
+    put_on_water(session, report, water_feature_id)
     facts: dict[str, audit.Fact] = {"water_feature_id": before}
     _record(session, "report.water_corrected", report.id, actor, now, facts, {"water_feature_id": water_feature_id})
 
 
-def _settle_water(session: Session, report: Report, settings: Settings) -> None:
-    """Snap onto the water the citizen chose where it lies within the limit, else onto the nearest, else onto none."""
+def put_on_water(session: Session, report: Report, water_feature_id: uuid.UUID) -> None:
+    """Snap a report whose lock is held onto a water, however far. Raises :class:`NotFound`."""
+    place = queries.place_of(session, report.id)
+    if not queries.has_water(session, water_feature_id):
+        raise NotFound("water_not_found")
+    _snap_to(session, report, water_feature_id, waters.snap(session, water_feature_id, place.lon, place.lat))
+
+
+def say_handed(session: Session, report_id: uuid.UUID, *, is_back: bool, actor: Actor, now: datetime) -> None:
+    """Put on record that a report was handed to the lead, or that it is back in everybody's queue."""
+    _record(session, "report.handed_back" if is_back else "report.handed", report_id, actor, now, None, {})
+
+
+def settle_water(session: Session, report: Report, settings: Settings) -> None:
+    """Snap a report whose lock is held onto the water its author chose where it lies within the limit, else onto the
+    nearest, else onto none."""
     place = queries.place_of(session, report.id)
     chosen = report.chosen_water_feature_id
     if chosen is not None:
@@ -222,17 +285,17 @@ def _snap_to(session: Session, report: Report, feature_id: uuid.UUID, snapped: t
     session.flush()
 
 
-def _locked(session: Session, report_id: uuid.UUID) -> Report:
-    report = queries.lock_report(session, report_id)
+def _locked(session: Session, known: uuid.UUID | Report) -> Report:
+    report = known if isinstance(known, Report) else queries.lock_report(session, known)
     if report is None:
         raise NotFound("report_not_found")
     return report
 
 
-def _say_judged(session: Session, report_id: uuid.UUID, now: datetime) -> None:
+def _say(session: Session, topic: str, report_id: uuid.UUID, now: datetime, tell_at: datetime | None) -> None:
     """Its author may want to know; most have left no way to tell them."""
     if contact_queries.is_anybody_told(session, report_id):
-        outbox.emit(session, TOPIC_JUDGED, {"report_id": str(report_id)}, now=now)
+        outbox.emit(session, topic, {"report_id": str(report_id)}, now=now, available_at=tell_at)
 
 
 def _move(session: Session, report: Report, to_state: str, action: str, actor: Actor, now: datetime) -> None:

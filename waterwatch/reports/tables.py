@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from waterwatch.accounts.tables import ApiClient, Organisation
+from waterwatch.accounts.tables import ApiClient, Organisation, Person
 from waterwatch.kernel.db import Base
 from waterwatch.photos.tables import Photo
 from waterwatch.waters.tables import WaterFeature
@@ -199,3 +199,74 @@ class ReportPhoto(Base):
     stated_lon: Mapped[float | None]
     stated_lat: Mapped[float | None]
     stated_taken_at_local: Mapped[str | None] = mapped_column(Text)
+
+
+QUESTION_CODES = ("where_exactly", "which_water", "what_is_seen", "still_there", "since_when", "other")
+QUESTION_STATES = ("open", "answered", "withdrawn", "lapsed")
+
+
+class Question(Base):
+    """What a moderator asked a report's author, and the answer. Erased with the report."""
+
+    __tablename__ = "question"
+    __table_args__ = (
+        CheckConstraint(_one_of("code", QUESTION_CODES), name="code"),
+        CheckConstraint(_one_of("state", QUESTION_STATES), name="state"),
+        CheckConstraint("length(words) <= 300", name="words_length"),
+        CheckConstraint("code <> 'other' OR words IS NOT NULL", name="other_has_words"),
+        CheckConstraint("length(answer) BETWEEN 1 AND 500", name="answer_length"),
+        CheckConstraint("(state = 'answered') = (answer IS NOT NULL)", name="answered"),
+        Index("uq_question_open", "report_id", unique=True, postgresql_where=text("state = 'open'")),
+        Index("ix_question_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(Text)
+    state_since: Mapped[datetime]
+    state_deadline_at: Mapped[datetime | None]
+    asked_at: Mapped[datetime]
+    code: Mapped[str] = mapped_column(Text)
+    words: Mapped[str | None] = mapped_column(Text)
+    answer: Mapped[str | None] = mapped_column(Text)
+
+
+class Appeal(Base):
+    """Its author asked, once, that a refusal be looked at by somebody else. Erased with the report.
+
+    ``refusal_code`` and ``refusal_words`` are what they were told then; ``refused_by`` never judges it again.
+    """
+
+    __tablename__ = "appeal"
+    __table_args__ = (CheckConstraint("length(words) BETWEEN 1 AND 500", name="words_length"),)
+
+    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"), primary_key=True)
+    at: Mapped[datetime]
+    words: Mapped[str] = mapped_column(Text)
+    refused_at: Mapped[datetime]
+    refused_by: Mapped[uuid.UUID] = mapped_column(ForeignKey(Person.id))
+    refusal_code: Mapped[str] = mapped_column(Text)
+    refusal_words: Mapped[str | None] = mapped_column(Text)
+
+
+class FormerStatement(Base):
+    """What a report said before a moderator corrected it, so that the correction can be reversed. Erased with it.
+
+    ``version`` is the report's at that time: what its author has stated anew since is not overwritten.
+    """
+
+    __tablename__ = "report_former"
+    __table_args__ = (CheckConstraint(_one_of("kind", REPORT_KINDS), name="kind"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(Text)
+    point: Mapped[WKBElement] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
+    place_source: Mapped[str] = mapped_column(Text)
+    input_datum: Mapped[str] = mapped_column(Text)
+    accuracy_m: Mapped[float | None]
+    water_feature_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(WaterFeature.id))
+    snapped_point: Mapped[WKBElement | None] = mapped_column(Geometry("POINT", srid=4326, spatial_index=False))
+    snap_distance_m: Mapped[float | None]

@@ -19,6 +19,7 @@ class Screened:
     kind: str
     received_at: datetime
     is_red_flag: bool
+    has_dead_animals: bool | None
     held_by_other: bool
     photo_count: int
     cover_photo_id: uuid.UUID | None
@@ -26,27 +27,26 @@ class Screened:
 
 _COLUMNS = """
 SELECT r.id AS report_id, r.code, r.kind, r.received_at,
-       coalesce(r.has_dead_animals, false) OR coalesce(r.affects_people, false) AS is_red_flag,
-       coalesce(l.leased_until > :now AND l.person_id <> :person_id, false) AS held_by_other,
+       q.urgency = 2 AS is_red_flag, r.has_dead_animals,
+       coalesce(q.leased_until > :now AND q.leased_by <> :person_id, false) AS held_by_other,
        photos.count AS photo_count, photos.cover AS cover_photo_id
-FROM report r
-LEFT JOIN review_lease l ON l.report_id = r.id
+FROM review_item q JOIN report r ON r.id = q.report_id
 CROSS JOIN LATERAL (
     SELECT count(*)::int AS count, (array_agg(p.id ORDER BY rp.position))[1] AS cover
     FROM report_photo rp JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready' WHERE rp.report_id = r.id) photos
-WHERE r.needs_screening AND r.state = 'in_review'
+WHERE q.set_aside = 'screening'
 """
 _ORDER = " ORDER BY is_red_flag DESC, r.received_at, r.id"
 _WAITING = text(_COLUMNS + _ORDER + " LIMIT :limit")
 _CHOSEN = text(_COLUMNS + " AND r.id = ANY(:ids)" + _ORDER).bindparams(
     bindparam("ids", type_=ARRAY(UUID(as_uuid=True)))
 )
-_COUNT = text("SELECT count(*)::int FROM report WHERE needs_screening AND state = 'in_review'")
+_COUNT = text("SELECT count(*)::int FROM review_item WHERE set_aside = 'screening'")
 # Locked until the decision is made: a second moderator who decides meanwhile finds them decided.
 _LOCKED = text("""
 SELECT r.id FROM report r
 WHERE r.id = ANY(:ids) AND r.needs_screening AND r.state = 'in_review' AND NOT EXISTS (
-    SELECT FROM review_lease l WHERE l.report_id = r.id AND l.leased_until > :now AND l.person_id <> :person_id)
+    SELECT FROM review_item q WHERE q.report_id = r.id AND q.leased_until > :now AND q.leased_by <> :person_id)
 ORDER BY r.id FOR UPDATE OF r
 """).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
 

@@ -19,6 +19,7 @@ from waterwatch.screening.queries import Screened
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
+from waterwatch.web.pictures import conceals
 from waterwatch.web.words import REFUSAL_WORDS, REPORT_KIND_WORDS
 
 bp = Blueprint("screening", __name__, url_prefix="/desk/screening", template_folder="templates")
@@ -58,6 +59,7 @@ def check() -> str | tuple[str, int]:
         reason=REFUSAL_WORDS.get(command.refusal_code or ""),
         versions=versions,
         kinds=REPORT_KIND_WORDS,
+        conceals=conceals,
     )
 
 
@@ -70,7 +72,7 @@ def decide() -> WerkzeugResponse | tuple[str, int]:
     except Invalid as fault:
         return _render_grid(fault.errors), 400
     with transaction(house().sessions) as session:
-        outcome = service.screen(session, command, actor=current_actor(), now=utc_now())
+        outcome = service.screen(session, command, settings=house().settings, actor=current_actor(), now=utc_now())
     words = gettext("已放行 %(count)s 条，它们进入了审核队列。", count=outcome.decided)
     if command.refusal_code is not None:
         words = gettext("已退回 %(count)s 条，上报人会看到理由。", count=outcome.decided)
@@ -95,6 +97,7 @@ def _render_grid(errors: dict[str, list[str]]) -> str:
         chosen=set(request.form.getlist("report")),
         versions=versions,
         kinds=REPORT_KIND_WORDS,
+        conceals=conceals,
         refusals=REFUSAL_WORDS,
     )
 

@@ -117,6 +117,7 @@ CASE_STATE_WORDS = {
     "no_contact": _l("没有可联系的部门"),
     "refused_not_ours": _l("部门称不属其职责"),
     "dead": _l("无法送达，已转人工处理"),
+    "withdrawn": _l("已撤回，不再需要处理"),
 }
 REFUSAL_WORDS = {
     "not_water": _l("照片里看不到水体"),
@@ -127,6 +128,33 @@ REFUSAL_WORDS = {
     "abuse": _l("不当内容"),
     "duplicate": _l("与已有上报重复"),
     "photo_unusable": _l("照片无法读取"),
+}
+# Ready words to the author, by reason: kind, and what to do next. The moderator may change every one of them.
+READY_WORDS = {
+    "not_water": _l("谢谢你的留意。照片里没有看到水面，请站到能看见水的地方再拍一张，我们会马上看。"),
+    "unclear": _l("谢谢你的留意。照片有些远或暗，看不清问题在哪里。方便的话请走近一些、光线好的时候再拍一张。"),
+    "private_matter": _l("谢谢你的信任。这件事看来是私人之间的，我们没有办法处理，可以请社区或街道帮忙。"),
+    "indoors": _l("谢谢你的留意。这里在室内，不归本网站处理，可以告诉物业或自来水公司。"),
+    "advertisement": _l("这里只收河流和湖泊的问题，没有办法发布其他信息，请谅解。"),
+    "abuse": _l("这条内容我们不能公开处理。如果水确实有问题，欢迎只说水的情况再报一次。"),
+    "duplicate": _l("谢谢你的留意。同一个问题已经有人上报，正在处理；情况有变化时欢迎再报一次。"),
+    "photo_unusable": _l("谢谢你的留意。照片打不开，可能在发送时损坏了，请重新拍一张再报一次。"),
+}
+QUESTION_WORDS = {
+    "where_exactly": _l("问题具体在哪里？例如离哪座桥、哪个路口多远，在哪一侧岸边。"),
+    "which_water": _l("这是哪条河、哪个湖？"),
+    "what_is_seen": _l("照片里指的是什么？请说说你看到、闻到了什么。"),
+    "still_there": _l("现在还在吗？"),
+    "since_when": _l("是什么时候开始的？"),
+    "other": _l("另外一个问题"),
+}
+HAND_WORDS = {
+    "unsure": _l("拿不准"),
+    "involves_staff": _l("涉及我们自己的人"),
+    "threat": _l("有人可能有危险"),
+    "legal": _l("涉及法律问题"),
+    "large_event": _l("可能是一件大事"),
+    "other": _l("其他"),
 }
 AGENCY_KIND_WORDS = {
     "ecology_environment": _l("生态环境局"),
@@ -155,3 +183,12 @@ REASON_WORDS = {
     "extent": _l("范围"),
     "receptor": _l("受影响的水域"),
 }
+ZONE_WORDS = {
+    "intake": _l("饮用水取水口"),
+    "drinking_water": _l("饮用水水源保护区"),
+    "nature_reserve": _l("自然保护区"),
+    "bathing": _l("游泳水域"),
+}
+ZONE_GRADE_WORDS = {"drinking_water": {1: _l("一级保护区"), 2: _l("二级保护区"), 3: _l("准保护区")}}
+URGENCY_WORDS = {2: _l("紧急"), 1: _l("优先"), 0: _l("一般")}
+ASIDE_WORDS = {"lead": _l("等组长处理"), "question": _l("等上报人回答")}

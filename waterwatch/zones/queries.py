@@ -1,12 +1,14 @@
 """Which zones of protection a place or a water lies in. One indexed statement each; metres through geography."""
 
+import json
 import math
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
 MERCATOR_SLACK = 1.01  # Mercator stretches by 1/cos(latitude), and by a little more towards the pole
@@ -57,6 +59,22 @@ WHERE f.feature_id = ANY(:feature_ids) AND z.retired_at IS NULL
   AND ST_DWithin(z.geom::geography, f.geom::geography, {BESIDE_M})
 ORDER BY f.feature_id, {_ORDER}, z.id
 """).bindparams(bindparam("feature_ids", type_=ARRAY(BigInteger)))  # noqa: S608
+
+# Large reserves are cut to what a map of the place shows, and drawn no finer than its pixels.
+_SHAPES = text("""
+SELECT z.id, ST_AsGeoJSON(ST_SimplifyPreserveTopology(ST_Intersection(z.geom, place.box), :tolerance_deg), 5) AS shape
+FROM protected_zone z,
+     (SELECT ST_Expand(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), :around_deg) AS box) place
+WHERE z.id = ANY(:ids) AND ST_Intersects(z.geom, place.box)
+""").bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
+AROUND_DEG, TOLERANCE_DEG = 0.06, 0.00005
+
+
+def shapes_near(session: Session, zone_ids: Collection[uuid.UUID], lon: float, lat: float) -> dict[uuid.UUID, Any]:
+    """By zone, its shape within some 6 km of a place as GeoJSON geometry (WGS-84)."""
+    around = {"lon": lon, "lat": lat, "around_deg": AROUND_DEG, "tolerance_deg": TOLERANCE_DEG}
+    rows = session.execute(_SHAPES, {"ids": list(zone_ids)} | around)
+    return {row.id: json.loads(row.shape) for row in rows}
 
 
 def zones_at(session: Session, lon: float, lat: float, *, within_m: float = 0.0) -> list[ZoneAt]:

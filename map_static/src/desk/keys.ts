@@ -1,38 +1,38 @@
-/** One key, one act. Pure: which act a key means; the desk carries it out. */
-
-export type Act =
-  | { readonly kind: "move"; readonly by: 1 | -1 }
-  | { readonly kind: "severity"; readonly rank: 1 | 2 | 3 | 4 }
-  | { readonly kind: "help" }
-  | { readonly kind: "key"; readonly key: string };
+/** What a key is called at the desk. Pure; the desk presses whatever on the page carries that key. */
 
 export interface Pressed {
   readonly key: string;
+  readonly code: string;
   readonly ctrlKey: boolean;
   readonly metaKey: boolean;
   readonly altKey: boolean;
+  readonly shiftKey: boolean;
 }
 
-/** The act of a key, or null. Nothing acts with a modifier held: those keys are the browser's. */
-export function actOf(pressed: Pressed): Act | null {
+/** What Chinese keyboards write where others have these. */
+const WIDE: Readonly<Record<string, string>> = { "？": "?", "【": "[", "】": "]", "「": "[", "」": "]", "、": "/", "／": "/", "－": "-", "＋": "+", "=": "+" };
+/** Keys without letters, by where they lie: for when an input method takes the key itself. */
+const PLACES: Readonly<Record<string, string>> = {
+  BracketLeft: "[", BracketRight: "]", Minus: "-", Equal: "+", NumpadAdd: "+", NumpadSubtract: "-", NumpadDivide: "/",
+};
+
+/**
+ * The key's name, lower case, or null for one the desk leaves to the browser: with a modifier held, and keys with names
+ * but Escape. An input method that is on gives `Process` for every key: then its place on the keyboard counts.
+ */
+export function keyOf(pressed: Pressed): string | null {
   if (pressed.ctrlKey || pressed.metaKey || pressed.altKey) return null;
-  switch (pressed.key) {
-    case "j":
-      return { kind: "move", by: 1 };
-    case "k":
-      return { kind: "move", by: -1 };
-    case "1":
-    case "2":
-    case "3":
-    case "4":
-      // The keys follow the rank: 1 blue (IV) to 4 red (I).
-      return { kind: "severity", rank: Number(pressed.key) as 1 | 2 | 3 | 4 };
-    case "?":
-    case "？":
-      return { kind: "help" };
-    default:
-      return pressed.key.length === 1 ? { kind: "key", key: pressed.key.toLowerCase() } : null;
-  }
+  if (pressed.key === "Escape") return "escape";
+  if (pressed.key === "Process" || pressed.key === "Unidentified") return placeOf(pressed);
+  if ([...pressed.key].length !== 1) return null;
+  return WIDE[pressed.key] ?? pressed.key.toLowerCase().normalize("NFKC");
+}
+
+function placeOf(pressed: Pressed): string | null {
+  const letter = /^Key([A-Z])$/.exec(pressed.code)?.[1] ?? /^(?:Digit|Numpad)(\d)$/.exec(pressed.code)?.[1];
+  if (letter) return letter.toLowerCase();
+  if (pressed.code === "Slash") return pressed.shiftKey ? "?" : "/";
+  return PLACES[pressed.code] ?? null;
 }
 
 const TYPED_INPUTS = new Set(["text", "search", "number", "email", "url", "tel", "password", "date", "datetime-local"]);

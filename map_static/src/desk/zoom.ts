@@ -1,5 +1,7 @@
 /** A large picture in place: opens over the page, zooms by key and wheel, moves by pointer, closes by Esc. */
 
+import { keyOf } from "./keys";
+
 const STEP = 1.4;
 const MOST = 8;
 
@@ -35,7 +37,8 @@ export class PhotoZoom {
       if (event.key === "+" || event.key === "=") this.zoom(STEP);
       if (event.key === "-") this.zoom(1 / STEP);
       if (event.key === "0") this.zoom(0);
-      event.stopPropagation();
+      if (keyOf(event) === "z") this.dialog.close();
+      if (event.key !== "Escape") event.stopPropagation();
     });
     this.dialog.addEventListener(
       "wheel",

@@ -92,11 +92,13 @@ def write(
     claimed_at: datetime,
     raised_from: int | None = None,
     answers: str | None = None,
+    says: str = "case",
 ) -> EmailMessage:
     """Compose the mail for one address. ``claimed_at`` is the attempt's beginning, from which the deadline counts
     unless another of the agency's addresses got the case before. Pictures that would burst the budget stay out.
 
     ``raised_from``: the letter says that the severity is higher now than that, and follows the letter ``answers``.
+    ``says``: ``lowered``, that it is lower than was said by mistake, or ``withdrawn``, that there is nothing to do.
     """
     images = _fitting(pictures)
     reply_by = facts.state_deadline_at if facts.state == "delivered" else None
@@ -106,6 +108,7 @@ def write(
     words = {
         "raised_from": str(SEVERITY_WORDS[raised_from]) if is_raise and raised_from is not None else None,
         "facts": facts,
+        "says": says,
         "kind": str(KIND_WORDS[facts.kind]),
         "severity": str(SEVERITY_WORDS[facts.severity]),
         "extent": str(EXTENT_WORDS[facts.extent]) if facts.extent else None,
@@ -116,13 +119,13 @@ def write(
         "incident_url": f"{settings.public_url}/i/{facts.code}",
         "images": {image.content_id for image in images},
     }
-    render = _environment().get_template
+    render, page = _environment().get_template, "withdrawn" if says == "withdrawn" else "mail"
     return compose(
         sender=Mailbox(render("escalation/mail_sender.txt").render(), settings.mail_from),
         recipient=recipient,
         subject=render("escalation/mail_subject.txt").render(words),
-        text=render("escalation/mail.txt").render(words),
-        html=render("escalation/mail.html").render(words),
+        text=render(f"escalation/{page}.txt").render(words),
+        html=render(f"escalation/{page}.html").render(words),
         message_id=message_id,
         sent_at=claimed_at,
         language=LANGUAGE,

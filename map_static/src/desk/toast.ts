@@ -1,0 +1,42 @@
+/** One line at the bottom of the screen: what came of an act, and for ten seconds the means to undo it. */
+
+const SHOWN_MS = 6_000;
+const UNDO_MS = 10_000;
+
+let bar: HTMLElement | null = null;
+let timer = 0;
+
+function element(): HTMLElement {
+  if (!bar) {
+    bar = Object.assign(document.createElement("div"), { className: "desk-toast", hidden: true });
+    bar.setAttribute("role", "status");
+    document.body.append(bar);
+  }
+  return bar;
+}
+
+/** Say something; with `undo`, offer to take it back. `kind` as of notices. */
+export function say(text: string, options: { readonly kind?: string; readonly undo?: readonly [string, () => void] } = {}): void {
+  const toast = element();
+  clearTimeout(timer);
+  toast.dataset.kind = options.kind ?? "success";
+  toast.replaceChildren(Object.assign(document.createElement("span"), { textContent: text }));
+  if (options.undo) {
+    const [words, act] = options.undo;
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "button" });
+    button.append(words, " ", Object.assign(document.createElement("kbd"), { textContent: "U" }));
+    button.dataset.key = "u";
+    button.addEventListener("click", () => {
+      hush();
+      act();
+    });
+    toast.append(button);
+  }
+  toast.hidden = false;
+  if (options.kind !== "error") timer = window.setTimeout(hush, options.undo ? UNDO_MS : SHOWN_MS);
+}
+
+export function hush(): void {
+  clearTimeout(timer);
+  if (bar) bar.hidden = true;
+}
