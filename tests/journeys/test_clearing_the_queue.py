@@ -139,8 +139,11 @@ def test_twenty_reports_of_all_kinds_are_cleared_by_keyboard_alone(
             code: (case.state, [case.decision]) for code, case in cases.items()
         }
         severities = connection.execute(
-            text("""SELECT r.code, i.severity, i.graded_severity FROM report r JOIN incident_report x ON x.report_id = r.id
-                    JOIN incident i ON i.id = x.incident_id WHERE r.code = ANY(:codes)"""),
+            text("""
+            SELECT r.code, i.severity, i.graded_severity
+            FROM report r JOIN incident_report x ON x.report_id = r.id JOIN incident i ON i.id = x.incident_id
+            WHERE r.code = ANY(:codes)
+            """),
             {"codes": list(cases)},
         ).all()
         graded = {cases[row.code].kind: (row.severity, row.graded_severity) for row in severities}
@@ -172,7 +175,9 @@ def test_the_desk_fits_both_screens_and_has_no_serious_barrier(
         moderator.wait_for_selector("[data-desk-map][data-ready]")
         found += people.find_violations(moderator)
         keep_picture(moderator, "desk")
-        inside = moderator.evaluate("innerHeight - document.querySelector('.desk-actions').getBoundingClientRect().bottom")
+        inside = moderator.evaluate(
+            "innerHeight - document.querySelector('.desk-actions').getBoundingClientRect().bottom"
+        )
         assert inside >= 0, "what decides is on the screen without scrolling"
         shown = "document.querySelector('.stage img').matches('.reveal:checked ~ * img')"
         assert not moderator.evaluate(shown), "blurred until asked for"
