@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from waterwatch.accounts import views as accounts
 from waterwatch.escalation import views as escalation
+from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
 from waterwatch.kernel import log
 from waterwatch.kernel.db import make_engine, make_sessions
@@ -82,6 +83,7 @@ def create_app(settings: Settings) -> Flask:
         record_views.bp,
         photo_views.bp,
         screening.bp,
+        fairness.bp,
         escalation.bp,
         mapping.bp,
         installed.bp,

@@ -1,4 +1,5 @@
 import itertools
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from waterwatch.incidents.rules import (
     HAZARD_POINTS,
     INCIDENT,
     RECEPTOR_POINTS,
+    Act,
     RubricInputs,
     Severity,
     acting_severity,
     score,
+    told,
 )
 from waterwatch.incidents.tables import STATES
 
@@ -89,3 +92,38 @@ def test_the_machine_knows_exactly_the_states_of_the_table() -> None:
 def test_what_the_browser_is_tested_with_is_what_the_rubric_answers() -> None:
     """`map_static/tests/rubric.test.ts` compares the browser's own arithmetic with it."""
     assert rubric_cases.FILE.read_text() == rubric_cases.written(), "python -m tests.incidents.rubric_cases"
+
+
+AT = datetime(2026, 5, 20, 15, 30, tzinfo=UTC)  # half past eleven in the evening in Beijing
+
+
+def act(action: str, severity: int, *, minutes: int = 0, before: int | None = None) -> Act:
+    earlier = None if before is None else {"severity": before}
+    return AT + timedelta(minutes=minutes), f"incident.{action}", earlier, {"severity": severity, "report_id": "x"}
+
+
+def test_what_the_public_is_told_has_the_level_before_and_after() -> None:
+    events = told([act("opened", 2), act("joined", 3), act("stepped_down", 2), act("regraded", 1, before=2)])
+    assert [(event.code, event.severity_before, event.severity_after) for event in events] == [
+        ("opened", None, 2),
+        ("confirmed", 2, 3),
+        ("stepped_down", 3, 2),
+        ("regraded", 2, 1),
+    ]
+
+
+def test_reports_of_one_day_in_beijing_that_change_nothing_are_one_event() -> None:
+    acts = [act("opened", 2), *(act("joined", 2, minutes=minute) for minute in (1, 2, 29, 31, 32))]
+    assert [(event.code, event.times) for event in told(acts)] == [("opened", 1), ("confirmed", 3), ("confirmed", 2)]
+
+
+def test_a_report_taken_away_is_told_only_where_the_level_changed() -> None:
+    assert [event.code for event in told([act("opened", 2), act("detached", 2)])] == ["opened"]
+    assert [event.code for event in told([act("opened", 2), act("detached", 1)])] == ["opened", "detached"]
+
+
+def test_what_is_not_for_the_public_is_left_out() -> None:
+    assert [event.code for event in told([act("opened", 2), act("secretly_changed", 3), act("joined", 3)])] == [
+        "opened",
+        "confirmed",
+    ]

@@ -29,6 +29,19 @@ WHERE a.basis = 'confirmed' AND f.water_body_id = :water_body_id
 """)
 
 
+# The level that stands, and the one that follows from the open incidents.
+_LEVELS = text("""
+SELECT (SELECT level FROM advisory WHERE water_feature_id = :id AND basis = 'confirmed') AS stands,
+       (SELECT max(severity) FROM incident WHERE water_feature_id = :id AND closed_at IS NULL) AS follows
+""")
+
+
+def levels_of(session: Session, water_feature_id: uuid.UUID) -> tuple[int | None, int | None]:
+    """The confirmed level a reach or lake carries, and the highest severity among its open incidents."""
+    row = session.execute(_LEVELS, {"id": water_feature_id}).one()
+    return row.stands, row.follows
+
+
 def confirmed_levels(session: Session) -> list[Level]:
     """Every reach and lake that carries a confirmed warning."""
     return [Level(**row._mapping) for row in session.execute(_ALL)]

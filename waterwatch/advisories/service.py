@@ -8,8 +8,8 @@ from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from waterwatch.advisories import queries
 from waterwatch.advisories.tables import Advisory
-from waterwatch.incidents.queries import highest_open_severity
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 
@@ -32,9 +32,7 @@ def refresh(session: Session, water_feature_id: uuid.UUID, *, actor: Actor, now:
     """
     session.execute(text("SELECT 1 FROM water_feature WHERE id = :id FOR NO KEY UPDATE"), {"id": water_feature_id})
     session.flush()
-    current = session.get(Advisory, (water_feature_id, CONFIRMED), populate_existing=True)
-    before = current.level if current else None
-    after = highest_open_severity(session, water_feature_id)
+    before, after = queries.levels_of(session, water_feature_id)
     if before == after:
         return None
     if after is None:

@@ -59,6 +59,8 @@ def escalate(
     """
     place = queries.lock_place(session, incident_id)
     known = queries.cases_by_agency(session, incident_id)
+    before = tuple(known.values())
+    cases = list(before)
     telling = _Telling(settings, now, tell_at or now)
     for case in known.values():
         _regrade(session, case, place.severity, telling, is_correction=is_correction, actor=actor)
@@ -74,12 +76,26 @@ def escalate(
             case = _open_case(
                 session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
             )
-        _address(session, case, agency, telling, actor=actor)
+            cases.append(case)
+        _address(session, case, agency, telling, actor=actor, is_known=case in before)
     if not agencies and not known:
         case = _open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
         _say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
+        cases.append(case)
+    for case in known.values():
+        _come_back(session, case, telling, actor=actor)
     session.flush()
-    return list(queries.cases_by_agency(session, incident_id).values())
+    return cases
+
+
+def _come_back(session: Session, case: Case, telling: _Telling, *, actor: Actor) -> None:
+    """A withdrawn case nobody would be told of at this level: it stands where it stood unless they know."""
+    if case.state != "withdrawn" or case.agency_id is None:
+        return
+    _cancel_withdrawals(session, case, now=telling.now)
+    letters = queries.addressed(session, case.id).values()
+    if letters and all(is_live for _number, is_live in letters):
+        _reinstate(session, case, settings=telling.settings, actor=actor, now=telling.now)
 
 
 def _competent(session: Session, place: queries.Place) -> list[CompetentAgency]:
@@ -110,7 +126,9 @@ def _open_case(
     return case
 
 
-def _address(session: Session, case: Case, agency: CompetentAgency, telling: _Telling, *, actor: Actor) -> None:
+def _address(
+    session: Session, case: Case, agency: CompetentAgency, telling: _Telling, *, actor: Actor, is_known: bool
+) -> None:
     """Give the case its agency and a delivery for each address that has none yet."""
     settings, now = telling.settings, telling.now
     if case.state == "withdrawn":
@@ -121,7 +139,7 @@ def _address(session: Session, case: Case, agency: CompetentAgency, telling: _Te
         case.agency_id = agency.agency_id
         record(session, "case.assigned", case, actor=actor, now=now, after={"agency_id": agency.agency_id})
     usable = [address for address in dict.fromkeys(agency.addresses) if is_address(address)]
-    so_far = queries.addressed(session, case.id)
+    so_far = queries.addressed(session, case.id) if is_known else {}
     missing = [address for address in usable if not so_far.get(address, (0, False))[1]]
     if not usable:
         _say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)

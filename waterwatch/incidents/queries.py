@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
+
+from waterwatch.incidents.rules import TOLD, Event, told
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,21 @@ FROM incident i JOIN water_feature f ON f.id = i.water_feature_id
 """
 _BY_ID = text(_SELECT + "WHERE i.id = :id")
 _BY_CODE = text(_SELECT + "WHERE i.code = :code")
-_OF_REPORT = text(_SELECT + "JOIN incident_report r ON r.incident_id = i.id WHERE r.report_id = :report_id")
+_OF_REPORT = text(
+    _SELECT + "JOIN incident_report r ON r.incident_id = i.id WHERE r.report_id = :report_id AND i.state <> 'retracted'"
+)
 _OF_REPORTS = text(
     _SELECT.replace("SELECT", "SELECT r.report_id,", 1)
     + "JOIN incident_report r ON r.incident_id = i.id WHERE r.report_id = ANY(:ids)"
 ).bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
 _OF_WATER = text(
     _SELECT
-    + "WHERE f.water_body_id = :water_body_id"
+    + "WHERE f.water_body_id = :water_body_id AND i.state NOT IN ('merged', 'retracted')"
     + " ORDER BY i.closed_at IS NOT NULL, i.severity DESC, i.opened_at DESC LIMIT :limit"
 )
 _OPEN = text(_SELECT + "WHERE i.closed_at IS NULL ORDER BY i.severity DESC, i.opened_at DESC LIMIT :limit")
 _EXACT = text("SELECT ST_X(exact_point) AS lon, ST_Y(exact_point) AS lat FROM incident WHERE id = :id")
 _REPORTS = text("SELECT report_id FROM incident_report WHERE incident_id = :id ORDER BY joined_at, report_id")
-_HIGHEST = text("SELECT max(severity) FROM incident WHERE water_feature_id = :id AND closed_at IS NULL")
 _AWAITING = text(_SELECT + "WHERE i.closed_at IS NULL AND i.graded_severity > i.severity ORDER BY i.opened_at")
 _OVERDUE = text("SELECT id FROM incident WHERE state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit")
 _NEARBY = text(
@@ -79,6 +82,37 @@ _PUBLIC_NEARBY = text(
     ORDER BY distance_m, found.incident_id LIMIT :limit
     """  # noqa: S608  # names of our own
 )
+# Where the incident lies, or what of its water is known to be affected; or the one the patrol's author names, by its
+# own code or that of one that was merged into it.
+_FOR_PATROL = text(
+    f"""{_SELECT} JOIN report r ON r.id = :report_id
+         LEFT JOIN water_feature w ON w.id = r.water_feature_id
+         WHERE i.closed_at IS NULL AND (
+             i.code = r.same_as_code
+             OR i.id = (SELECT gone.merged_into_id FROM incident gone WHERE gone.code = r.same_as_code)
+             OR f.water_body_id = w.water_body_id AND (
+                 ST_DWithin(i.exact_point::geography, r.point::geography, :radius_m)
+                 OR ST_DWithin(i.public_extent::geography, r.snapped_point::geography, :radius_m)))
+         ORDER BY coalesce(i.code = r.same_as_code, false) DESC, i.severity DESC, i.opened_at DESC LIMIT 10
+    """  # noqa: S608  # names of our own
+)
+_MERGED_INTO = text("""
+SELECT i.code FROM incident gone JOIN incident i ON i.id = gone.merged_into_id WHERE gone.id = :id
+""")
+# Days, and none later than the report came: what a phone says of time may be anything.
+_LIFE = text("""
+SELECT i.state_deadline_at AS steps_down_at, i.extent_m, f.kind AS water_kind, seen.*
+FROM incident i JOIN water_feature f ON f.id = i.water_feature_id, LATERAL (
+    SELECT count(*)::int AS reports,
+           (min(least(r.observed_at, r.received_at)) AT TIME ZONE 'Asia/Shanghai')::date AS first_seen_on,
+           (max(least(r.observed_at, r.received_at)) AT TIME ZONE 'Asia/Shanghai')::date AS last_seen_on
+    FROM incident_report ir JOIN report r ON r.id = ir.report_id WHERE ir.incident_id = i.id) seen
+WHERE i.id = :id
+""")
+_ACTS = text("""
+SELECT at, action, before, after FROM audit_entry
+WHERE subject_kind = 'incident' AND subject_id = :id AND action = ANY(:actions) ORDER BY id
+""")
 _SECONDABLE = text("""
 SELECT DISTINCT incident_id FROM grade
 WHERE incident_id = ANY(:ids) AND standing = 4 AND seconded_by IS NULL AND graded_by <> :person_id
@@ -97,7 +131,7 @@ def incident_by_code(session: Session, code: str) -> IncidentView | None:
 
 
 def incident_of_report(session: Session, report_id: uuid.UUID) -> IncidentView | None:
-    """The incident a report evidences, if it was accepted."""
+    """The incident a report evidences, if it was accepted, and the incident was not withdrawn since."""
     return _one(session.execute(_OF_REPORT, {"report_id": report_id}).first())
 
 
@@ -175,15 +209,51 @@ def is_accepted_patrol(session: Session, report_id: uuid.UUID) -> bool:
     return bool(session.execute(statement, {"id": report_id}).scalar_one())
 
 
-def highest_open_severity(session: Session, water_feature_id: uuid.UUID) -> int | None:
-    """The highest acting severity among the open incidents of a reach or lake; None when there is none."""
-    highest: int | None = session.execute(_HIGHEST, {"id": water_feature_id}).scalar_one()
-    return highest
-
-
 def secondable_by(session: Session, incident_ids: Sequence[uuid.UUID], person_id: uuid.UUID) -> set[uuid.UUID]:
     """Those of the incidents whose red grade this person may second: it was another's. One query."""
     return set(session.execute(_SECONDABLE, {"ids": list(incident_ids), "person_id": person_id}).scalars())
+
+
+@dataclass(frozen=True)
+class Life:
+    """What the public may know of how an incident has gone. Days are those of Beijing time.
+
+    ``steps_down_at``: when it loses a colour, or ends, if nobody reports it again. ``extent_m``: how long a stretch of
+    a reach, or how far across a lake, its reports cover; None where it was never worked out.
+    """
+
+    reports: int
+    first_seen_on: date | None
+    last_seen_on: date | None
+    steps_down_at: datetime | None
+    extent_m: float | None
+    water_kind: str
+
+
+def life_of(session: Session, incident_id: uuid.UUID) -> Life:
+    """How an incident has gone, in numbers and days. Raises ``NoResultFound``."""
+    return Life(**session.execute(_LIFE, {"id": incident_id}).one()._mapping)
+
+
+def timeline(session: Session, incident_id: uuid.UUID) -> list[Event]:
+    """What became of an incident, oldest first, as the public may know it: from the audit, without people or reports.
+
+    Reports that confirmed it on one day and changed nothing are one event.
+    """
+    rows = session.execute(_ACTS, {"id": incident_id, "actions": list(TOLD)})
+    return told((row.at, row.action, row.before, row.after) for row in rows)
+
+
+def code_merged_into(session: Session, incident_id: uuid.UUID) -> str | None:
+    """The code of the incident another was merged into; None where it was not."""
+    code: str | None = session.execute(_MERGED_INTO, {"id": incident_id}).scalar_one_or_none()
+    return code
+
+
+def incidents_for_patrol(session: Session, report_id: uuid.UUID, *, radius_m: float = 300.0) -> list[IncidentView]:
+    """Open incidents a patrol may show to be clean: on the same water within ``radius_m``, or named by its author."""
+    rows = session.execute(_FOR_PATROL, {"report_id": report_id, "radius_m": radius_m})
+    return [IncidentView(**row._mapping) for row in rows]
 
 
 def _one(row: object) -> IncidentView | None:

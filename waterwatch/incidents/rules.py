@@ -4,9 +4,9 @@ The four levels and their colours are those of China's emergency-warning law (Em
 is the highest). The rubric is our own triage aid; the moderator decides and says why on departing from it.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from enum import IntEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ from waterwatch.kernel.states import Machine
 
 RUBRIC_VERSION = "2026-1"
 RED_SECOND_WITHIN = timedelta(minutes=30)
+_BEIJING = timezone(timedelta(hours=8))
 
 
 class Severity(IntEnum):
@@ -200,3 +201,69 @@ def held_severity(grades: Iterable[Held]) -> tuple[Severity, Severity] | None:
 def step_down_at(severity: Severity, *, confirmed_at: datetime) -> datetime:
     """When an incident that nobody confirms loses a colour (blue: ends)."""
     return confirmed_at + STEP_DOWN_AFTER[severity]
+
+
+# What the public is told of an incident's life, by the audit's word for it.
+TOLD = {
+    "incident.opened": "opened",
+    "incident.split_off": "opened",
+    "incident.joined": "confirmed",
+    "incident.seconded": "seconded",
+    "incident.regraded": "regraded",
+    "incident.regrade_undone": "regraded",
+    "incident.stepped_down": "stepped_down",
+    "incident.split": "split",
+    "incident.absorbed": "absorbed",
+    "incident.detached": "detached",
+    "incident.verified_clean": "verified_clean",
+    "incident.unverified": "reopened",
+    "incident.expired": "expired",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step of an incident's public life. Severities are ranks; ``times``: how many reports confirmed it."""
+
+    at: datetime
+    code: str
+    severity_before: int | None
+    severity_after: int
+    times: int = 1
+
+    @property
+    def changes_level(self) -> bool:
+        """Whether the colour is another since."""
+        return self.severity_before != self.severity_after
+
+
+Act = tuple[datetime, str, Mapping[str, Any] | None, Mapping[str, Any] | None]
+
+
+def told(acts: Iterable[Act]) -> list[Event]:
+    """The public life of one incident from what the audit says of it (at, action, before, after), oldest first.
+
+    Only the level is taken from an entry. Reports that confirm it on one day without changing it are one event; one
+    that was taken away is told where the level changed by it.
+    """
+    events: list[Event] = []
+    severity: int | None = None
+    for at, action, before, after in acts:
+        was = severity if before is None else before.get("severity", severity)
+        is_now = (after or {}).get("severity", was)
+        severity = is_now
+        if is_now is None or action not in TOLD:
+            continue
+        event = Event(at, TOLD[action], was, is_now)
+        if event.code == "detached" and not event.changes_level:
+            continue
+        last = events[-1] if events else None
+        if last and event.code == "confirmed" == last.code and not event.changes_level and _same_day(last.at, at):
+            events[-1] = replace(last, times=last.times + 1)
+        else:
+            events.append(event)
+    return events
+
+
+def _same_day(one: datetime, other: datetime) -> bool:
+    return one.astimezone(_BEIJING).date() == other.astimezone(_BEIJING).date()

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeAlias
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from waterwatch.kernel import gathering
 from waterwatch.kernel.db import Base
 from waterwatch.kernel.ids import new_id
 
@@ -141,7 +142,10 @@ def record(
         after=after,
         request_id=request_id,
     )
-    session.execute(insert(AuditEntry).values(**values))
+    if (gathered := gathering.waiting(session)) is not None:
+        gathered.entries.append(values)
+    else:
+        session.execute(insert(AuditEntry).values(**values))
 
 
 def entry(

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, Text, insert, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from waterwatch.kernel import gathering
 from waterwatch.kernel.db import Base
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import current_request_id
@@ -87,7 +88,10 @@ def emit(
 ) -> None:
     """Write one row in the caller's transaction. ``payload`` holds identifiers only: the job reads the truth itself."""
     values = row(topic, payload, now=now, priority=priority, available_at=available_at)
-    session.execute(insert(OutboxRow).values(**values))
+    if (gathered := gathering.waiting(session)) is not None:
+        gathered.orders.append(values)
+    else:
+        session.execute(insert(OutboxRow).values(**values))
 
 
 def row(

@@ -166,6 +166,15 @@ def parse_version(fields: Mapping[str, str]) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
+def parse_verified(fields: Mapping[str, str]) -> uuid.UUID | None:
+    """Which incident a patrol shows to be over; None for none. Raises :class:`Invalid`."""
+    reading = _Reading(fields)
+    incident_id = reading.optional_id("verifies_incident_id")
+    if reading.errors:
+        raise Invalid(reading.errors)
+    return incident_id
+
+
 def parse_refusal(fields: Mapping[str, str]) -> tuple[str, str | None]:
     """Read the refusal form: (reason code, words for the author). Raises :class:`Invalid`."""
     reading = _Reading(fields)

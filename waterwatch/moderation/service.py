@@ -17,11 +17,13 @@ from waterwatch.fairness import service as fairness
 from waterwatch.fairness.rules import REFUSED
 from waterwatch.incidents import service as incidents
 from waterwatch.incidents import undoing
+from waterwatch.incidents.queries import incidents_for_patrol
 from waterwatch.incidents.rules import Severity
 from waterwatch.incidents.service import Judgement
 from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
+from waterwatch.kernel.gathering import gathered
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.moderation import decisions
@@ -30,7 +32,7 @@ from waterwatch.reports import amending, questions
 from waterwatch.reports import queries as report_queries
 from waterwatch.reports import service as reports
 from waterwatch.reports.amending import Amended, AmendReport
-from waterwatch.reports.tables import ALL_CLEAR
+from waterwatch.reports.tables import ALL_CLEAR, Report
 from waterwatch.triage import service as triage
 from waterwatch.waters import queries as waters
 
@@ -63,26 +65,39 @@ def grade_report(
     Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``), :class:`Conflict` (``lease_lost``,
     ``not_in_review``, ``report_changed``), :class:`NotFound`.
     """
+    with gathered(session):
+        return _grade(session, command, settings=settings, actor=actor, now=now, batch_id=batch_id)
+
+
+def _grade(
+    session: Session,
+    command: GradeReport,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+    batch_id: uuid.UUID | None,
+) -> Incident:
     under = under_review(session, command.report_id, actor, command.seen_version, settings=settings, now=now)
     questions.drop(session, command.report_id, actor=actor, now=now)
-    facts, tell_at = under.facts, decisions.undo_until(settings, now)
-    water_feature_id = command.water_feature_id or facts.water_feature_id
+    tell_at = decisions.undo_until(settings, now)
+    water_feature_id = command.water_feature_id or under.row.water_feature_id
     if water_feature_id is None:
         raise Invalid({"water_feature_id": ["water_unknown"]})
     before: dict[str, Any] = {"state": "in_review"}
-    if water_feature_id != facts.water_feature_id:
+    if water_feature_id != under.row.water_feature_id:
         change = AmendReport(command.report_id, water_feature_id=water_feature_id)
         before |= _amended(amending.amend(session, change, settings=settings, actor=actor, now=now))
     if command.join_incident_id is not None:
         incident = incidents.join_incident(
             session, command.join_incident_id, command.report_id, command.judgement, actor=actor, now=now
         )
-        reports.merge(session, command.report_id, actor=actor, now=now, tell_at=tell_at)
+        reports.merge(session, under.row, actor=actor, now=now, tell_at=tell_at)
         session.flush()
         before["seconded_grade_id"] = undoing.seconded_grade(session, incident.id, person_of(actor), now)
     else:
-        incident = _open(session, command, facts, water_feature_id, actor=actor, now=now)
-        reports.accept(session, command.report_id, actor=actor, now=now, tell_at=tell_at)
+        incident = _open(session, command, under.judged, water_feature_id, actor=actor, now=now)
+        reports.accept(session, under.row, actor=actor, now=now, tell_at=tell_at)
     is_red = command.judgement.severity is Severity.ESPECIALLY_MAJOR
     set_moving(session, incident, settings=settings, actor=actor, now=now, tell_at=None if is_red else tell_at)
     decisions.decide(
@@ -111,6 +126,7 @@ def accept_patrol(
     session: Session,
     report_id: uuid.UUID,
     *,
+    verifies_incident_id: uuid.UUID | None = None,
     seen_version: int | None = None,
     settings: Settings,
     actor: Actor,
@@ -118,15 +134,25 @@ def accept_patrol(
 ) -> None:
     """A patrol found its water in order and the picture shows it: accepted, without any incident.
 
-    Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution.
+    ``verifies_incident_id`` is the open incident there that it shows to be over: that ends, verified clean, and its
+    water's level falls. Raises as :func:`grade_report`; :class:`Conflict` ``no_patrol`` for a report of pollution;
+    :class:`Invalid` for an incident elsewhere.
     """
     under = under_review(session, report_id, actor, seen_version, settings=settings, now=now)
-    if under.facts.kind != ALL_CLEAR:
+    if under.row.kind != ALL_CLEAR:
         raise Conflict("no_patrol")
+    if verifies_incident_id is not None:
+        here = {incident.incident_id for incident in incidents_for_patrol(session, report_id)}
+        if verifies_incident_id not in here:
+            raise Invalid({"verifies_incident_id": ["choice_unknown"]})
     questions.drop(session, report_id, actor=actor, now=now)
     tell_at = decisions.undo_until(settings, now)
     reports.accept(session, report_id, actor=actor, now=now, tell_at=tell_at)
-    about = About(report_id, took_s=under.took_s)
+    if verifies_incident_id is not None:
+        session.flush()
+        incident = incidents.verify_clean(session, verifies_incident_id, report_id, actor=actor, now=now)
+        set_moving(session, incident, settings=settings, actor=actor, now=now, tell_at=tell_at)
+    about = About(report_id, verifies_incident_id, took_s=under.took_s)
     decisions.decide(
         session, "patrol_accepted", about, settings=settings, actor=actor, now=now, before={"state": "in_review"}
     )
@@ -197,18 +223,18 @@ def step_down(session: Session, incident_id: uuid.UUID, *, now: datetime) -> Inc
 def _open(
     session: Session,
     command: GradeReport,
-    facts: report_queries.ReviewFacts,
+    judged: report_queries.Judged,
     water_feature_id: uuid.UUID,
     *,
     actor: Actor,
     now: datetime,
 ) -> Incident:
-    lon, lat, _distance_m = waters.snap(session, water_feature_id, facts.lon, facts.lat)
+    lon, lat, _distance_m = waters.snap(session, water_feature_id, judged.lon, judged.lat)
     opening = incidents.OpenIncident(
         report_id=command.report_id,
         organisation_id=_organisation(actor),
         water_feature_id=water_feature_id,
-        exact=(facts.lon, facts.lat),
+        exact=(judged.lon, judged.lat),
         public=(lon, lat),
         judgement=command.judgement,
     )
@@ -264,8 +290,13 @@ def _amended(amended: Amended | None) -> dict[str, Any]:
 class UnderReview:
     """A report whose lock and lease are the moderator's; ``took_s``: how long they have had it."""
 
-    facts: report_queries.ReviewFacts
+    judged: report_queries.Judged
     took_s: float
+
+    @property
+    def row(self) -> Report:
+        """The report itself, locked."""
+        return self.judged.row
 
 
 def under_review(
@@ -277,19 +308,18 @@ def under_review(
     settings: Settings,
     now: datetime,
 ) -> UnderReview:
-    """The report's facts, if this moderator is the one to decide on it, and decides on what they saw."""
-    held = report_queries.lock_report(session, report_id)  # its author may be correcting it, or taking it back
-    if held is None:
+    """The report, if this moderator is the one to decide on it, and decides on what they saw."""
+    judged = report_queries.lock_to_judge(session, report_id)  # its author may be correcting it, or taking it back
+    if judged is None:
         raise NotFound("report_not_found")
-    if held.state != "in_review":  # first: of one that was taken back there is nothing to read
+    if judged.row.state != "in_review":  # first: of one that was taken back there is nothing to read
         raise Conflict("not_in_review")
-    facts = report_queries.review_facts(session, report_id)
     since = triage.held_since(session, report_id, person_of(actor), settings=settings, now=now)
     if since is None:
         raise Conflict("lease_lost")
-    if seen_version is not None and seen_version != facts.version:
-        raise Conflict("report_changed", version=facts.version)
-    return UnderReview(facts, max(0.0, (now - since).total_seconds()))
+    if seen_version is not None and seen_version != judged.row.version:
+        raise Conflict("report_changed", version=judged.row.version)
+    return UnderReview(judged, max(0.0, (now - since).total_seconds()))
 
 
 def person_of(actor: Actor) -> uuid.UUID:

@@ -130,13 +130,24 @@ def refuse(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
 @bp.post("/<uuid:report_id>/patrol")
 @requires("review")
 def accept_patrol(report_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
-    """The picture shows what the patrol says: water in order."""
+    """The picture shows what the patrol says: water in order, and perhaps that an incident there is over."""
     seen = forms.parse_version(request.form)
     settings, actor = house().settings, current_actor()
     try:
+        over = forms.parse_verified(request.form)
         with transaction(house().sessions) as session:
-            service.accept_patrol(session, report_id, seen_version=seen, settings=settings, actor=actor, now=utc_now())
+            service.accept_patrol(
+                session,
+                report_id,
+                verifies_incident_id=over,
+                seen_version=seen,
+                settings=settings,
+                actor=actor,
+                now=utc_now(),
+            )
             undo = undo_url(session)
+    except Invalid as error:
+        return render_review(report_id, request.form, error.errors), 400
     except Conflict as conflict:
         return _show_what_changed(report_id, conflict)
     return go_on(gettext("已确认这次巡护。"), undo=undo)

@@ -64,18 +64,23 @@ SELECT i.id AS incident_id, i.code, i.kind, i.state, i.severity, i.opened_at,
 FROM incident i JOIN water_feature f ON f.id = i.water_feature_id
 """
 _LISTED = text(f"""{_COLUMNS}
-WHERE i.opened_at >= :start AND i.opened_at <= :end
+WHERE i.opened_at >= :start AND i.opened_at <= :end AND i.state NOT IN ('merged', 'retracted')
   AND (CAST(:kinds AS text[]) IS NULL OR i.kind = ANY(:kinds))
   AND (CAST(:status AS text) IS NULL OR (i.closed_at IS NULL) = (:status = 'open'))
 ORDER BY i.opened_at DESC, i.id LIMIT :limit
 """)
 _NAMED = text(f"""{_COLUMNS}
-WHERE i.code = ANY(:codes) OR i.id = ANY(:ids)
+WHERE (i.code = ANY(:codes) OR i.id = ANY(:ids)) AND i.state NOT IN ('merged', 'retracted')
 """)
+# An incident that was merged is answered like a report: by the incident it is part of now.
 _REPORTS = text("""
-SELECT r.code, r.state, r.received_at, r.state_since, ir.incident_id
+SELECT r.code, r.state, r.received_at, r.state_since, i.id AS incident_id
 FROM report r LEFT JOIN incident_report ir ON ir.report_id = r.id AND r.state IN ('accepted', 'merged')
+LEFT JOIN incident i ON i.id = ir.incident_id AND i.state <> 'retracted'
 WHERE r.code = ANY(:codes)
+UNION ALL
+SELECT gone.code, gone.state, gone.opened_at, gone.state_since, gone.merged_into_id
+FROM incident gone WHERE gone.code = ANY(:codes) AND gone.state = 'merged'
 """)
 
 
@@ -96,7 +101,8 @@ def requests_listed(session: Session, asked: Asked, *, language: str) -> list[Pu
 def requests_named(session: Session, codes: Sequence[str], *, language: str) -> dict[str, PublicRequest | ReportState]:
     """What is public of each code that exists: an incident's, or a report's. Four queries, however many.
 
-    A report that was accepted is its incident. Before, and where it never became one, only its state is told.
+    A report that was accepted is its incident, and an incident that was merged the one it was merged into; one that was
+    withdrawn is none. Before, and where it never became one, only its state is told.
     """
     # The reports first: one that is accepted meanwhile is told as it was, and no incident is named that is not read.
     reports = session.execute(_REPORTS, {"codes": list(codes)}).all()
@@ -105,7 +111,7 @@ def requests_named(session: Session, codes: Sequence[str], *, language: str) -> 
     incidents = {one.incident_id: one for one in _complete(session, rows, language)}
     found: dict[str, PublicRequest | ReportState] = {}
     for report in reports:
-        if report.incident_id is not None:
+        if report.incident_id in incidents:
             found[report.code] = incidents[report.incident_id]
         else:
             status = rules.report_status(report.state)

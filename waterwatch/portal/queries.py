@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -36,6 +37,7 @@ class PublicPhoto:
     position: int
     width: int
     height: int
+    seen_on: date
 
 
 _NUMBERS = text("""
@@ -48,7 +50,8 @@ FROM escalation_case c WHERE c.created_at > now() - make_interval(days => :days)
 """)
 _PHOTOS = text("""
 SELECT * FROM (
-SELECT ir.incident_id, p.id AS photo_id, d.width, d.height, (row_number() OVER (
+SELECT ir.incident_id, p.id AS photo_id, d.width, d.height,
+       (least(r.observed_at, r.received_at) AT TIME ZONE 'Asia/Shanghai')::date AS seen_on, (row_number() OVER (
            PARTITION BY ir.incident_id ORDER BY ir.joined_at, rp.report_id, rp.position))::int AS position
 FROM incident_report ir
 JOIN report r ON r.id = ir.report_id AND r.state IN ('accepted', 'merged')
@@ -57,6 +60,19 @@ JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
 JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
 WHERE ir.incident_id = ANY(:incident_ids)
 ) AS gallery WHERE position <= :limit ORDER BY incident_id, position
+""")
+
+# The pictures of the patrols that showed it clean, as long as they stand.
+_AFTER = text("""
+SELECT p.id AS photo_id, d.width, d.height,
+       (least(r.observed_at, r.received_at) AT TIME ZONE 'Asia/Shanghai')::date AS seen_on,
+       (row_number() OVER (ORDER BY v.verified_at DESC, v.report_id, rp.position))::int AS position
+FROM incident_verification v
+JOIN report r ON r.id = v.report_id AND r.state = 'accepted'
+JOIN report_photo rp ON rp.report_id = r.id
+JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
+JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
+WHERE v.incident_id = :incident_id ORDER BY position LIMIT :limit
 """)
 
 
@@ -72,3 +88,9 @@ def public_photos(session: Session, incident_ids: Sequence[uuid.UUID]) -> dict[u
         facts = dict(row._mapping)
         found[facts.pop("incident_id")].append(PublicPhoto(**facts))
     return found
+
+
+def photos_after(session: Session, incident_id: uuid.UUID) -> list[PublicPhoto]:
+    """The pictures that show an incident's water clean again, the latest patrol's first."""
+    rows = session.execute(_AFTER, {"incident_id": incident_id, "limit": GALLERY_LIMIT})
+    return [PublicPhoto(**row._mapping) for row in rows]

@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask_babel import get_locale
 from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.advisories.queries import level_of_water
 from waterwatch.escalation.queries import CaseView, cases_of_each
-from waterwatch.incidents.queries import IncidentView, incident_by_code, incidents_of_water
+from waterwatch.incidents.queries import (
+    IncidentView,
+    code_merged_into,
+    incident_by_code,
+    incidents_of_water,
+    life_of,
+    timeline,
+)
+from waterwatch.incidents.rules import Event
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import NotFound
 from waterwatch.mapping.queries import levelled_waters
@@ -36,6 +46,16 @@ class IncidentCard:
     incident: IncidentView
     cases: list[CaseView]
     photos: list[queries.PublicPhoto]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of an incident's public life: an event of its own, or what a department did."""
+
+    at: datetime
+    code: str
+    event: Event | None = None
+    agency: str | None = None
 
 
 @bp.get("/")
@@ -78,15 +98,30 @@ def water(public_id: str) -> str:
 
 @bp.get("/i/<code>")
 @public
-def incident(code: str) -> str:
-    """One incident: what, where on the water, how serious, who was told and what they did."""
+def incident(code: str) -> str | WerkzeugResponse | tuple[str, int]:
+    """One incident: what, where on the water, how serious, how it went, who was told and what they did.
+
+    One that was merged leads to the other for good; one that was withdrawn says so and nothing else.
+    """
     with transaction(house().sessions) as session:
         found = _incident(session, code)
+        if found.state == "merged":
+            return redirect(url_for("portal.incident", code=code_merged_into(session, found.incident_id)), code=301)
+        if found.state == "retracted":
+            return render_template("portal/retracted.html", code=found.code), 410
         names = waters.names_of(session, [found.water_body_id]).get(found.water_body_id, {})
         public_id = waters.public_ids_of(session, {found.water_body_id})[found.water_body_id]
         (card,) = _cards(session, [found])
+        life, events = life_of(session, found.incident_id), timeline(session, found.incident_id)
+        after = queries.photos_after(session, found.incident_id) if found.state == "verified_clean" else []
     return render_template(
-        "portal/incident.html", card=card, public_id=public_id, name=name_in_language(names, public_id)
+        "portal/incident.html",
+        card=card,
+        public_id=public_id,
+        name=name_in_language(names, public_id),
+        life=life,
+        steps=_steps(events, card.cases),
+        after=after,
     )
 
 
@@ -94,11 +129,25 @@ def incident(code: str) -> str:
 @public
 def incident_photo(code: str, position: int, size_px: int) -> Response:
     """A picture of an incident by its place in the gallery: no identifier of a report or photo is ever public."""
-    if size_px not in PUBLIC_SIZES_PX:
-        raise NotFound("photo_not_found")
     with transaction(house().sessions) as session:
         found = _incident(session, code)
         photos = queries.public_photos(session, [found.incident_id])[found.incident_id]
+    return _picture(found, photos, position, size_px)
+
+
+@bp.get("/i/<code>/after/<int:position>/<int:size_px>")
+@public
+def photo_after(code: str, position: int, size_px: int) -> Response:
+    """A picture that shows the water clean again, likewise by its place."""
+    with transaction(house().sessions) as session:
+        found = _incident(session, code)
+        photos = queries.photos_after(session, found.incident_id) if found.state == "verified_clean" else []
+    return _picture(found, photos, position, size_px)
+
+
+def _picture(found: IncidentView, photos: Sequence[queries.PublicPhoto], position: int, size_px: int) -> Response:
+    if size_px not in PUBLIC_SIZES_PX or found.state in ("merged", "retracted"):
+        raise NotFound("photo_not_found")
     photo = next((photo for photo in photos if photo.position == position), None)
     if photo is None:
         raise NotFound("photo_not_found")
@@ -119,6 +168,18 @@ def name_in_language(names: dict[str, str], fallback: str) -> str:
     """A water's name in the viewer's language, else in Chinese, else in English, else its public id."""
     locale = str(get_locale() or "zh_Hans").replace("_", "-")
     return names.get(locale) or names.get("zh-Hans") or names.get("en") or fallback
+
+
+def _steps(events: Sequence[Event], cases: Sequence[CaseView]) -> list[Step]:
+    """What became of an incident and what the departments said, newest first."""
+    steps = [Step(event.at, event.code, event=event) for event in events]
+    steps += [Step(case.created_at, "forwarded", agency=case.agency_name) for case in cases if case.agency_name]
+    steps += [
+        Step(case.acknowledged_at, "acknowledged", agency=case.agency_name)
+        for case in cases
+        if case.acknowledged_at is not None
+    ]
+    return sorted(steps, key=lambda step: step.at)[::-1]
 
 
 def _incident(session: Session, code: str) -> IncidentView:

@@ -146,22 +146,26 @@ def erase_ended(session: Session, report_id: uuid.UUID, *, before: datetime, act
 
 
 def accept(
-    session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime, tell_at: datetime | None = None
+    session: Session, report: uuid.UUID | Report, *, actor: Actor, now: datetime, tell_at: datetime | None = None
 ) -> None:
     """The report opened an incident. ``tell_at``: its author hears of it no sooner; None: at once.
 
+    ``report``: its id, or its row where the caller holds its lock.
+
     Raises :class:`NotFound`, or ``IllegalMove`` unless it is in review.
     """
-    _move(session, _locked(session, report_id), "accepted", "report.accepted", actor, now)
-    _say(session, TOPIC_JUDGED, report_id, now, tell_at)
+    row = _locked(session, report)
+    _move(session, row, "accepted", "report.accepted", actor, now)
+    _say(session, TOPIC_JUDGED, row.id, now, tell_at)
 
 
 def merge(
-    session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime, tell_at: datetime | None = None
+    session: Session, report: uuid.UUID | Report, *, actor: Actor, now: datetime, tell_at: datetime | None = None
 ) -> None:
     """The report joined an incident that is already known. Errors as :func:`accept`."""
-    _move(session, _locked(session, report_id), "merged", "report.merged", actor, now)
-    _say(session, TOPIC_JUDGED, report_id, now, tell_at)
+    row = _locked(session, report)
+    _move(session, row, "merged", "report.merged", actor, now)
+    _say(session, TOPIC_JUDGED, row.id, now, tell_at)
 
 
 def return_to_review(
@@ -281,8 +285,8 @@ def _snap_to(session: Session, report: Report, feature_id: uuid.UUID, snapped: t
     session.flush()
 
 
-def _locked(session: Session, report_id: uuid.UUID) -> Report:
-    report = queries.lock_report(session, report_id)
+def _locked(session: Session, known: uuid.UUID | Report) -> Report:
+    report = known if isinstance(known, Report) else queries.lock_report(session, known)
     if report is None:
         raise NotFound("report_not_found")
     return report

@@ -1,7 +1,7 @@
 """The viewer's language and hours: simplified Chinese by default, traditional Chinese and English complete."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.dates import format_timedelta
@@ -28,8 +28,8 @@ bp = Blueprint("web", __name__, template_folder="templates")
 
 
 def install_language(app: Flask) -> None:
-    """Choose language and time zone per request; give templates ``localtime``, ``localdate``, ``elapsed``,
-    ``duration``."""
+    """Choose language and time zone per request; give templates ``localtime``, ``localdate``, ``localday``,
+    ``elapsed``, ``duration``."""
     Babel(
         app,
         locale_selector=lambda: viewer_language().replace("-", "_"),
@@ -39,6 +39,7 @@ def install_language(app: Flask) -> None:
     )
     app.jinja_env.filters["localtime"] = local_time
     app.jinja_env.filters["localdate"] = local_date
+    app.jinja_env.filters["localday"] = local_day
     app.jinja_env.filters["elapsed"] = elapsed
     app.jinja_env.filters["duration"] = duration
     app.jinja_env.globals.update(languages=LANGUAGES, viewer_language=viewer_language, get_locale=get_locale)
@@ -109,6 +110,13 @@ def local_date(moment: datetime | None) -> Markup:
     if moment is None:
         return Markup("")
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), format_date(moment, "yyyy-MM-dd"))
+
+
+def local_day(day: date | None) -> Markup:
+    """A calendar day, of which nothing more is known."""
+    if day is None:
+        return Markup("")
+    return Markup('<time datetime="{}">{}</time>').format(day.isoformat(), format_date(day, "yyyy-MM-dd"))
 
 
 def elapsed(moment: datetime | None) -> Markup:

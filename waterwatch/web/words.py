@@ -91,7 +91,22 @@ INCIDENT_STATE_WORDS = {
     "reopened": _l("核实未解决，重新打开"),
     "expired": _l("长期无人确认，已结束"),
     "merged": _l("已并入另一起事件"),
-    "retracted": _l("已撤销"),
+    "retracted": _l("已撤下"),
+}
+TIMELINE_WORDS = {
+    "opened": _l("核实受理，向公众公开"),
+    "confirmed": _l("又有上报证实"),
+    "seconded": _l("第二位审核员复核为红色"),
+    "regraded": _l("重新评级"),
+    "stepped_down": _l("一段时间无人再报告，降一级"),
+    "split": _l("其中一部分另立为一起事件"),
+    "absorbed": _l("另一起事件并入这里"),
+    "detached": _l("有一条上报不再算在内"),
+    "verified_clean": _l("新的照片证实水面已经干净"),
+    "reopened": _l("重新打开"),
+    "expired": _l("长期无人报告，结束"),
+    "forwarded": _l("转交给部门"),
+    "acknowledged": _l("部门确认收到"),
 }
 CASE_STATE_WORDS = {
     "queued": _l("正在转交"),
