@@ -83,12 +83,12 @@ def test_a_regrade_may_lower_and_taken_back_it_was_never_given(
     assert (levels(incident), incident.kind) == ((1, 1), "foam")
     assert incident.state_deadline_at == now + DAY + STEP_DOWN_AFTER[BLUE]
     assert incident.last_confirmed_at == now
-    service.undo_regrade(session, incident.id, actor=first, now=now + 2 * DAY)
+    service.undo_regrade(session, incident.id, former_kind="sewage_outfall", actor=first, now=now + 2 * DAY)
     assert (levels(incident), incident.kind) == ((3, 3), "sewage_outfall")
     assert incident.state_deadline_at == now + STEP_DOWN_AFTER[ORANGE]
     assert audited(session, incident) == ["opened", "regraded", "regrade_undone"]
     with pytest.raises(Conflict) as caught:
-        service.undo_regrade(session, incident.id, actor=first, now=now + 2 * DAY)
+        service.undo_regrade(session, incident.id, former_kind="sewage_outfall", actor=first, now=now + 2 * DAY)
     assert caught.value.error_code == "no_regrade"
 
 
@@ -135,7 +135,7 @@ def test_what_time_has_lowered_no_regrade_taken_back_raises_again(
     service.regrade(session, incident.id, judgement(severity=YELLOW), actor=first, now=now)
     then = now + STEP_DOWN_AFTER[YELLOW]
     service.step_down(session, incident.id, now=then)
-    service.undo_regrade(session, incident.id, actor=first, now=then)
+    service.undo_regrade(session, incident.id, former_kind="sewage_outfall", actor=first, now=then)
     assert levels(incident) == (1, 1)
     join(session, incident, first, now=then + DAY, severity=ORANGE)
     assert levels(incident) == (3, 3)
@@ -203,7 +203,7 @@ def test_what_was_split_off_is_not_touched_by_what_the_first_takes_back(
     there = join(session, incident, first, now=now, severity=ORANGE)
     service.regrade(session, incident.id, judgement("foam", BLUE), actor=first, now=now)
     made = service.split(session, incident.id, [there], judgement("foam", BLUE), actor=first, now=now)
-    service.undo_regrade(session, incident.id, actor=first, now=now)
+    service.undo_regrade(session, incident.id, former_kind="sewage_outfall", actor=first, now=now)
     service.regrade(session, made.id, judgement("foam", BLUE), actor=first, now=now)
     assert (levels(incident), levels(made)) == ((3, 3), (1, 1))
 

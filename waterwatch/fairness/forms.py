@@ -53,7 +53,8 @@ class _Reading:
         return value
 
     def outcome(self) -> int:
-        return int(self.choice("outcome", {str(outcome): outcome for outcome in range(OUTCOMES)}) or 0)
+        allowed = {str(outcome): outcome for outcome in range(OUTCOMES)}
+        return allowed.get(self.choice("outcome", allowed), REFUSED)
 
     def words(self, name: str, limit: int) -> str:
         value = " ".join(clean_text(self.fields.get(name, "")).split())
@@ -89,7 +90,7 @@ def parse_answer(fields: Mapping[str, str], *, is_reason_asked: bool = True) -> 
 def parse_case(fields: Mapping[str, str]) -> NewCase:
     """Read the lead's form for a case to train by. Raises :class:`Invalid`."""
     reading = _Reading(fields)
-    code = fields.get("code", "").strip().upper()
+    code = clean_text(fields.get("code", "")).upper()
     if not code:
         reading.errors["code"] = ["missing"]
     elif len(code) > 20:

@@ -15,16 +15,26 @@ from waterwatch.fairness.tables import CalibrationCase
 
 _IDS = ARRAY(UUID(as_uuid=True))
 
+# Who has judged a report, or confirmed or taken back a judgement of it, knows of the first one.
+NOT_KNOWN = """
+  AND NOT EXISTS (SELECT FROM grade g WHERE g.report_id = b.report_id AND g.seconded_by = :person_id)
+  AND NOT EXISTS (SELECT FROM audit_entry e WHERE e.subject_kind = 'report' AND e.subject_id = b.report_id
+      AND e.actor_id = :person_id
+      AND e.action IN ('report.accepted', 'report.merged', 'report.refused', 'report.returned'))
+"""
 _IS_PATROL = text("SELECT kind = 'all_clear' FROM report WHERE id = :id")
 _LOCK_DECIDED = text("""
 SELECT id FROM report WHERE id = :id AND state IN ('accepted', 'merged', 'refused') AND erased_at IS NULL
   AND kind <> 'all_clear' FOR SHARE
 """)
-_WAITING = text("""
+_WAITING = text(
+    """
 SELECT count(*)::int FROM blind_review b JOIN report r ON r.id = b.report_id
 WHERE b.second_at IS NULL AND b.first_person <> :person_id AND r.erased_at IS NULL
   AND (b.leased_until IS NULL OR b.leased_until <= :now OR b.leased_by = :person_id)
-""")
+"""
+    + NOT_KNOWN
+)
 _LENT = text("""
 SELECT b.report_id FROM blind_review b JOIN report r ON r.id = b.report_id
 WHERE b.id = :id AND b.leased_by = :person_id AND b.second_at IS NULL AND r.erased_at IS NULL
@@ -36,9 +46,10 @@ FROM blind_review b JOIN report r ON r.id = b.report_id
 WHERE b.second_at >= :since AND b.second_at < :until AND r.erased_at IS NULL
 ORDER BY b.second_at, b.id LIMIT :limit
 """)
+# What somebody took back themselves was a slip of the hand, no judgement.
 _DEPARTURES = text("""
 SELECT graded_by AS person_id, (severity - proposed_severity)::int AS levels, count(*)::int AS grades
-FROM grade WHERE graded_at >= :since AND graded_at < :until GROUP BY 1, 2
+FROM grade WHERE graded_at >= :since AND graded_at < :until AND reversed_by IS DISTINCT FROM graded_by GROUP BY 1, 2
 """)
 _CASES = text("""
 SELECT c.id AS case_id, c.report_id, r.code, r.kind, c.reference_outcome, c.explanation, c.active,

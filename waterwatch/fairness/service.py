@@ -4,7 +4,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -18,19 +18,18 @@ from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 
-# Whoever made the first judgement, or confirmed it as red, does not judge again. A row somebody else takes at this
-# moment is passed over, not waited for.
-_CLAIM = text("""
+# A row somebody else takes at this moment is passed over, not waited for.
+_CLAIM = text(f"""
 WITH next AS MATERIALIZED (
     SELECT b.id FROM blind_review b JOIN report r ON r.id = b.report_id
     WHERE b.second_at IS NULL AND b.first_person <> :person_id AND r.erased_at IS NULL
       AND (b.leased_until IS NULL OR b.leased_until <= :now OR b.leased_by = :person_id)
-      AND NOT EXISTS (SELECT FROM grade g WHERE g.report_id = b.report_id AND g.seconded_by = :person_id)
+      {queries.NOT_KNOWN}
     ORDER BY b.leased_by IS NOT DISTINCT FROM :person_id DESC, b.first_at, b.id
     LIMIT 1 FOR UPDATE OF b SKIP LOCKED)
 UPDATE blind_review SET leased_by = :person_id, leased_until = :until
 FROM next WHERE blind_review.id = next.id RETURNING blind_review.id
-""")
+""")  # noqa: S608  # a constant
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,26 @@ def maybe_ask_again(
     return True
 
 
+def forget_first(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
+    """A judgement was undone by whoever passed it, a moment ago: it is none to compare another with. Idempotent.
+
+    One that was judged a second time already stays. The same report is asked about again when it is judged anew.
+    """
+    mine = delete(BlindReview).where(
+        BlindReview.report_id == report_id, BlindReview.first_person == actor.id, BlindReview.second_at.is_(None)
+    )
+    for gone in session.scalars(mine.returning(BlindReview.id)).all():
+        audit.record(
+            session,
+            action="blind_review.forgotten",
+            subject_kind="blind_review",
+            subject_id=gone,
+            actor=Actor.system("fairness"),
+            now=now,
+            after={"report_id": report_id},
+        )
+
+
 def claim(session: Session, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> uuid.UUID | None:
     """Lend the longest waiting report to a second moderator for ten minutes; None when none waits for them.
 
@@ -151,7 +170,8 @@ def add_case(
     if not queries.lock_decided(session, report_id):
         raise Conflict("not_decided")
     values = {"reference_outcome": outcome, "explanation": explanation, "active": True}
-    row = upsert(CalibrationCase).values(id=new_id(), report_id=report_id, added_by=actor.id, added_at=now, **values)
+    values["added_by"] = actor.id  # whose words they are now: nobody trains by their own
+    row = upsert(CalibrationCase).values(id=new_id(), report_id=report_id, added_at=now, **values)
     returning = row.on_conflict_do_update(index_elements=["report_id"], set_=values).returning(CalibrationCase.id)
     case_id = uuid.UUID(str(session.execute(returning).scalar_one()))
     _audit_case(session, case_id, "calibration.added", actor, now, {"report_id": report_id, "outcome": outcome})

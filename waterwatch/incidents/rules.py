@@ -244,9 +244,10 @@ def told(acts: Iterable[Act]) -> list[Event]:
     """The public life of one incident from what the audit says of it (at, action, before, after), oldest first.
 
     Only the level is taken from an entry. Reports that confirm it on one day without changing it are one event; one
-    that was taken away is told where the level changed by it.
+    that was taken away is told where the level changed by it, else it is as if it had never confirmed anything.
     """
     events: list[Event] = []
+    confirming: list[list[Any]] = []  # by event, the reports it counts: they are not told themselves
     severity: int | None = None
     for at, action, before, after in acts:
         was = severity if before is None else before.get("severity", severity)
@@ -255,14 +256,32 @@ def told(acts: Iterable[Act]) -> list[Event]:
         if is_now is None or action not in TOLD:
             continue
         event = Event(at, TOLD[action], was, is_now)
+        report_id = (after or {}).get("report_id")
         if event.code == "detached" and not event.changes_level:
+            _untell(events, confirming, report_id)
             continue
         last = events[-1] if events else None
         if last and event.code == "confirmed" == last.code and not event.changes_level and _same_day(last.at, at):
             events[-1] = replace(last, times=last.times + 1)
+            confirming[-1].append(report_id)
         else:
             events.append(event)
+            confirming.append([report_id])
     return events
+
+
+def _untell(events: list[Event], confirming: list[list[Any]], report_id: object) -> None:
+    """Take a report out of the confirmations it is counted in, and those out that were its alone."""
+    for index in reversed(range(len(events))):
+        event = events[index]
+        if event.code != "confirmed" or event.changes_level or report_id not in confirming[index]:
+            continue
+        confirming[index].remove(report_id)
+        if confirming[index]:
+            events[index] = replace(event, times=event.times - 1)
+        else:
+            del events[index], confirming[index]
+        return
 
 
 def _same_day(one: datetime, other: datetime) -> bool:

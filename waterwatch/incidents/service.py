@@ -157,8 +157,11 @@ def regrade(session: Session, incident_id: uuid.UUID, judgement: Judgement, *, a
     return incident
 
 
-def undo_regrade(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: datetime) -> Incident:
+def undo_regrade(
+    session: Session, incident_id: uuid.UUID, *, former_kind: str, actor: Actor, now: datetime
+) -> Incident:
     """Take an incident's last regrade back: what it took the place of counts again, less what time has lowered since.
+    ``former_kind``: what the incident was of before; its reports may each be of another.
 
     Raises :class:`Conflict` ``no_regrade``. The clock goes on as if it had never been given.
     """
@@ -171,9 +174,7 @@ def undo_regrade(session: Session, incident_id: uuid.UUID, *, actor: Actor, now:
     taken = session.scalars(select(Grade).where(Grade.superseded_by_id == grade.id)).all()
     for earlier in taken:
         earlier.superseded_by_id = None
-    kinds = [earlier.inputs.get("kind") for earlier in sorted(taken, key=lambda one: (one.graded_at, one.id))]
-    if kinds and isinstance(kinds[-1], str):
-        incident.kind = kinds[-1]
+    incident.kind = former_kind
     settle(session, incident)
     audit_incident(session, incident, "incident.regrade_undone", actor, now, before=before)
     return incident

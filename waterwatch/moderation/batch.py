@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session
 
 from waterwatch.incidents.queries import IncidentView, incident_by_code
-from waterwatch.incidents.rules import HAZARD_POINTS, RubricInputs, score
+from waterwatch.incidents.rules import score
 from waterwatch.incidents.service import Judgement
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Invalid
@@ -21,7 +21,10 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.moderation import service
 from waterwatch.moderation.service import GradeReport
+from waterwatch.reports import queries as report_queries
 from waterwatch.reports.tables import ALL_CLEAR
+from waterwatch.triage import service as triage
+from waterwatch.triage.rules import rubric_inputs
 
 MAX_BATCH = 100
 
@@ -67,8 +70,8 @@ class Plan:
 
 
 _ROWS = text("""
-SELECT r.id AS report_id, r.code, r.kind, r.received_at, r.version, r.state, r.extent, r.is_ongoing,
-       r.has_dead_animals, r.affects_people, r.water_feature_id, q.set_aside,
+SELECT r.id AS report_id, r.code, r.kind, r.received_at, r.version, r.state, r.water_feature_id,
+       q.set_aside,
        coalesce(q.leased_until > :now AND q.leased_by <> :person_id, false) AS held_by_other,
        coalesce(q.not_for = :person_id, false) AS is_not_for
 FROM report r LEFT JOIN review_item q ON q.report_id = r.id
@@ -91,7 +94,7 @@ def plan(session: Session, batch: Batch, *, actor: Actor, now: datetime) -> Plan
     }
     lines, codes = [], set()
     for row in session.execute(_ROWS, values):
-        judgement = _judgement(row) if incident is not None else None
+        judgement = _judgement(session, row.report_id) if incident is not None else None
         lines.append(
             Line(
                 row.report_id,
@@ -121,6 +124,8 @@ def carry_out(
     ``versions``: which version of each report was listed. Raises :class:`Conflict` ``batch_changed`` when anything of
     it can no longer be done as listed: then nothing was, and it is to be listed anew.
     """
+    # Before any incident: a grade that waits for one of those holds its report.
+    report_queries.lock_reports(session, {*versions, *batch.report_ids})
     found = plan(session, batch, actor=actor, now=now)
     listed = {line.report_id: line.version for line in found.doable}
     if not listed or listed != versions:
@@ -156,15 +161,12 @@ def _decide(
     service.grade_report(session, command, settings=settings, actor=actor, now=now, batch_id=batch_id)
 
 
-def _judgement(row: Row[Any]) -> Judgement:
-    """What the observer's own answers come to by the rubric."""
-    inputs = RubricInputs(
-        kind=row.kind if row.kind in HAZARD_POINTS else "other",
-        extent=row.extent,
-        is_ongoing=bool(row.is_ongoing),
-        has_dead_animals=bool(row.has_dead_animals),
-        has_ill_people=bool(row.affects_people),
-    )
+def _judgement(session: Session, report_id: uuid.UUID) -> Judgement | None:
+    """What the observer's own answers, the place and its neighbours come to by the rubric; None where none waits."""
+    observed = triage.observed(session, report_id)
+    if observed is None:
+        return None
+    inputs = rubric_inputs(observed)
     return Judgement(inputs, score(inputs).proposed)
 
 

@@ -195,7 +195,7 @@ WHERE (CAST(:person_id AS uuid) IS NULL OR d.person_id = :person_id)
        OR d.report_id = (SELECT id FROM report WHERE code = :code)
        OR d.incident_id = (SELECT id FROM incident WHERE code = :code)
        OR d.other_incident_id = (SELECT id FROM incident WHERE code = :code))
-  AND (CAST(:begins AS timestamptz) IS NULL OR d.at >= :begins AND d.at < :ends)
+  AND (CAST(:begins AS timestamptz) IS NULL OR d.at >= :begins AND d.at < CAST(:begins AS timestamptz) + :lasts)
 ORDER BY d.at DESC, d.id DESC LIMIT :limit OFFSET :offset
 """)
 
@@ -208,7 +208,7 @@ def decisions_on_record(session: Session, wanted: Wanted, *, page: int = 1) -> l
         "action": wanted.action,
         "code": wanted.code,
         "begins": begins,
-        "ends": begins + timedelta(days=1) if begins else None,
+        "lasts": timedelta(days=1),
         "limit": PAGE + 1,
         "offset": (page - 1) * PAGE,
     }

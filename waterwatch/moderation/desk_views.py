@@ -18,6 +18,7 @@ from waterwatch.kernel.errors import Invalid
 from waterwatch.moderation import forms, queries
 from waterwatch.moderation.pace import Act, Pace, pace
 from waterwatch.moderation.showing import VIEW, person_id, wanted
+from waterwatch.reports.forms import clean_text
 from waterwatch.triage import queries as triage_queries
 from waterwatch.triage import service as triage
 from waterwatch.web.guards import requires
@@ -66,7 +67,8 @@ def choose_view() -> Response:
     if "keep" in request.form:
         try:
             with transaction(house().sessions) as session:
-                triage.keep_view(session, person_id(), request.form.get("name", ""), wanted(session), now=utc_now())
+                name = clean_text(request.form.get("name", ""))
+                triage.keep_view(session, person_id(), name, wanted(session), now=utc_now())
             flash(gettext("视图已保存。"), "success")
         except Invalid as fault:
             for code in fault.errors["name"]:
@@ -92,7 +94,7 @@ def open_view(view_id: uuid.UUID) -> Response:
 @requires("review")
 def choose_areas() -> Response:
     """Say which areas one works for: those that stay ticked, and one more by its name."""
-    words = request.form.get("add", "").strip()
+    words = clean_text(request.form.get("add", ""))
     codes = [value for value in request.form.getlist("area") if forms.parse_view({"area": value}).get("area")]
     with transaction(house().sessions) as session:
         found = [area.code for area in search_areas(session, words, limit=1)] if words else []

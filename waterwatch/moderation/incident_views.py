@@ -14,6 +14,7 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.moderation import actions, forms, queries
 from waterwatch.moderation.showing import ERROR_WORDS, person_id
+from waterwatch.reports.forms import clean_text
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
@@ -69,7 +70,7 @@ def split(incident_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
 @requires("review")
 def absorb(incident_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
     """Join another open incident, named by its code, to this one."""
-    code = request.form.get("code", "").strip()
+    code = clean_text(request.form.get("code", ""))
     with transaction(house().sessions) as session:
         other = incident_by_code(session, code) if code else None
         if other is not None:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from waterwatch.fairness import service as fairness
 from waterwatch.incidents import service as incidents
 from waterwatch.incidents import undoing
 from waterwatch.incidents.tables import Incident
@@ -55,8 +56,12 @@ def undo(
         raise Conflict("undo_over")
     several = [decision] if decision.batch_id is None else decisions.of_batch(session, decision.batch_id)
     taking = _Taking(settings, actor, now, is_told=False)
+    # Before any incident: a grade that waits for one of those holds its report.
+    report_queries.lock_reports(session, [one.report_id for one in several if one.report_id is not None])
     for one in several or [decision]:
         _take_back(session, one.id, None, taking)
+        if one.report_id is not None and one.action in _LEFT_IN:
+            fairness.forget_first(session, one.report_id, actor=actor, now=now)
     return several or [decision]
 
 
@@ -109,6 +114,8 @@ def _return(session: Session, decision: Decision, taking: _Taking) -> None:
         _restore(session, decision, taking)
     if (person_id := appeals.kept_from(session, decision.report_id)) is not None:
         triage.keep_from(session, decision.report_id, person_id)
+    if report_queries.is_handed(session, decision.report_id):
+        triage.set_aside(session, decision.report_id, "lead")
     triage.weigh(session, decision.report_id)
 
 
@@ -140,7 +147,7 @@ def _unask(session: Session, decision: Decision, taking: _Taking) -> None:
     assert decision.report_id is not None
     question_id = uuid.UUID(decision.after["question_id"])
     questions.withdraw(session, question_id, actor=taking.actor, now=taking.now)
-    triage.put_back(session, decision.report_id)
+    triage.put_back_if(session, decision.report_id, "question")
 
 
 def _unhand(session: Session, decision: Decision, taking: _Taking) -> None:
@@ -158,7 +165,9 @@ def _unsecond(session: Session, decision: Decision, taking: _Taking) -> None:
 
 def _unregrade(session: Session, decision: Decision, taking: _Taking) -> None:
     assert decision.incident_id is not None
-    incident = incidents.undo_regrade(session, decision.incident_id, actor=taking.actor, now=taking.now)
+    incident = incidents.undo_regrade(
+        session, decision.incident_id, former_kind=decision.before["kind"], actor=taking.actor, now=taking.now
+    )
     _follow(session, incident, taking)
 
 

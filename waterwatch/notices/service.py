@@ -145,11 +145,13 @@ def tell_given(context: JobContext, message: outbox.Message) -> None:
 
 
 def tell_judged(context: JobContext, message: outbox.Message) -> None:
-    """The job of ``reports.TOPIC_JUDGED``. Idempotent: see :func:`tell`."""
+    """The job of ``reports.TOPIC_JUDGED``. Idempotent: see :func:`tell`. Another judgement since has its own word."""
     with transaction(context.sessions) as session:
         report_id = uuid.UUID(message.payload["report_id"])
         report = reports.telling(session, report_id)
-        if (step := rules.judged_step(report.state, report.kind)) is not None:
+        since = message.payload.get("since")
+        is_another = since is not None and datetime.fromisoformat(since) != report.state_since
+        if not is_another and (step := rules.judged_step(report.state, report.kind)) is not None:
             time = rules.time_of(report.state_since)
             tell(session, report_id, step, settings=context.settings, now=context.now(), time=time)
         outbox.finish(session, message.id)

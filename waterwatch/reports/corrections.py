@@ -42,6 +42,14 @@ WORDS = frozenset({"note", "place_words"})  # what a person wrote: the audit kno
 PLACE_FIELDS = ("lon", "lat", "datum", "place_source", "place_confirmed", "accuracy_m", "device_lon", "device_lat")
 PLACED_BY = {"point", "chosen_water_feature_id"}  # what decides on which water a report lies
 LIKENED_BY = PLACED_BY | {"kind"}  # what decides which reports tell of the same
+WEIGHED_BY = LIKENED_BY | {
+    "extent",
+    "since",
+    "is_ongoing",
+    "has_dead_animals",
+    "affects_people",
+    *MEASURED,
+}  # how urgent
 MOVED_M = 1.0  # closer than this is the same place, written with other digits
 _NO_KEY = "00000000-0000-4000-8000-000000000000"  # a correction makes no report: its key tells it from no other
 _MOVED_M = text("""
@@ -126,7 +134,7 @@ def correct(session: Session, report_id: uuid.UUID, command: CorrectReport, *, n
     report.corrected_at = now
     if PLACED_BY & after.keys() and report.state == "in_review":
         report.water_feature_id = report.snapped_point = report.snap_distance_m = None
-    if LIKENED_BY & after.keys() and report.state == "in_review":
+    if WEIGHED_BY & after.keys() and report.state == "in_review":
         outbox.emit(session, TOPIC_RESNAP, {"report_id": str(report.id)}, now=now)
     session.flush()
     audit.record(

@@ -23,6 +23,23 @@ _UNLINK = text("DELETE FROM report_photo WHERE report_id = :id RETURNING photo_i
 # By name: these rooms lie above this one, and what names an erased report goes with it at once. Of a grade that was
 # reversed only the numbers stay, without what was seen or said.
 _FORGET_ABOVE = (
+    # Of an incident that was taken back with its last report, or of one it had been split into: where it was, and what
+    # was said of it as a whole. Its place is then any of its water.
+    text("""
+    WITH RECURSIVE kin (id) AS (
+        SELECT incident_id FROM grade WHERE report_id = :id
+        UNION SELECT CASE WHEN d.incident_id = kin.id THEN d.other_incident_id ELSE d.incident_id END
+        FROM kin JOIN decision d ON d.other_incident_id IS NOT NULL AND kin.id IN (d.incident_id, d.other_incident_id)),
+    gone AS (
+        UPDATE incident i SET exact_point = ST_PointOnSurface(f.geom), public_point = ST_PointOnSurface(f.geom),
+               public_extent = NULL, extent_m = NULL
+        FROM kin, water_feature f
+        WHERE i.id = kin.id AND f.id = i.water_feature_id AND i.state = 'retracted'
+          AND NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = i.id)
+        RETURNING i.id)
+    UPDATE grade SET inputs = '{}', departure_reason = NULL FROM gone
+    WHERE grade.incident_id = gone.id AND grade.report_id IS NULL AND grade.reversed_at IS NOT NULL
+    """),
     text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id"),
     text("DELETE FROM blind_review WHERE report_id = :id"),
     text("DELETE FROM calibration_case WHERE report_id = :id"),

@@ -1,6 +1,7 @@
 """What is asked of reports, each named for its answer. Geometry leaves as numbers: degrees WGS-84, metres."""
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -152,6 +153,23 @@ def lock_report(session: Session, report_id: uuid.UUID, *, may_be_named: bool = 
         .execution_options(populate_existing=True)
     )
     return session.scalars(statement).one_or_none()
+
+
+def lock_reports(session: Session, report_ids: Collection[uuid.UUID]) -> None:
+    """Lock many reports in the order of everybody who locks several, before anything that follows from one of them."""
+    statement = select(Report.id).where(Report.id.in_(report_ids)).order_by(Report.id).with_for_update()
+    session.execute(statement).all()
+
+
+_IS_HANDED = text("""
+SELECT action = 'report.handed' FROM audit_entry WHERE subject_kind = 'report' AND subject_id = :id
+  AND action IN ('report.handed', 'report.handed_back') ORDER BY id DESC LIMIT 1
+""")
+
+
+def is_handed(session: Session, report_id: uuid.UUID) -> bool:
+    """Whether a report was handed to the lead, who has not given it back: whatever was decided and undone since."""
+    return bool(session.execute(_IS_HANDED, {"id": report_id}).scalar_one_or_none())
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,9 @@ def withdraw(session: Session, question_id: uuid.UUID, *, actor: Actor, now: dat
 
 def lapse(session: Session, question_id: uuid.UUID, *, now: datetime) -> uuid.UUID | None:
     """An answer was waited for long enough; returns the report's id, or None where it is not overdue. Idempotent."""
+    report_id = session.scalars(select(Question.report_id).where(Question.id == question_id)).one_or_none()
+    if report_id is not None:
+        queries.lock_report(session, report_id)  # first, as everybody: it may be judged or taken back just now
     question = _locked(session, Question.id == question_id)
     if question is None or question.state_deadline_at is None or question.state_deadline_at > now:
         return None

@@ -156,7 +156,7 @@ def accept(
     """
     row = _locked(session, report)
     _move(session, row, "accepted", "report.accepted", actor, now)
-    _say(session, TOPIC_JUDGED, row.id, now, tell_at)
+    _say_judged(session, row, now, tell_at)
 
 
 def merge(
@@ -165,7 +165,7 @@ def merge(
     """The report joined an incident that is already known. Errors as :func:`accept`."""
     row = _locked(session, report)
     _move(session, row, "merged", "report.merged", actor, now)
-    _say(session, TOPIC_JUDGED, row.id, now, tell_at)
+    _say_judged(session, row, now, tell_at)
 
 
 def return_to_review(
@@ -195,8 +195,8 @@ def return_to_review(
     report.refusal_code = report.refusal_words = None
     session.flush()
     _record(session, action, report.id, actor, now, before, {"state": "in_review"})
-    if is_told:
-        _say(session, TOPIC_RETURNED, report_id, now, None)
+    if is_told and contact_queries.is_anybody_told(session, report_id):
+        outbox.emit(session, TOPIC_RETURNED, {"report_id": str(report_id)}, now=now)
     return left
 
 
@@ -228,7 +228,7 @@ def refuse(
     report.refusal_code, report.refusal_words = code, words
     session.flush()
     _record(session, "report.refused", report.id, actor, now, {"state": before}, {"state": "refused", "code": code})
-    _say(session, TOPIC_JUDGED, report_id, now, tell_at)
+    _say_judged(session, report, now, tell_at)
 
 
 def correct_water(
@@ -292,10 +292,14 @@ def _locked(session: Session, known: uuid.UUID | Report) -> Report:
     return report
 
 
-def _say(session: Session, topic: str, report_id: uuid.UUID, now: datetime, tell_at: datetime | None) -> None:
-    """Its author may want to know; most have left no way to tell them."""
-    if contact_queries.is_anybody_told(session, report_id):
-        outbox.emit(session, topic, {"report_id": str(report_id)}, now=now, available_at=tell_at)
+def _say_judged(session: Session, report: Report, now: datetime, tell_at: datetime | None) -> None:
+    """Its author may want to know; most have left no way to tell them.
+
+    ``since`` names the judgement: one that was undone does not tell of the next before that can be undone no more.
+    """
+    if contact_queries.is_anybody_told(session, report.id):
+        payload = {"report_id": str(report.id), "since": report.state_since.isoformat()}
+        outbox.emit(session, TOPIC_JUDGED, payload, now=now, available_at=tell_at)
 
 
 def _move(session: Session, report: Report, to_state: str, action: str, actor: Actor, now: datetime) -> None:

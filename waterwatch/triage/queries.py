@@ -94,11 +94,14 @@ _RELEASE = text("""
 UPDATE review_item SET leased_by = NULL, leased_until = NULL, leased_at = NULL
 WHERE leased_by = :person_id AND (report_id = :report_id OR CAST(:report_id AS uuid) IS NULL)
 """)
-_SET_ASIDE = text("""
-UPDATE review_item SET set_aside = :reason, set_aside_until = :until, leased_by = NULL, leased_until = NULL,
-       leased_at = NULL
+# What was handed to the lead stays theirs while its author is asked.
+_STAYS_LEADS = "CAST(:reason AS text) = 'question' AND set_aside = 'lead'"
+_SET_ASIDE = text(f"""
+UPDATE review_item SET leased_by = NULL, leased_until = NULL, leased_at = NULL,
+       set_aside = CASE WHEN {_STAYS_LEADS} THEN set_aside ELSE CAST(:reason AS text) END,
+       set_aside_until = CASE WHEN {_STAYS_LEADS} THEN NULL ELSE CAST(:until AS timestamptz) END
 WHERE report_id = :report_id RETURNING report_id
-""")
+""")  # noqa: S608  # a constant
 _PUT_BACK_IF = text("""
 UPDATE review_item SET set_aside = NULL, set_aside_until = NULL WHERE report_id = :report_id AND set_aside = :reason
 RETURNING report_id

@@ -18,6 +18,7 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.triage import queries, rules
 from waterwatch.triage.queries import Wanted
+from waterwatch.triage.rules import Observed
 from waterwatch.triage.tables import DeskView, ModeratorArea
 from waterwatch.zones.queries import zones_at
 
@@ -133,14 +134,28 @@ def choose_areas(session: Session, person_id: uuid.UUID, area_codes: tuple[str, 
     session.add_all(ModeratorArea(person_id=person_id, area_code=code) for code in sorted(set(area_codes)))
 
 
-def _weigh_one(session: Session, report_id: uuid.UUID) -> bool:
-    session.flush()
+def observed(session: Session, report_id: uuid.UUID) -> Observed | None:
+    """What is known of a report under review that the rubric weighs; None for any other."""
+    found = _observed(session, report_id)
+    return None if found is None else found[0]
+
+
+def _observed(session: Session, report_id: uuid.UUID) -> tuple[Observed, float, float] | None:
     found = queries.weighed(session, report_id)
     if found is None:
-        return False
-    observed, lon, lat = found
+        return None
+    seen, lon, lat = found
     zones = zones_at(session, lon, lat, within_m=rules.ZONE_NEAR_M)
-    result = rules.urgency(replace(observed, zone_kinds=tuple(zone.kind for zone in zones)))
+    return replace(seen, zone_kinds=tuple(zone.kind for zone in zones)), lon, lat
+
+
+def _weigh_one(session: Session, report_id: uuid.UUID) -> bool:
+    session.flush()
+    found = _observed(session, report_id)
+    if found is None:
+        return False
+    seen, lon, lat = found
+    result = rules.urgency(seen)
     areas = jurisdictions_at(session, lon, lat)
     queries.weigh(
         session, report_id, result.rank, result.points, json.dumps(result.hints), areas[0].code if areas else None
