@@ -139,8 +139,11 @@ def test_twenty_reports_of_all_kinds_are_cleared_by_keyboard_alone(
             code: (case.state, [case.decision]) for code, case in cases.items()
         }
         severities = connection.execute(
-            text("""SELECT r.code, i.severity, i.graded_severity FROM report r JOIN incident_report x ON x.report_id = r.id
-                    JOIN incident i ON i.id = x.incident_id WHERE r.code = ANY(:codes)"""),
+            text("""
+            SELECT r.code, i.severity, i.graded_severity
+            FROM report r JOIN incident_report x ON x.report_id = r.id JOIN incident i ON i.id = x.incident_id
+            WHERE r.code = ANY(:codes)
+            """),
             {"codes": list(cases)},
         ).all()
         graded = {cases[row.code].kind: (row.severity, row.graded_severity) for row in severities}

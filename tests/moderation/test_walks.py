@@ -171,7 +171,9 @@ def refuse(world: World, who: Actor) -> None:
 
 
 def accept_patrol(world: World, who: Actor) -> None:
-    service.accept_patrol(world.session, world.need("report", "kind = 'all_clear'"), **_options(world, who))
+    verifies = world.pick("incident", "closed_at IS NULL") if world.chance.random() < 0.7 else None
+    report_id = world.need("report", "kind = 'all_clear'")
+    service.accept_patrol(world.session, report_id, verifies_incident_id=verifies, **_options(world, who))
 
 
 def correct(world: World, who: Actor) -> None:

@@ -16,12 +16,13 @@ from waterwatch.kernel.errors import Conflict, Invalid
 from waterwatch.messaging.webpush import public_key
 from waterwatch.notices import service
 from waterwatch.postbox.service import make_pusher
-from waterwatch.reports import corrections
+from waterwatch.reports import appeals, corrections, questions
 from waterwatch.reports import queries as reports
 from waterwatch.reports.forms import NOTE_MAX_CHARACTERS, PLACE_WORDS_MAX_CHARACTERS
 from waterwatch.reports.queries import Followed
 from waterwatch.reports.rules import CORRECTABLE
 from waterwatch.reports.views import ERROR_WORDS, FIELD_ORDER
+from waterwatch.triage import service as triage
 from waterwatch.waters import queries as waters
 from waterwatch.waters.rules import to_wgs84
 from waterwatch.web.guards import by_link
@@ -137,6 +138,43 @@ def _waters(report: Followed) -> list[tuple[str, str]]:
         for one in found
         for of_body in [names.get(one.water_body_id, {})]
     ]
+
+
+@bp.post("/f/<token>/answer")
+@by_link
+def answer(token: str) -> WerkzeugResponse:
+    """The author answers a moderator's question; the report returns to the queue."""
+    try:
+        words = questions.parse_answer(request.form)
+        with transaction(house().sessions) as session:
+            report = reports.report_by_follow_token(session, token)
+            questions.answer(session, report.report_id, words, now=utc_now())
+            triage.put_back_if(session, report.report_id, "question")
+        flash(gettext("谢谢你的回答，审核员会看到。"), "success")
+    except Invalid:
+        flash(gettext("请写下回答，最多 500 个字。"), "error")
+    except Conflict:
+        flash(gettext("这个问题已经不需要回答了。谢谢你。"), "info")
+    return redirect(url_for("notices.follow", token=token), code=303)
+
+
+@bp.post("/f/<token>/appeal")
+@by_link
+def appeal(token: str) -> WerkzeugResponse:
+    """The author asks that somebody else look at a report that was refused, once."""
+    try:
+        words = appeals.parse_appeal(request.form)
+        with transaction(house().sessions) as session:
+            report = reports.report_by_follow_token(session, token)
+            against = appeals.appeal(session, report.report_id, words, settings=house().settings, now=utc_now())
+            triage.keep_from(session, report.report_id, against)
+            triage.weigh(session, report.report_id)
+        flash(gettext("已收到你的申诉，会由另一位审核员重新看。"), "success")
+    except Invalid:
+        flash(gettext("请写明为什么应该受理，最多 500 个字。"), "error")
+    except Conflict:
+        flash(gettext("现在不能申诉：已经申诉过，或者内容已经删除。"), "warning")
+    return redirect(url_for("notices.follow", token=token), code=303)
 
 
 @bp.get("/f/<token>/contact")

@@ -18,13 +18,13 @@ from waterwatch.notices import queries, rules
 from waterwatch.notices.letters import REFUSAL_SENTENCES
 from waterwatch.photos.views import REFUSAL_WORDS as PHOTO_WORDS
 from waterwatch.photos.views import serve_derivative
+from waterwatch.reports import appeals, questions, service
 from waterwatch.reports import queries as reports
-from waterwatch.reports import service
 from waterwatch.reports.rules import CORRECTABLE, WITHDRAWABLE
 from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
-from waterwatch.web.words import REPORT_KIND_WORDS, SEVERITY_WORDS
+from waterwatch.web.words import QUESTION_WORDS, REPORT_KIND_WORDS, SEVERITY_WORDS
 
 bp = Blueprint("notices", __name__, url_prefix="/f", template_folder="templates")
 
@@ -61,6 +61,7 @@ def follow(token: str) -> str:
     with transaction(house().sessions) as session:
         found = queries.following(session, token, language=viewer_language())
         told = _how_told(session, found.report.report_id)
+        talk = _talk(session, found.report)
     return render_template(
         "notices/follow.html",
         token=token,
@@ -69,6 +70,7 @@ def follow(token: str) -> str:
         steps=rules.steps(found.progress),
         refresh_s=rules.refresh_after_s(found.progress),
         **told,
+        **talk,
         can_withdraw=found.report.state in WITHDRAWABLE,
         can_correct=found.report.state in CORRECTABLE,
         step_words=STEP_WORDS,
@@ -79,6 +81,16 @@ def follow(token: str) -> str:
         severities=SEVERITY_WORDS,
         water_name=found.water_names.get(viewer_language()) or found.water_names.get("zh-Hans"),
     )
+
+
+def _talk(session: Session, report: reports.Followed) -> dict[str, Any]:
+    """What a moderator would like to know, what was answered, and whether the author may appeal, or has."""
+    return {
+        "questions": questions.questions_of(session, report.report_id) if report.erased_at is None else [],
+        "appeal": appeals.appeal_of(session, report.report_id),
+        "may_appeal": appeals.may_appeal(session, report.report_id, report.state, report.erased_at),
+        "question_words": QUESTION_WORDS,
+    }
 
 
 def _how_told(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
