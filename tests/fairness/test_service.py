@@ -126,7 +126,7 @@ def test_nor_is_it_who_confirmed_the_grade_as_red(
 
 
 def everything(session: Session) -> dict[str, list[tuple[object, ...]]]:
-    tables = ("report", "incident", "grade", "advisory", "escalation_case", "review_lease", "outbox")
+    tables = ("report", "incident", "grade", "advisory", "escalation_case", "review_item", "outbox")
     return {name: [tuple(row) for row in session.execute(text(f"SELECT * FROM {name} ORDER BY 1"))] for name in tables}
 
 
