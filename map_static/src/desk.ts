@@ -124,6 +124,7 @@ function help(): boolean {
   const dialog = document.querySelector<HTMLDialogElement>("dialog[data-key-help]");
   if (!dialog || dialog.open) return false;
   dialog.showModal();
+  dialog.scrollTop = 0; // the focus went to its button, at its end
   return true;
 }
 

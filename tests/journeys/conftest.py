@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from pydantic import SecretStr
 
 from tests.journeys.people import Watch
@@ -24,6 +24,7 @@ CHROMIUM_OPTIONS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
+expect.set_options(timeout=30_000)  # as long as for everything else: the machine may have other work
 
 
 @dataclass(frozen=True)

@@ -91,23 +91,20 @@ def maybe_ask_again(
     return True
 
 
-def forget_first(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
-    """A judgement was undone by whoever passed it, a moment ago: it is none to compare another with. Idempotent.
-
-    One that was judged a second time already stays. The same report is asked about again when it is judged anew.
-    """
-    mine = delete(BlindReview).where(
+def drop(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
+    """The first judgement was a slip, undone within seconds by whoever passed it: nobody is compared with it. Another's
+    stays, and so does one already compared."""
+    slip = delete(BlindReview).where(
         BlindReview.report_id == report_id, BlindReview.first_person == actor.id, BlindReview.second_at.is_(None)
     )
-    for gone in session.scalars(mine.returning(BlindReview.id)).all():
+    for gone in session.scalars(slip.returning(BlindReview.id)).all():
         audit.record(
             session,
-            action="blind_review.forgotten",
+            action="blind_review.dropped",
             subject_kind="blind_review",
             subject_id=gone,
             actor=Actor.system("fairness"),
             now=now,
-            after={"report_id": report_id},
         )
 
 

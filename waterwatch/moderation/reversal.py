@@ -60,8 +60,8 @@ def undo(
     report_queries.lock_reports(session, [one.report_id for one in several if one.report_id is not None])
     for one in several or [decision]:
         _take_back(session, one.id, None, taking)
-        if one.report_id is not None and one.action in _LEFT_IN:
-            fairness.forget_first(session, one.report_id, actor=actor, now=now)
+        if one.report_id is not None and one.action in _LEFT_IN:  # no other act is a judgement
+            fairness.drop(session, one.report_id, actor=actor, now=now)
     return several or [decision]
 
 

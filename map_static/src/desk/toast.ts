@@ -2,6 +2,7 @@
 
 const SHOWN_MS = 6_000;
 const UNDO_MS = 10_000;
+const GAP_PX = 16;
 
 let bar: HTMLElement | null = null;
 let timer = 0;
@@ -32,8 +33,16 @@ export function say(text: string, options: { readonly kind?: string; readonly un
     });
     toast.append(button);
   }
+  toast.style.bottom = `${aboveDock()}px`;
   toast.hidden = false;
   if (options.kind !== "error") timer = window.setTimeout(hush, options.undo ? UNDO_MS : SHOWN_MS);
+}
+
+/** It covers no button: where the acts stand at the bottom of the screen, it stands above them. */
+function aboveDock(): number {
+  const dock = document.querySelector(".desk-dock")?.getBoundingClientRect();
+  const covered = dock && dock.top < innerHeight && dock.bottom >= innerHeight - 2 ? innerHeight - dock.top : 0;
+  return covered + GAP_PX;
 }
 
 export function hush(): void {
