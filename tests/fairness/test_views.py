@@ -230,3 +230,14 @@ def test_the_desk_leads_to_all_three(visitor: Visitor, people: People) -> None:
     page = visitor.get("/desk/").text
     for path in ("/desk/blind/", "/desk/training/", "/desk/fairness/"):
         assert f'href="{path}"' in page
+
+
+def test_pictures_of_dead_animals_are_blurred_for_who_judges_blind(
+    visitor: Visitor, people: People, graded: tuple[uuid.UUID, Incident], sessions: sessionmaker[Session]
+) -> None:
+    visitor.sign_in(people["moderator"])
+    page = blind_page(visitor)
+    assert "data-reveal" not in visitor.get(page).text
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE report SET has_dead_animals = true"))
+    assert "data-reveal" in visitor.get(page).text

@@ -23,6 +23,7 @@ from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Conflict
 from waterwatch.kernel.settings import Settings
 from waterwatch.moderation import actions, batch, decisions, reversal, service
 from waterwatch.reports import appeals, corrections, questions
@@ -259,6 +260,36 @@ def test_what_an_author_corrects_makes_the_report_urgent_at_once(
     assert session.execute(ordered, {"topic": reports.TOPIC_RESNAP}).scalar_one() == 1  # its job weighs it anew
 
 
+def test_a_letter_that_waits_does_not_tell_a_higher_level_before_that_can_be_undone_no_more(
+    session: Session, river: uuid.UUID, first: Actor, other: Actor, settings: Settings, now: datetime
+) -> None:
+    _report, incident = accept(session, river, first, settings, now)
+    due = text("SELECT available_at FROM outbox WHERE topic = 'escalation.deliver'")
+    assert session.execute(due).scalar_one() == now + timedelta(seconds=10)
+    graver = judgement(severity=Severity.MAJOR)
+    accept(session, river, other, settings, now + SOON, judgement=graver, join_incident_id=incident.id)
+    assert session.execute(due).scalar_one() == now + SOON + timedelta(seconds=10)
+
+
+def test_a_lead_does_not_reverse_what_was_decided_on_an_appeal_against_them(
+    session: Session, river: uuid.UUID, first: Actor, other: Actor, settings: Settings, now: datetime
+) -> None:
+    report_id = add_waiting(session, river, now=now)
+    service.refuse_report(session, report_id, "unclear", None, settings=settings, actor=first, now=now)
+    appeals.appeal(session, report_id, "看得很清楚", settings=settings, now=now + LATER)
+    service.grade_report(session, grading(report_id), settings=settings, actor=other, now=now + LATER)
+    decision_id = last(session)
+    for who in (first, other):
+        if who is first:
+            with pytest.raises(Conflict, match="appealed_against_you"):
+                reversal.reverse(
+                    session, decision_id, "not_pollution", settings=settings, actor=who, now=now + 2 * LATER
+                )
+        else:
+            reversal.reverse(session, decision_id, "not_pollution", settings=settings, actor=who, now=now + 2 * LATER)
+    assert state_of(session, "report", report_id) == "in_review"
+
+
 def at_once(*works: Callable[[], object]) -> list[BaseException]:
     faults: list[BaseException] = []
 
@@ -305,3 +336,33 @@ def test_a_question_that_lapses_while_its_report_is_judged_waits_for_no_one_who_
     with transaction(sessions) as session:
         assert state_of(session, "report", report_id) == "refused"
         assert state_of(session, "question", question_id) == "lapsed"
+
+
+def test_a_batch_waits_for_no_one_who_waits_for_it(sessions: sessionmaker[Session], settings: Settings) -> None:
+    now = utc_now()
+    with transaction(sessions) as session:
+        river = add_river(session, "长江")
+        first, other = (add_moderator(session, name, now=now) for name in ("first", "other"))
+        _report, incident = accept(session, river, first, settings, now)
+        code, incident_id = incident.code, incident.id
+        chosen = sorted(add_waiting(session, river, now=now) for _ in range(2))
+    has_report, batch_waits = threading.Event(), threading.Event()
+
+    def judge() -> None:
+        with transaction(sessions) as session:
+            session.execute(text("SELECT FROM report WHERE id = :id FOR UPDATE"), {"id": chosen[1]})
+            has_report.set()
+            batch_waits.wait(1)
+            command = grading(chosen[1], join_incident_id=incident_id)
+            service.grade_report(session, command, settings=settings, actor=other, now=now)
+
+    def join() -> None:
+        has_report.wait(5)
+        threading.Timer(0.5, batch_waits.set).start()
+        command = batch.Batch("join", tuple(chosen), incident_code=code)
+        with transaction(sessions) as session, pytest.raises(Conflict, match="batch_changed"):
+            batch.carry_out(session, command, dict.fromkeys(chosen, 1), settings=settings, actor=first, now=now)
+
+    assert at_once(judge, join) == []
+    with transaction(sessions) as session:
+        assert [state_of(session, "report", one) for one in chosen] == ["in_review", "merged"]

@@ -264,6 +264,8 @@ def _tell_raised(session: Session, case: Case, telling: _Telling) -> None:
         if latest.state == "pending":
             if all(letter.severity != case.severity for letter in letters):
                 latest.severity = case.severity
+            if telling.tell_at > telling.now:
+                outbox.postpone(session, TOPIC_DELIVER, "delivery_id", latest.id, until=telling.tell_at)
         elif latest.state in ("sending", "sent") and max(letter.severity for letter in letters) < case.severity:
             _queue_delivery(session, case, address, telling, number=len(letters) + 1, raised_from=latest.severity)
 

@@ -21,6 +21,7 @@ from waterwatch.reports.rules import is_photo_time_doubtful, is_place_doubtful, 
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
+from waterwatch.web.pictures import conceals
 from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, RECEPTOR_WORDS, REPORT_KIND_WORDS, SEVERITY_WORDS
 
 bp = Blueprint("fairness", __name__, url_prefix="/desk", template_folder="templates")
@@ -202,7 +203,12 @@ def _evidence(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
         }
         for one in reports.photo_evidence(session, report_id)
     ]
-    return {"facts": facts, "claims": claims, "versions": {key: one.version for key, one in covered.items()}}
+    return {
+        "facts": facts,
+        "claims": claims,
+        "versions": {key: one.version for key, one in covered.items()},
+        "is_concealed": conceals(facts.kind, facts.has_dead_animals),
+    }
 
 
 def _form(fields: Mapping[str, str], errors: Mapping[str, list[str]]) -> dict[str, Any]:

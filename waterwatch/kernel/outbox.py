@@ -94,6 +94,20 @@ def emit(
         session.execute(insert(OutboxRow).values(**values))
 
 
+_POSTPONE = text("""
+UPDATE outbox SET available_at = :until
+WHERE done_at IS NULL AND dead_at IS NULL AND available_at < :until AND topic = :topic AND payload ->> :name = :value
+""")
+
+
+def postpone(session: Session, topic: str, name: str, value: uuid.UUID, *, until: datetime) -> None:
+    """Let what is ordered for one thing be done no sooner. ``name`` is what the payload calls it.
+
+    Assumes that little is open: of that, all is looked through.
+    """
+    session.execute(_POSTPONE, {"topic": topic, "name": name, "value": str(value), "until": until})
+
+
 def row(
     topic: str,
     payload: dict[str, Any],

@@ -56,6 +56,7 @@ CONFLICT_WORDS = {
     "erased": _l("这条上报的内容已经删除，没有什么可以重新审核。"),
     "question_answered": _l("上报人已经回答，问题不能收回。"),
     "report_changed": _l("上报人后来自己修改过，更正不能收回。"),
+    "appealed_against_you": _l("上报人对你的退回提出了申诉，要由别人决定"),
     "not_reversible": _l("这一条不能推翻。"),
     "no_regrade": _l("这次评级已经不再算数。"),
     "incident_is_closed": _l("这个事件已经结束。"),

@@ -71,12 +71,14 @@ def reverse(
     """A lead takes an act back, whoever's it was. Whether ``actor`` is one is for the caller to know.
 
     Raises :class:`Invalid` (``reason``), :class:`NotFound`, :class:`Conflict` ``already_reversed``, ``not_reversible``,
-    ``later_acts`` (``facts`` name the first), ``moved_on``: the report has left the state the act put it in, or
-    ``erased``: nothing is left of it.
+    ``later_acts`` (``facts`` name the first), ``moved_on``: the report has left the state the act put it in,
+    ``erased``: nothing is left of it, or ``appealed_against_you``: it was decided on an appeal against ``actor``.
     """
     if reason_code not in REASON_CODES:
         raise Invalid({"reason": ["choice_unknown" if reason_code else "missing"]})
     decision = decisions.decision_by_id(session, decision_id)
+    if decision.report_id is not None and appeals.is_against(session, decision.report_id, actor.id, since=decision.at):
+        raise Conflict("appealed_against_you")
     is_told = decision.undo_until is not None and now >= decision.undo_until
     return _take_back(session, decision_id, reason_code, _Taking(settings, actor, now, is_told))
 

@@ -91,6 +91,13 @@ def kept_from(session: Session, report_id: uuid.UUID) -> uuid.UUID | None:
     return session.scalars(select(Appeal.refused_by).where(Appeal.report_id == report_id)).one_or_none()
 
 
+def is_against(session: Session, report_id: uuid.UUID, person_id: uuid.UUID | None, *, since: datetime) -> bool:
+    """Whether what was decided on a report at a time was decided on an appeal against this person."""
+    wanted = select(Appeal.at).where(Appeal.report_id == report_id, Appeal.refused_by == person_id)
+    at = session.scalars(wanted).one_or_none()
+    return at is not None and since >= at
+
+
 def appeal_of(session: Session, report_id: uuid.UUID) -> AppealView | None:
     """The appeal of a report's author, or None."""
     found = session.scalars(select(Appeal).where(Appeal.report_id == report_id)).one_or_none()
