@@ -174,6 +174,7 @@ class System:
             "WATERWATCH_FLOOD_REPORTS": "1000000",
             "WATERWATCH_PAGE_RATE_LIMIT": "1000000/hour",
             "WATERWATCH_SWEEP_EVERY_S": "1",
+            "WATERWATCH_UNDO_S": "0",  # nobody here changes their mind
             "WATERWATCH_MAIL_FROM": "waterwatch@example.org",
             "WATERWATCH_FAULTS": str(self.faults),
             "DATABASE_URL": self.url,

@@ -398,3 +398,15 @@ def test_somebody_may_undo_the_last_thing_they_did(
     assert found is not None
     assert (found.action, found.report_id, found.reports) == ("accepted", report_id, 1)
     assert decisions.undoable_by(session, first.id, settings=settings, now=now + timedelta(seconds=10)) is None
+
+
+def test_nobody_is_compared_with_a_slip(
+    session: Session, river: uuid.UUID, first: Actor, other: Actor, make_settings: Any, now: datetime
+) -> None:
+    settings = make_settings(blind_share=1.0)
+    accept(session, river, first, settings, now)
+    reversal.undo(session, last(session), settings=settings, actor=first, now=now)
+    assert count(session, "blind_review") == 0
+    accept(session, river, first, settings, now)
+    reversal.reverse(session, last(session), "wrong_level", settings=settings, actor=other, now=now)
+    assert count(session, "blind_review") == 1

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -90,6 +90,24 @@ def maybe_ask_again(
         after=facts,
     )
     return True
+
+
+def drop(session: Session, report_id: uuid.UUID, *, now: datetime) -> None:
+    """The first judgement was a slip, undone within seconds: nobody is compared with it. One already compared stays."""
+    gone = session.execute(
+        delete(BlindReview)
+        .where(BlindReview.report_id == report_id, BlindReview.second_at.is_(None))
+        .returning(BlindReview.id)
+    ).scalar_one_or_none()
+    if gone is not None:
+        audit.record(
+            session,
+            action="blind_review.dropped",
+            subject_kind="blind_review",
+            subject_id=gone,
+            actor=Actor.system("fairness"),
+            now=now,
+        )
 
 
 def claim(session: Session, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> uuid.UUID | None:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from waterwatch.fairness import service as fairness
 from waterwatch.incidents import service as incidents
 from waterwatch.incidents import undoing
 from waterwatch.incidents.tables import Incident
@@ -57,6 +58,8 @@ def undo(
     taking = _Taking(settings, actor, now, is_told=False)
     for one in several or [decision]:
         _take_back(session, one.id, None, taking)
+        if one.report_id is not None:
+            fairness.drop(session, one.report_id, now=now)
     return several or [decision]
 
 

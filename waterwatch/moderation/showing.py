@@ -16,7 +16,13 @@ from waterwatch.contacts import queries as contacts
 from waterwatch.duplicates.queries import Candidate
 from waterwatch.duplicates.queries import candidates as candidates_of
 from waterwatch.duplicates.service import CANDIDATES_KEPT
-from waterwatch.incidents.queries import IncidentView, incidents_for_patrol, incidents_near, incidents_of_reports
+from waterwatch.incidents.queries import (
+    IncidentView,
+    incident_of_report,
+    incidents_for_patrol,
+    incidents_near,
+    incidents_of_reports,
+)
 from waterwatch.incidents.rules import rubric, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -180,6 +186,7 @@ def _facts(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
         "track": queries.track_record(session, report_id),
         "candidates": _candidates(session, facts),
         "nearby": nearby,
+        "incident": incident_of_report(session, report_id) if facts.state in ("accepted", "merged") else None,
         "verifiable": incidents_for_patrol(session, report_id) if facts.kind == ALL_CLEAR else [],
         "near": near,
         "zones": zones,

@@ -82,7 +82,20 @@ async function open(frame: HTMLElement, pin: Pair): Promise<Opened> {
   const map = await openMap(frame, { ...published, incidents: null, language }, readWords(frame), { center: [...pin], zoom: CLOSE_ZOOM });
   addControls(map);
   addLayers(map);
-  return { map, pin: new Marker({ color: "#a51c26" }).setLngLat([...pin]).addTo(map) };
+  const marker = new Marker({ color: "#a51c26" }).setLngLat([...pin]).addTo(map);
+  map.on("click", ({ lngLat }) => correctTo(marker, lngLat.lng, lngLat.lat));
+  return { map, pin: marker };
+}
+
+/** While the panel that corrects the place is open, a click says where it is. */
+function correctTo(marker: Marker, lon: number, lat: number): void {
+  const form = document.querySelector<HTMLFormElement>("#correct-panel[open] form");
+  if (!form) return;
+  for (const [name, value] of [["lon", lon.toFixed(6)], ["lat", lat.toFixed(6)], ["place_source", "pin"]] as const) {
+    const input = form.elements.namedItem(name);
+    if (input instanceof HTMLInputElement) input.value = value;
+  }
+  marker.setLngLat([lon, lat]);
 }
 
 function addLayers(map: Canvas): void {
