@@ -66,10 +66,19 @@ def test_the_next_report_is_held_while_another_is_on_the_screen(
     first, second = wait(minutes_old=2), wait(minutes_old=1)
     desk.post("/desk/next", page="/desk/")
     assert held(sessions) == {first}
-    ready = desk.post("/desk/next/prepare", page="/desk/")
+    ready = desk.post("/desk/next/prepare", {"held": str(first)}, page="/desk/")
     assert (ready.status_code, ready.location) == (303, f"/desk/{second}")
     assert held(sessions) == {first, second}
-    assert desk.post("/desk/next/prepare", page="/desk/").status_code == 204
+    sent = {"csrf_token": desk.token("/desk/"), "held": [str(first), str(second)]}
+    assert desk.client.post("/desk/next/prepare", data=sent).status_code == 204
+
+
+def test_what_a_page_held_that_closed_without_a_word_comes_first(desk: Visitor, wait: Callable[..., uuid.UUID]) -> None:
+    wait(minutes_old=9, kind="foam")
+    left = wait(minutes_old=1)
+    desk.get(f"/desk/{left}")
+    assert desk.post("/desk/next", page="/desk/").location == f"/desk/{left}"
+    assert desk.post("/desk/next", {"held": str(left)}, page="/desk/").location != f"/desk/{left}"
 
 
 def test_what_a_closed_page_held_is_given_back_and_nobody_elses(
@@ -110,7 +119,8 @@ def test_the_queue_is_narrowed_to_a_kind_and_hands_out_only_that(
     assert code_of(sessions, foam) in page
     assert code_of(sessions, sewage) not in page
     assert desk.post("/desk/next", page="/desk/").location == f"/desk/{foam}"
-    assert desk.post("/desk/next/prepare", page="/desk/").status_code == 204
+    assert desk.post("/desk/next/prepare", {"held": str(foam)}, page="/desk/").status_code == 204
+    desk.post(f"/desk/{foam}/release", page="/desk/")
     desk.post("/desk/view", {}, page="/desk/")
     assert desk.post("/desk/next", page="/desk/").location == f"/desk/{sewage}"
 

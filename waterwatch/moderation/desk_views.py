@@ -17,7 +17,7 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid
 from waterwatch.moderation import forms, queries
 from waterwatch.moderation.pace import Act, Pace, pace
-from waterwatch.moderation.showing import VIEW, person_id, wanted
+from waterwatch.moderation.showing import VIEW, person_id, take_next, wanted
 from waterwatch.reports.forms import clean_text
 from waterwatch.triage import queries as triage_queries
 from waterwatch.triage import service as triage
@@ -42,8 +42,7 @@ WEEK = timedelta(days=7)
 @requires("review")
 def prepare() -> Response:
     """Lease one more report while another is on the screen, and lead to its page; 204 when nothing else waits."""
-    with transaction(house().sessions) as session:
-        report_id = triage.claim_next(session, person_id(), wanted(session), settings=house().settings, now=utc_now())
+    report_id = take_next()
     if report_id is None:
         return Response(status=204)
     return redirect(url_for("moderation.review", report_id=report_id), code=303)

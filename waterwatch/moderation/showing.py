@@ -27,6 +27,7 @@ from waterwatch.incidents.rules import rubric, score
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.moderation import decisions, queries
+from waterwatch.moderation.forms import parse_ids
 from waterwatch.moderation.queries import NearReport
 from waterwatch.photos.queries import redactable
 from waterwatch.reports import appeals, questions
@@ -112,10 +113,17 @@ def go_on(said: str, *, undo: str | None = None) -> Response:
     return next_report()
 
 
+def take_next() -> uuid.UUID | None:
+    """Hold the report that comes next, besides those this page says (``held``) it has before it; None when none."""
+    before = parse_ids(request.form.getlist("held"))
+    with transaction(house().sessions) as session:
+        view, settings = wanted(session), house().settings
+        return triage.resume_or_claim(session, person_id(), view, but=before, settings=settings, now=utc_now())
+
+
 def next_report() -> Response:
     """The most urgent report that nobody looks at, or back to the queue when none is left."""
-    with transaction(house().sessions) as session:
-        report_id = triage.claim_next(session, person_id(), wanted(session), settings=house().settings, now=utc_now())
+    report_id = take_next()
     if report_id is None:
         flash(_l("没有等待审核的上报。谢谢你，现在可以歇一会儿。"), "success")
         return redirect(url_for("moderation.desk"), code=303)

@@ -164,6 +164,20 @@ def _claim_statement(matches: tuple[str, ...]) -> TextClause:
     return text(_CLAIM.format(for_me=_FOR_ME, matches=clauses, order=_ORDER, no_wait=_NO_WAIT))
 
 
+_OWN = """
+SELECT q.report_id FROM review_item q
+WHERE q.leased_by = :person_id AND q.leased_until > :now AND q.set_aside IS NULL AND NOT q.report_id = ANY(:but)
+  {matches} {order} LIMIT 1
+"""
+
+
+@cache
+def _own_statement(matches: tuple[str, ...]) -> TextClause:
+    clauses = "".join(f" AND {_MATCHES[name]}" for name in matches)
+    statement = text(_OWN.format(matches=clauses, order=_ORDER))
+    return statement.bindparams(bindparam("but", type_=ARRAY(UUID(as_uuid=True))))
+
+
 @cache
 def _waiting_statement(matches: tuple[str, ...], is_aside: bool) -> TextClause:
     clauses = "".join(f" AND {_MATCHES[name]}" for name in matches)
@@ -194,6 +208,14 @@ def claim(
     values = {"person_id": person_id, "until": until, "now": now} | _values(wanted)
     row = session.execute(_claim_statement(_names(wanted)), values).first()
     return None if row is None else uuid.UUID(str(row.report_id))
+
+
+def left_over(
+    session: Session, person_id: uuid.UUID, wanted: Wanted, *, but: Sequence[uuid.UUID], now: datetime
+) -> uuid.UUID | None:
+    """The first report a moderator still holds besides those they have before them, or None."""
+    values = {"person_id": person_id, "now": now, "but": list(but)} | _values(wanted)
+    return session.execute(_own_statement(_names(wanted)), values).scalars().first()
 
 
 def hold(

@@ -6,6 +6,7 @@ moderation, whose slice writes the audit.
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -36,6 +37,26 @@ def claim_next(
     Assumes a transaction of its own: it is committed without waiting for the disk.
     """
     return queries.claim(session, person_id, wanted, until=_until(settings, now), now=now)
+
+
+def resume_or_claim(
+    session: Session,
+    person_id: uuid.UUID,
+    wanted: Wanted = EVERYTHING,
+    *,
+    but: Sequence[uuid.UUID],
+    settings: Settings,
+    now: datetime,
+) -> uuid.UUID | None:
+    """As :func:`claim_next`, but first what a moderator still holds and has no longer before them.
+
+    ``but``: what they have before them. Browsers do not always say that a page was closed, and nobody else gets what it
+    held until the lease runs out.
+    """
+    found = queries.left_over(session, person_id, wanted, but=but, now=now)
+    if found is not None and hold(session, found, person_id, settings=settings, now=now):
+        return found
+    return claim_next(session, person_id, wanted, settings=settings, now=now)
 
 
 def hold(session: Session, report_id: uuid.UUID, person_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:

@@ -65,9 +65,12 @@ export class Round {
 
   private async fetchNext(): Promise<void> {
     if (this.isFresh()) return;
+    if (this.prepared) this.held.delete(this.prepared.id); // its lease has run out, or soon will: it may come again
     this.prepared = null;
     try {
-      const answer = await fetch(word(this.words, "prepare"), { method: "POST", body: this.form(), headers: { Accept: "text/html" } });
+      const fields = this.form();
+      for (const id of this.held) fields.append("held", id);
+      const answer = await fetch(word(this.words, "prepare"), { method: "POST", body: fields, headers: { Accept: "text/html" } });
       if (answer.status !== 200) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const review = page.querySelector<HTMLElement>("#main [data-review][data-mine]");
