@@ -94,7 +94,14 @@ FORBIDDEN = {
     "an appeal judged by whom it is against": "SELECT FROM appeal a JOIN decision d ON d.report_id = a.report_id"
     " WHERE d.at > a.at AND d.person_id = a.refused_by AND d.action IN ('accepted', 'joined', 'refused')",
     "asked and handed out": "SELECT FROM question w JOIN review_item q ON q.report_id = w.report_id"
-    " WHERE w.state = 'open' AND q.set_aside IS DISTINCT FROM 'question'",
+    " WHERE w.state = 'open' AND (q.set_aside IS NULL OR q.set_aside = 'screening')",
+    "handed to the lead and handed out": "SELECT FROM review_item q WHERE q.set_aside IS DISTINCT FROM 'lead'"
+    " AND NOT EXISTS (SELECT FROM appeal a WHERE a.report_id = q.report_id) AND (SELECT e.action FROM audit_entry e"
+    " WHERE e.subject_kind = 'report' AND e.subject_id = q.report_id AND e.action IN ('report.handed',"
+    " 'report.handed_back') ORDER BY e.id DESC LIMIT 1) = 'report.handed'",
+    "a place nobody stands for": "SELECT FROM incident i WHERE i.state = 'retracted' AND i.public_extent IS NOT NULL"
+    " AND EXISTS (SELECT FROM decision d JOIN report r ON r.id = d.report_id WHERE d.incident_id = i.id"
+    " AND d.action = 'accepted' AND r.erased_at IS NOT NULL)",
     "words of what was erased": "SELECT FROM report r WHERE r.erased_at IS NOT NULL AND (EXISTS (SELECT FROM question"
     " x WHERE x.report_id = r.id) OR EXISTS (SELECT FROM appeal x WHERE x.report_id = r.id) OR EXISTS (SELECT FROM"
     " report_former x WHERE x.report_id = r.id))",
