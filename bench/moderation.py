@@ -172,7 +172,9 @@ def serve(url: str, people: list[uuid.UUID], limit: int, is_bare: bool, done: An
     """One process, with a thread for each of its moderators."""
     settings, sessions = _settings(url), make_sessions(make_engine(url, pool_size=len(people)))
     with transaction(sessions) as session:
-        kinds: dict[uuid.UUID, str] = dict(session.execute(text("SELECT report_id, kind FROM review_item")).tuples())
+        kinds: dict[uuid.UUID, str] = {
+            row.report_id: row.kind for row in session.execute(text("SELECT report_id, kind FROM review_item"))
+        }
     ready.wait()
     with ThreadPoolExecutor(len(people)) as pool:
         each = [pool.submit(work, sessions, settings, one, kinds, limit, is_bare, done, lost) for one in people]
