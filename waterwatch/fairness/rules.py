@@ -177,9 +177,10 @@ def _standard_error(
     expected = sum(weights[i][j] * rows[i] * columns[j] for i, j in every)
     of_row = [sum(columns[j] * weights[i][j] for j in range(OUTCOMES)) for i in range(OUTCOMES)]
     of_column = [sum(rows[i] * weights[i][j] for i in range(OUTCOMES)) for j in range(OUTCOMES)]
-    spread = sum(
-        cells[i][j] * (weights[i][j] * (1 - expected) - (of_row[i] + of_column[j]) * (1 - observed)) ** 2
+    # About its mean, not as the mean of squares less the square of the mean: that loses half of the digits.
+    mean = observed * expected - 2 * expected + observed
+    spread = math.fsum(
+        cells[i][j] * (weights[i][j] * (1 - expected) - (of_row[i] + of_column[j]) * (1 - observed) - mean) ** 2
         for i, j in every
     )
-    variance = (spread - (observed * expected - 2 * expected + observed) ** 2) / (count * (1 - expected) ** 4)
-    return math.sqrt(max(0.0, variance))
+    return math.sqrt(spread / count) / (1 - expected) ** 2
