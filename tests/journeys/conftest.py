@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +45,11 @@ class Site:
         return demo_totp_secret(settings, email)
 
 
-@pytest.fixture(scope="package")
-def site(services_folder: Path) -> Iterator[Site]:
+@contextmanager
+def running_site(folder: Path) -> Iterator[Site]:
     """``bin/demo``'s second half on a folder of its own."""
     # All journeys come from one address within minutes: what a flood is, and what comes of it, is not their matter.
-    running = RunningDemo(services_folder / "journeys", WATERWATCH_FLOOD_REPORTS="10000")
+    running = RunningDemo(folder, WATERWATCH_FLOOD_REPORTS="10000")
     try:
         running.wait_for("Ctrl-C")
         facts = read_facts(running)
@@ -56,6 +57,13 @@ def site(services_folder: Path) -> Iterator[Site]:
     finally:
         if running.process.poll() is None:
             running.interrupt()
+
+
+@pytest.fixture(scope="package")
+def site(services_folder: Path) -> Iterator[Site]:
+    """The one that most journeys share: whoever leaves a report waiting or a water coloured has one of their own."""
+    with running_site(services_folder / "journeys") as running:
+        yield running
 
 
 @pytest.fixture(scope="package")

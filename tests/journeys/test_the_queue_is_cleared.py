@@ -1,4 +1,7 @@
-"""Twenty reports of every kind, cleared by keyboard alone."""
+"""Twenty reports of every kind, cleared by keyboard alone.
+
+It colours waters and wants a queue that holds its own reports alone: it has a site to itself.
+"""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from tests.journeys import people
-from tests.journeys.conftest import Site
+from tests.journeys.conftest import Site, running_site
 from tests.journeys.people import PHONE, Watch
 from tests.journeys.sending import WUHAN_BRIDGE, await_review, draw_scene, send_report, withdraw
 from waterwatch.reports.tables import ALL_CLEAR, KINDS
@@ -51,6 +54,13 @@ CASES = [
     Case("black_odorous", ("b", "1", "Enter"), "in_review", "handed"),
 ]
 assert len(CASES) == 20
+
+
+@pytest.fixture(scope="module")
+def site(services_folder: Path) -> Iterator[Site]:
+    """A site with an empty queue and a map without colours."""
+    with running_site(services_folder / "clearing") as running:
+        yield running
 
 
 def send(origin: str, folder: Path) -> tuple[dict[str, Case], dict[str, str]]:
