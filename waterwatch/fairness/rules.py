@@ -50,11 +50,6 @@ class Mean:
     high: float
     count: int
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves out "no difference"."""
-        return self.low > 0 or self.high < 0
-
 
 def is_asked_again(report_id: uuid.UUID, *, key: bytes, share: float) -> bool:
     """Whether a report is judged twice: always the same answer, ``share`` of all, and to be foretold with the key only.

@@ -88,7 +88,7 @@ def amend(session: Session, command: AmendReport, *, settings: Settings, actor: 
         return None
     if after.keys() & {"kind", "point"}:  # other reports may tell of the same now
         outbox.emit(session, service.TOPIC_RESNAP, {"report_id": str(report.id)}, now=now)
-    _record(session, "report.amended", report.id, actor, now, before, after)
+    service.put_on_record(session, "report.amended", report.id, actor, now, before, after)
     return Amended(former_id, before, after)
 
 
@@ -115,7 +115,7 @@ def restore(session: Session, report_id: uuid.UUID, former_id: uuid.UUID, *, act
     session.execute(_FORGET, {"former_id": former_id})
     session.expire(report)
     after: dict[str, audit.Fact] = {"kind": row.kind, "water_feature_id": row.water_feature_id}
-    _record(session, "report.restored", report_id, actor, now, before, after)
+    service.put_on_record(session, "report.restored", report_id, actor, now, before, after)
 
 
 def _move(session: Session, report: Report, command: AmendReport) -> float | None:
@@ -138,24 +138,3 @@ def _in_review(session: Session, report_id: uuid.UUID) -> Report:
     if report.state != "in_review":
         raise Conflict("not_in_review", state=report.state)
     return report
-
-
-def _record(
-    session: Session,
-    action: str,
-    report_id: uuid.UUID,
-    actor: Actor,
-    now: datetime,
-    before: dict[str, audit.Fact],
-    after: dict[str, audit.Fact],
-) -> None:
-    audit.record(
-        session,
-        action=action,
-        subject_kind="report",
-        subject_id=report_id,
-        actor=actor,
-        now=now,
-        before=before,
-        after=after,
-    )

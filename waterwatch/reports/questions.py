@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.orm import Session
 
 from waterwatch.contacts import queries as contact_queries
@@ -16,7 +16,7 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.reports import queries, rules
 from waterwatch.reports.forms import clean_text
-from waterwatch.reports.service import TOPIC_ASKED
+from waterwatch.reports.service import TOPIC_ASKED, put_on_record
 from waterwatch.reports.tables import QUESTION_CODES, Question
 
 MAX_WORDS = 300
@@ -91,7 +91,7 @@ def ask(
     session.add(question)
     session.flush()
     facts: dict[str, audit.Fact] = {"question_id": question.id, "code": code}
-    _record(session, "report.asked", report_id, actor, now, facts)
+    put_on_record(session, "report.asked", report_id, actor, now, None, facts)
     if contact_queries.is_anybody_told(session, report_id):
         payload = {"report_id": str(report_id), "question_id": str(question.id)}
         outbox.emit(session, TOPIC_ASKED, payload, now=now, available_at=tell_at)
@@ -115,7 +115,7 @@ def answer(session: Session, report_id: uuid.UUID, words: str, *, now: datetime)
     question.answer = words
     rules.QUESTION.move(question, "answered", now=now)
     session.flush()
-    _record(session, "report.answered", report_id, Actor.anonymous(), now, {"question_id": question.id})
+    put_on_record(session, "report.answered", report_id, Actor.anonymous(), now, None, {"question_id": question.id})
 
 
 def withdraw(session: Session, question_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
@@ -137,7 +137,7 @@ def lapse(session: Session, question_id: uuid.UUID, *, now: datetime) -> uuid.UU
 def drop(session: Session, report_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
     """The report is judged without the answer; a question that is open is none any more. Idempotent."""
     for question_id in session.execute(_DROP, {"report_id": report_id, "now": now}).scalars():
-        _record(session, "report.question_dropped", report_id, actor, now, {"question_id": question_id})
+        put_on_record(session, "report.question_dropped", report_id, actor, now, None, {"question_id": question_id})
 
 
 def open_question(session: Session, report_id: uuid.UUID) -> QuestionView | None:
@@ -162,8 +162,8 @@ def questions_of(session: Session, report_id: uuid.UUID) -> list[QuestionView]:
     ]
 
 
-def _locked(session: Session, *where: object) -> Question | None:
-    statement = select(Question).where(*where).with_for_update().execution_options(populate_existing=True)  # type: ignore[arg-type]
+def _locked(session: Session, *where: ColumnElement[bool]) -> Question | None:
+    statement = select(Question).where(*where).with_for_update().execution_options(populate_existing=True)
     return session.scalars(statement).one_or_none()
 
 
@@ -175,7 +175,7 @@ def _end(session: Session, question_id: uuid.UUID, state: str, action: str, acto
         raise Conflict("question_answered", state=question.state)
     rules.QUESTION.move(question, state, now=now)
     session.flush()
-    _record(session, action, question.report_id, actor, now, {"question_id": question.id})
+    put_on_record(session, action, question.report_id, actor, now, None, {"question_id": question.id})
     return question.report_id
 
 
@@ -184,9 +184,3 @@ def _words(fields: Mapping[str, str], name: str, limit: int) -> str:
     if not words or len(words) > limit:
         raise Invalid({name: ["too_long" if words else "missing"]})
     return words
-
-
-def _record(
-    session: Session, action: str, report_id: uuid.UUID, actor: Actor, now: datetime, after: dict[str, audit.Fact]
-) -> None:
-    audit.record(session, action=action, subject_kind="report", subject_id=report_id, actor=actor, now=now, after=after)

@@ -68,7 +68,7 @@ def settle_photo(session: Session, photo_id: uuid.UUID, *, settings: Settings, n
         machine.move(report, target, now=now)
     session.flush()
     after: dict[str, audit.Fact] = {"state": report.state, "water_feature_id": report.water_feature_id}
-    _record(session, "report.settled", report.id, SANITISER, now, {"state": came_from}, after)
+    put_on_record(session, "report.settled", report.id, SANITISER, now, {"state": came_from}, after)
     return report.state
 
 
@@ -83,7 +83,7 @@ def resnap(session: Session, report_id: uuid.UUID, *, settings: Settings, now: d
         return
     settle_water(session, report, settings)
     after: dict[str, audit.Fact] = {"water_feature_id": report.water_feature_id}
-    _record(session, "report.resnapped", report.id, SANITISER, now, None, after)
+    put_on_record(session, "report.resnapped", report.id, SANITISER, now, None, after)
 
 
 def forget_stated(session: Session, photo_id: uuid.UUID) -> None:
@@ -111,7 +111,9 @@ def pass_screening(session: Session, report_id: uuid.UUID, *, actor: Actor, now:
         return
     report.needs_screening = False
     session.flush()
-    _record(session, "report.screened", report.id, actor, now, {"needs_screening": True}, {"needs_screening": False})
+    put_on_record(
+        session, "report.screened", report.id, actor, now, {"needs_screening": True}, {"needs_screening": False}
+    )
 
 
 def withdraw(session: Session, report_id: uuid.UUID, *, now: datetime) -> None:
@@ -141,7 +143,7 @@ def erase_ended(session: Session, report_id: uuid.UUID, *, before: datetime, act
     is_due = report.state == "withdrawn" or (report.state == "refused" and report.state_since < before)
     if report.erased_at is not None or not is_due:
         return
-    _record(session, "report.erased", report.id, actor, now, None, {"state": report.state})
+    put_on_record(session, "report.erased", report.id, actor, now, None, {"state": report.state})
     erasure.erase(session, report.id, "ended", actor=actor, now=now)
 
 
@@ -194,7 +196,7 @@ def return_to_review(
     left = rules.timed(settings).move(report, "in_review", now=now)
     report.refusal_code = report.refusal_words = None
     session.flush()
-    _record(session, action, report.id, actor, now, before, {"state": "in_review"})
+    put_on_record(session, action, report.id, actor, now, before, {"state": "in_review"})
     if is_told and contact_queries.is_anybody_told(session, report_id):
         outbox.emit(session, TOPIC_RETURNED, {"report_id": str(report_id)}, now=now)
     return left
@@ -227,7 +229,9 @@ def refuse(
     rules.REPORT.move(report, "refused", now=now)
     report.refusal_code, report.refusal_words = code, words
     session.flush()
-    _record(session, "report.refused", report.id, actor, now, {"state": before}, {"state": "refused", "code": code})
+    put_on_record(
+        session, "report.refused", report.id, actor, now, {"state": before}, {"state": "refused", "code": code}
+    )
     _say_judged(session, report, now, tell_at)
 
 
@@ -244,7 +248,9 @@ def correct_water(
     before = report.water_feature_id
     put_on_water(session, report, water_feature_id)
     facts: dict[str, audit.Fact] = {"water_feature_id": before}
-    _record(session, "report.water_corrected", report.id, actor, now, facts, {"water_feature_id": water_feature_id})
+    put_on_record(
+        session, "report.water_corrected", report.id, actor, now, facts, {"water_feature_id": water_feature_id}
+    )
 
 
 def put_on_water(session: Session, report: Report, water_feature_id: uuid.UUID) -> None:
@@ -257,7 +263,7 @@ def put_on_water(session: Session, report: Report, water_feature_id: uuid.UUID) 
 
 def say_handed(session: Session, report_id: uuid.UUID, *, is_back: bool, actor: Actor, now: datetime) -> None:
     """Put on record that a report was handed to the lead, or that it is back in everybody's queue."""
-    _record(session, "report.handed_back" if is_back else "report.handed", report_id, actor, now, None, {})
+    put_on_record(session, "report.handed_back" if is_back else "report.handed", report_id, actor, now, None, {})
 
 
 def settle_water(session: Session, report: Report, settings: Settings) -> None:
@@ -305,10 +311,10 @@ def _say_judged(session: Session, report: Report, now: datetime, tell_at: dateti
 def _move(session: Session, report: Report, to_state: str, action: str, actor: Actor, now: datetime) -> None:
     before = rules.REPORT.move(report, to_state, now=now)
     session.flush()
-    _record(session, action, report.id, actor, now, {"state": before}, {"state": to_state})
+    put_on_record(session, action, report.id, actor, now, {"state": before}, {"state": to_state})
 
 
-def _record(
+def put_on_record(
     session: Session,
     action: str,
     report_id: uuid.UUID,
@@ -317,6 +323,7 @@ def _record(
     before: dict[str, audit.Fact] | None,
     after: dict[str, audit.Fact],
 ) -> None:
+    """Write the audit row of what was done to a report."""
     audit.record(
         session,
         action=action,

@@ -315,16 +315,3 @@ def own_view(session: Session, view_id: uuid.UUID, person_id: uuid.UUID) -> Desk
     if found is None or found.person_id != person_id:
         raise NotFound("view_not_found")
     return found
-
-
-_HELD = text("""
-SELECT report_id FROM review_item WHERE report_id = ANY(:ids) AND leased_until > :now AND leased_by <> :person_id
-""").bindparams(bindparam("ids", type_=ARRAY(UUID(as_uuid=True))))
-
-
-def held_by_others(
-    session: Session, person_id: uuid.UUID, report_ids: Sequence[uuid.UUID], *, now: datetime
-) -> set[uuid.UUID]:
-    """Those of some reports that another moderator has open."""
-    values = {"ids": list(report_ids), "person_id": person_id, "now": now}
-    return set(session.execute(_HELD, values).scalars())
