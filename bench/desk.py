@@ -64,7 +64,7 @@ def open_floor(browser: Browser, folder: Path) -> Page:
     """The static page, from files."""
     draw_scene(folder / "picture.jpg", seed=1)
     (folder / "floor.html").write_text(STATIC.replace("/%s", "picture.jpg"))
-    page = browser.new_page(viewport=LAPTOP)  # type: ignore[arg-type]
+    page = browser.new_page(viewport=LAPTOP)
     page.goto((folder / "floor.html").as_uri())
     page.wait_for_load_state("load")
     return page
@@ -89,7 +89,7 @@ def measure(site: Site, folder: Path, decisions: int, pause_s: float) -> None:
         options = [*CHROMIUM_OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         floor = open_floor(browser, folder)
-        desk = browser.new_page(viewport=LAPTOP, base_url=site.origin, locale="zh-CN")  # type: ignore[arg-type]
+        desk = browser.new_page(viewport=LAPTOP, base_url=site.origin, locale="zh-CN")
         people.sign_in(desk, site.origin, MODERATOR, site.totp_secret(MODERATOR))
         desk.keyboard.press("n")
         desk.wait_for_selector("[data-desk-map][data-ready]", timeout=120_000)

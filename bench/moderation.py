@@ -129,7 +129,7 @@ def add_moderators(engine: Engine, count: int) -> list[uuid.UUID]:
             )
             found.append(values["id"])
         session.commit()
-    return found  # type: ignore[return-value]
+    return found
 
 
 def median_ms(act: Callable[[], object], times: int) -> float:

@@ -29,7 +29,7 @@ def cases(count: int = 120) -> dict[str, Any]:
         extent = drawn.choice(list(EXTENT_POINTS))
         receptor = drawn.choice(list(RECEPTOR_POINTS))
         ticked = [name for name in TICKED if drawn.random() < 0.4]
-        answer = score(RubricInputs(kind, extent, receptor=receptor, **dict.fromkeys(ticked, True)))  # type: ignore[arg-type]
+        answer = score(RubricInputs(kind, extent, receptor=receptor, **dict.fromkeys(ticked, True)))
         reasons = [[reason.split(".")[0], points] for reason, points in answer.reasons]
         found.append(
             {

@@ -65,4 +65,4 @@ def await_review(origin: str, tokens: Sequence[str], within_s: float = 120) -> N
     for token in tokens:
         while state_of(origin, token) != "in_review":
             assert time.monotonic() < until, "not every report has reached the moderators"
-            time.sleep(1)
+            time.sleep(1)  # over HTTP there is nothing to wait on but the answer itself

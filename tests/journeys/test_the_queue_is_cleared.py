@@ -201,7 +201,7 @@ def test_the_desk_fits_both_screens_and_has_no_serious_barrier(
         moderator.keyboard.press("?")
         found += people.find_violations(moderator)
         moderator.keyboard.press("Escape")
-        moderator.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        moderator.set_viewport_size(PHONE)
         assert people.overflow_px(moderator) == 0
         found += people.find_violations(moderator)
         keep_picture(moderator, "desk-phone")

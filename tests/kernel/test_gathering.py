@@ -15,7 +15,7 @@ from waterwatch.kernel.gathering import gathered
 def act(session: Session, now: datetime, name: str) -> None:
     subject = {"subject_kind": "report", "subject_id": uuid.UUID(int=7)}
     actor = Actor.person(uuid.UUID(int=1), None)
-    audit.record(session, action=name, actor=actor, now=now, before={"state": "a"}, after={"count": 3}, **subject)  # type: ignore[arg-type]
+    audit.record(session, action=name, actor=actor, now=now, before={"state": "a"}, after={"count": 3}, **subject)
     outbox.emit(session, f"{name}.topic", {"id": "7"}, now=now, priority=2)
 
 

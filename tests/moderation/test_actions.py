@@ -1,17 +1,17 @@
 """Asking, appealing, handing on, many at once: what each does, and what it must not."""
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.escalation.rows import add_agency, insert
+from tests.escalation.rows import insert
 from tests.moderation.rows import (
     ORGANISATION,
     add_moderator,
-    add_river,
     add_waiting,
     count,
     grading,
@@ -33,24 +33,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def settings(make_settings) -> Settings:  # type: ignore[no-untyped-def]
-    return make_settings(blind_share=0)  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def river(session: Session) -> uuid.UUID:
-    add_agency(session, "武汉局", ["duty@wuhan.example"])
-    return add_river(session, "长江")
-
-
-@pytest.fixture
-def first(session: Session, now: datetime) -> Actor:
-    return add_moderator(session, "first", now=now)
-
-
-@pytest.fixture
-def other(session: Session, now: datetime) -> Actor:
-    return add_moderator(session, "other", now=now)
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings(blind_share=0)
 
 
 @pytest.fixture

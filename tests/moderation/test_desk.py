@@ -39,7 +39,7 @@ def wait(sessions: sessionmaker[Session], river: uuid.UUID) -> Callable[..., uui
 
     def make(**facts: object) -> uuid.UUID:
         with transaction(sessions) as session:
-            return add_waiting(session, river, now=utc_now(), **facts)  # type: ignore[arg-type]
+            return add_waiting(session, river, now=utc_now(), **facts)
 
     return make
 

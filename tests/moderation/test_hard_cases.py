@@ -11,7 +11,6 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.duplicates.rows import add_photo, add_report
-from tests.escalation.rows import add_agency
 from tests.moderation.rows import add_moderator, add_river, add_waiting, count, grading, judgement, state_of
 from waterwatch.contacts import service as contacts
 from waterwatch.contacts.rules import Contact
@@ -39,22 +38,6 @@ RED = judgement(severity=Severity.ESPECIALLY_MAJOR)
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
     return make_settings(blind_share=1.0)
-
-
-@pytest.fixture
-def river(session: Session) -> uuid.UUID:
-    add_agency(session, "武汉局", ["duty@wuhan.example"])
-    return add_river(session, "长江")
-
-
-@pytest.fixture
-def first(session: Session, now: datetime) -> Actor:
-    return add_moderator(session, "first", now=now)
-
-
-@pytest.fixture
-def other(session: Session, now: datetime) -> Actor:
-    return add_moderator(session, "other", now=now)
 
 
 def of(actor: Actor) -> uuid.UUID:

@@ -1,6 +1,7 @@
 """Every act can be undone at once by whoever acted, and reversed by a lead: all that followed it follows back."""
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.escalation.rows import IN_WUHAN, add_agency
-from tests.moderation.rows import add_moderator, add_river, add_waiting, count, grading, judgement, state_of
+from tests.escalation.rows import IN_WUHAN
+from tests.moderation.rows import add_river, add_waiting, count, grading, judgement, state_of
 from tests.reports.rows import acts_on
 from waterwatch.contacts import service as contacts
 from waterwatch.contacts.rules import Contact
@@ -30,24 +31,8 @@ WANG = Contact("wang@example.org", None, by_mail=True, may_ask=False)
 
 
 @pytest.fixture
-def settings(make_settings) -> Settings:  # type: ignore[no-untyped-def]
-    return make_settings()  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def river(session: Session) -> uuid.UUID:
-    add_agency(session, "武汉局", ["duty@wuhan.example"])
-    return add_river(session, "长江")
-
-
-@pytest.fixture
-def first(session: Session, now: datetime) -> Actor:
-    return add_moderator(session, "first", now=now)
-
-
-@pytest.fixture
-def other(session: Session, now: datetime) -> Actor:
-    return add_moderator(session, "other", now=now)
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings()
 
 
 def last(session: Session) -> uuid.UUID:

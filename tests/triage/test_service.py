@@ -1,6 +1,7 @@
 """The queue: in which order, to whom, and that it holds exactly what is under review."""
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -21,8 +22,8 @@ WUCHANG = "420106"
 
 
 @pytest.fixture
-def settings(make_settings) -> Settings:  # type: ignore[no-untyped-def]
-    return make_settings()  # type: ignore[no-any-return]
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings()
 
 
 @pytest.fixture
