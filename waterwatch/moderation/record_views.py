@@ -14,6 +14,7 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid
 from waterwatch.moderation import decisions, reversal
 from waterwatch.moderation.tables import ACTIONS
+from waterwatch.web.errors import WORDS
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
@@ -49,17 +50,17 @@ REASON_WORDS = {
     "not_pollution": _l("不是污染"),
     "other_mistake": _l("其他差错"),
 }
-CONFLICT_WORDS = {
+# Said on the page itself; any other conflict is for the page of errors. Here some mean something of their own.
+CONFLICTS = frozenset(
+    {
+        *("later_acts", "already_reversed", "moved_on", "erased", "question_answered", "report_changed"),
+        *("not_reversible", "no_regrade", "incident_is_closed", "appealed_against_you"),
+    }
+)
+OWN_WORDS = {
     "later_acts": _l("后面还有依据它的决定，请先推翻那一条：%(action)s。"),
-    "already_reversed": _l("这条决定已经被撤销或推翻。"),
-    "moved_on": _l("这条上报的情况已经变化，不能再推翻。"),
-    "erased": _l("这条上报的内容已经删除，没有什么可以重新审核。"),
-    "question_answered": _l("上报人已经回答，问题不能收回。"),
     "report_changed": _l("上报人后来自己修改过，更正不能收回。"),
-    "appealed_against_you": _l("上报人对你的退回提出了申诉，要由别人决定"),
-    "not_reversible": _l("这一条不能推翻。"),
     "no_regrade": _l("这次评级已经不再算数。"),
-    "incident_is_closed": _l("这个事件已经结束。"),
 }
 
 
@@ -96,10 +97,11 @@ def reverse(decision_id: uuid.UUID) -> WerkzeugResponse:
     except Invalid:
         flash(gettext("请选择理由。"), "error")
     except Conflict as conflict:
-        if conflict.error_code not in CONFLICT_WORDS:
+        if conflict.error_code not in CONFLICTS:
             raise
+        words = OWN_WORDS.get(conflict.error_code) or WORDS[conflict.error_code]
         action = ACTION_WORDS.get(conflict.facts.get("action", ""), "")
-        flash(str(CONFLICT_WORDS[conflict.error_code]).replace("%(action)s", str(action)), "warning")
+        flash(str(words).replace("%(action)s", str(action)), "warning")
     return redirect(url_for("record.show"), code=303)
 
 
