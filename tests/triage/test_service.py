@@ -150,7 +150,8 @@ def test_only_what_is_wanted_is_handed_out(
         assert [one.report_id for one in queries.waiting(session, person, wanted, now=now)] == expected
         claimed = service.claim_next(session, person, wanted, settings=settings, now=now)
         assert claimed == (expected[0] if expected else None)
-        service.release_all(session, person)
+        if claimed is not None:
+            service.release(session, claimed, person)
 
 
 def test_what_is_set_aside_is_not_handed_out_until_its_time(

@@ -92,7 +92,7 @@ WHERE q.report_id = :report_id AND {_FREE} AND {_FOR_ME} AND {_MAY_LEAD} RETURNI
 """)  # noqa: S608  # the pieces are constants of this module
 _RELEASE = text("""
 UPDATE review_item SET leased_by = NULL, leased_until = NULL, leased_at = NULL
-WHERE leased_by = :person_id AND (report_id = :report_id OR CAST(:report_id AS uuid) IS NULL)
+WHERE report_id = :report_id AND leased_by = :person_id
 """)
 # What was handed to the lead stays theirs while its author is asked.
 _STAYS_LEADS = "CAST(:reason AS text) = 'question' AND set_aside = 'lead'"
@@ -227,8 +227,8 @@ def hold(
     return None if row is None else row.leased_at
 
 
-def release(session: Session, person_id: uuid.UUID, report_id: uuid.UUID | None) -> None:
-    """Give back one report, or all a moderator holds."""
+def release(session: Session, person_id: uuid.UUID, report_id: uuid.UUID) -> None:
+    """Give back one report, if this moderator holds it."""
     session.execute(_RELEASE, {"report_id": report_id, "person_id": person_id})
 
 

@@ -76,11 +76,6 @@ def release(session: Session, report_id: uuid.UUID, person_id: uuid.UUID) -> Non
     queries.release(session, person_id, report_id)
 
 
-def release_all(session: Session, person_id: uuid.UUID) -> None:
-    """Give back everything a moderator holds: they have gone."""
-    queries.release(session, person_id, None)
-
-
 def set_aside(session: Session, report_id: uuid.UUID, reason: str, *, until: datetime | None = None) -> None:
     """Take a report out of the order, for the lead or while its author is asked. Raises ``not_in_review``."""
     if not queries.set_aside(session, report_id, reason, until=until):
