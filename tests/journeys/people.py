@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyotp
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from waterwatch.accounts.rules import DEMO_PASSWORD
 
@@ -129,6 +129,17 @@ def sign_in(page: Page, origin: str, email: str, secret: str) -> None:
     page.get_by_role("button", name="登录", exact=True).click()
     expect(page.get_by_role("heading", name="审核台")).to_be_visible()
     page.wait_for_load_state("load")  # the keys work once the script has run
+
+
+def expect_said(moderator: Page, words: str) -> Locator:
+    """What the desk says of an act, once it says it.
+
+    It is a line at the foot of the next report where one was ready, and a notice on the page that follows where none
+    was: which of them depends on what other journeys have left in the queue.
+    """
+    said = moderator.locator(".notice-success:visible, .desk-toast:visible").filter(has_text=words).first
+    expect(said).to_be_visible()
+    return said
 
 
 def letters_in(folder: Path) -> list[EmailMessage]:

@@ -58,8 +58,7 @@ def test_a_photo_reaches_the_department_and_everybody_sees_it(
         moderator.locator("input[name=severity][value='3']").check(force=True)
         moderator.fill("#departure_reason", "排口正对取水口")
         moderator.get_by_role("button", name="受理并转交部门").click()
-        notice = moderator.locator(".notice-success").first
-        expect(notice).to_contain_text("已受理并评级")
+        notice = people.expect_said(moderator, "已受理并评级")
         code = (notice.inner_text().split("事件编号")[1].split("；")[0]).strip()
 
         # The department
@@ -119,7 +118,7 @@ def test_the_whole_way_by_keyboard_alone(site: Site, browser: Browser, watch: Wa
         moderator.keyboard.press("1")
         expect(moderator.locator("input[name=severity][value='1']")).to_be_checked()
         moderator.keyboard.press("g")
-        expect(moderator.locator(".notice-success").first).to_contain_text("已受理并评级")
+        people.expect_said(moderator, "已受理并评级")
         citizen.reload()
         people.await_step(citizen, "已核实并评级")
 

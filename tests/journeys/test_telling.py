@@ -107,7 +107,7 @@ def test_corrected_told_by_mail_and_too_late_afterwards(
         moderator.locator("input[name=water_feature_id]").first.check(force=True)
         moderator.locator("input[name=severity]:checked").wait_for(state="attached")
         moderator.get_by_role("button", name="受理并转交部门").click()
-        expect(moderator.locator(".notice-success").first).to_contain_text("已受理并评级")
+        people.expect_said(moderator, "已受理并评级")
 
         # Each step is told; what was judged stays.
         letters = await_letters(site, "wang@example.org", 3, page=citizen)
