@@ -43,7 +43,7 @@ async function lay(live: Live, source: BaseTiles | null): Promise<void> {
   if (map.getSource(BASE)) map.removeSource(BASE);
   // A ground that is drawn in full shows through quiet waters, and names its own places.
   map.setPaintProperty("lakes", "fill-opacity", ["case", [">", ["coalesce", ["feature-state", "level"], 0], 0], 0.82, source ? 0.2 : 1]);
-  for (const id of ["places", "names"]) map.setLayoutProperty(id, "visibility", source ? "none" : "visible");
+  for (const id of ["places", "provinces", "names"]) map.setLayoutProperty(id, "visibility", source ? "none" : "visible");
   attribute(live, source?.attribution ?? "");
   if (!source) return;
   if (source.type === "raster") {

@@ -64,7 +64,7 @@ export async function openMap(frame: HTMLElement, input: OpenInput, words: Words
       container: canvas,
       style: styleIn(currentPalette()),
       validateStyle: false, // tests do
-      bounds: frame.clientHeight > frame.clientWidth ? NATIONAL_BOUNDS_UPRIGHT : NATIONAL_BOUNDS,
+      ...(!options.center && { bounds: frame.clientHeight > frame.clientWidth ? NATIONAL_BOUNDS_UPRIGHT : NATIONAL_BOUNDS }),
       maxZoom: 17,
       minZoom: 2,
       renderWorldCopies: false,

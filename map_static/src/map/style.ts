@@ -185,31 +185,29 @@ function riverLayers({ palette, levels }: StyleInput): LayerSpecification[] {
 
 function nameLayers({ palette, language }: StyleInput): LayerSpecification[] {
   const halo = { "text-halo-color": palette.halo, "text-halo-width": 1.6 };
-  const name = nameField(language);
+  // A name makes way for a mark, and is left out only where it finds no room at all.
+  const movable = { "text-variable-anchor": ["center", "top", "bottom", "left", "right"], "text-radial-offset": 0.9 } as const;
+  const text = { "text-field": nameField(language), "text-font": FONT };
+  const place = (id: string, filter: FilterSpecification, layout: object): LayerSpecification => ({
+    id,
+    type: "symbol",
+    source: WATERS,
+    "source-layer": "places",
+    filter,
+    layout: { ...text, ...movable, "text-padding": 6, "symbol-sort-key": ["get", "l"], ...layout } as object,
+    paint: { ...halo, "text-color": palette.place },
+  });
   return [
-    {
-      id: "places",
-      type: "symbol",
-      source: WATERS,
-      "source-layer": "places",
-      layout: {
-        "text-field": name,
-        "text-font": FONT,
-        "text-size": ["match", ["get", "l"], 1, 13, 2, 12, 11],
-        "text-letter-spacing": ["match", ["get", "l"], 1, 0.18, 0.06],
-        "text-padding": 8,
-        "symbol-sort-key": ["get", "l"],
-      },
-      paint: { ...halo, "text-color": palette.place },
-    },
+    place("places", [">", ["get", "l"], 1], { "text-size": ["match", ["get", "l"], 2, 12, 11] }),
     {
       id: "names",
       type: "symbol",
       source: WATERS,
       "source-layer": "labels",
       layout: {
-        "text-field": name,
-        "text-font": FONT,
+        ...text,
+        ...movable,
+        "text-variable-anchor": [...movable["text-variable-anchor"]],
         "text-size": ["interpolate", ["linear"], ["zoom"], 3, 11, 8, 14],
         "text-letter-spacing": 0.06,
         "text-padding": 6,
@@ -217,6 +215,7 @@ function nameLayers({ palette, language }: StyleInput): LayerSpecification[] {
       },
       paint: { ...halo, "text-color": palette.label },
     },
+    place("provinces", ["==", ["get", "l"], 1], { "text-size": 13, "text-letter-spacing": 0.18 }),
   ];
 }
 
