@@ -3,7 +3,7 @@
 import type { GeoJSONSource, Map as Canvas, MapGeoJSONFeature } from "maplibre-gl";
 
 import { toRank } from "../levels";
-import { isStale, nameIn, readFile, readLevels, readManifest, type IncidentIndex, type IncidentProperties, type Levels, type Manifest, type Published, type WaterProperties } from "../published";
+import { isStale, nameIn, readFile, readRanges, readLevels, readManifest, type IncidentIndex, type IncidentProperties, type Levels, type Manifest, type Published, type WaterProperties } from "../published";
 import { say, type Words } from "../words";
 import { EVERYTHING, type Choice } from "./choice";
 import type { Colours } from "./colours";
@@ -11,7 +11,7 @@ import { ageOf, clearFrame, localTime } from "./frame";
 import { readHash, writeHash, type Shared } from "./hash";
 import { IncidentMarks } from "./incidents";
 import { ViewList } from "./list";
-import { addControls, GeolocateControl, openMap, Popup, readRanges } from "./open";
+import { addControls, GeolocateControl, openMap, Popup } from "./open";
 import { incidentPopup, waterPopup } from "./popups";
 import { INCIDENTS, SUMS } from "./style";
 import { connectTools } from "./tools";
@@ -233,7 +233,7 @@ async function take(live: Live, manifest: Manifest): Promise<void> {
   const { manifest: before, base } = live.published;
   const levels = manifest.levels === before.levels ? live.published.levels : await readLevels(manifest, base);
   const index = manifest.incidents === before.incidents ? null : await readFile<IncidentIndex>(new URL(manifest.incidents, base));
-  live.published = { manifest, base, levels };
+  live.published = { ...live.published, manifest, levels };
   if (index) live.marks.renew(index);
   if (live.day === null && levels !== live.colours.levels) showLevels(live, levels);
 }
