@@ -13,6 +13,7 @@ from typing import Any, cast
 import folium
 from branca.element import Element, Figure
 
+from waterwatch.mapping.publishing_queries import Marker, PlaceView
 from waterwatch.mapping.publishing_words import (
     CHANGED,
     COUNTS,
@@ -32,7 +33,7 @@ from waterwatch.mapping.publishing_words import (
     name_in,
     say,
 )
-from waterwatch.mapping.queries import Marker, PlaceView
+from waterwatch.mapping.queries import LevelledWater
 from waterwatch.mapping.rules import GROUND_COLOUR, LAKE_COLOUR, LEVEL_COLOURS, LEVEL_WIDTHS_PX, WATER_COLOUR
 
 LISTED_AT_MOST = 60
@@ -107,7 +108,7 @@ def _furnish(figure: Figure, place: PlaceView, *, links: str, time: str) -> None
         ),
         name="ww_head",
     )
-    figure.html.add_child(Element(_head(place, links, time)), name="ww_top", index=0)
+    figure.html.add_child(Element(_head(place, time)), name="ww_top", index=0)
     figure.html.add_child(Element(_foot(place, links)), name="ww_foot")
 
 
@@ -116,44 +117,50 @@ def title_of(place: PlaceView, language: str) -> str:
     return say(language, NATIONAL) if place.key == "national" else name_in(language, place.names, place.key)
 
 
-def _head(place: PlaceView, links: str, time: str) -> str:
+def _head(place: PlaceView, time: str) -> str:
     counts = {"waters": place.coloured, "incidents": place.incidents}
     names = {"zh-Hans": "简体", "zh-Hant": "繁體", "en": "English"}
     switch = "".join(f'<a href="?lang={language}" lang="{language}">{names[language]}</a>' for language in LANGUAGES)
     picture = place.key.rpartition("/")[2]
     left_out = {"waters": place.coloured - place.drawn, "incidents": place.incidents - len(place.markers)}
-    more = f'<p class="ww-quiet">{_said(lambda to: say(to, LEFT_OUT, **left_out))}</p>' if any(left_out.values()) else ""
+    more = (
+        f'<p class="ww-quiet">{_said(lambda to: say(to, LEFT_OUT, **left_out))}</p>' if any(left_out.values()) else ""
+    )
     return (
         f'<header class="ww-head"><nav>{switch}</nav><h1>{_said(lambda to: title_of(place, to))}</h1>'
         f"<p><strong>{_said(lambda to: say(to, NOT_OFFICIAL))}</strong></p>"
         f"<p>{_said(lambda to: say(to, COUNTS, **counts))}</p>"
-        f'<p class="ww-quiet">{_said(lambda to: say(to, CHANGED, time=time))}</p>{more}</header>'
-        f'<noscript><p>{_said(lambda to: say(to, NO_SCRIPT))}</p>'
+        f'<p class="ww-quiet">{_said(lambda to: say(to, CHANGED, time=time))} {more}</p></header>'
+        f"<noscript><p>{_said(lambda to: say(to, NO_SCRIPT))}</p>"
         f'<img class="ww-picture" src="{escape(picture)}.png" alt=""></noscript>'
     )
 
 
 def _foot(place: PlaceView, links: str) -> str:
     legend = "".join(
-        f'<li><i style="background:{_colour(level)};height:{LEVEL_WIDTHS_PX.get(level, 2)}px"></i>'
-        f"{_said(lambda to, level=level: say(to, LEVEL_WORDS[level]))}</li>"
+        f'<li><i style="background:{_colour(level)};height:{LEVEL_WIDTHS_PX.get(level, 2)}px"></i>{_level(level)}</li>'
         for level in (4, 3, 2, 1, 0)
     )
-    named: dict[str, str] = {}
+    worst: dict[str, LevelledWater] = {}
     for water in place.waters:
-        if water.level and water.public_id not in named and len(named) < LISTED_AT_MOST:
-            words = _said(
-                lambda to, water=water: f"{name_in(to, water.names, water.public_id)} · "
-                f"{say(to, LEVEL_WORDS[water.level])}"
-            )
-            named[water.public_id] = (
-                f'<li><a href="{links}/w/{escape(water.public_id)}" target="_top">'
-                f'<i style="background:{_colour(water.level)}"></i><span>{words}</span></a></li>'
-            )
-    rows = "".join(named.values())
+        if water.level and len(worst) < LISTED_AT_MOST:
+            worst.setdefault(water.public_id, water)
+    rows = "".join(
+        f'<li><a href="{links}/w/{escape(water.public_id)}" target="_top"><i style="background:{_colour(water.level)}">'
+        f"</i><span>{_name(water)} · {_level(water.level)}</span></a></li>"
+        for water in worst.values()
+    )
     body = f'<ul class="ww-list">{rows}</ul>' if rows else f'<p class="ww-head">{_said(lambda to: say(to, NONE))}</p>'
     live = f'<p class="ww-head"><a href="{links}/" target="_top">{_said(lambda to: say(to, OPEN_LIVE))}</a></p>'
     return f'<ul class="ww-legend">{legend}</ul><h2>{_said(lambda to: say(to, LIST))}</h2>{body}{live}'
+
+
+def _name(water: LevelledWater) -> str:
+    return _said(lambda to: name_in(to, water.names, water.public_id))
+
+
+def _level(level: int) -> str:
+    return _said(lambda to: say(to, LEVEL_WORDS[level]))
 
 
 def _said(in_language: Callable[[str], str]) -> str:
@@ -211,17 +218,16 @@ def _dot(feature: dict[str, Any]) -> dict[str, Any]:
 def _water_feature(place: PlaceView, number: int, links: str) -> dict[str, Any]:
     """A popup's words are raw HTML to folium: every text in them is escaped here."""
     water = place.waters[number]
-    name = _said(lambda to: name_in(to, water.names, water.public_id))
-    level = _said(lambda to: say(to, LEVEL_WORDS[water.level]))
-    words = f'<a href="{links}/w/{escape(water.public_id)}" target="_top">{name}</a><br>{level}'
+    words = f'<a href="{links}/w/{escape(water.public_id)}" target="_top">{_name(water)}</a><br>{_level(water.level)}'
     return {"geometry": water.geometry, "properties": {"level": water.level, "words": words}}
 
 
 def _marker_feature(marker: Marker, links: str) -> dict[str, Any]:
     kind = _said(lambda to: f"{say(to, INCIDENT)} {marker.code} · {kind_in(to, marker.kind)}")
-    level = _said(lambda to: say(to, LEVEL_WORDS[marker.severity]))
     since = _said(lambda to: say(to, OPENED_ON, date=f"{marker.opened_on:%Y-%m-%d}"))
-    words = f'<a href="{links}/i/{escape(marker.code)}" target="_top">{kind}</a><br>{level}<br>{since}'
+    words = (
+        f'<a href="{links}/i/{escape(marker.code)}" target="_top">{kind}</a><br>{_level(marker.severity)}<br>{since}'
+    )
     point = {"type": "Point", "coordinates": [round(marker.lon, 5), round(marker.lat, 5)]}
     return {"geometry": point, "properties": {"level": marker.severity, "words": words}}
 

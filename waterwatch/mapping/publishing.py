@@ -10,7 +10,7 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
-from waterwatch.mapping.queries import ColouredGroup, IncidentGroup
+from waterwatch.mapping.publishing_queries import ColouredGroup, IncidentGroup
 
 VERSION = 2
 DETAIL_ZOOM, SUM_ZOOM = 6, 8
@@ -63,9 +63,7 @@ def incidents(groups: Iterable[IncidentGroup], files: Mapping[str, str]) -> byte
     counted = list(groups)
     kinds = sorted({group.kind for group in counted})
     numbers = {kind: number for number, kind in enumerate(kinds)}
-    sums = [
-        [round(g.lon, 2), round(g.lat, 2), numbers[g.kind], g.severity, g.answer, len(g.features)] for g in counted
-    ]
+    sums = [[round(g.lon, 2), round(g.lat, 2), numbers[g.kind], g.severity, g.answer, len(g.features)] for g in counted]
     return encode(
         {"zoom": DETAIL_ZOOM, "kinds": kinds, "answers": list(ANSWERS), "tiles": dict(files), "sums": sorted(sums)}
     )

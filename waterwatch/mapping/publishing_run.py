@@ -12,7 +12,8 @@ from pathlib import Path
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.ids import new_id
-from waterwatch.mapping import history, publishing, queries
+from waterwatch.mapping import history, publishing
+from waterwatch.mapping import publishing_queries as queries
 from waterwatch.mapping.rules import digest_of, hashed_name, stem_of
 from waterwatch.mapping.shelf import HASHED, Lying, Shelf
 from waterwatch.mapping.tables import Publication
@@ -138,7 +139,7 @@ class Run:
             self.shelf.put_file(path.name, path)
         self.keep({TILES: (path.name, ground)})
 
-    def point(self, state: State) -> None:
+    def point(self) -> None:
         """Write the pointer: from here on readers see the new map."""
         names = {key: self.known[key][0] for key in ("levels", "incidents", TILES) if key in self.known}
         months = {
@@ -147,9 +148,7 @@ class Run:
             if key.startswith("history/")
         }
         stale_after_s = self.context.settings.published_stale_after_s
-        self.shelf.put(
-            POINTER, publishing.pointer(names, months, published_at=self.at, stale_after_s=stale_after_s)
-        )
+        self.shelf.put(POINTER, publishing.pointer(names, months, published_at=self.at, stale_after_s=stale_after_s))
         self.keep({SHELF: (POINTER, self._address)})
         with transaction(self.context.sessions) as session:
             session.add(
@@ -196,7 +195,7 @@ def _is_over(key: str, written: Mapping[str, object], months: set[str]) -> bool:
 
 
 def _is_stray(found: Lying, horizon: datetime, is_withdrawal: bool) -> bool:
-    """Whether a file nobody knows is a publisher's that was killed. Another may be at work on a draft, or an archive."""
+    """Whether a file nobody knows is a publisher's that was killed; another may be at work on a draft or an archive."""
     if HASHED.fullmatch(found.name) and not found.name.endswith(ARCHIVE):
         return is_withdrawal or found.modified_at < horizon
     return found.modified_at < horizon and (found.name.endswith((".part", ARCHIVE)))

@@ -65,8 +65,8 @@ def _publish(context: JobContext) -> bool:
     run.write_details(state)
     publishing_v1.write(run)
     publishing_site.write(run)
-    run.point(state)
-    is_whole = publishing_pages.write(run)
+    run.point()
+    is_whole = publishing_pages.write(run, state)
     run.clear(state)
     return is_whole
 
