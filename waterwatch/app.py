@@ -104,9 +104,12 @@ def create_app(settings: Settings) -> Flask:
     if settings.cors_origins:
         resources = r"/(api|open311)/.*"
         CORS(app, resources=resources, origins=settings.cors_origins.split(), expose_headers=uploads.PROTOCOL_HEADERS)
-    install_headers(app, is_https=settings.is_https)
+    install_headers(app, is_https=settings.is_https, tile_hosts=[source.origin for source in settings.base_maps])
     app.jinja_env.globals.update(
-        words=words, public_url=settings.public_url.rstrip("/"), is_demo=settings.mode == "demo"
+        words=words,
+        public_url=settings.public_url.rstrip("/"),
+        is_demo=settings.mode == "demo",
+        base_tiles=[source.described() for source in settings.base_maps],
     )
 
     if settings.trusted_proxies:

@@ -1,7 +1,10 @@
 """Security headers of every response.
 
-No third-party host is ever allowed; links that carry secrets never leak as referrer.
+No third-party host is allowed but those whose map tiles the operator offers; links that carry secrets never leak as
+referrer.
 """
+
+from collections.abc import Sequence
 
 from flask import Flask, Response, request
 from flask_login import current_user
@@ -21,26 +24,11 @@ from waterwatch.web.guards import BY_LINK, declared_permission
 
 HSTS_S = 365 * 86400
 NOBODY, OURSELVES = "'none'", "'self'"
-CSP = (
-    ContentSecurityPolicy()
-    .default_src(NOBODY)
-    .script_src(OURSELVES)
-    .style_src(OURSELVES)
-    .img_src(OURSELVES, "data:", "blob:")  # the map draws into blobs; previews of chosen photos are blobs too
-    .font_src(OURSELVES)
-    .connect_src(OURSELVES)
-    .worker_src(OURSELVES)
-    .manifest_src(OURSELVES)
-    .form_action(OURSELVES)
-    .base_uri(NOBODY)
-    .frame_ancestors(NOBODY)
-    .object_src(NOBODY)
-).header_value
 
 
-def install_headers(app: Flask, *, is_https: bool) -> None:
-    """Add the headers to every response, errors included."""
-    headers = dict(_policies(is_https=is_https).headers)
+def install_headers(app: Flask, *, is_https: bool, tile_hosts: Sequence[str] = ()) -> None:
+    """Add the headers to every response, errors included. ``tile_hosts``: origins of the operator's base maps."""
+    headers = dict(_policies(content_policy(tile_hosts), is_https=is_https).headers)
 
     @app.after_request
     def _add(response: Response) -> Response:
@@ -63,9 +51,30 @@ def override_csp(response: Response, policy: str) -> None:
     response.headers["Content-Security-Policy"] = policy
 
 
-def _policies(*, is_https: bool) -> Secure:
+def content_policy(tile_hosts: Sequence[str] = ()) -> str:
+    """What pages may load: our own files, and the tiles of exactly these hosts."""
+    return (
+        ContentSecurityPolicy()
+        .default_src(NOBODY)
+        .script_src(OURSELVES)
+        .style_src(OURSELVES)
+        .img_src(OURSELVES, "data:", "blob:", *tile_hosts)  # the map draws into blobs; so are previews of photos
+        .font_src(OURSELVES)
+        .connect_src(OURSELVES, *tile_hosts)
+        .worker_src(OURSELVES)
+        .frame_src(OURSELVES)  # the drawn map in the live one's place
+        .manifest_src(OURSELVES)
+        .form_action(OURSELVES)
+        .base_uri(NOBODY)
+        .frame_ancestors(NOBODY)
+        .object_src(NOBODY)
+        .header_value
+    )
+
+
+def _policies(csp: str, *, is_https: bool) -> Secure:
     return Secure(
-        csp=ContentSecurityPolicy().value(CSP),
+        csp=ContentSecurityPolicy().value(csp),
         xcto=XContentTypeOptions().nosniff(),
         xfo=XFrameOptions().deny(),
         referrer=ReferrerPolicy().no_referrer(),
