@@ -42,7 +42,9 @@ def test_text_is_sent_packed_to_those_who_take_it(client: FlaskClient) -> None:
     assert gzip.decompress(answer.data) == b'{"version":2}'
     assert client.get("/published/map.json").data == b'{"version":2}'
     assert answer.headers["Cache-Control"] == REVALIDATE
-    again = client.get("/published/map.json", headers={"If-None-Match": client.get("/published/map.json").headers["ETag"]})
+    again = client.get(
+        "/published/map.json", headers={"If-None-Match": client.get("/published/map.json").headers["ETag"]}
+    )
     assert again.status_code == 304
 
 

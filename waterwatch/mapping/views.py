@@ -12,6 +12,8 @@ from waterwatch.web.house import house
 
 bp = Blueprint("mapping", __name__)
 
+STANDING = ("zh-Hant/", "en/")  # folders with an index: the standing map in other languages
+
 # Folium writes its drawing as an inline script; the page holds no cookie-bearing form and may be embedded anywhere.
 SNAPSHOT_CSP = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -19,10 +21,12 @@ SNAPSHOT_CSP = (
 )
 
 
+@bp.get("/published/", defaults={"name": ""})
 @bp.get("/published/<path:name>")
 @public
 def published(name: str) -> Response:
     """One published file, or a part of it; the gzip twin where the client takes it."""
+    name = f"{name}index.html" if not name or name in STANDING else name
     if (elsewhere := house().settings.published_url) is not None:
         answer = redirect(f"{elsewhere}/{name}", code=302)
         answer.headers["Cache-Control"] = REVALIDATE
@@ -34,7 +38,7 @@ def published(name: str) -> Response:
         response.headers["Content-Encoding"] = "gzip"
     response.headers["Vary"] = "Accept-Encoding"
     response.headers["Cache-Control"] = cache_control(name)
-    if name.startswith("maps/") or name == "national.html":  # anybody may embed them, pictures too
+    if name.startswith("maps/"):  # anybody may embed them, pictures too
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         if name.endswith(".html"):
             override_csp(response, SNAPSHOT_CSP)
