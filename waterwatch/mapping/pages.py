@@ -46,18 +46,20 @@ var t=h.getAttribute('data-title-'+l.toLowerCase());if(t)document.title=t})()
 """
 _STYLE = """
 <style>
-html,body{margin:0;padding:0;height:auto;color:#22343f;background:#fff;
+html,body{margin:0;padding:0;height:auto}body{display:flex;flex-direction:column;min-height:100vh;color:#22343f;background:#fff;
 font:15px/1.6 'PingFang SC','Noto Sans CJK SC','Microsoft YaHei',sans-serif}
 [data-l]{display:none}html[lang=zh-Hans] [data-l=zh-Hans],html[lang=zh-Hant] [data-l=zh-Hant],
 html[lang=en] [data-l=en]{display:inline}
 .ww-head{padding:10px 14px 8px}.ww-head h1{margin:0;font-size:19px;line-height:1.3}.ww-head p{margin:2px 0 0}
 .ww-quiet{color:#4a616d;font-size:13px}
 .ww-head nav{float:right;font-size:13px}.ww-head nav a{display:inline-block;padding:12px 6px}
-.folium-map{position:relative!important;width:100%!important;height:62vh!important;min-height:260px}
+.folium-map{position:relative!important;width:100%!important;height:62vh!important;min-height:260px;order:1}
+.ww-foot{order:2}
 .leaflet-container.leaflet-container{background:GROUND;font:inherit}
 .ww-legend{display:flex;flex-wrap:wrap;gap:4px 16px;margin:8px 14px;padding:0;list-style:none}
 .ww-legend i{display:inline-block;width:26px;margin-right:8px;vertical-align:middle}
-.ww-list{margin:0 14px 18px;padding:0;list-style:none;columns:2 260px;column-gap:24px}
+.ww-list{margin:0 14px 18px;padding:0;list-style:none;display:grid;gap:0 24px;
+grid-template-columns:repeat(auto-fill,minmax(min(260px,100%),1fr))}
 .ww-list a{display:flex;gap:8px;min-height:44px;align-items:center;color:inherit}
 .ww-list i{flex:none;width:12px;height:12px;border-radius:3px}h2{margin:14px 14px 4px;font-size:16px}
 .ww-picture{max-width:100%}
@@ -74,7 +76,8 @@ def place_page(place: PlaceView, *, vendor: str, links: str, time: str) -> str:
     as a Chinese clock shows it. Waters and incidents come worst first and bounded, see ``queries``.
     """
     west, south, east, north = place.bounds
-    page = folium.Map(tiles=None, attributionControl=False, zoom_snap=0.25)
+    still = {"zoom_animation": False, "fade_animation": False}  # an old phone draws each step of one anew
+    page = folium.Map(tiles=None, attributionControl=False, zoom_snap=0.25, **still)
     page.default_js = [("leaflet", f"{vendor}/leaflet.js")]
     page.default_css = [("leaflet_css", f"{vendor}/leaflet.css")]
     page.fit_bounds([[south, west], [north, east]])
@@ -152,7 +155,8 @@ def _foot(place: PlaceView, links: str) -> str:
     )
     body = f'<ul class="ww-list">{rows}</ul>' if rows else f'<p class="ww-head">{_said(lambda to: say(to, NONE))}</p>'
     live = f'<p class="ww-head"><a href="{links}/" target="_top">{_said(lambda to: say(to, OPEN_LIVE))}</a></p>'
-    return f'<ul class="ww-legend">{legend}</ul><h2>{_said(lambda to: say(to, LIST))}</h2>{body}{live}'
+    title = _said(lambda to: say(to, LIST))
+    return f'<div class="ww-foot"><ul class="ww-legend">{legend}</ul><h2>{title}</h2>{body}{live}</div>'
 
 
 def _name(water: LevelledWater) -> str:

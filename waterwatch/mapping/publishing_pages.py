@@ -24,7 +24,7 @@ PAGES_VERSION = 1  # another number for another look: every page is made anew
 PAGES_FOR_S = 15.0
 PAST = timedelta(days=365)
 CHINA_BOX = (73.5, 18.0, 135.1, 53.6)
-WHOLE_WATER = 500  # of one water's reaches so many are drawn at most
+WHOLE_WATER = 500  # so many of one water's reaches are drawn at most
 SLACK_DEG = 0.02
 PREFIX = "maps/"
 
@@ -120,7 +120,10 @@ def view_of(session: Session, place: Place) -> PlaceView:
     bounds = _bounds(session, place)
     worst = sorted(place.waters, key=lambda water: (-water.level, water.feature_id))
     coloured = [water for water in worst if water.level]
-    drawn = worst[:WHOLE_WATER] if place.rank == 3 else coloured[: queries.DRAWN_AT_MOST]
+    drawn = {water.id: water.level for water in coloured[: queries.DRAWN_AT_MOST]}
+    if place.rank == 3:  # the whole water, so that one sees which part of it is coloured
+        for feature_id in queries.features_of(session, place.waters[0].body_id, limit=WHOLE_WATER):
+            drawn.setdefault(feature_id, 0)
     band, tolerance_deg = {0: (4, 0.01), 1: (6, 0.002), 2: (6, 0.004), 3: (10, 0.0005)}[place.rank]
     return PlaceView(
         key=place.key,

@@ -263,6 +263,10 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:levels AS int[])) AS wanted (id, level)
 JOIN water_feature f ON f.id = wanted.id JOIN water_body b ON b.id = f.water_body_id
 ORDER BY wanted.level DESC, f.feature_id
 """)
+_FEATURES = text("""
+SELECT id FROM water_feature WHERE water_body_id = :body_id AND retired_at IS NULL
+ORDER BY coalesce(upland_skm, area_km2) DESC NULLS LAST, feature_id LIMIT :limit
+""")
 _MARKED = text("""
 SELECT code, kind, severity, (opened_at AT TIME ZONE 'Asia/Shanghai')::date AS opened_on,
        ST_X(public_point) AS lon, ST_Y(public_point) AS lat
@@ -327,10 +331,16 @@ def basin_box(session: Session, basin: str) -> tuple[float, float, float, float]
     return None if row.west is None else _box(row)
 
 
-def drawn_waters(session: Session, wanted: Sequence[LitWater], *, tolerance_deg: float) -> list[LevelledWater]:
-    """Reaches and lakes with their geometry, worst first."""
-    ids, levels = [water.id for water in wanted], [water.level for water in wanted]
-    rows = session.execute(_DRAWN, {"ids": ids, "levels": levels, "tolerance_deg": tolerance_deg})
+def features_of(session: Session, body_id: uuid.UUID, *, limit: int) -> list[uuid.UUID]:
+    """The living reaches and lakes of a water, the largest first."""
+    rows = session.execute(_FEATURES, {"body_id": body_id, "limit": limit})
+    return list(rows.scalars())
+
+
+def drawn_waters(session: Session, wanted: Mapping[uuid.UUID, int], *, tolerance_deg: float) -> list[LevelledWater]:
+    """Reaches and lakes, by id with their level, with their geometry, worst first."""
+    values = {"ids": list(wanted), "levels": list(wanted.values()), "tolerance_deg": tolerance_deg}
+    rows = session.execute(_DRAWN, values)
     return [
         LevelledWater(row.feature_id, row.public_id, row.level, row.kind, row.names, json.loads(row.geometry))
         for row in rows
