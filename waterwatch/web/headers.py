@@ -5,6 +5,7 @@ referrer.
 """
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from flask_login import current_user
@@ -26,9 +27,14 @@ HSTS_S = 365 * 86400
 NOBODY, OURSELVES = "'none'", "'self'"
 
 
-def install_headers(app: Flask, *, is_https: bool, tile_hosts: Sequence[str] = ()) -> None:
-    """Add the headers to every response, errors included. ``tile_hosts``: origins of the operator's base maps."""
-    headers = dict(_policies(content_policy(tile_hosts), is_https=is_https).headers)
+def install_headers(
+    app: Flask, *, is_https: bool, tile_hosts: Sequence[str] = (), published: Sequence[str] = ()
+) -> None:
+    """Add the headers to every response, errors included.
+
+    ``tile_hosts``: origins of the operator's base maps. ``published``: that of the published map, where it is another.
+    """
+    headers = dict(_policies(content_policy(tile_hosts, published), is_https=is_https).headers)
 
     @app.after_request
     def _add(response: Response) -> Response:
@@ -51,18 +57,26 @@ def override_csp(response: Response, policy: str) -> None:
     response.headers["Content-Security-Policy"] = policy
 
 
-def content_policy(tile_hosts: Sequence[str] = ()) -> str:
-    """What pages may load: our own files, and the tiles of exactly these hosts."""
+def origin_of(address: str | None) -> list[str]:
+    """The origin of an address, as policies name it."""
+    parts = urlsplit(address or "")
+    return [f"{parts.scheme}://{parts.netloc}"] if parts.netloc else []
+
+
+def content_policy(tile_hosts: Sequence[str] = (), published: Sequence[str] = ()) -> str:
+    """What pages may load: our own files, the published map, and the tiles of exactly these hosts."""
     return (
         ContentSecurityPolicy()
         .default_src(NOBODY)
         .script_src(OURSELVES)
         .style_src(OURSELVES)
-        .img_src(OURSELVES, "data:", "blob:", *tile_hosts)  # the map draws into blobs; so are previews of photos
+        .img_src(
+            OURSELVES, "data:", "blob:", *published, *tile_hosts
+        )  # the map draws into blobs; so are previews of photos
         .font_src(OURSELVES)
-        .connect_src(OURSELVES, *tile_hosts)
+        .connect_src(OURSELVES, *published, *tile_hosts)
         .worker_src(OURSELVES)
-        .frame_src(OURSELVES)  # the drawn map in the live one's place
+        .frame_src(OURSELVES, *published)  # the drawn map in the live one's place
         .manifest_src(OURSELVES)
         .form_action(OURSELVES)
         .base_uri(NOBODY)
