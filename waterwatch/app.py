@@ -17,6 +17,7 @@ from waterwatch.kernel import log
 from waterwatch.kernel.db import make_engine, make_sessions
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
+from waterwatch.mapping import tiles_views as tiles
 from waterwatch.mapping import views as mapping
 from waterwatch.messaging.fetching import Fetcher
 from waterwatch.mine import views as mine
@@ -86,6 +87,7 @@ def create_app(settings: Settings) -> Flask:
         fairness.bp,
         escalation.bp,
         mapping.bp,
+        tiles.bp,
         installed.bp,
         uploads.bp,
         opendata.bp,

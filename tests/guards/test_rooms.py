@@ -32,6 +32,8 @@ SPECIAL = {
     ("mapping", "tiles_tables"): "rows made from the truth for tiles alone",
     ("mapping", "tiles_drawing"): "generalises what changed, by set",
     ("mapping", "tile_queries"): "the SQL tiles are cut by",
+    ("mapping", "tiles_access"): "the token of the desk's tiles",
+    ("mapping", "tiles_views"): "the desk's tiles, beside what is published",
     ("mapping", "archive"): "the one PMTiles file of the map's geometry",
     ("mapping", "archive_pieces"): "what is done of an archive under way",
     ("waters", "search"): "the questions by name, as many again as all others",

@@ -1,7 +1,7 @@
 """Every SELECT that tiles are cut by. What a layer holds is said here once, for the archive and for the desk alike."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sqlalchemy import Integer, TextClause, bindparam, text
@@ -10,14 +10,20 @@ from sqlalchemy.orm import Session
 
 from waterwatch.mapping.tiles_rules import (
     BUFFER,
+    CELLS_A_TILE,
+    DESK_VERTICES,
     EXTENT,
     HALF_WORLD_M,
+    INCIDENTS_ONE_BY_ONE,
     MAX_ZOOM,
     NAMES_FROM,
     PLACES_FROM,
+    POINTS_A_TILE,
+    REPORTS_ONE_BY_ONE,
     ZONES_FROM,
     Band,
     band_of,
+    tile_m,
 )
 
 _NAMES = "name AS n, name_hant AS nt, name_en AS ne"
@@ -112,7 +118,7 @@ def cut(layer: Layer) -> str:
     ``ST_AsMVT`` leaves it out.
     """
     id_column = f", '{layer.id_column}'" if layer.id_column else ""
-    is_point = layer.name in ("labels", "places")
+    is_point = layer.name in ("labels", "places", "incidents", "reports")
     buffer = 0 if is_point else BUFFER
     return (
         f"(SELECT ST_AsMVT(row, '{layer.name}', {EXTENT}, 'shape'{id_column}) FROM ("  # noqa: S608
@@ -125,6 +131,106 @@ _TILE = f"""
 LATERAL (SELECT ST_TileEnvelope({{zoom}}, x, y) AS box,
                 ST_TileEnvelope({{zoom}}, x, y, margin => {BUFFER / EXTENT}) AS wide) tile
 """
+
+
+# ---- the desk --------------------------------------------------------------------------------------------------------
+
+# A report waits until somebody has judged it. Its place is that on the water, and where no water is near, a corner of a
+# grid of some 500 m: a tile lies in caches, so the exact place is in none.
+_WAITING = "r.state IN ('received', 'sanitising', 'in_review') AND r.erased_at IS NULL"
+_PLACE = "ST_Transform(coalesce(r.snapped_point, ST_SnapToGrid(r.point, 0.005)), 3857)"
+# The index is that of exact places: a report is on the water at most so far from it (2 km at 50°, where snapping ends).
+_SNAP_DEG = 0.03
+_NEAR = f"r.point && ST_Expand(ST_Transform(tile.box, 4326), {_SNAP_DEG}) AND {_PLACE} && tile.box"
+_HOURS = "floor(extract(epoch FROM now() - {}) / 3600)::int"
+
+
+def desk_water_layers(zoom: int) -> tuple[Layer, ...]:
+    """Rivers and lakes as the archive has them, the largest first until :data:`DESK_VERTICES` are drawn.
+
+    The largest is drawn however many vertices it has.
+    """
+    found = []
+    for layer in water_layers(band_of(zoom), zoom):
+        rows = (
+            f"(SELECT *, sum(ST_NPoints(geom)) OVER (ORDER BY step DESC, feature_id) - ST_NPoints(geom) AS before"  # noqa: S608
+            f" FROM {layer.rows}) largest WHERE before < {DESK_VERTICES[layer.name]}"
+        )
+        found.append(replace(layer, rows=rows))
+    return tuple(found)
+
+
+def desk_report_layers(zoom: int) -> tuple[Layer, ...]:
+    """What waits and what is open: one by one from a zoom on, the most urgent first; counted by cells below it."""
+    cell_m = tile_m(zoom) / CELLS_A_TILE
+    if zoom >= INCIDENTS_ONE_BY_ONE:
+        incidents = Layer(
+            "incidents",
+            f"code, kind, state, severity, 1 AS count, {_HOURS.format('opened_at')} AS hours",
+            f"(SELECT i.*, ST_Transform(i.public_point, 3857) AS place FROM incident i WHERE i.closed_at IS NULL"  # noqa: S608
+            f" AND i.public_point && ST_Transform(tile.box, 4326) ORDER BY severity DESC, opened_at, id"
+            f" LIMIT {POINTS_A_TILE}) open",
+            "severity, code",
+            "place",
+        )
+    else:
+        incidents = Layer(
+            "incidents",
+            "severity, count, hours",
+            f"(SELECT max(i.severity) AS severity, count(*) AS count, max({_HOURS.format('i.opened_at')}) AS hours,"  # noqa: S608
+            f" ST_Centroid(ST_Collect(ST_Transform(i.public_point, 3857))) AS place FROM incident i"
+            f" WHERE i.closed_at IS NULL AND i.public_point && ST_Transform(tile.box, 4326)"
+            f" GROUP BY ST_SnapToGrid(ST_Transform(i.public_point, 3857), {cell_m})) cells",
+            "severity, count, ST_X(place), ST_Y(place)",
+            "place",
+        )
+    waiting = f"FROM report r LEFT JOIN review_item q ON q.report_id = r.id WHERE {_WAITING} AND {_NEAR}"
+    if zoom >= REPORTS_ONE_BY_ONE:
+        reports = Layer(
+            "reports",
+            "code, kind, state, urgency, 1 AS count, hours",
+            f"(SELECT r.code, r.kind, r.state, coalesce(q.urgency, 0) AS urgency, {_PLACE} AS place,"
+            f" {_HOURS.format('r.received_at')} AS hours {waiting}"
+            f" ORDER BY q.urgency DESC NULLS LAST, r.received_at, r.id LIMIT {POINTS_A_TILE}) waiting",
+            "urgency, code",
+            "place",
+        )
+    else:
+        reports = Layer(
+            "reports",
+            "urgency, count, hours",
+            f"(SELECT max(coalesce(q.urgency, 0)) AS urgency, count(*) AS count, max({_HOURS.format('r.received_at')})"
+            f" AS hours, ST_Centroid(ST_Collect({_PLACE})) AS place {waiting}"
+            f" GROUP BY ST_SnapToGrid({_PLACE}, {cell_m})) cells",
+            "urgency, count, ST_X(place), ST_Y(place)",
+            "place",
+        )
+    return incidents, reports
+
+
+DESK_PARTS: dict[str, tuple[Callable[[int], tuple[Layer, ...]], ...]] = {
+    "waters": (desk_water_layers,),
+    "reports": (desk_report_layers,),
+    "all": (desk_water_layers, desk_report_layers),
+}
+
+
+@cache
+def _cut_one(part: str, zoom: int) -> TextClause:
+    layers = [layer for layers in DESK_PARTS[part] for layer in layers(zoom)]
+    tile = _TILE.format(zoom=zoom)
+    bytes_of_all = " || ".join(map(cut, layers))
+    return text(
+        f"SELECT {bytes_of_all} AS tile FROM (SELECT CAST(:x AS int) AS x, CAST(:y AS int) AS y) asked, {tile}"  # noqa: S608
+    )
+
+
+def cut_desk_tile(session: Session, part: str, zoom: int, x: int, y: int) -> bytes:
+    """One tile of the desk as bytes, not compressed: ``waters``, ``reports`` (and incidents), or ``all``. One query."""
+    return bytes(session.execute(_cut_one(part, zoom), {"x": x, "y": y}).scalar_one())
+
+
+# ---- the archive -----------------------------------------------------------------------------------------------------
 
 
 @cache
