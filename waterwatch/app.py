@@ -14,7 +14,7 @@ from waterwatch.escalation import views as escalation
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
 from waterwatch.kernel import log
-from waterwatch.kernel.db import make_engine, make_sessions
+from waterwatch.kernel.db import make_engine, make_reader, make_sessions
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import tiles_views as tiles
@@ -54,7 +54,9 @@ def create_app(settings: Settings) -> Flask:
     _configure(app, settings)
     engine = make_engine(settings.database_url)
     settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = House(settings, engine, make_sessions(engine), ObjectStore(settings.objects_url))
+    found = House(
+        settings, engine, make_sessions(engine), ObjectStore(settings.objects_url), make_reader(settings.database_url)
+    )
     app.extensions[EXTENSION] = found
     app.extensions[open311.FETCHER] = Fetcher(frozenset(settings.media_url_hosts.split()))
     registry = CollectorRegistry()

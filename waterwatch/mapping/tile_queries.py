@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from sqlalchemy import Integer, TextClause, bindparam, text
+from sqlalchemy import Connection, Integer, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -225,9 +225,9 @@ def _cut_one(part: str, zoom: int) -> TextClause:
     )
 
 
-def cut_desk_tile(session: Session, part: str, zoom: int, x: int, y: int) -> bytes:
+def cut_desk_tile(connection: Connection, part: str, zoom: int, x: int, y: int) -> bytes:
     """One tile of the desk as bytes, not compressed: ``waters``, ``reports`` (and incidents), or ``all``. One query."""
-    return bytes(session.execute(_cut_one(part, zoom), {"x": x, "y": y}).scalar_one())
+    return bytes(connection.execute(_cut_one(part, zoom), {"x": x, "y": y}).scalar_one())
 
 
 # ---- the archive -----------------------------------------------------------------------------------------------------

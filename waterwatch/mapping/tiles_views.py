@@ -9,7 +9,7 @@ import gzip
 from flask import Blueprint, Response, abort, request
 
 from waterwatch.kernel.clock import utc_now
-from waterwatch.kernel.db import transaction
+from waterwatch.kernel.db import read
 from waterwatch.mapping.tile_queries import DESK_PARTS, cut_desk_tile
 from waterwatch.mapping.tiles_access import may_open, tiles_token
 from waterwatch.mapping.tiles_rules import DESK_ZOOMS, is_desk_tile
@@ -46,8 +46,7 @@ def cut(token: str, part: str, zoom: int, x: int, y: int) -> Response:
         abort(403)
     if part not in DESK_PARTS or not is_desk_tile(zoom, x, y):
         abort(404)
-    with transaction(house().sessions) as session:
-        content = cut_desk_tile(session, part, zoom, x, y)
+    content = read(house().reader, lambda connection: cut_desk_tile(connection, part, zoom, x, y))
     response = Response(content, mimetype=MEDIA_TYPE)
     if "gzip" in request.headers.get("Accept-Encoding", ""):
         response.set_data(gzip.compress(content, GZIP_LEVEL, mtime=0))
