@@ -1,7 +1,7 @@
 """Every SELECT that tiles are cut by. What a layer holds is said here once, for the archive and for the desk alike."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import Connection, Integer, TextClause, bindparam, text
@@ -23,7 +23,6 @@ from waterwatch.mapping.tiles_rules import (
     ZONES_FROM,
     Band,
     band_of,
-    tile_m,
 )
 
 _NAMES = "name AS n, name_hant AS nt, name_en AS ne"
@@ -39,7 +38,7 @@ _ZONE_IS_SHOWN = "z.retired_at IS NULL AND z.kind <> 'intake'"
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a tile: the columns it shows and the rows it takes, both SQL; ``alias`` names the rows' table."""
+    """One layer of a tile, in SQL: the columns it shows, the rows it takes, their order, and where they are drawn."""
 
     name: str
     columns: str
@@ -138,51 +137,59 @@ LATERAL (SELECT ST_TileEnvelope({{zoom}}, x, y) AS box,
 # A report waits until somebody has judged it. Its place is that on the water, and where no water is near, a corner of a
 # grid of some 500 m: a tile lies in caches, so the exact place is in none.
 _WAITING = "r.state IN ('received', 'sanitising', 'in_review') AND r.erased_at IS NULL"
-_PLACE = "ST_Transform(coalesce(r.snapped_point, ST_SnapToGrid(r.point, 0.005)), 3857)"
+_PLACE = "coalesce(r.snapped_point, ST_SnapToGrid(r.point, 0.005))"
 # The index is that of exact places: a report is on the water at most so far from it (2 km at 50°, where snapping ends).
 _SNAP_DEG = 0.03
-_NEAR = f"r.point && ST_Expand(ST_Transform(tile.box, 4326), {_SNAP_DEG}) AND {_PLACE} && tile.box"
+_NEAR = f"r.point && ST_Expand(tile.lonlat, {_SNAP_DEG}) AND {_PLACE} && tile.lonlat"
 _HOURS = "floor(extract(epoch FROM now() - {}) / 3600)::int"
 
 
-def desk_water_layers(zoom: int) -> tuple[Layer, ...]:
-    """Rivers and lakes as the archive has them, the largest first until :data:`DESK_VERTICES` are drawn.
+def _desk_waters(zoom: int) -> str:
+    """SQL of the bytes of rivers and lakes as the archive has them, the largest first until the tile is full.
 
-    The largest is drawn however many vertices it has.
+    Both layers from one look at the index. The largest is drawn however many vertices it has.
     """
-    found = []
-    for layer in water_layers(band_of(zoom), zoom):
-        rows = (
-            f"(SELECT *, sum(ST_NPoints(geom)) OVER (ORDER BY step DESC, feature_id) - ST_NPoints(geom) AS before"  # noqa: S608
-            f" FROM {layer.rows}) largest WHERE before < {DESK_VERTICES[layer.name]}"
-        )
-        found.append(replace(layer, rows=rows))
-    return tuple(found)
+    names = f", {_NAMES}" if zoom >= NAMES_FROM else ""
+    vertices = "sum(ST_NPoints(geom)) OVER (PARTITION BY is_lake ORDER BY step DESC, feature_id) - ST_NPoints(geom)"
+    layers = " || ".join(
+        f"coalesce(ST_AsMVT(drawn, '{layer}', {EXTENT}, 'shape', 'id') FILTER (WHERE {which}), '')"
+        for layer, which in (("lakes", "is_lake"), ("rivers", "NOT is_lake"))
+    )
+    return f"""(
+        SELECT {layers} FROM (
+            SELECT *, {vertices} AS before FROM water_tile
+            WHERE band = {band_of(zoom).number} AND geom && tile.wide
+              AND step >= CASE WHEN is_lake THEN {_rule("lakes", zoom)} ELSE {_rule("rivers", zoom)} END
+            ORDER BY size_class DESC, feature_id) water,
+        LATERAL (SELECT feature_id AS id, size_class AS o, public_id AS w{names},
+                        ST_AsMVTGeom(geom, tile.box, {EXTENT}, {BUFFER}, true) AS shape OFFSET 0) drawn
+        WHERE before < CASE WHEN is_lake THEN {DESK_VERTICES["lakes"]} ELSE {DESK_VERTICES["rivers"]} END)"""  # noqa: S608
 
 
 def desk_report_layers(zoom: int) -> tuple[Layer, ...]:
     """What waits and what is open: one by one from a zoom on, the most urgent first; counted by cells below it."""
-    cell_m = tile_m(zoom) / CELLS_A_TILE
+    # Thousands of places are put into cells as they are kept, and only what is drawn is projected.
+    cell_deg = 360 / 2**zoom / CELLS_A_TILE
     if zoom >= INCIDENTS_ONE_BY_ONE:
         incidents = Layer(
             "incidents",
             f"code, kind, state, severity, 1 AS count, {_HOURS.format('opened_at')} AS hours",
-            f"(SELECT i.*, ST_Transform(i.public_point, 3857) AS place FROM incident i WHERE i.closed_at IS NULL"  # noqa: S608
-            f" AND i.public_point && ST_Transform(tile.box, 4326) ORDER BY severity DESC, opened_at, id"
+            f"(SELECT i.* FROM incident i WHERE i.closed_at IS NULL"  # noqa: S608
+            f" AND i.public_point && tile.lonlat ORDER BY severity DESC, opened_at, id"
             f" LIMIT {POINTS_A_TILE}) open",
             "severity, code",
-            "place",
+            "ST_Transform(public_point, 3857)",
         )
     else:
         incidents = Layer(
             "incidents",
             "severity, count, hours",
             f"(SELECT max(i.severity) AS severity, count(*) AS count, max({_HOURS.format('i.opened_at')}) AS hours,"  # noqa: S608
-            f" ST_Centroid(ST_Collect(ST_Transform(i.public_point, 3857))) AS place FROM incident i"
-            f" WHERE i.closed_at IS NULL AND i.public_point && ST_Transform(tile.box, 4326)"
-            f" GROUP BY ST_SnapToGrid(ST_Transform(i.public_point, 3857), {cell_m})) cells",
+            f" ST_Centroid(ST_Collect(i.public_point)) AS place FROM incident i"
+            f" WHERE i.closed_at IS NULL AND i.public_point && tile.lonlat"
+            f" GROUP BY ST_SnapToGrid(i.public_point, {cell_deg})) cells",
             "severity, count, ST_X(place), ST_Y(place)",
-            "place",
+            "ST_Transform(place, 3857)",
         )
     waiting = f"FROM report r LEFT JOIN review_item q ON q.report_id = r.id WHERE {_WAITING} AND {_NEAR}"
     if zoom >= REPORTS_ONE_BY_ONE:
@@ -193,7 +200,7 @@ def desk_report_layers(zoom: int) -> tuple[Layer, ...]:
             f" {_HOURS.format('r.received_at')} AS hours {waiting}"
             f" ORDER BY q.urgency DESC NULLS LAST, r.received_at, r.id LIMIT {POINTS_A_TILE}) waiting",
             "urgency, code",
-            "place",
+            "ST_Transform(place, 3857)",
         )
     else:
         reports = Layer(
@@ -201,33 +208,39 @@ def desk_report_layers(zoom: int) -> tuple[Layer, ...]:
             "urgency, count, hours",
             f"(SELECT max(coalesce(q.urgency, 0)) AS urgency, count(*) AS count, max({_HOURS.format('r.received_at')})"
             f" AS hours, ST_Centroid(ST_Collect({_PLACE})) AS place {waiting}"
-            f" GROUP BY ST_SnapToGrid({_PLACE}, {cell_m})) cells",
+            f" GROUP BY ST_SnapToGrid({_PLACE}, {cell_deg})) cells",
             "urgency, count, ST_X(place), ST_Y(place)",
-            "place",
+            "ST_Transform(place, 3857)",
         )
     return incidents, reports
 
 
-DESK_PARTS: dict[str, tuple[Callable[[int], tuple[Layer, ...]], ...]] = {
-    "waters": (desk_water_layers,),
-    "reports": (desk_report_layers,),
-    "all": (desk_water_layers, desk_report_layers),
+def _desk_reports(zoom: int) -> str:
+    """SQL of the bytes of incidents and reports."""
+    layers = " || ".join(map(cut, desk_report_layers(zoom)))
+    around = "(SELECT asked.box, ST_Transform(asked.box, 4326) AS lonlat FROM (SELECT tile.box) asked OFFSET 0) tile"
+    return f"(SELECT {layers} FROM {around})"  # noqa: S608
+
+
+_PARTS: dict[str, tuple[Callable[[int], str], ...]] = {
+    "waters": (_desk_waters,),
+    "reports": (_desk_reports,),
+    "all": (_desk_waters, _desk_reports),
 }
+DESK_PARTS = tuple(_PARTS)
 
 
 @cache
-def _cut_one(part: str, zoom: int) -> TextClause:
-    layers = [layer for layers in DESK_PARTS[part] for layer in layers(zoom)]
+def _cut_one(part: str, zoom: int) -> str:
+    """The statement of one tile, in the driver's own words: its text is not looked through again for each tile."""
+    layers = " || ".join(layers(zoom) for layers in _PARTS[part])
     tile = _TILE.format(zoom=zoom)
-    bytes_of_all = " || ".join(map(cut, layers))
-    return text(
-        f"SELECT {bytes_of_all} AS tile FROM (SELECT CAST(:x AS int) AS x, CAST(:y AS int) AS y) asked, {tile}"  # noqa: S608
-    )
+    return f"SELECT {layers} FROM (SELECT %s::int AS x, %s::int AS y) asked, {tile}"  # noqa: S608
 
 
 def cut_desk_tile(connection: Connection, part: str, zoom: int, x: int, y: int) -> bytes:
     """One tile of the desk as bytes, not compressed: ``waters``, ``reports`` (and incidents), or ``all``. One query."""
-    return bytes(connection.execute(_cut_one(part, zoom), {"x": x, "y": y}).scalar_one())
+    return bytes(connection.exec_driver_sql(_cut_one(part, zoom), (x, y)).scalar_one())
 
 
 # ---- the archive -----------------------------------------------------------------------------------------------------

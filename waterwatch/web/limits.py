@@ -19,8 +19,8 @@ from flask_limiter import Limiter
 from waterwatch.kernel.settings import Settings
 
 NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresses in it cost an attacker nothing
-# Answered as often as asked: probes, files any static host could serve, and the desk's tiles, which need a token.
-EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published", "tiles.cut")
+# Answered as often as asked: probes, and files any static host could serve.
+EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
 REPORTING = ("reports.submit", "opendata.create_report", "open311.create_request")
 UPLOADING = ("uploads.create", "opendata.create_photo")
 # Where an address is named that we shall write to, or taken back, or a report is said anew. Not among them: the address
