@@ -14,10 +14,12 @@ from waterwatch.escalation import views as escalation
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
 from waterwatch.kernel import log
-from waterwatch.kernel.db import make_engine, make_sessions
+from waterwatch.kernel.db import make_engine, make_reader, make_sessions
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
+from waterwatch.mapping import tiles_views as tiles
 from waterwatch.mapping import views as mapping
+from waterwatch.mapping.tiles_serving import TileServer
 from waterwatch.messaging.fetching import Fetcher
 from waterwatch.mine import views as mine
 from waterwatch.moderation import action_views, batch_views, desk_views, incident_views, photo_views, record_views
@@ -53,7 +55,8 @@ def create_app(settings: Settings) -> Flask:
     _configure(app, settings)
     engine = make_engine(settings.database_url)
     settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = House(settings, engine, make_sessions(engine), ObjectStore(settings.objects_url))
+    reader = make_reader(settings.database_url)
+    found = House(settings, engine, make_sessions(engine), ObjectStore(settings.objects_url), reader)
     app.extensions[EXTENSION] = found
     app.extensions[open311.FETCHER] = Fetcher(frozenset(settings.media_url_hosts.split()))
     registry = CollectorRegistry()
@@ -86,6 +89,7 @@ def create_app(settings: Settings) -> Flask:
         fairness.bp,
         escalation.bp,
         mapping.bp,
+        tiles.bp,
         installed.bp,
         uploads.bp,
         opendata.bp,
@@ -116,6 +120,7 @@ def create_app(settings: Settings) -> Flask:
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    app.wsgi_app = TileServer(app.wsgi_app, settings, reader, registry)  # type: ignore[method-assign]
     app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
     return app
 

@@ -44,6 +44,12 @@ class Incident(Base):
         CheckConstraint("extent_m >= 0 AND (public_extent IS NULL) = (extent_m IS NULL)", name="extent"),
         Index("ix_incident_opened_at", "opened_at", "id"),
         Index("ix_incident_open", "water_feature_id", postgresql_where=text("closed_at IS NULL")),
+        Index(
+            "ix_incident_open_place",
+            "public_point",
+            postgresql_using="gist",
+            postgresql_where=text("closed_at IS NULL"),
+        ),
         Index("ix_incident_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
     )
 

@@ -127,7 +127,7 @@ export function remember(live: Live): void {
 function changeLanguage(shared: Shared): boolean {
   const hash = `#${writeHash({ ...shared, language: null })}`;
   history.replaceState(history.state, "", hash); // whoever changes it back is not asked again
-  const other = document.querySelector<HTMLLinkElement>(`link[rel=alternate][hreflang="${shared.language}"]`);
+  const other = document.querySelector<HTMLAnchorElement>(`a[hreflang="${shared.language}"]`); // a page that needs no application
   if (other) {
     location.replace(other.href + hash);
     return true;
