@@ -175,7 +175,9 @@ def test_a_link_shared_in_english_opens_in_english_and_can_be_changed_back(
 ) -> None:
     with people.person(browser, watch, PHONE) as page:
         open_map(page, f"{origin}/#map=6.5/30.5/114.3&lang=en")
-        page.wait_for_function("() => document.documentElement.lang === 'en' && document.querySelector('#map[data-ready]')")
+        page.wait_for_function(
+            "() => document.documentElement.lang === 'en' && document.querySelector('#map[data-ready]')"
+        )
         assert "map=6.5" in page.url
         assert "lang" not in page.url
         page.get_by_role("button", name="简体中文").click()
