@@ -30,6 +30,7 @@ from waterwatch.portal import views as portal
 from waterwatch.reports import views as reports
 from waterwatch.screening import views as screening
 from waterwatch.uploads import views as uploads
+from waterwatch.watches import views as watches
 from waterwatch.web import health, installed, words
 from waterwatch.web.assets import install_assets
 from waterwatch.web.errors import install_errors
@@ -75,6 +76,8 @@ def create_app(settings: Settings) -> Flask:
         notices.bp,
         following.bp,
         mine.bp,
+        watches.bp,
+        watches.one_click,
         moderation.bp,
         desk_views.bp,
         action_views.bp,
@@ -99,6 +102,7 @@ def create_app(settings: Settings) -> Flask:
         opendata.bp,
         api_following.bp,
         open311.bp,
+        watches.one_click,
     ):  # no cookie gives any right there: nothing to borrow
         csrf.exempt(blueprint)
     if settings.cors_origins:

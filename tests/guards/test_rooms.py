@@ -12,7 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness",
+    "fairness", "watches",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -54,6 +54,8 @@ SPECIAL = {
     ("moderation", "batch_views"): "the pages of a batch",
     ("moderation", "record_views"): "the lead's record of decisions",
     ("reports", "erasure"): "what is left of a report that ended; withdrawing and time use it alike",
+    ("postbox", "writing"): "templates of mails outside of any request",
+    ("watches", "letters"): "writes the mails watchers get, and their words",
     ("notices", "letters"): "writes the mails authors get, and their words",
     ("opendata", "document"): "the OpenAPI document of the views",
     ("opendata", "following"): "the views that a report's token opens, beside those for everybody",
