@@ -28,6 +28,7 @@ SPECIAL = {
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
+    ("mapping", "history"): "what was, by day and week: the questions about the past and what follows from them",
     ("waters", "search"): "the questions by name, as many again as all others",
     ("agencies", "search"): "likewise for areas, and the keys that answer them",
     ("imports", "reading"): "reads surveys' files; the only importer of pyogrio",
