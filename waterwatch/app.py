@@ -24,6 +24,7 @@ from waterwatch.moderation import action_views, batch_views, desk_views, inciden
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
+from waterwatch.opendata import data_views, site_views
 from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import views as portal
@@ -93,6 +94,8 @@ def create_app(settings: Settings) -> Flask:
         uploads.bp,
         opendata.bp,
         api_following.bp,
+        data_views.bp,
+        site_views.bp,
         open311.bp,
         health.make_blueprint(registry),
     ):

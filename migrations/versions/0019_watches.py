@@ -1,4 +1,4 @@
-"""People who watch a water; open incidents are found by where they are.
+"""People who watch a water; incidents are found by where they are.
 
 Revision ID: 0019
 Revises: 0018
@@ -39,13 +39,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_watch_recipient_digest", "watch", ["recipient_digest"])
     op.create_index("ix_watch_unconfirmed", "watch", ["asked_at"], postgresql_where=sa.text("confirmed_at IS NULL"))
-    op.create_index(
-        "ix_incident_public_point",
-        "incident",
-        ["public_point"],
-        postgresql_using="gist",
-        postgresql_where=sa.text("closed_at IS NULL"),
-    )
+    op.create_index("ix_incident_public_point", "incident", ["public_point"], postgresql_using="gist")
 
 
 def _check(name: str, condition: str) -> sa.CheckConstraint:

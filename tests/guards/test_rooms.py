@@ -12,7 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness", "watches",
+    "fairness", "watches", "atlas",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -58,6 +58,15 @@ SPECIAL = {
     ("postbox", "writing"): "templates of mails outside of any request",
     ("watches", "letters"): "writes the mails watchers get, and their words",
     ("notices", "letters"): "writes the mails authors get, and their words",
+    ("atlas", "incidents"): "incidents as data and feeds tell them",
+    ("atlas", "areas"): "the questions of an area's page",
+    ("atlas", "surroundings"): "what lies around a water, and who answers for it",
+    ("atlas", "addresses"): "the pages that exist, for search engines",
+    ("opendata", "exports"): "GeoJSON and CSV as they are written; no I/O",
+    ("opendata", "feeds"): "Atom as it is written; the only importer of feedgenerator",
+    ("opendata", "badges"): "the badge as it is drawn; no I/O",
+    ("opendata", "data_views"): "the views of GeoJSON and CSV, beside those that take reports",
+    ("opendata", "site_views"): "the views of feeds, badges and the list of pages",
     ("opendata", "document"): "the OpenAPI document of the views",
     ("opendata", "following"): "the views that a report's token opens, beside those for everybody",
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
