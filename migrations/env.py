@@ -17,6 +17,7 @@ from waterwatch.incidents import tables as incidents
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.db import Base
 from waterwatch.mapping import tables as mapping
+from waterwatch.mapping import tiles_tables as tiles
 from waterwatch.mine import tables as mine
 from waterwatch.moderation import tables as moderation
 from waterwatch.photos import tables as photos
@@ -45,6 +46,7 @@ ROOMS = (
     photos,
     postbox,
     reports,
+    tiles,
     triage,
     waters,
     zones,

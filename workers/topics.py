@@ -80,6 +80,8 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         postbox.TOPIC_UNDELIVERABLE: Topic(handlers.give_up_address, MAIL, 20, Retry(1, 30, 50)),
         # Whatever is published next holds what this request asked for.
         mapping.TOPIC_PUBLISH: Topic(mapping.publish, MAP, 120, Retry(1, 30, None, DAY_S)),
+        # A country of a million reaches takes its time; killed, the next attempt goes on where this one was.
+        mapping.TOPIC_ARCHIVE: Topic(mapping.build_archive, MAP, 3600, Retry(5, 60, None, DAY_S)),
     }
 )
 

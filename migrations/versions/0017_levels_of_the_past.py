@@ -24,9 +24,9 @@ DECLARE
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF NEW.state = 'retracted' OR NEW.water_feature_id <> OLD.water_feature_id THEN
-            INSERT INTO map_change (water_feature_id, since)
-            SELECT water_feature_id, min(started_at) FROM incident_span WHERE incident_id = NEW.id
-            GROUP BY water_feature_id;
+            INSERT INTO map_change (water_feature_id, since, is_withdrawal)
+            SELECT water_feature_id, min(started_at), NEW.state = 'retracted' FROM incident_span
+            WHERE incident_id = NEW.id GROUP BY water_feature_id;
         END IF;
         IF NEW.state = 'retracted' THEN
             DELETE FROM incident_span WHERE incident_id = NEW.id;
@@ -34,8 +34,8 @@ BEGIN
         END IF;
         IF NEW.water_feature_id <> OLD.water_feature_id THEN
             UPDATE incident_span SET water_feature_id = NEW.water_feature_id WHERE incident_id = NEW.id;
-            INSERT INTO map_change (water_feature_id, since)
-            SELECT water_feature_id, min(started_at) FROM incident_span WHERE incident_id = NEW.id
+            INSERT INTO map_change (water_feature_id, since, is_withdrawal)
+            SELECT water_feature_id, min(started_at), true FROM incident_span WHERE incident_id = NEW.id
             GROUP BY water_feature_id;
         END IF;
         instant := CASE
@@ -55,9 +55,16 @@ BEGIN
         VALUES (NEW.id, NEW.water_feature_id, NEW.severity, instant)
         ON CONFLICT (incident_id) WHERE ended_at IS NULL DO NOTHING;
     END IF;
-    INSERT INTO map_change (water_feature_id, since) VALUES (NEW.water_feature_id, instant);
+    INSERT INTO map_change (water_feature_id, since, is_withdrawal) VALUES (NEW.water_feature_id, instant, false);
     RETURN NULL;
 END $$;
+CREATE FUNCTION note_moved_incident() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO map_change (water_feature_id, since, is_withdrawal) VALUES (NEW.water_feature_id, now(), true);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER incident_is_moved AFTER UPDATE OF public_point ON incident FOR EACH ROW
+    WHEN (OLD.public_point IS DISTINCT FROM NEW.public_point) EXECUTE FUNCTION note_moved_incident();
 CREATE TRIGGER incident_begins_its_spans AFTER INSERT ON incident FOR EACH ROW
     WHEN (NEW.closed_at IS NULL) EXECUTE FUNCTION keep_incident_spans();
 CREATE TRIGGER incident_keeps_its_spans AFTER UPDATE OF state, severity, water_feature_id, closed_at ON incident
@@ -144,6 +151,7 @@ def _spans() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
         sa.Column("water_feature_id", sa.Uuid(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("is_withdrawal", sa.Boolean(), nullable=False),
     )
 
 
@@ -156,11 +164,17 @@ def _published() -> None:
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=False),
     )
     op.create_table(
+        "superseded_file",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("superseded_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_table(
         "mapped_water",
         sa.Column(
             "water_feature_id", sa.Uuid(), sa.ForeignKey("water_feature.id", ondelete="CASCADE"), primary_key=True
         ),
         sa.Column("area_codes", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("drawn", sa.Text(), nullable=False),
     )
 
 

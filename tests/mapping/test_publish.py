@@ -1,111 +1,124 @@
 """The published map: whole at every instant, the same bytes for the same truth, nothing about who reported."""
 
-import gzip
-import json
-import multiprocessing
-import os
 import re
-import signal
 import threading
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
-from tests.escalation.rows import add_incident, add_report
-from waterwatch.advisories.service import refresh
-from waterwatch.kernel import outbox
-from waterwatch.kernel.audit import Actor
+from tests.mapping.publishing import (
+    CANARY,
+    EXACT,
+    PUBLIC,
+    assert_whole,
+    end,
+    every_byte,
+    incidents,
+    later,
+    levels,
+    open_one,
+    order,
+    pointer,
+    read,
+    run,
+    waiting,
+)
 from waterwatch.kernel.context import JobContext
-from waterwatch.kernel.db import make_engine, make_sessions, transaction
-from waterwatch.kernel.objects import ObjectStore
-from waterwatch.kernel.settings import Settings
-from waterwatch.mapping import service
-from waterwatch.mapping.service import publish, request_publication
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Unavailable
+from waterwatch.mapping import publishing_run, service
 
-EXACT = (114.3055129, 30.5928347)  # where somebody stood
-PUBLIC = (114.31234, 30.60123)
-CANARY = "CANARY-9b1c"
-NAMES = ("waters", "levels", "incidents")
+HASHED = re.compile(r"[a-z]+(/[0-9-]+)?\.[0-9a-f]{16}\.json")
 
 
-@pytest.fixture
-def context(make_settings: Callable[..., Settings], database_url: str, sessions: sessionmaker[Session]) -> JobContext:
-    settings = make_settings(database_url=database_url)
-    return JobContext(settings, sessions, ObjectStore(settings.objects_url))
+def stamps(context: JobContext) -> dict[str, int]:
+    folder = context.settings.publish_dir
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def run(context: JobContext) -> dict[str, Any]:
-    """Ask for a publication and make it; gives the manifest."""
-    publish(context, order(context))
-    return manifest(context)
-
-
-def order(context: JobContext) -> outbox.Message:
-    """One request, begun as the relay and a worker would begin it."""
-    with transaction(context.sessions) as session:
-        request_publication(session, now=datetime.now(UTC))
-    with transaction(context.sessions) as session:
-        (ring,) = outbox.lease(session, window=100, lease_s=60)
-        message = outbox.begin(session, ring.id, ring.lease_no, lease_s=60)
-    assert message is not None
-    return message
-
-
-def manifest(context: JobContext) -> dict[str, Any]:
-    return json.loads((context.settings.publish_dir / "manifest.json").read_text())  # type: ignore[no-any-return]
-
-
-def part(context: JobContext, name: str) -> Any:
-    key = "geometry" if name == "waters" else name
-    return json.loads((context.settings.publish_dir / manifest(context)[key]).read_text())
-
-
-def open_one(context: JobContext, *, severity: int = 3, now: datetime | None = None) -> None:
-    """An incident whose exact and public places differ, its level set."""
-    now = now or datetime.now(UTC)
-    with transaction(context.sessions) as session:
-        incident_id = add_incident(session, now=now, severity=severity, at=EXACT)
-        session.execute(
-            text("UPDATE incident SET public_point = ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) WHERE id = :id"),
-            {"lon": PUBLIC[0], "lat": PUBLIC[1], "id": incident_id},
-        )
-        add_report(session, incident_id, now=now, note=CANARY, place_words=CANARY)
-        feature_id = session.execute(
-            text("SELECT water_feature_id FROM incident WHERE id = :id"), {"id": incident_id}
-        ).scalar_one()
-        refresh(session, feature_id, actor=Actor.system("test"), now=now)
+def written_since(context: JobContext, before: dict[str, int]) -> set[str]:
+    """Which files a run wrote, without their packed twins."""
+    first_form = read(context, "manifest.json")
+    old = {"manifest.json", "national.html", *(first_form[name] for name in ("geometry", "levels", "incidents"))}
+    return {
+        name
+        for name, stamp in stamps(context).items()
+        if before.get(name) != stamp and not name.endswith(".gz") and name not in old
+    }
 
 
 def test_what_is_published_is_whole_and_says_what_is_so(context: JobContext) -> None:
-    open_one(context, severity=4)
+    code = open_one(context, severity=4)
     named = run(context)
-    assert set(named) == {"generated_at", "geometry", "levels", "incidents", "snapshot", "stale_after_s"}
-    waters, levels, incidents = (part(context, name) for name in NAMES)
-    assert waters["type"] == incidents["type"] == "FeatureCollection"
-    (water,) = waters["features"]
-    ((feature_id, rank),) = levels["levels"]
-    (incident,) = incidents["features"]
-    assert (water["id"], rank) == (feature_id, 4)
+    keys = {"version", "generated_at", "stale_after_s", "levels", "incidents", "history", "snapshot"}
+    assert set(named) == keys
+    assert named["version"] == 2
+    assert all(HASHED.fullmatch(name) for name in (named["levels"], named["incidents"], *named["history"].values()))
+    ((feature_id, rank),) = levels(context).items()
+    (incident,) = incidents(context)
+    assert rank == 4
     assert incident["geometry"] == {"type": "Point", "coordinates": list(PUBLIC)}
-    assert set(incident["properties"]) == {"code", "kind", "severity", "water", "feature_id", "opened_on"}
-    with transaction(context.sessions) as session:
-        assert outbox.depth(session).waiting == 0
+    today = f"{datetime.now(UTC) + timedelta(hours=8):%Y-%m-%d}"
+    assert incident["properties"] == {
+        "code": code, "kind": "sewage_outfall", "severity": 4, "answer": "none", "feature_id": feature_id,
+        "water": incident["properties"]["water"], "names": {"zh-Hans": "长江"}, "opened_on": today,
+        "confirmed_on": today,
+    }  # fmt: skip
+    index = read(context, named["incidents"])
+    assert index["tiles"].keys() == {"52/26"}
+    assert index["sums"] == [[114.31, 30.6, 0, 4, 0, 1]]
+    assert index["kinds"] == ["sewage_outfall"]
+    assert waiting(context) == 0
+    assert_whole(context)
+
+
+def test_a_tile_holds_what_lies_in_it(context: JobContext) -> None:
+    for lon in (114.0, 118.0, 120.0):  # tiles of 5.6 degrees: 112.5 to 118.125 to 123.75
+        open_one(context, public=(lon, 30.0))
+    run(context)
+    index = read(context, pointer(context)["incidents"])
+    counts = {tile: len(read(context, name)["features"]) for tile, name in index["tiles"].items()}
+    assert counts == {"52/26": 2, "53/26": 1}
+    assert [row[-1] for row in index["sums"]] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("case", "answer"),
+    [(None, "none"), ("queued", "forwarded"), ("delivered", "forwarded"), ("acknowledged", "acknowledged"),
+     ("answered", "answered"), ("closed", "answered"), ("withdrawn", "none")],
+)  # fmt: skip
+def test_how_far_the_answer_has_come_is_told(context: JobContext, case: str | None, answer: str) -> None:
+    open_one(context)
+    if case is not None:
+        with transaction(context.sessions) as session:
+            session.execute(text("INSERT INTO jurisdiction (id, code, level, geom) VALUES (gen_random_uuid(), '420100',"
+                                 " 'county', ST_Multi(ST_MakeEnvelope(1, 1, 2, 2, 4326)))"))  # fmt: skip
+            session.execute(
+                text("INSERT INTO agency (id, code, kind, level, jurisdiction_id)"
+                     " SELECT gen_random_uuid(), 'a', 'water', 'county', id FROM jurisdiction")
+            )  # fmt: skip
+            session.execute(
+                text("INSERT INTO escalation_case"
+                     " (id, incident_id, agency_id, state, state_since, severity, created_at)"
+                     " SELECT gen_random_uuid(), i.id, a.id, :state, now(), 3, now() FROM incident i, agency a"),
+                {"state": case},
+            )  # fmt: skip
+    run(context)
+    assert incidents(context)[0]["properties"]["answer"] == answer
+    assert read(context, pointer(context)["incidents"])["sums"][0][4] == ["none", "forwarded", "acknowledged",
+                                                                          "answered"].index(answer)  # fmt: skip
 
 
 def test_what_is_closed_is_not_on_the_map(context: JobContext) -> None:
-    open_one(context)
+    code = open_one(context)
     run(context)
-    with transaction(context.sessions) as session:
-        session.execute(text("UPDATE incident SET state = 'expired', closed_at = now()"))
-        feature_id = session.execute(text("SELECT water_feature_id FROM incident")).scalar_one()
-        refresh(session, feature_id, actor=Actor.system("test"), now=datetime.now(UTC))
-    run(context)
-    assert part(context, "levels")["levels"] == part(context, "incidents")["features"] == []
+    end(context, code)
+    named = run(context)
+    assert levels(context) == {}
+    assert incidents(context) == []
+    month = max(named["history"])
+    assert [len(spans) for spans in read(context, named["history"][month])["spans"].values()] == [0, 0, 1, 0]
 
 
 def test_nothing_published_tells_who_reported_or_where_they_stood(context: JobContext) -> None:
@@ -116,35 +129,77 @@ def test_nothing_published_tells_who_reported_or_where_they_stood(context: JobCo
         ids += session.execute(text("SELECT code FROM report")).scalars()
         instant = session.execute(text("SELECT received_at FROM report")).scalar_one()
     exact = [f"{value:.{digits}f}"[:-1] for value in EXACT for digits in (5, 6, 7)]
-    secrets = [CANARY, *ids, *exact, instant.isoformat()[:16], instant.strftime("%H:%M:%S")]
-    for path in context.settings.publish_dir.rglob("*"):
-        if path.is_file() and "vendor" not in path.parts and path.name != "manifest.json":
-            content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            found = [secret for secret in secrets if secret.encode() in content]
-            assert found == [], path.name
+    secrets = [CANARY, *ids, *exact, instant.strftime("%H:%M:%S")]
+    for name, content in every_byte(context).items():
+        if "map.json" not in name and "manifest.json" not in name:
+            assert [secret for secret in secrets if secret.encode() in content] == [], name
 
 
-def test_the_snapshot_asks_no_other_host(context: JobContext) -> None:
-    open_one(context)
+def test_what_is_withdrawn_is_in_no_file_after_the_next_run(context: JobContext) -> None:
+    code = open_one(context, severity=2, water="某湖")
     run(context)
-    page = (context.settings.publish_dir / "national.html").read_text()
-    assert re.findall(r"(?:https?:)?//[\w.-]+\.\w{2,}", page.replace("http://www.w3.org/", "")) == []
-    for name in re.findall(r'(?:src|href)="([^"#]+)"', page):
-        local = name.startswith(("data:", "/w/")) or (context.settings.publish_dir / name).is_file()
-        assert local, name
-    assert "非政府预警" in page
+    open_one(context)  # an older publication that named it is superseded, and would stay for an hour
+    run(context)
+    assert any(code.encode() in content for content in every_byte(context).values())
+    end(context, code, "retracted")
+    run(context)
+    files = every_byte(context)
+    assert [name for name, content in files.items() if code.encode() in content] == []
+    assert [name for name in files if "levels." in name and not name.endswith(".gz")] != []
+    assert len(incidents(context)) == 1
+    assert_whole(context)
+
+
+def test_a_place_that_became_another_is_in_no_file_after_the_next_run(context: JobContext) -> None:
+    code = open_one(context)
+    run(context)
+    with transaction(context.sessions) as session:
+        session.execute(
+            text("UPDATE incident SET public_point = ST_SetSRID(ST_MakePoint(114.2, 30.5), 4326) WHERE code = :code"),
+            {"code": code},
+        )
+    run(context)
+    former = f"{PUBLIC[0]}".encode()
+    assert [name for name, content in every_byte(context).items() if former in content] == []
 
 
 def test_the_same_truth_gives_the_same_files(context: JobContext) -> None:
     open_one(context)
     first = run(context)
-    stamps = {name: (context.settings.publish_dir / first[name]).stat().st_mtime_ns for name in ("geometry", "levels")}
+    before = stamps(context)
     second = run(context)
-    assert {name: first[name] for name in ("geometry", "levels", "incidents")} == {
-        name: second[name] for name in ("geometry", "levels", "incidents")
+    assert {**first, "generated_at": None} == {**second, "generated_at": None}
+    assert written_since(context, before) == {"map.json"}
+
+
+def test_one_change_writes_what_it_touches_and_no_more(context: JobContext) -> None:
+    for lon in (104.0, 114.0, 120.0):
+        open_one(context, public=(lon, 30.0))
+    first = run(context)
+    before = stamps(context)
+    open_one(context, public=(120.1, 30.0), water="太湖")
+    second = run(context)
+    month = max(second["history"])
+    index = read(context, second["incidents"])
+    with transaction(context.sessions) as session:
+        public_id = session.execute(
+            text("SELECT b.public_id FROM water_body b JOIN water_name n ON n.water_body_id = b.id"
+                 " WHERE n.name = '太湖'")
+        ).scalar_one()  # fmt: skip
+    assert written_since(context, before) == {
+        "map.json",
+        second["levels"],
+        second["incidents"],
+        second["history"][month],
+        index["tiles"]["53/26"],
+        "maps/national.html",
+        "maps/national.png",
+        f"maps/water-{public_id}.html",
+        f"maps/water-{public_id}.png",
     }
-    for name, stamp in stamps.items():
-        assert (context.settings.publish_dir / second[name]).stat().st_mtime_ns == stamp
+    assert {key: name for key, name in first["history"].items() if key != month} == {
+        key: name for key, name in second["history"].items() if key != month
+    }
 
 
 def test_one_run_serves_every_request_that_waits(context: JobContext) -> None:
@@ -152,55 +207,23 @@ def test_one_run_serves_every_request_that_waits(context: JobContext) -> None:
     now = datetime.now(UTC)
     with transaction(context.sessions) as session:
         for _ in range(5):
-            request_publication(session, now=now)
-    publish(context, message)
+            service.request_publication(session, now=now)
+    service.publish(context, message)
+    assert waiting(context) == 0
     with transaction(context.sessions) as session:
-        assert outbox.depth(session).waiting == 0
         assert session.execute(text("SELECT count(*) FROM publication")).scalar_one() == 1
-
-
-def _publish_and_die(settings: Settings, message: outbox.Message, survive: int) -> None:
-    """In a child: killed for good at the rename after ``survive`` renames."""
-    sessions = make_sessions(make_engine(settings.database_url))
-    real, count = Path.replace, iter(range(1000))
-
-    def replace(path: Path, target: Path) -> Path:
-        if next(count) == survive:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(path, target)
-
-    Path.replace = replace  # type: ignore[method-assign, assignment]
-    publish(JobContext(settings, sessions, ObjectStore(settings.objects_url)), message)
-
-
-@pytest.mark.parametrize("survive", [0, 1, 3, 5, 7])
-def test_a_publisher_killed_at_any_file_leaves_the_old_map_whole(context: JobContext, survive: int) -> None:
-    open_one(context, severity=2)
-    old = run(context)
-    open_one(context, severity=4)
-    message = order(context)
-    child = multiprocessing.get_context("spawn").Process(
-        target=_publish_and_die, args=(context.settings, message, survive)
-    )
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
-    assert manifest(context) == old
-    assert [rank for _, rank in part(context, "levels")["levels"]] == [2]
-    new = run(context)
-    assert new["levels"] != old["levels"]
-    assert sorted(rank for _, rank in part(context, "levels")["levels"]) == [2, 4]
 
 
 def test_publishers_at_once_leave_a_whole_map(context: JobContext) -> None:
     open_one(context)
     messages = [order(context), order(context)]
-    threads = [threading.Thread(target=publish, args=(context, message)) for message in messages]
+    threads = [threading.Thread(target=service.publish, args=(context, message)) for message in messages]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [len(part(context, name).get("features", [])) for name in ("waters", "incidents")] == [1, 1]
+    assert_whole(context)
+    assert len(incidents(context)) == 1
     assert not list(context.settings.publish_dir.rglob("*.part"))
 
 
@@ -210,34 +233,70 @@ def test_superseded_files_stay_for_a_while_and_then_go(context: JobContext) -> N
     open_one(context)
     run(context)
     old = context.settings.publish_dir / first["levels"]
-    assert old.is_file()  # a phone may just have read the manifest that names it
-    long_ago = old.stat().st_mtime - service.KEEP_SUPERSEDED_S - 60
+    assert old.is_file()  # a phone may just have read the pointer that names it
     draft = old.with_name(f".{old.name}.1234.part")  # of a publisher that was killed
     draft.touch()
-    for path in (old, old.with_name(old.name + ".gz"), draft):
-        os.utime(path, (long_ago, long_ago))
-    run(context)
-    assert not old.exists()
-    assert not draft.exists()
-    assert not old.with_name(old.name + ".gz").exists()
-    assert (context.settings.publish_dir / manifest(context)["levels"]).is_file()
+    stray = old.with_name("levels.0123456789abcdef.json")
+    stray.touch()
+    run(later(context, seconds=publishing_run.KEEP_SUPERSEDED_S - 60))
+    assert old.is_file()
+    run(later(context, seconds=publishing_run.KEEP_SUPERSEDED_S + 3600))
+    assert [path for path in (old, draft, stray, old.with_name(old.name + ".gz")) if path.exists()] == []
+    assert_whole(context)
 
 
-def test_a_folder_that_cannot_be_written_leaves_the_request_waiting(context: JobContext) -> None:
-    old = run(context)
-    message = order(context)
+def test_the_days_pass_in_the_present_month_alone(context: JobContext) -> None:
     open_one(context)
-    national = context.settings.publish_dir / "national.html"
-    national.unlink()
-    national.mkdir()  # not even root writes a file over a folder
-    (national / "in the way").touch()
-    with pytest.raises(OSError):
-        publish(context, message)
-    assert manifest(context) == old
-    with transaction(context.sessions) as session:
-        assert outbox.depth(session).waiting == 1
+    first = run(context)
+    second = run(later(context, days=1))
+    changed = {month for month, name in second["history"].items() if first["history"].get(month) != name}
+    assert len(changed) in (1, 2)  # two on the last day of a month
+    assert max(changed) == max(second["history"])
+
+
+def test_a_folder_that_was_emptied_is_filled_again(context: JobContext) -> None:
+    open_one(context)
+    run(context)
+    for path in sorted(context.settings.publish_dir.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    run(context)
+    assert_whole(context)
+    assert len(incidents(context)) == 1
+
+
+def test_a_folder_that_cannot_be_written_leaves_the_request_waiting(
+    context: JobContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = run(context)
+    open_one(context)
+    in_the_way = context.settings.publish_dir / "incidents"
+    in_the_way.touch()  # not even root makes a folder of a file
+    with pytest.raises(Unavailable, match="published_not_written"):
+        service.publish(context, order(context))
+    assert pointer(context) == old
+    assert waiting(context) == 1
+    assert "publication.not_written" in caplog.text
+    in_the_way.unlink()
+    run(context)
+    assert len(incidents(context)) == 1
 
 
 def test_an_empty_country_is_a_map_too(context: JobContext) -> None:
     run(context)
-    assert part(context, "waters")["features"] == part(context, "levels")["levels"] == []
+    assert levels(context) == {}
+    assert incidents(context) == []
+    assert_whole(context)
+
+
+def test_the_archive_is_named_once_it_is_built(context: JobContext) -> None:
+    open_one(context)
+    assert "tiles" not in run(context)
+    assert waiting(context, service.TOPIC_ARCHIVE) == 1
+    service.build_archive(context, order(context, service.TOPIC_ARCHIVE))
+    named = run(context)
+    assert re.fullmatch(r"waters\.[0-9a-f]{16}\.pmtiles", named["tiles"])
+    assert waiting(context, service.TOPIC_ARCHIVE) == 0
+    assert_whole(context)
+    open_one(context)  # a new water: the old archive serves until there is another
+    assert run(context)["tiles"] == named["tiles"]
+    assert waiting(context, service.TOPIC_ARCHIVE) == 1

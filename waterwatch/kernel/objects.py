@@ -61,8 +61,8 @@ class ObjectStore:
             self._store = self._brief = LocalStore(self._folder)
         elif parts.scheme == "s3":
             bucket = parts.netloc, parts.path.strip("/"), parse_qs(parts.query)
-            self._store = _open_bucket(*bucket, silence=SILENCE, repeat=REPEAT)
-            self._brief = _open_bucket(*bucket, silence=BRIEF_SILENCE, repeat=BRIEF_REPEAT)
+            self._store = open_bucket(*bucket, silence=SILENCE, repeat=REPEAT)
+            self._brief = open_bucket(*bucket, silence=BRIEF_SILENCE, repeat=BRIEF_REPEAT)
         else:
             raise ValueError("the object store's address must begin with file:/// or s3://")
 
@@ -70,7 +70,7 @@ class ObjectStore:
         """Store a copy of a file under ``key``, replacing what was there."""
         self._check(key)
         if self._folder is None:
-            with path.open("rb") as source, _answering():
+            with path.open("rb") as source, answering():
                 obstore.put(self._store, key, source)
             return
         target = self._folder / key
@@ -81,7 +81,7 @@ class ObjectStore:
             sink.flush()
             os.fsync(sink.fileno())
         draft.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def share_file(self, key: str, path: Path) -> None:
         """Store a file that is already durable and will not change: a second name for it on one file system.
@@ -99,7 +99,7 @@ class ObjectStore:
         os.link(path, draft)
         draft.replace(target)
         draft.unlink(missing_ok=True)  # renaming one name of a file onto another of its names leaves both
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def adopt_file(self, key: str, path: Path) -> None:
         """Move a file that is already durable into the store: a rename where both are on one file system."""
@@ -108,7 +108,7 @@ class ObjectStore:
             target = self._folder / key
             _make_folder(target.parent)
             path.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
             return
         self.put_file(key, path)
         path.unlink()
@@ -123,7 +123,7 @@ class ObjectStore:
         """The object's bytes in chunks; the object is looked up before the first chunk. Raises :class:`NotFound`."""
         self._check(key)
         try:
-            with _answering():
+            with answering():
                 found = obstore.get(self._store, key)
         except FileNotFoundError:
             raise NotFound("object_not_found") from None
@@ -133,7 +133,7 @@ class ObjectStore:
         """Whether an object is there."""
         self._check(key)
         try:
-            with _answering():
+            with answering():
                 obstore.head(self._brief, key)
         except FileNotFoundError:
             return False
@@ -143,14 +143,14 @@ class ObjectStore:
         """Remove an object; removing what is not there is fine."""
         self._check(key)
         try:
-            with _answering():
+            with answering():
                 obstore.delete(self._store, key)
         except FileNotFoundError:
             return
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Every object below ``prefix`` (a zone or a folder in one), in no particular order."""
-        with _answering():
+        with answering():
             for page in obstore.list(self._store, prefix=prefix):
                 for item in page:
                     yield Stored(item["path"], item["size"], item["last_modified"])
@@ -162,7 +162,7 @@ class ObjectStore:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def answering() -> Iterator[None]:
     """Whatever the store's client raises besides "not found" means: not now. Its text names our bucket, so it goes."""
     try:
         yield
@@ -171,14 +171,15 @@ def _answering() -> Iterator[None]:
 
 
 def _chunks(found: "obstore.GetResult") -> Iterator[bytes]:
-    with _answering():
+    with answering():
         for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
             yield bytes(chunk)
 
 
-def _open_bucket(
-    bucket: str, prefix: str, query: dict[str, list[str]], *, silence: timedelta, repeat: timedelta
+def open_bucket(
+    bucket: str, prefix: str, query: dict[str, list[str]], *, silence: timedelta = SILENCE, repeat: timedelta = REPEAT
 ) -> S3Store:
+    """A bucket by the parts of its address, with the credentials of the environment. Nothing is asked of it yet."""
     endpoint = query.get("endpoint", [None])[0]
     region = query.get("region", ["us-east-1"])[0]
     credentials: Any = {name: os.environ[said] for name, said in _CREDENTIALS.items() if said in os.environ}
@@ -206,10 +207,11 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True, mode=0o700)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make what was entered into a folder as durable as the files are."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

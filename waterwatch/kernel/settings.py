@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     objects_url: str
     spool_dir: Path
     publish_dir: Path
+    publish_url: str | None = None
+    published_url: str | None = None
     proxy_bodies_dir: Path | None = None
     proxy_bodies_secret: SecretStr | None = None
     front_end_dir: Path = Path(__file__).resolve().parents[2] / "map_static" / "dist"
@@ -162,6 +164,22 @@ class Settings(BaseSettings):
             raise ValueError(f"must be written like {example}")
         return value
 
+    @field_validator("publish_url")
+    @classmethod
+    def _publish_url_names_a_bucket(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        _split(value, ("s3",), "s3://bucket/prefix?endpoint=https://s3.example.org&region=cn-north-1")
+        return value
+
+    @field_validator("published_url")
+    @classmethod
+    def _published_url_is_absolute(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        _split(value, ("http", "https"), "https://map.example.org")
+        return value.rstrip("/")
+
     @field_validator("mail_from")
     @classmethod
     def _mail_from_is_an_address(cls, value: str, info: ValidationInfo) -> str:
@@ -238,6 +256,12 @@ class Settings(BaseSettings):
     def _bodies_need_their_secret(self) -> Self:
         if (self.proxy_bodies_dir is None) != (self.proxy_bodies_secret is None):
             raise ValueError("WATERWATCH_PROXY_BODIES_DIR and WATERWATCH_PROXY_BODIES_SECRET are set together")
+        return self
+
+    @model_validator(mode="after")
+    def _a_bucket_is_read_somewhere(self) -> Self:
+        if (self.publish_url is None) != (self.published_url is None):
+            raise ValueError("WATERWATCH_PUBLISH_URL and WATERWATCH_PUBLISHED_URL are set together")
         return self
 
     @property

@@ -174,16 +174,24 @@ def month_spans(session: Session, month: date, *, now: datetime) -> dict[int, li
 
 @dataclass(frozen=True)
 class Changes:
-    """What the publisher has not yet written of the past: rows to delete once it has, and the earliest instant."""
+    """What the publisher has not yet written: rows to delete once it has, and the earliest instant they touch.
+
+    ``withdrawn_from``: the reaches and lakes of which something that was published must go.
+    """
 
     ids: Sequence[int]
     since: datetime | None
+    withdrawn_from: frozenset[uuid.UUID]
 
 
 def waiting_changes(session: Session) -> Changes:
     """The changes a publication that reads now will hold."""
-    rows = session.execute(text("SELECT id, since FROM map_change")).all()
-    return Changes([row.id for row in rows], min((row.since for row in rows), default=None))
+    rows = session.execute(text("SELECT id, water_feature_id, since, is_withdrawal FROM map_change")).all()
+    return Changes(
+        [row.id for row in rows],
+        min((row.since for row in rows), default=None),
+        frozenset(row.water_feature_id for row in rows if row.is_withdrawal),
+    )
 
 
 def forget_changes(session: Session, changes: Changes) -> None:

@@ -1,59 +1,199 @@
 """Folium pages: the map for phones without WebGL, for embedding and for print. Every asset is our own.
 
 Folium calls five foreign hosts by default; here each class's assets are replaced by one local Leaflet. Its popups are
-raw HTML, so every text is escaped; its element ids are random, so they are pinned: equal states give equal pages.
+raw HTML, so every text is escaped; its element ids are random, so they are pinned: equal states give equal pages. One
+page holds all three languages: a page on a static host has nobody to ask which one its viewer reads.
 """
 
 import json
-from datetime import datetime
+from collections.abc import Callable
 from html import escape
 from typing import Any, cast
 
 import folium
 from branca.element import Element, Figure
 
+from waterwatch.mapping.publishing_queries import Marker, PlaceView
+from waterwatch.mapping.publishing_words import (
+    CHANGED,
+    COUNTS,
+    INCIDENT,
+    LANGUAGES,
+    LEFT_OUT,
+    LEVEL_WORDS,
+    LIST,
+    NATIONAL,
+    NO_SCRIPT,
+    NONE,
+    NOT_OFFICIAL,
+    OPEN_LIVE,
+    OPENED_ON,
+    SITE,
+    kind_in,
+    name_in,
+    say,
+)
 from waterwatch.mapping.queries import LevelledWater
 from waterwatch.mapping.rules import GROUND_COLOUR, LAKE_COLOUR, LEVEL_COLOURS, LEVEL_WIDTHS_PX, WATER_COLOUR
 
-CHINA_CENTRE = (34.5, 106.0)
-LOCAL_JS = [("leaflet", "vendor/leaflet.js")]
-LOCAL_CSS = [("leaflet_css", "vendor/leaflet.css")]
-LEVEL_NAMES = {1: "蓝色·一般", 2: "黄色·较大", 3: "橙色·重大", 4: "红色·特别重大"}
+LISTED_AT_MOST = 60
+QUIET_COLOUR = "#5d7f92"
+# The page runs one script of its own beside folium's: which language is shown. ``?lang=en`` chooses.
+_CHOOSE = """
+(function(){var l=new URLSearchParams(location.search).get('lang'),h=document.documentElement;
+if(['zh-Hans','zh-Hant','en'].indexOf(l)<0)l='zh-Hans';h.lang=l;
+var t=h.getAttribute('data-title-'+l.toLowerCase());if(t)document.title=t})()
+"""
+_STYLE = """
+<style>
+html,body{margin:0;padding:0;height:auto;color:#22343f;background:#fff;
+font:15px/1.6 'PingFang SC','Noto Sans CJK SC','Microsoft YaHei',sans-serif}
+[data-l]{display:none}html[lang=zh-Hans] [data-l=zh-Hans],html[lang=zh-Hant] [data-l=zh-Hant],
+html[lang=en] [data-l=en]{display:inline}
+.ww-head{padding:10px 14px 8px}.ww-head h1{margin:0;font-size:19px;line-height:1.3}.ww-head p{margin:2px 0 0}
+.ww-quiet{color:#4a616d;font-size:13px}
+.ww-head nav{float:right;font-size:13px}.ww-head nav a{display:inline-block;padding:12px 6px}
+.folium-map{position:relative!important;width:100%!important;height:62vh!important;min-height:260px}
+.leaflet-container.leaflet-container{background:GROUND;font:inherit}
+.ww-legend{display:flex;flex-wrap:wrap;gap:4px 16px;margin:8px 14px;padding:0;list-style:none}
+.ww-legend i{display:inline-block;width:26px;margin-right:8px;vertical-align:middle}
+.ww-list{margin:0 14px 18px;padding:0;list-style:none;columns:2 260px;column-gap:24px}
+.ww-list a{display:flex;gap:8px;min-height:44px;align-items:center;color:inherit}
+.ww-list i{flex:none;width:12px;height:12px;border-radius:3px}h2{margin:14px 14px 4px;font-size:16px}
+.ww-picture{max-width:100%}
+@media print{*{print-color-adjust:exact;-webkit-print-color-adjust:exact}.folium-map{height:420px!important}
+.ww-head nav,.leaflet-control{display:none}.ww-list a{min-height:0}}
+</style>
+"""
 
 
-def national_page(waters: list[LevelledWater], background: list[dict[str, Any]], *, published_at: datetime) -> str:
-    """The country's coloured waters as one self-contained page (besides Leaflet next to it).
+def place_page(place: PlaceView, *, vendor: str, links: str, time: str) -> str:
+    """One place as a page of its own, besides Leaflet in the folder ``vendor`` next to it.
 
-    ``background``: geometries of the larger waters, drawn pale so that one sees where one is.
+    ``links``: where the application's addresses begin, empty where it shares the page's host. ``time``: of the data,
+    as a Chinese clock shows it. Waters and incidents come worst first and bounded, see ``queries``.
     """
-    page = folium.Map(location=list(CHINA_CENTRE), zoom_start=4, tiles=None, attributionControl=False)
-    page.default_js, page.default_css = LOCAL_JS, LOCAL_CSS
-    _layer([{"geometry": geometry, "properties": {}} for geometry in background], _pale).add_to(page)
-    if waters:
-        coloured = _layer([_feature(water) for water in waters], _coloured)
+    west, south, east, north = place.bounds
+    page = folium.Map(tiles=None, attributionControl=False, zoom_snap=0.25)
+    page.default_js = [("leaflet", f"{vendor}/leaflet.js")]
+    page.default_css = [("leaflet_css", f"{vendor}/leaflet.css")]
+    page.fit_bounds([[south, west], [north, east]])
+    _layer([{"geometry": geometry, "properties": {}} for geometry in place.background], _pale).add_to(page)
+    if place.waters:
+        coloured = _layer([_water_feature(place, number, links) for number in range(len(place.waters))], _coloured)
         coloured.add_child(folium.GeoJsonPopup(fields=["words"], labels=False))
         coloured.add_to(page)
+    if place.markers:
+        points = _layer([_marker_feature(marker, links) for marker in place.markers], _dot, is_point=True)
+        points.add_child(folium.GeoJsonPopup(fields=["words"], labels=False))
+        points.add_to(page)
     figure = cast(Figure, page.get_root())
-    figure.html.add_child(Element(_legend(published_at)))
+    _furnish(figure, place, links=links, time=time)
+    _pin_ids(page)
+    return _with_language(figure.render(), place)
+
+
+def _furnish(figure: Figure, place: PlaceView, *, links: str, time: str) -> None:
+    """Title, head, legend and list around the map."""
+    policy = (
+        "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; base-uri 'none'; form-action 'none'"
+    )
+    figure.title = escape(f"{title_of(place, LANGUAGES[0])} · {say(LANGUAGES[0], SITE)}")
     figure.header.add_child(
         Element(
-            f'<link rel="icon" href="data:,">'
-            f"<style>.leaflet-container.leaflet-container{{background:{GROUND_COLOUR}}}</style>"
-        )
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+            f"<script>{_CHOOSE}</script>{_STYLE.replace('GROUND', GROUND_COLOUR)}"
+        ),
+        name="ww_head",
     )
-    _pin_ids(page)
-    return str(figure.render())
+    figure.html.add_child(Element(_head(place, time)), name="ww_top", index=0)
+    figure.html.add_child(Element(_foot(place, links)), name="ww_foot")
 
 
-def _layer(features: list[dict[str, Any]], style: Any) -> folium.GeoJson:
+def title_of(place: PlaceView, language: str) -> str:
+    """What the page is of."""
+    return say(language, NATIONAL) if place.key == "national" else name_in(language, place.names, place.key)
+
+
+def _head(place: PlaceView, time: str) -> str:
+    counts = {"waters": place.coloured, "incidents": place.incidents}
+    names = {"zh-Hans": "简体", "zh-Hant": "繁體", "en": "English"}
+    switch = "".join(f'<a href="?lang={language}" lang="{language}">{names[language]}</a>' for language in LANGUAGES)
+    picture = place.key.rpartition("/")[2]
+    left_out = {"waters": place.coloured - place.drawn, "incidents": place.incidents - len(place.markers)}
+    more = (
+        f'<p class="ww-quiet">{_said(lambda to: say(to, LEFT_OUT, **left_out))}</p>' if any(left_out.values()) else ""
+    )
+    return (
+        f'<header class="ww-head"><nav>{switch}</nav><h1>{_said(lambda to: title_of(place, to))}</h1>'
+        f"<p><strong>{_said(lambda to: say(to, NOT_OFFICIAL))}</strong></p>"
+        f"<p>{_said(lambda to: say(to, COUNTS, **counts))}</p>"
+        f'<p class="ww-quiet">{_said(lambda to: say(to, CHANGED, time=time))} {more}</p></header>'
+        f"<noscript><p>{_said(lambda to: say(to, NO_SCRIPT))}</p>"
+        f'<img class="ww-picture" src="{escape(picture)}.png" alt=""></noscript>'
+    )
+
+
+def _foot(place: PlaceView, links: str) -> str:
+    legend = "".join(
+        f'<li><i style="background:{_colour(level)};height:{LEVEL_WIDTHS_PX.get(level, 2)}px"></i>{_level(level)}</li>'
+        for level in (4, 3, 2, 1, 0)
+    )
+    worst: dict[str, LevelledWater] = {}
+    for water in place.waters:
+        if water.level and len(worst) < LISTED_AT_MOST:
+            worst.setdefault(water.public_id, water)
+    rows = "".join(
+        f'<li><a href="{links}/w/{escape(water.public_id)}" target="_top"><i style="background:{_colour(water.level)}">'
+        f"</i><span>{_name(water)} · {_level(water.level)}</span></a></li>"
+        for water in worst.values()
+    )
+    body = f'<ul class="ww-list">{rows}</ul>' if rows else f'<p class="ww-head">{_said(lambda to: say(to, NONE))}</p>'
+    live = f'<p class="ww-head"><a href="{links}/" target="_top">{_said(lambda to: say(to, OPEN_LIVE))}</a></p>'
+    return f'<ul class="ww-legend">{legend}</ul><h2>{_said(lambda to: say(to, LIST))}</h2>{body}{live}'
+
+
+def _name(water: LevelledWater) -> str:
+    return _said(lambda to: name_in(to, water.names, water.public_id))
+
+
+def _level(level: int) -> str:
+    return _said(lambda to: say(to, LEVEL_WORDS[level]))
+
+
+def _said(in_language: Callable[[str], str]) -> str:
+    """One sentence in all languages, of which the page shows one; escaped."""
+    return "".join(
+        f'<span data-l="{language}" lang="{language}">{escape(in_language(language))}</span>' for language in LANGUAGES
+    )
+
+
+def _layer(
+    features: list[dict[str, Any]], style: Callable[[dict[str, Any]], dict[str, Any]], *, is_point: bool = False
+) -> folium.GeoJson:
     collection = {
         "type": "FeatureCollection",
         "features": [{"type": "Feature", "id": str(number), **feature} for number, feature in enumerate(features)],
     }
-    layer = folium.GeoJson(json.dumps(collection), style_function=style)
+    marker = folium.CircleMarker(radius=7, weight=2, color="#fff", fill_opacity=1) if is_point else None
+    layer = folium.GeoJson(_harmless(collection), style_function=style, marker=marker)
     for kind in ("default_js", "default_css"):  # of folium's mixin, which its types do not name
         setattr(layer, kind, [])
     return layer
+
+
+def _harmless(value: Any) -> str:
+    """JSON that may stand in a script: whatever a name holds, it does not end the script."""
+    text = json.dumps(value, ensure_ascii=False)
+    for letter in ("<", ">", "&", "\u2028", "\u2029"):
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _colour(level: int) -> str:
+    return LEVEL_COLOURS.get(level, QUIET_COLOUR)
 
 
 def _pale(_feature: dict[str, Any]) -> dict[str, Any]:
@@ -62,30 +202,43 @@ def _pale(_feature: dict[str, Any]) -> dict[str, Any]:
 
 def _coloured(feature: dict[str, Any]) -> dict[str, Any]:
     level = feature["properties"]["level"]
-    colour = LEVEL_COLOURS[level]
-    return {"color": colour, "weight": LEVEL_WIDTHS_PX[level] + 2, "fillColor": colour, "fillOpacity": 0.6}
+    colour = _colour(level)
+    return {
+        "color": colour,
+        "weight": LEVEL_WIDTHS_PX.get(level, 1.0) + 2,
+        "fillColor": colour,
+        "fillOpacity": 0.6 if level else 0.25,
+    }
 
 
-def _feature(water: LevelledWater) -> dict[str, Any]:
+def _dot(feature: dict[str, Any]) -> dict[str, Any]:
+    return {"fillColor": _colour(feature["properties"]["level"])}
+
+
+def _water_feature(place: PlaceView, number: int, links: str) -> dict[str, Any]:
     """A popup's words are raw HTML to folium: every text in them is escaped here."""
-    name = escape(water.names.get("zh-Hans") or water.names.get("en") or water.public_id)
-    words = f'<a href="/w/{escape(water.public_id)}" target="_top">{name}</a><br>{LEVEL_NAMES[water.level]}'
+    water = place.waters[number]
+    words = f'<a href="{links}/w/{escape(water.public_id)}" target="_top">{_name(water)}</a><br>{_level(water.level)}'
     return {"geometry": water.geometry, "properties": {"level": water.level, "words": words}}
 
 
-def _legend(published_at: datetime) -> str:
-    rows = "".join(
-        f'<li><span style="background:{LEVEL_COLOURS[level]};height:{LEVEL_WIDTHS_PX[level]}px"></span>{name}</li>'
-        for level, name in sorted(LEVEL_NAMES.items(), reverse=True)
+def _marker_feature(marker: Marker, links: str) -> dict[str, Any]:
+    kind = _said(lambda to: f"{say(to, INCIDENT)} {marker.code} · {kind_in(to, marker.kind)}")
+    since = _said(lambda to: say(to, OPENED_ON, date=f"{marker.opened_on:%Y-%m-%d}"))
+    words = (
+        f'<a href="{links}/i/{escape(marker.code)}" target="_top">{kind}</a><br>{_level(marker.severity)}<br>{since}'
     )
-    return (
-        "<style>.ww-legend{position:absolute;z-index:900;left:12px;bottom:12px;background:#fffffff0;padding:10px 14px;"
-        "font:14px/1.6 'PingFang SC','Noto Sans CJK SC',sans-serif;border-radius:8px}.ww-legend ul{margin:0;padding:0;"
-        "list-style:none}.ww-legend span{display:inline-block;width:26px;margin-right:8px;vertical-align:middle}"
-        "</style>"
-        f'<div class="ww-legend"><strong>公众观察等级</strong>（非政府预警）<ul>{rows}</ul>'
-        f"<small>{published_at:%Y-%m-%d %H:%M} UTC</small></div>"
+    point = {"type": "Point", "coordinates": [round(marker.lon, 5), round(marker.lat, 5)]}
+    return {"geometry": point, "properties": {"level": marker.severity, "words": words}}
+
+
+def _with_language(html: str, place: PlaceView) -> str:
+    """Folium's page says nothing of its language; without script it is simplified Chinese."""
+    titles = " ".join(
+        f'data-title-{language.lower()}="{escape(f"{title_of(place, language)} · {say(language, SITE)}")}"'
+        for language in LANGUAGES
     )
+    return html.replace("<html>", f'<html lang="{LANGUAGES[0]}" {titles}>', 1)
 
 
 def _pin_ids(root: Any) -> None:

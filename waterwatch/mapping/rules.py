@@ -51,6 +51,17 @@ def scale_bar_m(frame: Frame, *, longest_px: float = 140.0) -> int:
     return int(max(step * power for step in (1, 2, 5) if step * power <= limit_m))
 
 
-def hashed_name(stem: str, content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """Sixteen hexadecimal digits that differ when the content does."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def hashed_name(stem: str, content: bytes, *, ending: str = "json") -> str:
     """``stem.<hash>.json``: the name changes exactly when the content does, so the file may be cached for ever."""
-    return f"{stem}.{hashlib.sha256(content).hexdigest()[:16]}.json"
+    return f"{stem}.{digest_of(content)}.{ending}"
+
+
+def stem_of(key: str) -> str:
+    """The file of a key but for its hash: ``incidents/6/51/26`` lies in ``incidents/6-51-26``."""
+    folder, slash, rest = key.partition("/")
+    return f"{folder}{slash}{rest.replace('/', '-')}"

@@ -1,37 +1,32 @@
-"""Publishing the public map: immutable, content-hashed files and one small manifest that points at them.
+"""Publishing the public map: files named by their content, pages, and one pointer that is written last.
 
-Any static host can serve the folder; with the application stopped the map still stands. The manifest is replaced last
-and by rename, so a reader sees the old map or the new one, never half of each.
+Any static host can serve what is published; with the application stopped the map still stands. Readers see the old map
+or the new one, never half of each, wherever a publisher is killed. What one run costs grows with what has changed.
 """
 
-import contextlib
-import gzip
-import json
-import os
-import shutil
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from waterwatch.advisories.queries import confirmed_levels
-from waterwatch.incidents.queries import IncidentView, open_incidents
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.ids import new_id
+from waterwatch.kernel.errors import Unavailable
+from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.outbox import Message
-from waterwatch.mapping import pages
-from waterwatch.mapping.queries import background_waters, levelled_waters
-from waterwatch.mapping.rules import hashed_name
-from waterwatch.mapping.tables import Publication
-from waterwatch.waters import queries as waters
+from waterwatch.mapping import archive, publishing_pages, publishing_site, publishing_v1
+from waterwatch.mapping.publishing_run import Run
+from waterwatch.mapping.shelf import open_shelf
 
 TOPIC_PUBLISH = "mapping.publish"
-KEEP_SUPERSEDED_S = 3600.0  # a phone that has just read the old manifest still finds what it names
-VENDOR = ("leaflet.js", "leaflet.css")
+TOPIC_ARCHIVE = "mapping.archive"
+PUBLISHER_LOCK = 0x57415445_4D415031  # "WATE MAP1": the advisory lock of the one publisher
+WAIT_FOR_ANOTHER_S = 20
+log = get_logger(__name__)
 
 
 def request_publication(session: Session, *, now: datetime) -> None:
@@ -42,119 +37,83 @@ def request_publication(session: Session, *, now: datetime) -> None:
 def publish(context: JobContext, message: Message) -> None:
     """Publish the present truth; one run serves every request that waits.
 
-    Idempotent: files are named by their content, so a repeated run writes the same names; the manifest is replaced
-    whole. Requests are absorbed before anything is read, so what they ask for is in what is read.
+    Idempotent: files are named by their content, so a repeated run finds them there; the pointer and the pages are
+    replaced whole. Requests are absorbed before anything is read, so what they ask for is in what is read. One
+    publisher at a time, on however many machines: a second one waits, then finds little to do.
+
+    Raises :class:`Unavailable` when the folder or the bucket cannot be written: the old map stands meanwhile.
+    """
+    with _alone(context):
+        with transaction(context.sessions) as session:
+            outbox.absorb(session, message)
+        try:
+            is_whole = _publish(context)
+        except Unavailable as trouble:
+            log.error("publication.not_written", code=trouble.error_code, **trouble.facts)
+            raise
+        with transaction(context.sessions) as session:
+            if not is_whole:  # the pages that were left for later, so that the next change of level need not wait
+                request_publication(session, now=context.now())
+            outbox.finish(session, message.id)
+
+
+def _publish(context: JobContext) -> bool:
+    """Levels, incidents and history first, then the pointer, then pages. Whether nothing was left for later."""
+    run = Run(context, open_shelf(context.settings), context.now())
+    state = run.read()
+    _order_archive(context, run.tiles_ground)
+    run.write_details(state)
+    publishing_v1.write(run)
+    publishing_site.write(run)
+    run.point()
+    is_whole = publishing_pages.write(run, state)
+    run.clear(state)
+    return is_whole
+
+
+def build_archive(context: JobContext, message: Message) -> None:
+    """Build the archive of the geometry that is now, put it on the shelf and ask for a publication that names it.
+
+    Idempotent and resumable: the pieces of a build that was killed are found again; the file is named by its content.
     """
     with transaction(context.sessions) as session:
         outbox.absorb(session, message)
-    published_at = context.now()
+    folder = context.settings.spool_dir / "archive"
+    path = archive.ensure(context, folder=folder)
+    known = archive.latest(context, folder=folder)
+    run = Run(context, open_shelf(context.settings), context.now())
+    run.shelve_archive(path, ground=known[0] if known is not None else "")
     with transaction(context.sessions) as session:
-        contents = _read(session)
-        snapshot = pages.national_page(levelled_waters(session), background_waters(session), published_at=published_at)
-    folder = context.settings.publish_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    names = {stem: hashed_name(stem, content) for stem, content in contents.items()}
-    for stem, content in contents.items():
-        if not (folder / names[stem]).exists():
-            _write(folder / names[stem], content, compress=True)
-    _copy_vendor(context.settings.front_end_dir / "vendor", folder / "vendor")
-    _write(folder / "national.html", snapshot.encode(), compress=True)
-    manifest = _manifest(names, published_at, context.settings.published_stale_after_s)
-    _write(folder / "manifest.json", _encode(manifest))
-    with transaction(context.sessions) as session:
-        session.add(
-            Publication(
-                id=new_id(),
-                published_at=published_at,
-                geometry_file=names["waters"],
-                levels_file=names["levels"],
-                incidents_file=names["incidents"],
-            )
-        )
+        request_publication(session, now=context.now())
         outbox.finish(session, message.id)
-    _remove_superseded(folder, set(names.values()))
+    for old in folder.glob("waters.*.pmtiles"):
+        if old != path:
+            old.unlink(missing_ok=True)
 
 
-def _read(session: Session) -> dict[str, bytes]:
-    coloured = [[level.feature_id, level.level] for level in confirmed_levels(session)]
-    levels = {"levels": coloured}
-    incidents = {"type": "FeatureCollection", "features": _incident_features(session)}
-    return {
-        "waters": _encode(waters.features_geojson(session, always=[feature_id for feature_id, _level in coloured])),
-        "levels": _encode(levels),
-        "incidents": _encode(incidents),
-    }
+def _order_archive(context: JobContext, published_ground: str | None) -> None:
+    """When the waters are others than those of the archive that is published, let it be built: it takes its time."""
+    with transaction(context.sessions) as session:
+        ground = archive.fingerprint(session)
+        if ground is not None and ground == published_ground:
+            return
+        waiting = text("SELECT FROM outbox WHERE topic = :topic AND done_at IS NULL AND dead_at IS NULL LIMIT 1")
+        if session.execute(waiting, {"topic": TOPIC_ARCHIVE}).first() is None:
+            outbox.emit(session, TOPIC_ARCHIVE, {}, now=context.now(), priority=outbox.BACKGROUND)
 
 
-def _incident_features(session: Session) -> list[dict[str, Any]]:
-    found = open_incidents(session)
-    public_ids = waters.public_ids_of(session, {incident.water_body_id for incident in found})
-    return [_incident_feature(incident, public_ids[incident.water_body_id]) for incident in found]
-
-
-def _incident_feature(incident: IncidentView, public_id: str) -> dict[str, Any]:
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Point", "coordinates": [round(incident.lon, 5), round(incident.lat, 5)]},
-        "properties": {
-            "code": incident.code,
-            "kind": incident.kind,
-            "severity": incident.severity,
-            "water": public_id,
-            "feature_id": incident.feature_id,
-            "opened_on": incident.opened_at.date().isoformat(),
-        },
-    }
-
-
-def _manifest(names: dict[str, str], published_at: datetime, stale_after_s: int) -> dict[str, Any]:
-    return {
-        "generated_at": published_at.isoformat(),
-        "geometry": names["waters"],
-        "levels": names["levels"],
-        "incidents": names["incidents"],
-        "snapshot": "national.html",
-        "stale_after_s": stale_after_s,
-    }
-
-
-def _encode(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _write(path: Path, content: bytes, *, compress: bool = False) -> None:
-    """Write a file whole: draft, fsync, rename. With ``compress`` a gzip twin beside it, for hosts that serve those."""
-    variants = [(path, content)]
-    if compress:
-        variants.insert(0, (path.with_name(path.name + ".gz"), gzip.compress(content, 6, mtime=0)))
-    for target, data in variants:
-        draft = _draft_of(target)
-        with draft.open("wb") as sink:
-            sink.write(data)
-            sink.flush()
-            os.fsync(sink.fileno())
-        draft.replace(target)
-
-
-def _draft_of(target: Path) -> Path:
-    """A name of this run alone: publishers on several machines may share the folder."""
-    return target.with_name(f".{target.name}.{new_id()}.part")
-
-
-def _copy_vendor(source: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    for name in VENDOR:
-        if not (target / name).exists():
-            draft = _draft_of(target / name)
-            shutil.copyfile(source / name, draft)
-            draft.replace(target / name)
-
-
-def _remove_superseded(folder: Path, current: set[str]) -> None:
-    horizon = time.time() - KEEP_SUPERSEDED_S
-    for path in (*folder.glob("*.json*"), *folder.rglob(".*.part")):
-        if path.name == "manifest.json" or path.name.removesuffix(".gz") in current:
-            continue
-        with contextlib.suppress(FileNotFoundError):  # another publisher was faster
-            if path.stat().st_mtime < horizon:
-                path.unlink()
+@contextmanager
+def _alone(context: JobContext) -> Iterator[None]:
+    """Hold the publisher's lock, on a connection of its own and without a transaction; it ends with the process."""
+    engine = context.sessions.kw["bind"]
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"SET lock_timeout = '{WAIT_FOR_ANOTHER_S}s'"))
+        try:
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": PUBLISHER_LOCK})
+        except OperationalError:
+            raise Unavailable("another_publishes", retry_after_s=1.0) from None
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": PUBLISHER_LOCK})
+            connection.execute(text("RESET lock_timeout"))

@@ -1,5 +1,6 @@
 """Small maps as PNG, for mails, messages and pages without script: SVG of our own waters, rendered by resvg."""
 
+import math
 import uuid
 from collections.abc import Iterator
 from html import escape
@@ -12,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from waterwatch.incidents.queries import exact_point, incident_by_id
 from waterwatch.kernel.errors import NotFound
+from waterwatch.mapping.publishing_queries import PlaceView
+from waterwatch.mapping.publishing_words import COUNTS, NATIONAL, NOT_OFFICIAL, SITE, name_in, say
 from waterwatch.mapping.queries import DrawnWater, waters_in_frame
 from waterwatch.mapping.rules import (
     GROUND_COLOUR,
@@ -19,12 +22,15 @@ from waterwatch.mapping.rules import (
     LAKE_COLOUR,
     LEVEL_COLOURS,
     LEVEL_WIDTHS_PX,
+    METRES_PER_DEGREE,
     WATER_COLOUR,
     Frame,
     scale_bar_m,
 )
 
 WIDTH_PX, HEIGHT_PX = 640, 400
+PLACE_PX = (1200, 630)  # what messengers and search engines show of a page (Open Graph)
+PANEL_PX = 96  # of its height for words
 NAME_PX = 15
 HALF_WIDTH_M = 20_000.0
 FONTS = "Noto Sans CJK SC, Noto Sans CJK JP, sans-serif"
@@ -47,6 +53,64 @@ def incident_png(session: Session, incident_id: uuid.UUID) -> bytes:
 def render_png(svg: str) -> bytes:
     """Rasterise an SVG of our own making with the system's fonts (Chinese needs ``fonts-noto-cjk``)."""
     return bytes(resvg_py.svg_to_bytes(svg_string=svg))
+
+
+def place_png(place: PlaceView, *, time: str) -> bytes:
+    """The map of a place, 1200 by 630 px: waters in their colours, incidents, its name, whose levels these are, when.
+
+    ``time``: of the data, as a Chinese clock shows it.
+    """
+    width_px, height_px = PLACE_PX
+    frame = _frame_around(place.bounds, width_px, height_px - PANEL_PX)
+    ground = [_as_drawn(geometry, None) for geometry in place.background]
+    waters = [_as_drawn(water.geometry, water.level or None) for water in reversed(place.waters)]
+    lakes_first = sorted(ground, key=lambda water: water.kind != "lake")
+    dots = (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="{LEVEL_COLOURS[marker.severity]}" stroke="#fff" '
+        'stroke-width="2"/>'
+        for marker in reversed(place.markers)
+        for x, y in [frame.project(marker.lon, marker.lat)]
+    )
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width_px}" height="{height_px}" '
+        f'viewBox="0 0 {width_px} {height_px}" font-family="{FONTS}">',
+        f'<rect width="100%" height="100%" fill="{GROUND_COLOUR}"/><g transform="translate(0 {PANEL_PX})">',
+        *(_draw_water(frame, water) for water in (*lakes_first, *waters)),
+        *dots,
+        "</g>",
+        *_draw_panel(place, time),
+        "</svg>",
+    ]
+    return render_png("".join(parts))
+
+
+def _draw_panel(place: PlaceView, time: str) -> Iterator[str]:
+    width_px = PLACE_PX[0]
+    title = say("zh-Hans", NATIONAL) if place.key == "national" else name_in("zh-Hans", place.names, place.key)
+    yield f'<rect width="{width_px}" height="{PANEL_PX}" fill="#fff"/>'
+    yield f'<text x="28" y="46" font-size="34" font-weight="bold" fill="{INK_COLOUR}">{escape(title[:24])}</text>'
+    counts = say("zh-Hans", COUNTS, waters=place.coloured, incidents=place.incidents)
+    yield f'<text x="28" y="80" font-size="20" fill="{INK_COLOUR}">{escape(counts)}</text>'
+    for y, words in ((42, say("zh-Hans", NOT_OFFICIAL)), (78, f"{say('zh-Hans', SITE)} · {time}")):
+        yield (
+            f'<text x="{width_px - 28}" y="{y}" font-size="20" fill="{INK_COLOUR}" text-anchor="end">'
+            f"{escape(words)}</text>"
+        )
+
+
+def _frame_around(bounds: tuple[float, float, float, float], width_px: int, height_px: int) -> Frame:
+    """The frame of a size that holds a box whole."""
+    west, south, east, north = bounds
+    lon, lat = (west + east) / 2, (south + north) / 2
+    wide_m = (east - west) * METRES_PER_DEGREE * math.cos(math.radians(lat))
+    high_m = (north - south) * METRES_PER_DEGREE
+    half_m = max(wide_m, high_m * width_px / height_px, 2_000.0) / 2 * 1.06
+    return Frame(lon, lat, half_m, width_px, height_px)
+
+
+def _as_drawn(geometry: dict[str, Any], level: int | None) -> DrawnWater:
+    kind = "lake" if "Polygon" in geometry["type"] else "reach"
+    return DrawnWater(uuid.UUID(int=0), kind, None, level, geometry)
 
 
 def draw_svg(frame: Frame, waters: list[DrawnWater], *, marker: tuple[float, float], severity: int) -> str:

@@ -48,7 +48,8 @@ class IncidentSpan(Base):
 class MapChange(Base):
     """That the past of a water is another from an instant on, until the publisher has written it. Kept by triggers.
 
-    A table to append to, because a counter would make everybody who grades wait for one row.
+    ``is_withdrawal``: something that was published must be found nowhere any more. A table to append to, because a
+    counter would make everybody who grades wait for one row.
     """
 
     __tablename__ = "map_change"
@@ -56,6 +57,7 @@ class MapChange(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     water_feature_id: Mapped[uuid.UUID]
     since: Mapped[datetime]
+    is_withdrawal: Mapped[bool]
 
 
 class PublishedFile(Base):
@@ -69,8 +71,20 @@ class PublishedFile(Base):
     published_at: Mapped[datetime]
 
 
+class SupersededFile(Base):
+    """A published file that no key names any more, and since when: phones that read the old pointer may still ask."""
+
+    __tablename__ = "superseded_file"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    superseded_at: Mapped[datetime]
+
+
 class MappedWater(Base):
-    """Which provinces (GB/T 2260 codes) a reach or lake touches: looked up once, until either is drawn anew."""
+    """Which provinces (GB/T 2260 codes) a reach or lake touches, and a digest of how it is drawn.
+
+    Looked up once, until the water or the areas are drawn anew.
+    """
 
     __tablename__ = "mapped_water"
 
@@ -78,3 +92,4 @@ class MappedWater(Base):
         ForeignKey(WaterFeature.id, ondelete="CASCADE"), primary_key=True
     )
     area_codes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    drawn: Mapped[str] = mapped_column(Text)

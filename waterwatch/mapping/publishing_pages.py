@@ -1,0 +1,158 @@
+"""Which places have pages, which of them show something else than yesterday, and their making.
+
+A page is made again exactly when the digest of what it shows is another. A run makes pages for so long and leaves the
+rest for the next one, so that a change of level never waits behind ten thousand pages; first come those from which
+something was withdrawn, then the large ones.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from waterwatch.kernel.db import transaction
+from waterwatch.mapping import history, pages, snapshot
+from waterwatch.mapping import publishing_queries as queries
+from waterwatch.mapping.publishing_queries import LitWater, Named, PlaceView
+from waterwatch.mapping.publishing_run import Run, State
+from waterwatch.mapping.rules import digest_of
+
+PAGES_VERSION = 1  # another number for another look: every page is made anew
+PAGES_FOR_S = 15.0
+PAST = timedelta(days=365)
+CHINA_BOX = (73.5, 18.0, 135.1, 53.6)
+WHOLE_WATER = 500  # of one water's reaches so many are drawn at most
+SLACK_DEG = 0.02
+PREFIX = "maps/"
+
+
+@dataclass
+class Place:
+    """A page to be: what lies on it, and what it is named after."""
+
+    key: str
+    named: Named | None = None
+    waters: list[LitWater] = field(default_factory=list)
+    basin: str | None = None
+
+    def digest(self, ground: str) -> str:
+        """Of everything the page shows."""
+        states = sorted(water.state for water in self.waters)
+        names = sorted(self.named.names.items()) if self.named is not None else []
+        shown = (PAGES_VERSION, self.key, names, ground, states)
+        return digest_of(repr(shown).encode())
+
+    @property
+    def rank(self) -> int:
+        """Which pages come first: the country's, the provinces', the basins', the waters'."""
+        return ("national", "area", "basin", "water").index(self.key.partition("-")[0])
+
+
+def write(run: Run, state: State) -> bool:
+    """Make the pages that changed and remove those of waters long clean; whether none was left for later."""
+    with transaction(run.context.sessions) as session:
+        places = _places(session, run)
+    ground = run.tiles_ground or ""
+    wanted = {f"{PREFIX}{key}": place for key, place in places.items()}
+    digests = {key: place.digest(ground if place.rank < 3 else str(bool(ground))) for key, place in wanted.items()}
+    changed = [key for key, digest in digests.items() if run.known.get(key, ("", ""))[1] != digest]
+    urgent = state.changes.withdrawn_from
+    changed.sort(key=lambda key: (not any(water.id in urgent for water in wanted[key].waters), wanted[key].rank, key))
+    began = time.monotonic()
+    for number, key in enumerate(changed):
+        if number and time.monotonic() - began > PAGES_FOR_S and not _is_urgent(wanted[key], state):
+            return False
+        _make(run, wanted[key])
+        run.keep({key: (f"{key}.html", digests[key])})
+    _remove(run, set(wanted))
+    return True
+
+
+def _is_urgent(place: Place, state: State) -> bool:
+    return any(water.id in state.changes.withdrawn_from for water in place.waters)
+
+
+def _places(session: Session, run: Run) -> dict[str, Place]:
+    """Every place that has a page, by its key."""
+    since = run.at - PAST
+    lit = queries.lit_waters(session, since=since)
+    places = {"national": Place("national", waters=lit)}
+    for province in queries.provinces(session):
+        places[f"area-{province.key}"] = Place(f"area-{province.key}", province)
+    by_basin: dict[str, list[LitWater]] = defaultdict(list)
+    by_water: dict[str, list[LitWater]] = defaultdict(list)
+    for water in lit:
+        by_water[water.public_id].append(water)
+        if water.basin:
+            by_basin[water.basin].append(water)
+        for code in water.area_codes:
+            if f"area-{code}" in places:
+                places[f"area-{code}"].waters.append(water)
+    basins = queries.basins_named(session, by_basin)
+    named = queries.waters_named(session, {*basins.values(), *by_water})
+    for basin, public_id in basins.items():
+        if public_id in named:
+            key = f"basin-{public_id}"
+            places[key] = Place(key, named[public_id], by_basin[basin], basin)
+    for public_id, waters in by_water.items():
+        if public_id in named:
+            key = f"water-{public_id}"
+            places[key] = Place(key, named[public_id], waters)
+    return places
+
+
+def _make(run: Run, place: Place) -> None:
+    with transaction(run.context.sessions) as session:
+        view = view_of(session, place)
+    settings = run.context.settings
+    links = settings.public_url if settings.publish_url is not None else ""
+    at = f"{run.at.astimezone(history.CHINA):%Y-%m-%d %H:%M}"
+    run.shelf.put(f"{PREFIX}{place.key}.png", snapshot.place_png(view, time=at))
+    page = pages.place_page(view, vendor="../vendor", links=links, time=at)
+    run.shelf.put(f"{PREFIX}{place.key}.html", page.encode())
+    if place.rank == 0:  # where it lay first; to be removed with publishing_v1
+        run.shelf.put("national.html", pages.place_page(view, vendor="vendor", links=links, time=at).encode())
+
+
+def view_of(session: Session, place: Place) -> PlaceView:
+    """What the page shows, worst first and bounded."""
+    bounds = _bounds(session, place)
+    worst = sorted(place.waters, key=lambda water: (-water.level, water.feature_id))
+    coloured = [water for water in worst if water.level]
+    drawn = worst[:WHOLE_WATER] if place.rank == 3 else coloured[: queries.DRAWN_AT_MOST]
+    band, tolerance_deg = {0: (4, 0.01), 1: (6, 0.002), 2: (6, 0.004), 3: (10, 0.0005)}[place.rank]
+    return PlaceView(
+        key=place.key,
+        names=place.named.names if place.named is not None else {},
+        bounds=bounds,
+        background=queries.ground_of(session, bounds, band=band),
+        waters=queries.drawn_waters(session, drawn, tolerance_deg=tolerance_deg),
+        markers=queries.markers_on(session, [water.id for water in place.waters if water.incidents]),
+        coloured=len(coloured),
+        incidents=sum(water.incidents for water in place.waters),
+    )
+
+
+def _bounds(session: Session, place: Place) -> tuple[float, float, float, float]:
+    box = CHINA_BOX if place.named is None else place.named.bounds
+    if place.basin is not None:
+        box = queries.basin_box(session, place.basin) or box
+    west, south, east, north = box
+    return west - SLACK_DEG, south - SLACK_DEG, east + SLACK_DEG, north + SLACK_DEG
+
+
+def _remove(run: Run, wanted: set[str]) -> None:
+    """Pages of places that are no more, or of waters whose last colour is a year old."""
+    gone = [key for key in run.known if key.startswith(PREFIX) and key not in wanted]
+    if gone:
+        run.shelf.remove(list(_files(gone)))
+        run.keep({}, gone=gone)
+
+
+def _files(keys: list[str]) -> Iterator[str]:
+    for key in keys:
+        yield f"{key}.html"
+        yield f"{key}.png"
