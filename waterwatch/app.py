@@ -27,7 +27,7 @@ from waterwatch.open311 import views as open311
 from waterwatch.opendata import data_views, site_views
 from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
-from waterwatch.portal import views as portal
+from waterwatch.portal import place_views as portal  # with the views it adds to
 from waterwatch.reports import views as reports
 from waterwatch.screening import views as screening
 from waterwatch.uploads import views as uploads

@@ -61,3 +61,19 @@ def part_of(session: Session, kind: str, number: int) -> Sequence[Address]:
     """The addresses of part ``number`` (from 1) of a kind of :data:`KINDS`; empty beyond the last. One query."""
     rows = session.execute(_PARTS[kind], {"offset": (number - 1) * PART})
     return [Address(row.key, row.changed_at) for row in rows]
+
+
+_PUBLISHED = text("""
+SELECT key FROM published_file WHERE key = ANY(:keys) ORDER BY array_position(CAST(:keys AS text[]), key) LIMIT 1
+""")
+MAPS = "maps/"
+
+
+def snapshot_of(session: Session, places: Sequence[str]) -> str | None:
+    """The path, without ending, of the first of these places that has a published page and picture. One query.
+
+    ``places`` as docs/published-map.md names them: ``national``, ``area-420000``, ``water-w-yangtze``.
+    """
+    keys = [MAPS + place for place in places]
+    found: str | None = session.execute(_PUBLISHED, {"keys": keys}).scalar_one_or_none()
+    return found

@@ -75,7 +75,7 @@ FROM jurisdiction j LEFT JOIN jurisdiction up ON up.id = j.parent_id LEFT JOIN j
 WHERE j.code = :code AND j.retired_at IS NULL
 """)  # noqa: S608  # the pieces are constants of this module
 _PARTS = f"""
-SELECT j.code, coalesce({_NAMES.format(of="j.id")}, '{{}}'::jsonb) AS names,
+SELECT j.code, coalesce({_NAMES.format(of="j.id")}, '{{{{}}}}'::jsonb) AS names,
        coalesce(found.incidents, 0)::int AS open_incidents, found.level
 FROM jurisdiction j LEFT JOIN LATERAL (
     SELECT count(DISTINCT i.id) AS incidents, max(i.severity) AS level

@@ -52,7 +52,7 @@ SELECT i.code, i.state, i.kind, i.severity,
        round(ST_Y(i.public_point)::numeric, {DECIMALS})::float8 AS lat,
        i.opened_at, i.last_confirmed_at, i.closed_at, found.changed_at, b.public_id AS water,
        coalesce((SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
-                 WHERE n.water_body_id = b.id AND n.is_primary), '{{}}'::jsonb) AS names,
+                 WHERE n.water_body_id = b.id AND n.is_primary), '{{{{}}}}'::jsonb) AS names,
        CASE WHEN i.state = 'resolved_claimed' THEN {len(ANSWERS) - 1} ELSE coalesce((
            SELECT max(CASE WHEN c.state IN ('answered', 'closed') THEN 3 WHEN c.state = 'acknowledged' THEN 2
                            WHEN c.state = 'delivered' THEN 1 ELSE 0 END)
