@@ -27,7 +27,7 @@ async function draw(frame: HTMLElement): Promise<void> {
 }
 
 function dataOf(columns: Columns): uPlot.AlignedData {
-  return [columns.seconds, columns.levels, columns.reports];
+  return [columns.seconds, columns.reports, columns.levels]; // the line over the bars
 }
 
 function options(UPlot: typeof uPlot, frame: HTMLElement, columns: Columns, words: Words): uPlot.Options {
@@ -50,14 +50,14 @@ function options(UPlot: typeof uPlot, frame: HTMLElement, columns: Columns, word
       reports: { range: [0, most * 1.1] },
     },
     axes: [
-      { ...axis, values: (_chart, at) => at.map(monthOf) },
+      { ...axis, values: (_chart, at) => at.map(monthOf), space: 72, size: 30 },
       { ...axis, scale: "level", splits: [0, 1, 2, 3, 4], values: (_chart, at) => at.map((level) => levels[level] ?? ""), size: 64, label: say(words, "level"), labelSize: 18 },
       { ...axis, scale: "reports", side: 1, grid: { show: false }, values: (_chart, at) => at.map((count) => (Number.isInteger(count) ? String(count) : "")), size: 40, label: say(words, "reports"), labelSize: 18 },
     ],
     series: [
       {},
-      { scale: "level", label: say(words, "level"), stroke: colour("--level-3"), width: 3, points: { show: false }, ...(stepped ? { paths: stepped } : {}) },
-      { scale: "reports", label: say(words, "reports"), stroke: colour("--water"), fill: colour("--wash"), width: 1, points: { show: false }, ...(bars ? { paths: bars } : {}) },
+      { scale: "reports", label: say(words, "reports"), stroke: colour("--line-strong"), fill: colour("--wash"), width: 1, points: { show: false }, ...(bars ? { paths: bars } : {}) },
+      { scale: "level", label: say(words, "level"), stroke: colour("--water-deep"), width: 3, points: { show: false }, ...(stepped ? { paths: stepped } : {}) },
     ],
   };
 }

@@ -27,6 +27,7 @@ from tests.opendata.places import (
 from waterwatch.atlas import addresses
 from waterwatch.kernel.db import transaction
 from waterwatch.opendata import exports, feeds
+from waterwatch.opendata.answers import IncidentsOut
 from waterwatch.opendata.badges import draw_badge
 
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
@@ -59,6 +60,7 @@ def test_every_form_tells_the_same_with_the_same_digits(client: FlaskClient, pla
         told = client.get(f"{path}.geojson")
         assert (told.status_code, told.mimetype) == (200, "application/geo+json")
         features = json.loads(told.text)["features"]
+        IncidentsOut.model_validate_json(told.text)  # as the OpenAPI document describes it
         table = client.get(f"{path}.csv")
         assert table.text.startswith("\ufeff")
         rows = list(csv.DictReader(io.StringIO(table.text.removeprefix("\ufeff"))))
