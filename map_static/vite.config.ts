@@ -32,7 +32,7 @@ function keepWorker(): Plugin {
 }
 
 export default defineConfig({
-  base: "/static/",
+  base: "./", // the same files serve below /static/ and beside the published map
   plugins: [vendor()],
   // Phones that are still about: X5 and other web views of Chromium 87's age, iPhones on iOS 14.
   build: {

@@ -36,7 +36,7 @@ const precache = [...page, "icon.svg"].map((file) => ({
   revision: file.startsWith("assets/") ? null : createHash("sha256").update(readFileSync(resolve(dist, file))).digest("hex").slice(0, 16),
 }));
 
-const map = filesOf("src/map/open.ts").map((file) => `/static/${file}`);
+const map = filesOf("src/map.ts", "src/map/open.ts", "src/map/live.ts", "src/map/known.ts").map((file) => `/static/${file}`);
 
 /** The service worker: one file without imports, after everything else is built, because it names it. */
 export default defineConfig({

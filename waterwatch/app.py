@@ -36,7 +36,7 @@ from waterwatch.web import health, installed, words
 from waterwatch.web.assets import install_assets
 from waterwatch.web.errors import install_errors
 from waterwatch.web.guards import install_guards
-from waterwatch.web.headers import install_headers
+from waterwatch.web.headers import install_headers, origin_of
 from waterwatch.web.house import EXTENSION, House
 from waterwatch.web.json_bodies import install_json
 from waterwatch.web.language import install_language
@@ -111,9 +111,13 @@ def create_app(settings: Settings) -> Flask:
     if settings.cors_origins:
         resources = r"/(api|open311)/.*"
         CORS(app, resources=resources, origins=settings.cors_origins.split(), expose_headers=uploads.PROTOCOL_HEADERS)
-    install_headers(app, is_https=settings.is_https)
+    tile_hosts = [source.origin for source in settings.base_maps]
+    install_headers(app, is_https=settings.is_https, tile_hosts=tile_hosts, published=origin_of(settings.published_url))
     app.jinja_env.globals.update(
-        words=words, public_url=settings.public_url.rstrip("/"), is_demo=settings.mode == "demo"
+        words=words,
+        public_url=settings.public_url.rstrip("/"),
+        is_demo=settings.mode == "demo",
+        base_tiles=[source.described() for source in settings.base_maps],
     )
 
     if settings.trusted_proxies:

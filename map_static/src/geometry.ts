@@ -1,47 +1,42 @@
 /** Small geometry on degrees of WGS-84, for drawing only: nobody is told a distance computed here. */
 
-import type { Position } from "geojson";
-
-import type { WaterFeature, WaterGeometry } from "./published";
+import type { Geometry, Position } from "geojson";
 
 /** West, south, east, north. */
 export type Bounds = readonly [number, number, number, number];
 
-/** Every line or outer ring of a water. */
-export function pathsOf(geometry: WaterGeometry): Position[][] {
-  switch (geometry.type) {
-    case "LineString":
-      return [geometry.coordinates];
-    case "MultiLineString":
-      return geometry.coordinates;
-    case "Polygon":
-      return geometry.coordinates.slice(0, 1);
-    case "MultiPolygon":
-      return geometry.coordinates.flatMap((polygon) => polygon.slice(0, 1));
-  }
+/** Every position of a geometry. */
+export function positionsOf(geometry: Geometry): Position[] {
+  if (geometry.type === "GeometryCollection") return geometry.geometries.flatMap(positionsOf);
+  const positions: Position[] = [];
+  const collect = (part: unknown): void => {
+    if (!Array.isArray(part)) return;
+    if (typeof part[0] === "number") positions.push(part as Position);
+    else part.forEach(collect);
+  };
+  collect(geometry.coordinates);
+  return positions;
 }
 
-/** The box around features, or null when there are none. */
-export function boundsOf(features: readonly WaterFeature[]): Bounds | null {
+/** The box around geometries, or null when there are none. */
+export function boundsOf(geometries: readonly Geometry[]): Bounds | null {
   let [west, south, east, north] = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const feature of features) {
-    for (const [lon, lat] of pathsOf(feature.geometry).flat() as [number, number][]) {
-      [west, south] = [Math.min(west, lon), Math.min(south, lat)];
-      [east, north] = [Math.max(east, lon), Math.max(north, lat)];
-    }
+  for (const [lon = 0, lat = 0] of geometries.flatMap(positionsOf)) {
+    [west, south] = [Math.min(west, lon), Math.min(south, lat)];
+    [east, north] = [Math.max(east, lon), Math.max(north, lat)];
   }
   return west > east ? null : [west, south, east, north];
 }
 
-/** Where a feature's mark or name stands: the middle vertex of its longest path, or the middle of a lake's box. */
-export function anchorOf(feature: WaterFeature): [number, number] {
-  if (feature.geometry.type.endsWith("Polygon")) {
-    const box = boundsOf([feature]) ?? [0, 0, 0, 0];
-    return [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
-  }
-  const longest = pathsOf(feature.geometry).reduce((a, b) => (b.length > a.length ? b : a));
-  const [lon = 0, lat = 0] = longest[Math.floor(longest.length / 2)] ?? [];
-  return [lon, lat];
+/** Columns and rows of a zoom's tiles that a box touches (Web Mercator, as every web map numbers them). */
+export function tilesOver(zoom: number, [west, south, east, north]: Bounds): [number, number][] {
+  const count = 2 ** zoom;
+  const inside = (tile: number): number => Math.min(count - 1, Math.max(0, tile));
+  const column = (lon: number): number => inside(Math.floor(((lon + 180) / 360) * count));
+  const row = (lat: number): number => inside(Math.floor(((1 - Math.asinh(Math.tan((lat * Math.PI) / 180)) / Math.PI) / 2) * count));
+  const found: [number, number][] = [];
+  for (let x = column(west); x <= column(east); x += 1) for (let y = row(north); y <= row(south); y += 1) found.push([x, y]);
+  return found;
 }
 
 /** A circle of `radius_m` as a closed ring, for drawing how sure a position is. */

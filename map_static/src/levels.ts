@@ -47,16 +47,25 @@ export function toRank(value: unknown): Rank {
   return number === 1 || number === 2 || number === 3 || number === 4 ? number : 0;
 }
 
-/** Each water's highest level. A water is many reaches; its badge shows the worst of them. */
-export function worstByWater(
-  levels: ReadonlyArray<readonly [number, number]>,
-  waterOf: ReadonlyMap<number, string>,
-): Map<string, Rank> {
-  const worst = new Map<string, Rank>();
-  for (const [featureId, value] of levels) {
-    const water = waterOf.get(featureId);
-    const rank = toRank(value);
-    if (water !== undefined && rank > (worst.get(water) ?? 0)) worst.set(water, rank);
+/** Features by level, as a file lists them: ids in ascending order, each but the first as the difference to the one before. */
+export type Coded = Readonly<Record<string, readonly number[]>>;
+
+/** Each feature's level. A feature listed twice keeps the higher one; a level that is none of ours is passed over. */
+export function decode(coded: Coded | undefined): Map<number, Rank> {
+  const levels = new Map<number, Rank>();
+  for (const rank of RANKS) {
+    let id = 0;
+    for (const step of coded?.[String(rank)] ?? []) {
+      id += step;
+      levels.set(id, rank);
+    }
   }
-  return worst;
+  return levels;
+}
+
+/** The ids that carry each level, for filters. */
+export function groupByRank(levels: ReadonlyMap<number, Rank>): Readonly<Record<1 | 2 | 3 | 4, number[]>> {
+  const groups: Record<1 | 2 | 3 | 4, number[]> = { 1: [], 2: [], 3: [], 4: [] };
+  for (const [id, rank] of levels) if (rank > 0) groups[rank as 1 | 2 | 3 | 4].push(id);
+  return groups;
 }

@@ -1,45 +1,75 @@
-/** The published map: one small manifest that names immutable files. See docs/api.md for the contract. */
+/** The published map: one small manifest that names files that never change. See docs/published-map.md for the contract. */
 
-import type { Feature, FeatureCollection, LineString, MultiLineString, MultiPolygon, Point, Polygon } from "geojson";
+import type { FeatureCollection, Point } from "geojson";
+
+import { decode, RANKS, type Coded, type Rank } from "./levels";
+
+export const MANIFEST = "/published/map.json";
 
 export interface Manifest {
+  readonly version: number;
   readonly generated_at: string;
-  readonly geometry: string;
+  readonly stale_after_s: number;
+  readonly tiles?: string;
   readonly levels: string;
   readonly incidents: string;
+  readonly history: Readonly<Record<string, string>>;
   readonly snapshot: string;
-  readonly stale_after_s: number;
 }
 
+/** What every water of the archive says of itself; a name is left out where it is unknown or the simplified one. */
 export interface WaterProperties {
-  readonly feature_id: number;
-  readonly kind: string;
-  readonly water: string;
-  readonly rank: number;
-  readonly name_zh_hans: string | null;
-  readonly name_zh_hant: string | null;
-  readonly name_en: string | null;
+  readonly w: string;
+  readonly o?: number;
+  readonly n?: string;
+  readonly nt?: string;
+  readonly ne?: string;
 }
 
 export interface IncidentProperties {
   readonly code: string;
   readonly kind: string;
   readonly severity: number;
+  readonly answer: string;
   readonly water: string;
+  readonly names: Readonly<Record<string, string>>;
+  readonly feature_id: number;
   readonly opened_on: string;
+  readonly confirmed_on: string;
 }
 
-export type WaterGeometry = LineString | MultiLineString | Polygon | MultiPolygon;
-export type WaterFeature = Feature<WaterGeometry, WaterProperties>;
-export type Waters = FeatureCollection<WaterGeometry, WaterProperties>;
-export type Incidents = FeatureCollection<Point, IncidentProperties>;
-export type Levels = ReadonlyArray<readonly [number, number]>;
+/** Longitude, latitude, index of the kind, severity, index of the answer, count. */
+export type Sum = readonly [number, number, number, number, number, number];
 
+export interface IncidentIndex {
+  readonly zoom: number;
+  readonly kinds: readonly string[];
+  readonly answers: readonly string[];
+  readonly tiles: Readonly<Record<string, string>>;
+  readonly sums: readonly Sum[];
+}
+
+export type Incidents = FeatureCollection<Point, IncidentProperties>;
+
+/** The level of each coloured feature, and of each that lies below one. */
+export interface Levels {
+  readonly confirmed: ReadonlyMap<number, Rank>;
+  readonly approaching: ReadonlyMap<number, Rank>;
+}
+
+export const NO_LEVELS: Levels = { confirmed: new Map(), approaching: new Map() };
+
+/** Each feature with its level and the days of the month it held, both included. */
+export interface Month {
+  readonly month: string;
+  readonly spans: Readonly<Record<string, ReadonlyArray<readonly [number, number, number]>>>;
+}
+
+/** A publication as it was read: the pointer, where its files lie, and the levels. */
 export interface Published {
   readonly manifest: Manifest;
-  readonly waters: Waters;
+  readonly base: URL;
   readonly levels: Levels;
-  readonly incidents: Incidents;
 }
 
 /** Nothing was published yet: an installation's first minutes. */
@@ -47,37 +77,53 @@ export class NotPublished extends Error {}
 
 /** Read the manifest. Throws {@link NotPublished} on 404 and `Error` for anything else that fails. */
 export async function readManifest(address: string): Promise<Manifest> {
-  const response = await fetch(address, { cache: "no-cache" });
+  const response = await fetch(address, { cache: "no-cache", credentials: "omit" });
   if (response.status === 404) throw new NotPublished();
   if (!response.ok) throw new Error(`${address}: ${response.status}`);
   return (await response.json()) as Manifest;
 }
 
-/** Read everything the manifest names, at once. The files never change under their names, so caches may keep them. */
+/** Read the manifest and the levels. Throws {@link NotPublished} also before the first archive was built. */
 export async function readPublished(address: string): Promise<Published> {
   const manifest = await readManifest(address);
+  if (!manifest.tiles) throw new NotPublished();
   const base = new URL(address, location.href);
-  const [waters, levels, incidents] = await Promise.all([
-    readFile<Waters>(new URL(manifest.geometry, base)),
-    readFile<{ levels: Levels }>(new URL(manifest.levels, base)),
-    readFile<Incidents>(new URL(manifest.incidents, base)),
-  ]);
-  return { manifest, waters, levels: levels.levels, incidents };
+  return { manifest, base, levels: await readLevels(manifest, base) };
 }
 
-async function readFile<T>(address: URL): Promise<T> {
-  const response = await fetch(address);
+export async function readLevels(manifest: Manifest, base: URL): Promise<Levels> {
+  const read = await readFile<{ confirmed?: Coded; approaching?: Coded }>(new URL(manifest.levels, base));
+  return { confirmed: decode(read.confirmed), approaching: decode(read.approaching) };
+}
+
+/** One of the files that a manifest names. They never change under their names, so caches may keep them. */
+export async function readFile<T>(address: URL): Promise<T> {
+  const response = await fetch(address, { credentials: "omit" });
   if (!response.ok) throw new Error(`${address.pathname}: ${response.status}`);
   return (await response.json()) as T;
 }
 
-/** A water's name in the viewer's language, else in Chinese, else in English, else its public id. */
-export function nameIn(language: string, properties: WaterProperties): string {
-  const chosen = { "zh-Hant": properties.name_zh_hant, en: properties.name_en }[language];
-  return chosen ?? properties.name_zh_hans ?? properties.name_en ?? properties.water;
+/** A water's name in the viewer's language, else in Chinese, else in English; nothing where it has none. */
+export function nameIn(language: string, water: Pick<WaterProperties, "n" | "nt" | "ne">): string {
+  const chosen = { "zh-Hant": water.nt, en: water.ne }[language];
+  return chosen ?? water.n ?? water.ne ?? "";
+}
+
+/** The same of names by language, as incidents carry them. */
+export function nameOf(language: string, names: Readonly<Record<string, string>>): string {
+  return names[language] ?? names["zh-Hans"] ?? names.en ?? "";
+}
+
+/** Each feature's level on one day of a month; where two hold, the higher one. */
+export function levelsOn(month: Month, day: number): Map<number, Rank> {
+  const levels = new Map<number, Rank>();
+  for (const rank of RANKS) {
+    for (const [id, first, last] of month.spans[String(rank)] ?? []) if (first <= day && day <= last) levels.set(id, rank);
+  }
+  return levels;
 }
 
 /** Whether the data is older than the installation promises. `now` in milliseconds since the epoch. */
-export function isStale(manifest: Manifest, now: number): boolean {
+export function isStale(manifest: Pick<Manifest, "generated_at" | "stale_after_s">, now: number): boolean {
   return now - Date.parse(manifest.generated_at) > manifest.stale_after_s * 1000;
 }

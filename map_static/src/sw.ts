@@ -21,7 +21,10 @@ declare const __MAP_FILES__: readonly string[];
 const PAGES = "pages";
 const MAP = "map";
 const ASSETS = "assets";
-const MANIFEST = "/published/manifest.json";
+const PIECE_CACHE = "map-pieces";
+/** Some megabytes at most: a piece is a tile of a few kilobytes. */
+const PIECES = 400;
+const MANIFEST = "/published/map.json";
 const REPORT_PAGE = "/report";
 const SLOW_S = 4;
 
@@ -38,7 +41,8 @@ registerRoute(
   }),
 );
 registerRoute(({ url }) => url.pathname === MANIFEST, new NetworkFirst({ cacheName: MAP, networkTimeoutSeconds: SLOW_S }));
-registerRoute(({ url }) => /^\/published\/[^/]+\.[0-9a-f]{8,}\./.test(url.pathname), new CacheFirst({ cacheName: MAP }));
+registerRoute(({ url }) => url.pathname.startsWith("/published/") && url.pathname.endsWith(".pmtiles"), ({ request }) => piece(request));
+registerRoute(({ url }) => /^\/published\/(?:[\w-]+\/)?[^/]+\.[0-9a-f]{8,}\.json$/.test(url.pathname), new CacheFirst({ cacheName: MAP }));
 registerRoute(({ url }) => url.pathname.startsWith("/static/assets/"), new CacheFirst({ cacheName: ASSETS }));
 
 self.addEventListener("install", (event) => {
@@ -51,24 +55,62 @@ self.addEventListener("install", (event) => {
 });
 self.addEventListener("activate", (event) => event.waitUntil(Promise.all([self.clients.claim(), forgetOldAssets()])));
 self.addEventListener("message", (event) => {
-  if ((event.data as { keep?: string } | null)?.keep === MAP) event.waitUntil(keepMap().catch(() => undefined));
+  const said = event.data as { keep?: string; ranges?: readonly Range[] } | null;
+  if (said?.keep === MAP) event.waitUntil(keepMap(said.ranges ?? []).catch(() => undefined));
 });
 
 /**
- * Keep all that a map is drawn from: its code, and the waters as last published. What the page loaded before this worker
- * ruled it has passed no cache of ours. Files of earlier publications go.
+ * Keep all that a map is drawn from: its code, the waters as last published, and the pieces of the archive that were looked
+ * at. What the page loaded before this worker ruled it has passed no cache of ours. Files of earlier publications go.
  */
-async function keepMap(): Promise<void> {
+async function keepMap(ranges: readonly Range[]): Promise<void> {
   const [assets, map] = await Promise.all([caches.open(ASSETS), caches.open(MAP)]);
   await Promise.all(__MAP_FILES__.map((url) => keep(assets, url)));
-  const answer = await fetch(MANIFEST, { cache: "no-cache" });
+  await Promise.all(ranges.slice(-PIECES).map(({ url, range }) => piece(new Request(url, { headers: { Range: range } }))));
+  const answer = await fetch(MANIFEST, { cache: "no-cache", credentials: "omit" });
   if (!answer.ok) return;
   await map.put(MANIFEST, answer.clone());
   const manifest = (await answer.json()) as Record<string, unknown>;
-  const named = ["geometry", "levels", "incidents"].map((part) => new URL(String(manifest[part]), new URL(MANIFEST, self.location.origin)).href);
-  await Promise.all(named.map((url) => keep(map, url)));
-  const current = new Set([new URL(MANIFEST, self.location.origin).href, ...named]);
+  const whole = (name: unknown): string => new URL(String(name), new URL(MANIFEST, self.location.origin)).href;
+  await Promise.all([manifest.levels, manifest.incidents].map((name) => keep(map, whole(name))));
+  await forgetOldMap(map, manifest, whole);
+}
+
+interface Range {
+  readonly url: string;
+  readonly range: string;
+}
+
+/**
+ * A piece of the archive, which never changes. A cache takes no partial answers, so each piece is kept as a whole one under
+ * an address of its own.
+ */
+async function piece(request: Request): Promise<Response> {
+  const range = request.headers.get("Range");
+  if (!range) return fetch(request);
+  const cache = await caches.open(PIECE_CACHE);
+  const address = `${request.url}?${range}`;
+  const kept = await cache.match(address);
+  if (kept) return new Response(kept.body, { status: 206, headers: kept.headers });
+  const answer = await fetch(request);
+  if (answer.status === 206) {
+    const copy = answer.clone();
+    await cache.put(address, new Response(copy.body, { headers: { "Content-Type": "application/octet-stream" } })).catch(() => undefined);
+    const keys = await cache.keys();
+    for (const old of keys.slice(0, Math.max(0, keys.length - PIECES))) await cache.delete(old);
+  }
+  return answer;
+}
+
+/** Of what lies in the caches, only what this publication names is of use; of the past and of details as much as was seen. */
+async function forgetOldMap(map: Cache, manifest: Record<string, unknown>, whole: (name: unknown) => string): Promise<void> {
+  const index = (await (await map.match(whole(manifest.incidents)))?.json()) as { tiles?: Record<string, string> } | undefined;
+  const named = [manifest.levels, manifest.incidents, ...Object.values(index?.tiles ?? {}), ...Object.values(manifest.history ?? {})].map(whole);
+  const current = new Set([whole(MANIFEST), ...named]);
   for (const request of await map.keys()) if (!current.has(request.url)) await map.delete(request);
+  const pieces = await caches.open(PIECE_CACHE);
+  const archive = whole(manifest.tiles);
+  for (const request of await pieces.keys()) if (!request.url.startsWith(`${archive}?`)) await pieces.delete(request);
 }
 
 async function keep(cache: Cache, url: string): Promise<void> {

@@ -1,26 +1,12 @@
 import { createExpression, validateStyleMin } from "@maplibre/maplibre-gl-style-spec";
 import { describe, expect, test } from "vitest";
 
-import { LEVEL_COLOURS, LEVEL_SHAPES, LEVEL_WIDTHS_PX, RANKS, toRank, worstByWater } from "../src/levels";
-import { listedWaters } from "../src/map/list";
-import { buildStyle, marksOf, riverWidth } from "../src/map/style";
-import type { WaterFeature, Waters } from "../src/published";
+import { decode, LEVEL_COLOURS, LEVEL_SHAPES, LEVEL_WIDTHS_PX, RANKS, toRank, type Rank } from "../src/levels";
+import { listWaters } from "../src/map/list";
+import { buildStyle, nameField, partsByLevel, riverWidth } from "../src/map/style";
+import { levelsOn, type Levels } from "../src/published";
 
-const PALETTE = { ground: "#fff", river: "#89a", lake: "#cde", lakeLine: "#abc", halo: "#fff", label: "#345", ink: "#123" };
-
-const reach = (id: number, water: string, names: readonly [string, string, string], rank = 1): WaterFeature => ({
-  type: "Feature",
-  geometry: { type: "LineString", coordinates: [[id, 30], [id + 0.5, 31], [id + 1, 30]] },
-  properties: { feature_id: id, kind: "reach", water, rank, name_zh_hans: names[0], name_zh_hant: names[1], name_en: names[2] },
-});
-const WATERS: Waters = {
-  type: "FeatureCollection",
-  features: [
-    reach(100, "changjiang", ["长江", "長江", "Yangtze River"]),
-    reach(101, "changjiang", ["长江", "長江", "Yangtze River"]),
-    reach(102, "hanjiang", ["汉江", "漢江", "Han River"], 2),
-  ],
-};
+const PALETTE = { ground: "#fff", river: "#89a", lake: "#cde", lakeLine: "#abc", halo: "#fff", label: "#345", place: "#666", zone: "#264", ink: "#123" };
 
 test("what is none of the four ranks is no warning", () => {
   expect([1, "3", 4, 0, 5, 2.5, null, undefined, "red"].map(toRank)).toEqual([1, 3, 4, 0, 0, 0, 0, 0, 0]);
@@ -32,25 +18,39 @@ test("no two levels share a colour, a width or a shape", () => {
   }
 });
 
-test("a water shows the worst of its reaches", () => {
-  const waterOf = new Map([[1, "a"], [2, "a"], [3, "b"]]);
-  expect(worstByWater([[1, 2], [2, 4], [3, 1], [99, 4]], waterOf)).toEqual(new Map([["a", 4], ["b", 1]]));
+test("published ids are differences, and the higher of two levels counts", () => {
+  expect(decode({ "4": [17, 3, 12], "1": [17, 4], "7": [1] })).toEqual(new Map([[17, 4], [21, 1], [20, 4], [32, 4]]));
+  expect(decode(undefined).size).toBe(0);
 });
 
-test("the list names coloured waters in the viewer's language, the most serious first", () => {
-  const published = { waters: WATERS, levels: [[100, 1], [101, 2], [102, 4]] as [number, number][] };
-  expect(listedWaters(published, "en").map((one) => [one.name, one.rank])).toEqual([["Han River", 4], ["Yangtze River", 2]]);
-  expect(listedWaters(published, "zh-Hant")[0]?.name).toBe("漢江");
+test("a day of the past shows what held on it, both ends included, the higher level first", () => {
+  const month = { month: "2026-05", spans: { "4": [[17, 3, 9]], "2": [[17, 1, 31], [18, 10, 10]] } } as const;
+  expect([2, 3, 9, 10].map((day) => [...levelsOn(month, day)])).toEqual([[[17, 2]], [[17, 4]], [[17, 4]], [[17, 2], [18, 2]]]);
+});
+
+test("the list names each coloured water once by its worst part, the most serious first, the nameless last", () => {
+  const seen = [
+    { properties: { w: "changjiang" }, level: 1 },
+    { properties: { w: "changjiang" }, level: 2 },
+    { properties: { w: "hanjiang", n: "汉江", nt: "漢江" }, level: 2 },
+    { properties: { w: "brook" }, level: 2 },
+    { properties: { w: "quiet", n: "静" }, level: 0 },
+  ];
+  const listed = listWaters(seen, new Map([["changjiang", "長江"]]), "zh-Hant");
+  expect(listed.map(({ name, rank }) => [name, rank])).toEqual([["長江", 2], ["漢江", 2], ["", 2]]);
 });
 
 describe("the style", () => {
-  const input = { waters: WATERS, incidents: { type: "FeatureCollection" as const, features: [] }, levels: new Map([[101, 3 as const]]), language: "zh-Hans", palette: PALETTE };
+  const levels: Levels = { confirmed: new Map<number, Rank>([[101, 3], [102, 4]]), approaching: new Map<number, Rank>([[103, 2]]) };
+  const input = { tiles: "waters://x#{z}/{x}/{y}", levels, hasIncidents: true, language: "zh-Hans", palette: PALETTE };
 
-  test("is valid, and asks nothing of any other host", () => {
-    const style = buildStyle(input);
-    expect(validateStyleMin(style).map((fault) => fault.message)).toEqual([]);
-    expect(style.glyphs).toBeUndefined();
-    expect(style.sprite).toBeUndefined();
+  test("is valid with levels and without, and asks nothing of any other host", () => {
+    for (const some of [levels, { confirmed: new Map(), approaching: new Map() }]) {
+      const style = buildStyle({ ...input, levels: some });
+      expect(validateStyleMin(style).map((fault) => fault.message)).toEqual([]);
+      expect(style.glyphs).toBeUndefined();
+      expect(style.sprite).toBeUndefined();
+    }
   });
 
   test("draws a more serious river wider at every zoom", () => {
@@ -61,16 +61,23 @@ describe("the style", () => {
     } as never);
     if (parsed.result !== "success") throw new Error(JSON.stringify(parsed.value));
     for (const zoom of [2, 4, 9, 14]) {
-      const widths = [0, ...RANKS].map((level) => parsed.value.evaluate({ zoom }, { type: 2, properties: { rank: 3 } }, { level }) as number);
+      const widths = [0, ...RANKS].map((level) => parsed.value.evaluate({ zoom }, { type: 2, properties: { o: 3 } }, { level }) as number);
       expect(widths).toEqual([...widths].sort((a, b) => a - b));
       expect(new Set(widths).size).toBe(5);
     }
   });
 
-  test("puts one name on each water, on the reach that carries the level", () => {
-    const marks = marksOf(input).features;
-    expect(marks.map((mark) => mark.properties?.name)).toEqual(["长江", "汉江"]);
-    expect(marks[0]?.properties?.level).toBe(3);
-    expect(marks[0]?.geometry).toEqual({ type: "Point", coordinates: [101.5, 31] });
+  test("gives each level another pattern and another shape, and hatches what is below", () => {
+    const parts = partsByLevel(levels);
+    expect(parts["lakes-pattern"]?.pattern).toEqual(["match", ["id"], [101], "fill-3", [102], "fill-4", "fill-1"]);
+    expect(parts["river-marks"]?.icon).toEqual(["match", ["id"], [101], "level-3", [102], "level-4", "level-1"]);
+    expect(parts["rivers-approaching"]?.filter).toEqual(["match", ["id"], [103], true, false]);
+    expect(parts["rivers-strong-3"]?.filter).toEqual(["match", ["id"], [101], true, false]);
+    expect(parts["rivers-strong-1"]?.filter).toEqual(["==", ["id"], -1]);
+  });
+
+  test("names a water in the viewer's language, else in Chinese", () => {
+    expect(nameField("zh-Hant")).toEqual(["coalesce", ["get", "nt"], ["get", "n"], ["get", "ne"], ""]);
+    expect(nameField("en")).toEqual(["coalesce", ["get", "ne"], ["get", "n"], ""]);
   });
 });

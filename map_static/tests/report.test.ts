@@ -2,14 +2,12 @@ import { describe, expect, test } from "vitest";
 
 import { faultsOf } from "../src/report/checks";
 import { faultOf } from "../src/report/photos";
-import { searchKnown } from "../src/report/known-waters";
 import { coarse } from "../src/report/last-area";
 import { fit } from "../src/report/shrink";
 import { isWorthRetrying, verdictOf } from "../src/outbox/sender";
 import { takenAt } from "../src/report/evidence";
 import { collect } from "../src/report/fields";
 import { newKey } from "../src/report/key";
-import type { WaterFeature, Waters } from "../src/published";
 import { fill } from "../src/words";
 
 describe("a photo", () => {
@@ -116,20 +114,5 @@ describe("the map's last area", () => {
     expect(coarse([114.288, 30.549, 114.312, 30.561])).toEqual([114.2, 30.5, 114.4, 30.6]);
     expect(coarse([-0.05, -0.05, 0.05, 0.05])).toEqual([-0.1, -0.1, 0.1, 0.1]);
     expect(coarse([100, 20, 106, 26])).toBeNull();
-  });
-});
-
-describe("the waters the phone knows", () => {
-  const water = (name: string, english: string | null, rank: number, lon: number): WaterFeature => ({
-    type: "Feature",
-    geometry: { type: "LineString", coordinates: [[lon, 30], [lon + 1, 31]] },
-    properties: { feature_id: lon, kind: "lake", water: `w-${name}`, rank, name_zh_hans: name, name_zh_hant: null, name_en: english },
-  });
-  const waters: Waters = { type: "FeatureCollection", features: [water("小鄱湖", null, 4, 110), water("鄱阳湖", "Poyang Lake", 1, 116), water("鄱阳湖", "Poyang Lake", 1, 117)] };
-
-  test("are found by a part of a name in any language, the largest first, each once", () => {
-    expect(searchKnown(waters, "鄱", "zh-Hans").map((one) => one.name)).toEqual(["鄱阳湖", "小鄱湖"]);
-    expect(searchKnown(waters, "poyang LAKE", "en")).toEqual([{ what: "water", name: "Poyang Lake", kind: "lake", areas: [], bbox: [116, 30, 118, 31] }]);
-    expect(searchKnown(waters, " ", "en")).toEqual([]);
   });
 });

@@ -36,7 +36,7 @@ SPECIAL = {
     ("mapping", "publishing_pages"): "which places have pages, and which of them are made anew",
     ("mapping", "publishing_site"): "what published pages need beside them",
     ("mapping", "publishing_words"): "the words of published pages in all languages",
-    ("mapping", "publishing_v1"): "the first form of the published map, until nobody reads it",
+    ("mapping", "standing"): "the live map as a page that needs no application",
     ("mapping", "tiles_rules"): "what a tile shows from which size on; no I/O",
     ("mapping", "tiles_tables"): "rows made from the truth for tiles alone",
     ("mapping", "tiles_drawing"): "generalises what changed, by set",

@@ -98,10 +98,10 @@ def test_a_photo_reaches_the_department_and_everybody_sees_it(
             anybody.screenshot(path=IMAGES / "map.png")
             citizen.screenshot(path=IMAGES / "follow.png")
         colours = anybody.evaluate(
-            "async () => { const m = await (await fetch('/published/manifest.json')).json();"
-            " return (await (await fetch('/published/' + m.levels)).json()).levels }"
+            "async () => { const m = await (await fetch('/published/map.json')).json();"
+            " return (await (await fetch('/published/' + m.levels)).json()).confirmed }"
         )
-        assert [level for _feature, level in colours] == [3]
+        assert [level for level, features in colours.items() if features] == ["3"]
 
 
 def test_the_whole_way_by_keyboard_alone(site: Site, browser: Browser, watch: Watch, tmp_path: Path) -> None:
@@ -199,5 +199,5 @@ def test_without_webgl_the_map_gives_way_to_the_snapshot(site: Site, browser: Br
         anybody.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
         anybody.goto(site.origin)
         expect(anybody.locator("#map")).to_contain_text("简化的地图")
-        anybody.goto(f"{site.origin}/published/national.html")
+        anybody.goto(f"{site.origin}/published/maps/national.html")
         expect(anybody.locator("path.leaflet-interactive, .leaflet-container path").first).to_be_attached()

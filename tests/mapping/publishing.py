@@ -130,7 +130,8 @@ def open_one(
             text("UPDATE incident SET public_point = ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) WHERE id = :id"),
             {"lon": public[0], "lat": public[1], "id": incident_id},
         )
-        session.execute(text("DELETE FROM map_change WHERE is_withdrawal"))  # it never lay anywhere else
+        of_it = "water_feature_id = (SELECT water_feature_id FROM incident WHERE id = :id)"
+        session.execute(text(f"DELETE FROM map_change WHERE is_withdrawal AND {of_it}"), {"id": incident_id})
         add_report(session, incident_id, now=now, note=CANARY, place_words=CANARY)
         row = session.execute(
             text("SELECT water_feature_id, code FROM incident WHERE id = :id"), {"id": incident_id}

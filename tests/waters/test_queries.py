@@ -1,6 +1,5 @@
 """Which water lies where: hand-checked places, exact metres, the index in use, one statement a question."""
 
-import json
 import math
 import uuid
 
@@ -165,44 +164,6 @@ def test_names_of_many_waters_are_one_statement(session: Session) -> None:
         names = queries.names_of(session, ids)
     assert len(sent) == 1
     assert len(names) == len(ids) > 250
-
-
-def test_the_published_collection_holds_every_living_feature_once(session: Session) -> None:
-    collection = queries.features_geojson(session)
-    ids = [feature["id"] for feature in collection["features"]]
-    living = session.execute(text("SELECT count(*) FROM water_feature WHERE retired_at IS NULL")).scalar_one()
-    assert len(ids) == len(set(ids)) == living
-    assert {feature["properties"]["kind"] for feature in collection["features"]} == {"reach", "lake"}
-    assert all(feature["properties"]["name_zh_hans"] for feature in collection["features"])
-    assert len(json.dumps(collection)) < 3_000_000
-
-
-def test_of_a_whole_country_the_largest_waters_are_published_and_every_coloured_one(session: Session) -> None:
-    by_size = text(
-        "SELECT f.feature_id FROM water_feature f JOIN water_body b ON b.id = f.water_body_id"
-        " WHERE f.retired_at IS NULL ORDER BY b.rank, f.feature_id"
-    )
-    ids = session.execute(by_size).scalars().all()
-    small = ids[-1]
-    few = queries.features_geojson(session, limit=10)
-    assert sorted(feature["id"] for feature in few["features"]) == sorted(ids[:10])
-    with_one = queries.features_geojson(session, limit=10, always=[small])
-    assert sorted(feature["id"] for feature in with_one["features"]) == sorted([*ids[:10], small])
-
-
-def test_a_retired_water_that_carries_a_warning_stays_on_the_map(session: Session) -> None:
-    water = queries.water_by_public_id(session, "w-tangxun")
-    assert water is not None
-    ids = queries.feature_ids_of(session, water.water_body_id)
-    session.execute(text("RESET ROLE"))
-    for table, column in (("water_feature", "water_body_id"), ("water_body", "id")):
-        session.execute(
-            text(f"UPDATE {table} SET retired_at = now() WHERE {column} = :id"), {"id": water.water_body_id}
-        )
-    without = {feature["id"] for feature in queries.features_geojson(session)["features"]}
-    coloured = {feature["id"] for feature in queries.features_geojson(session, always=ids)["features"]}
-    assert coloured - without == set(ids)
-    assert queries.feature_ids_of(session, water.water_body_id) == ids
 
 
 def test_features_of_a_water_are_its_own(session: Session) -> None:

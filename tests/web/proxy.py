@@ -33,7 +33,9 @@ def documented_server() -> str:
 
 
 @contextmanager
-def nginx(folder: Path, *, port: int, backend: int, bodies: Path, secret: str) -> Iterator[None]:
+def nginx(
+    folder: Path, *, port: int, backend: int, bodies: Path, secret: str, published: Path | None = None
+) -> Iterator[None]:
     """The documented proxy before the application at ``backend``, without TLS, listening when this is entered.
 
     As root its workers are another user's, so every folder above ``folder`` and ``bodies`` must be passable.
@@ -49,6 +51,7 @@ def nginx(folder: Path, *, port: int, backend: int, bodies: Path, secret: str) -
         ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
         ("http://127.0.0.1:8000", f"http://127.0.0.1:{backend}"),
         ("/var/lib/waterwatch/bodies", str(bodies)),
+        ("/var/lib/waterwatch/published", str(published or folder / "published")),
         ("/etc/nginx/waterwatch-secret.conf", f"{folder}/secret.conf"),
         ("/var/log/nginx/waterwatch.log", f"{folder}/log/waterwatch.log"),
     ):

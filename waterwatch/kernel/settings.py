@@ -14,6 +14,8 @@ import limits
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from waterwatch.kernel.base_tiles import BaseTiles, read_base_tiles
+
 MIN_SECRET_LENGTH = 32
 MEBIBYTE = 1024 * 1024
 DEFAULT_SENDER = "waterwatch@localhost"
@@ -78,6 +80,7 @@ class Settings(BaseSettings):
     search_rate_limit: str = "300/minute;6000/hour"  # the page asks 200 times a minute at most while somebody types
     two_factor_required: bool = True
     cors_origins: str = ""
+    base_tiles: str = ""
     media_url_hosts: str = ""
     quick_exit_url: str = "https://www.baidu.com/"
 
@@ -214,6 +217,12 @@ class Settings(BaseSettings):
                 raise ValueError("lists origins, separated by spaces, such as https://reports.example.org")
         return value
 
+    @field_validator("base_tiles")
+    @classmethod
+    def _base_tiles_can_be_read(cls, value: str) -> str:
+        read_base_tiles(value)
+        return value
+
     @field_validator("media_url_hosts")
     @classmethod
     def _hosts_are_hosts(cls, value: str) -> str:
@@ -263,6 +272,11 @@ class Settings(BaseSettings):
         if (self.publish_url is None) != (self.published_url is None):
             raise ValueError("WATERWATCH_PUBLISH_URL and WATERWATCH_PUBLISHED_URL are set together")
         return self
+
+    @property
+    def base_maps(self) -> tuple[BaseTiles, ...]:
+        """The maps of others that may be laid beneath ours."""
+        return read_base_tiles(self.base_tiles)
 
     @property
     def network_dir(self) -> Path:

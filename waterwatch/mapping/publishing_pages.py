@@ -113,8 +113,6 @@ def _make(run: Run, place: Place) -> None:
     run.shelf.put(f"{PREFIX}{place.key}.png", snapshot.place_png(view, time=at))
     page = pages.place_page(view, vendor="../vendor", links=links, time=at)
     run.shelf.put(f"{PREFIX}{place.key}.html", page.encode())
-    if place.rank == 0:  # where it lay first; to be removed with publishing_v1
-        run.shelf.put("national.html", pages.place_page(view, vendor="vendor", links=links, time=at).encode())
 
 
 def view_of(session: Session, place: Place) -> PlaceView:

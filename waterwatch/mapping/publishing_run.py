@@ -18,7 +18,7 @@ from waterwatch.mapping.rules import digest_of, hashed_name, stem_of
 from waterwatch.mapping.shelf import HASHED, Lying, Shelf
 from waterwatch.mapping.tables import Publication
 
-POINTER, OLD_POINTER = "map.json", "manifest.json"
+POINTER = "map.json"
 KEEP_SUPERSEDED_S = 3600.0  # a phone that has just read the old pointer still finds what it names
 TIDY_EVERY = timedelta(hours=1)
 SHELF, TILES, ARCHIVE = "shelf", "tiles", ".pmtiles"
@@ -167,7 +167,7 @@ class Run:
         The archive stays in any case: it holds waters, and no incident. Once an hour, and after every withdrawal, the
         whole shelf is looked through, for what publishers that were killed have left.
         """
-        kept = self._named | {POINTER, OLD_POINTER}
+        kept = self._named | {POINTER}
         horizon = self.at - timedelta(seconds=KEEP_SUPERSEDED_S)
         with transaction(self.context.sessions) as session:
             superseded = queries.superseded_files(session)

@@ -29,7 +29,7 @@ NO_SCRIPT = _l("这里是地图的图片；互动地图需要脚本。")
 
 def say(language: str, words: Any, **values: object) -> str:
     """A sentence in a language of ours. Lazy ones are their own msgid outside of a request."""
-    sentence = str(_translations(language).ugettext(str(words)))
+    sentence = str(translations(language).ugettext(str(words)))
     return sentence % values if values else sentence
 
 
@@ -46,5 +46,6 @@ def name_in(language: str, names: dict[str, str], otherwise: str) -> str:
 
 
 @cache
-def _translations(language: str) -> Translations:
+def translations(language: str) -> Translations:
+    """The catalog of a language of ours; the words in the sources are simplified Chinese and have none."""
     return Translations.load(str(_CATALOGS), [language.replace("-", "_")])  # type: ignore[return-value]

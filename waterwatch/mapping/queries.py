@@ -55,15 +55,6 @@ JOIN water_body b ON b.id = f.water_body_id
 WHERE a.basis = 'confirmed'
 ORDER BY a.level DESC, f.feature_id LIMIT :limit
 """)
-_BACKGROUND = text("""
-SELECT ST_AsGeoJSON(ST_SimplifyPreserveTopology(f.geom, 0.04), 2) AS geometry
-FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
-WHERE f.retired_at IS NULL AND (b.rank <= 2 OR f.area_km2 > 800)
-ORDER BY f.feature_id LIMIT :limit
-""")
-_LAST = text(
-    "SELECT geometry_file, levels_file, incidents_file FROM publication ORDER BY published_at DESC, id DESC LIMIT 1"
-)
 
 
 def waters_in_frame(session: Session, bounds: tuple[float, float, float, float]) -> list[DrawnWater]:
@@ -80,14 +71,3 @@ def levelled_waters(session: Session, *, limit: int = 300) -> list[LevelledWater
         LevelledWater(row.feature_id, row.public_id, row.level, row.kind, row.names, json.loads(row.geometry))
         for row in rows
     ]
-
-
-def background_waters(session: Session, *, limit: int = 1500) -> list[dict[str, Any]]:
-    """GeoJSON geometries of the larger waters, coarsely simplified: the ground of a small national map."""
-    return [json.loads(row.geometry) for row in session.execute(_BACKGROUND, {"limit": limit})]
-
-
-def last_publication(session: Session) -> tuple[str, str, str] | None:
-    """File names (geometry, levels, incidents) of the newest publication."""
-    row = session.execute(_LAST).first()
-    return (row.geometry_file, row.levels_file, row.incidents_file) if row else None

@@ -18,7 +18,7 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.outbox import Message
-from waterwatch.mapping import archive, publishing_pages, publishing_site, publishing_v1
+from waterwatch.mapping import archive, publishing_pages, publishing_site
 from waterwatch.mapping.publishing_run import Run
 from waterwatch.mapping.shelf import open_shelf
 
@@ -63,7 +63,6 @@ def _publish(context: JobContext) -> bool:
     state = run.read()
     _order_archive(context, run.tiles_ground)
     run.write_details(state)
-    publishing_v1.write(run)
     publishing_site.write(run)
     run.point()
     is_whole = publishing_pages.write(run, state)

@@ -118,10 +118,14 @@ class FolderShelf:
             target.parent.mkdir(parents=True, exist_ok=True)
             for path, data in variants:
                 draft = _draft_of(path)
-                with draft.open("wb") as sink:
-                    sink.write(data)
-                    _settle(sink.fileno())
-                draft.replace(path)
+                try:
+                    with draft.open("wb") as sink:
+                        sink.write(data)
+                        _settle(sink.fileno())
+                    draft.replace(path)
+                except OSError:
+                    draft.unlink(missing_ok=True)  # where there is no room, a draft takes some
+                    raise
             sync_folder(target.parent)
 
     def put_file(self, name: str, path: Path) -> None:

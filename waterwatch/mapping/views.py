@@ -1,17 +1,19 @@
-"""Serves the published folder where no web server stands in front to do it."""
+"""Serves the published folder where no web server stands in front to do it; leads to the bucket where there is one."""
 
 from pathlib import Path
 
-from flask import Blueprint, Response, request, send_from_directory
+from flask import Blueprint, redirect, request, send_from_directory
+from werkzeug.wrappers import Response
 
+from waterwatch.mapping.shelf import REVALIDATE, cache_control, media_type
 from waterwatch.web.guards import public
 from waterwatch.web.headers import override_csp
 from waterwatch.web.house import house
 
 bp = Blueprint("mapping", __name__)
 
-HASHED_FOREVER = "public, max-age=31536000, immutable"
-REVALIDATE = "public, max-age=10, stale-while-revalidate=60"
+STANDING = ("zh-Hant/", "en/")  # folders with an index: the standing map in other languages
+
 # Folium writes its drawing as an inline script; the page holds no cookie-bearing form and may be embedded anywhere.
 SNAPSHOT_CSP = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -19,30 +21,29 @@ SNAPSHOT_CSP = (
 )
 
 
+@bp.get("/published/", defaults={"name": ""})
 @bp.get("/published/<path:name>")
 @public
 def published(name: str) -> Response:
-    """One published file; the gzip twin where the client takes it."""
+    """One published file, or a part of it; the gzip twin where the client takes it."""
+    name = f"{name}index.html" if not name or name in STANDING else name
+    if (elsewhere := house().settings.published_url) is not None:
+        answer = redirect(f"{elsewhere}/{name}", code=302)
+        answer.headers["Cache-Control"] = REVALIDATE
+        return answer
     folder = house().settings.publish_dir
-    accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-    has_twin = ".." not in name and (Path(folder) / f"{name}.gz").is_file()
-    if accepts_gzip and has_twin:
-        response = send_from_directory(folder, f"{name}.gz", mimetype=_media_type(name))
+    is_packed = "gzip" in request.headers.get("Accept-Encoding", "") and _has_twin(folder, name)
+    response = send_from_directory(folder, f"{name}.gz" if is_packed else name, mimetype=media_type(name))
+    if is_packed:
         response.headers["Content-Encoding"] = "gzip"
-    else:
-        response = send_from_directory(folder, name, mimetype=_media_type(name))
     response.headers["Vary"] = "Accept-Encoding"
-    is_hashed = name.count(".") == 2
-    response.headers["Cache-Control"] = HASHED_FOREVER if is_hashed else REVALIDATE
-    if name.endswith(".html"):
-        override_csp(response, SNAPSHOT_CSP)
+    response.headers["Cache-Control"] = cache_control(name)
+    if name.startswith("maps/"):  # anybody may embed them, pictures too
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        if name.endswith(".html"):
+            override_csp(response, SNAPSHOT_CSP)
     return response
 
 
-def _media_type(name: str) -> str:
-    return {
-        "json": "application/json",
-        "html": "text/html; charset=utf-8",
-        "js": "text/javascript",
-        "css": "text/css",
-    }.get(name.rpartition(".")[2], "application/octet-stream")
+def _has_twin(folder: Path, name: str) -> bool:
+    return ".." not in name and (folder / f"{name}.gz").is_file()

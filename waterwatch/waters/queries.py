@@ -4,12 +4,10 @@ Nearest neighbours are found by the index on the Web-Mercator column (a true ord
 the wrong river for 1-3 % of points) and measured exactly outside.
 """
 
-import json
 import math
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import BigInteger, Float, Text, Uuid, bindparam, column, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
@@ -21,7 +19,6 @@ CANDIDATE_FLOOR_M = 50.0  # candidates lie within max(this, twice the accuracy),
 SEARCH_LIMIT_M = 2000.0
 LAKE_GRID_DEG = 0.01  # about a kilometre; see snap()
 MERCATOR_SLACK = 1.01  # Mercator stretches by 1/cos(latitude), and by a little more towards the pole
-DRAWN_AT_MOST = 6000  # reaches and lakes in the published collection, some 2 MB compressed
 FETCHED = 24  # Mercator neighbours looked at when nothing is close, before exact metres rank them
 
 
@@ -190,17 +187,6 @@ SELECT coalesce(f.length_km, 0) * CASE WHEN GeometryType(f.geom) = 'LINESTRING'
            THEN 1 - ST_LineLocatePoint(f.geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)) ELSE 0 END AS km
 FROM water_feature f WHERE f.id = :id
 """)
-_GEOJSON = text("""
-SELECT f.feature_id, f.kind, b.public_id, b.rank,
-       coalesce((SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
-                 WHERE n.water_body_id = b.id AND n.is_primary), '{}'::jsonb) AS names,
-       ST_AsGeoJSON(ST_SimplifyPreserveTopology(f.geom, :tolerance_deg), 4) AS geometry
-FROM water_feature f JOIN water_body b ON b.id = f.water_body_id
-WHERE f.feature_id = ANY(:always) OR f.id IN (
-    SELECT w.id FROM water_feature w JOIN water_body o ON o.id = w.water_body_id
-    WHERE w.retired_at IS NULL ORDER BY o.rank, w.feature_id LIMIT :limit)
-ORDER BY f.feature_id
-""").bindparams(bindparam("always", type_=ARRAY(BigInteger)))
 
 
 def nearest_waters(
@@ -316,31 +302,3 @@ def km_to_lower_end(session: Session, water_feature_id: uuid.UUID, lon: float, l
 def feature_ids_of(session: Session, water_body_id: uuid.UUID) -> list[int]:
     """The stable integers of a water's reaches or lakes, as the published map knows them."""
     return list(session.execute(_FEATURE_IDS, {"id": water_body_id}).scalars())
-
-
-def features_geojson(
-    session: Session, *, always: Collection[int] = (), limit: int = DRAWN_AT_MOST, tolerance_deg: float = 0.004
-) -> dict[str, Any]:
-    """The reaches and lakes of the largest waters as one GeoJSON FeatureCollection, simplified for a national map.
-
-    ``always``: feature ids that are in it however small their water is, and though it was retired: a warning does not
-    vanish with a new survey. More than ``limit`` would be no file for a phone.
-    """
-    features = [
-        {
-            "type": "Feature",
-            "id": row.feature_id,
-            "geometry": json.loads(row.geometry),
-            "properties": {
-                "feature_id": row.feature_id,
-                "kind": row.kind,
-                "water": row.public_id,
-                "rank": row.rank,
-                "name_zh_hans": row.names.get("zh-Hans"),
-                "name_zh_hant": row.names.get("zh-Hant"),
-                "name_en": row.names.get("en"),
-            },
-        }
-        for row in session.execute(_GEOJSON, {"tolerance_deg": tolerance_deg, "always": list(always), "limit": limit})
-    ]
-    return {"type": "FeatureCollection", "features": features}

@@ -1,7 +1,11 @@
 """Security headers of every response.
 
-No third-party host is ever allowed; links that carry secrets never leak as referrer.
+No third-party host is allowed but those whose map tiles the operator offers; links that carry secrets never leak as
+referrer.
 """
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from flask_login import current_user
@@ -21,26 +25,16 @@ from waterwatch.web.guards import BY_LINK, declared_permission
 
 HSTS_S = 365 * 86400
 NOBODY, OURSELVES = "'none'", "'self'"
-CSP = (
-    ContentSecurityPolicy()
-    .default_src(NOBODY)
-    .script_src(OURSELVES)
-    .style_src(OURSELVES)
-    .img_src(OURSELVES, "data:", "blob:")  # the map draws into blobs; previews of chosen photos are blobs too
-    .font_src(OURSELVES)
-    .connect_src(OURSELVES)
-    .worker_src(OURSELVES)
-    .manifest_src(OURSELVES)
-    .form_action(OURSELVES)
-    .base_uri(NOBODY)
-    .frame_ancestors(NOBODY)
-    .object_src(NOBODY)
-).header_value
 
 
-def install_headers(app: Flask, *, is_https: bool) -> None:
-    """Add the headers to every response, errors included."""
-    headers = dict(_policies(is_https=is_https).headers)
+def install_headers(
+    app: Flask, *, is_https: bool, tile_hosts: Sequence[str] = (), published: Sequence[str] = ()
+) -> None:
+    """Add the headers to every response, errors included.
+
+    ``tile_hosts``: origins of the operator's base maps. ``published``: that of the published map, where it is another.
+    """
+    headers = dict(_policies(content_policy(tile_hosts, published), is_https=is_https).headers)
 
     @app.after_request
     def _add(response: Response) -> Response:
@@ -63,9 +57,38 @@ def override_csp(response: Response, policy: str) -> None:
     response.headers["Content-Security-Policy"] = policy
 
 
-def _policies(*, is_https: bool) -> Secure:
+def origin_of(address: str | None) -> list[str]:
+    """The origin of an address, as policies name it."""
+    parts = urlsplit(address or "")
+    return [f"{parts.scheme}://{parts.netloc}"] if parts.netloc else []
+
+
+def content_policy(tile_hosts: Sequence[str] = (), published: Sequence[str] = ()) -> str:
+    """What pages may load: our own files, the published map, and the tiles of exactly these hosts."""
+    return (
+        ContentSecurityPolicy()
+        .default_src(NOBODY)
+        .script_src(OURSELVES)
+        .style_src(OURSELVES)
+        .img_src(
+            OURSELVES, "data:", "blob:", *published, *tile_hosts
+        )  # the map draws into blobs; so are previews of photos
+        .font_src(OURSELVES)
+        .connect_src(OURSELVES, *published, *tile_hosts)
+        .worker_src(OURSELVES)
+        .frame_src(OURSELVES, *published)  # the drawn map in the live one's place
+        .manifest_src(OURSELVES)
+        .form_action(OURSELVES)
+        .base_uri(NOBODY)
+        .frame_ancestors(NOBODY)
+        .object_src(NOBODY)
+        .header_value
+    )
+
+
+def _policies(csp: str, *, is_https: bool) -> Secure:
     return Secure(
-        csp=ContentSecurityPolicy().value(CSP),
+        csp=ContentSecurityPolicy().value(csp),
         xcto=XContentTypeOptions().nosniff(),
         xfo=XFrameOptions().deny(),
         referrer=ReferrerPolicy().no_referrer(),

@@ -9,7 +9,7 @@ import type { GeoJSONSource, Map as Canvas, Marker, SymbolLayerSpecification } f
 
 import { ringAround } from "../geometry";
 import { canDrawMaps, clearFrame, showMessage } from "../map/frame";
-import { readPublished } from "../published";
+import { MANIFEST, readPublished } from "../published";
 import { readWords, say } from "../words";
 
 type Pair = readonly [number, number];
@@ -75,11 +75,11 @@ export function moveSnap(chosen: Pair): void {
 
 async function open(frame: HTMLElement, pin: Pair): Promise<Opened> {
   const [published, { addControls, Marker, openMap }] = await Promise.all([
-    readPublished(frame.dataset.manifest ?? "/published/manifest.json"),
+    readPublished(frame.dataset.manifest ?? MANIFEST),
     import("../map/open"),
   ]);
   const language = frame.dataset.language ?? "zh-Hans";
-  const map = await openMap(frame, { ...published, incidents: null, language }, readWords(frame), { center: [...pin], zoom: CLOSE_ZOOM });
+  const { map } = await openMap(frame, { published, levels: published.levels, language }, readWords(frame), { center: [...pin], zoom: CLOSE_ZOOM });
   addControls(map);
   addLayers(map);
   const marker = new Marker({ color: "#a51c26" }).setLngLat([...pin]).addTo(map);

@@ -11,7 +11,7 @@ export function canDrawMaps(): boolean {
 
 export function clearFrame(frame: HTMLElement): void {
   frame.classList.remove("map-frame-plain");
-  for (const part of frame.querySelectorAll("[data-loading], .map-message")) part.remove();
+  for (const part of frame.querySelectorAll("[data-loading], .map-message, .map-snapshot")) part.remove();
 }
 
 /** A sentence in the frame's middle, with an optional link and an optional second try. */
@@ -37,6 +37,16 @@ export function showMessage(
   }
   frame.append(message);
   frame.classList.add("map-frame-plain"); // only as high as the sentence
+}
+
+/** The drawn page in the live map's place, for devices that cannot draw the map themselves. */
+export function showSnapshot(frame: HTMLElement, address: string, text: string, title: string): void {
+  clearFrame(frame);
+  const snapshot = Object.assign(document.createElement("div"), { className: "map-snapshot" });
+  const sentence = Object.assign(document.createElement("p"), { textContent: text });
+  sentence.setAttribute("role", "status");
+  snapshot.append(sentence, Object.assign(document.createElement("iframe"), { src: address, title }));
+  frame.append(snapshot);
 }
 
 /** Run once, when an element comes near the screen. */
@@ -79,3 +89,9 @@ export function localTime(iso: string): string {
   return `${day} ${two(moment.getHours())}:${two(moment.getMinutes())}`;
 }
 
+/** How long ago something was, in the largest unit that is whole: minutes, hours or days. */
+export function ageOf(iso: string, now: number): readonly ["minutes" | "hours" | "days", number] {
+  const minutes = Math.max(0, Math.floor((now - Date.parse(iso)) / 60_000));
+  if (minutes < 60) return ["minutes", minutes];
+  return minutes < 48 * 60 ? ["hours", Math.floor(minutes / 60)] : ["days", Math.floor(minutes / (24 * 60))];
+}

@@ -15,13 +15,16 @@ import {
 } from "maplibre-gl";
 import workerUrl from "./worker?worker&url";
 
-import { LEVEL_COLOURS, LEVEL_SHAPES, RANKS, toRank, type Rank } from "../levels";
-import type { Levels } from "../published";
+import type { Levels, Published } from "../published";
 import { say, type Words } from "../words";
-import { currentPalette, onPaletteChange } from "./palette";
-import { buildStyle, WATERS, type StyleInput } from "./style";
+import { tilesOf } from "./archive";
+import { Colours } from "./colours";
+import { currentPalette, onPaletteChange, type Palette } from "./palette";
+import { addImages } from "./patterns";
+import { buildStyle } from "./style";
 
 export { Canvas, GeolocateControl, Marker, Popup };
+export { readRanges } from "./archive";
 
 setWorkerUrl(workerUrl);
 
@@ -29,22 +32,29 @@ type Box = [west: number, south: number, east: number, north: number];
 /** China and its neighbours' shared rivers; on an upright phone the middle and the east, where most people live. */
 const NATIONAL_BOUNDS: Box = [76, 18.5, 132, 52.5];
 const NATIONAL_BOUNDS_UPRIGHT: Box = [98, 20, 126, 50];
-const SHAPE_PX = 22;
-const PIXEL_RATIO = 2;
 
-export type OpenInput = Omit<StyleInput, "palette" | "levels"> & { readonly levels: Levels };
+export interface OpenInput {
+  /** Null in an installation's first minutes: an empty ground, on which a pin can be set. */
+  readonly published: Pick<Published, "manifest" | "base"> | null;
+  readonly levels: Levels;
+  readonly language: string;
+  readonly hasIncidents?: boolean;
+}
+
+export interface Opened {
+  readonly map: Canvas;
+  readonly colours: Colours;
+}
 
 /**
  * Open a map in a frame; resolves when its style is drawn for the first time.
  * Throws where the device has no WebGL 2: the caller then shows its own words.
  */
-export async function openMap(
-  frame: HTMLElement,
-  input: OpenInput,
-  words: Words,
-  options: Partial<MapOptions> = {},
-): Promise<Canvas> {
-  const levels = new Map<number, Rank>(input.levels.map(([id, value]) => [id, toRank(value)]));
+export async function openMap(frame: HTMLElement, input: OpenInput, words: Words, options: Partial<MapOptions> = {}): Promise<Opened> {
+  const { published, levels, language } = input;
+  const archive = published?.manifest.tiles;
+  const tiles = tilesOf(archive ? new URL(archive, published.base) : null);
+  const styleIn = (palette: Palette): ReturnType<typeof buildStyle> => buildStyle({ tiles, levels, language, palette, hasIncidents: input.hasIncidents ?? false });
   const canvas = document.createElement("div");
   canvas.className = "map-canvas";
   frame.append(canvas);
@@ -52,8 +62,9 @@ export async function openMap(
   try {
     map = new Canvas({
       container: canvas,
-      style: buildStyle({ ...input, levels, palette: currentPalette() }),
-      bounds: frame.clientHeight > frame.clientWidth ? NATIONAL_BOUNDS_UPRIGHT : NATIONAL_BOUNDS,
+      style: styleIn(currentPalette()),
+      validateStyle: false, // tests do
+      ...(!options.center && { bounds: frame.clientHeight > frame.clientWidth ? NATIONAL_BOUNDS_UPRIGHT : NATIONAL_BOUNDS }),
       maxZoom: 17,
       minZoom: 2,
       renderWorldCopies: false,
@@ -71,12 +82,14 @@ export async function openMap(
   }
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();
-  drawShapes(map);
-  onPaletteChange((palette) => map.setStyle(buildStyle({ ...input, levels, palette })));
-  map.on("styledata", () => applyLevels(map, levels));
-  await new Promise<void>((resolve) => map.once("load", () => resolve()));
-  applyLevels(map, levels);
-  return map;
+  addImages(map, currentPalette().ground);
+  const colours = new Colours(map, levels);
+  onPaletteChange((palette) => repaint(map, styleIn(palette).layers, palette));
+  map.on("error", () => undefined); // what a page says of a failure is its own matter; a console is no place for it
+  await new Promise<void>((resolve) => map.once("style.load", () => resolve()));
+  colours.show(levels);
+  if (!map.loaded()) await new Promise<void>((resolve) => map.once("load", () => resolve()));
+  return { map, colours };
 }
 
 /** Zoom buttons and a scale. Whose data it is stands in the legend (`_maps.html`). */
@@ -85,10 +98,14 @@ export function addControls(map: Canvas): void {
   map.addControl(new ScaleControl({ maxWidth: 90, unit: "metric" }), "bottom-left");
 }
 
-function applyLevels(map: Canvas, levels: ReadonlyMap<number, Rank>): void {
-  if (!map.getSource(WATERS)) return;
-  for (const [id, level] of levels) {
-    if (map.getFeatureState({ source: WATERS, id }).level !== level) map.setFeatureState({ source: WATERS, id }, { level });
+/** Day or night: only colours change, so levels, filters and whatever layers others have added stay as they are. */
+function repaint(map: Canvas, layers: ReturnType<typeof buildStyle>["layers"], palette: Palette): void {
+  addImages(map, palette.ground);
+  for (const layer of layers) {
+    if (!map.getLayer(layer.id)) continue;
+    for (const [name, value] of Object.entries(layer.paint ?? {})) {
+      if (name.endsWith("-color")) map.setPaintProperty(layer.id, name as "line-color", value as string, { validate: false });
+    }
   }
 }
 
@@ -104,27 +121,4 @@ function localeOf(words: Words): Record<string, string> {
     "Popup.Close": say(words, "close"),
   };
   return Object.fromEntries(Object.entries(given).filter(([, text]) => text !== ""));
-}
-
-/** The level's shapes as images, drawn here: disc, diamond, triangle, octagon, each with a white rim. */
-function drawShapes(map: Canvas): void {
-  const size = SHAPE_PX * PIXEL_RATIO;
-  for (const rank of RANKS) {
-    const context = Object.assign(document.createElement("canvas"), { width: size, height: size }).getContext("2d");
-    if (!context) continue;
-    context.beginPath();
-    const rim = 3 * PIXEL_RATIO;
-    const at = ([x, y]: readonly [number, number]): [number, number] => [rim + x * (size - 2 * rim), rim + y * (size - 2 * rim)];
-    const corners = LEVEL_SHAPES[rank];
-    if (corners.length === 0) context.arc(size / 2, size / 2, size / 2 - rim, 0, 2 * Math.PI);
-    else corners.forEach((corner, index) => (index === 0 ? context.moveTo(...at(corner)) : context.lineTo(...at(corner))));
-    context.closePath();
-    context.lineJoin = "round";
-    context.lineWidth = rim * 1.4;
-    context.strokeStyle = "#ffffff";
-    context.stroke();
-    context.fillStyle = LEVEL_COLOURS[rank];
-    context.fill();
-    map.addImage(`level-${rank}`, context.getImageData(0, 0, size, size), { pixelRatio: PIXEL_RATIO });
-  }
 }

@@ -7,16 +7,20 @@ export interface Palette {
   readonly lakeLine: string;
   readonly halo: string;
   readonly label: string;
+  readonly place: string;
+  readonly zone: string;
   readonly ink: string;
 }
 
 const DAY: Palette = {
   ground: "#f4f3ee",
-  river: "#8fb2c9",
+  river: "#93b4c8",
   lake: "#cfe0ea",
   lakeLine: "#a9c6d7",
   halo: "#f4f3ee",
   label: "#3b6178",
+  place: "#6d6a60",
+  zone: "#2e7d5b",
   ink: "#22343f",
 };
 
@@ -27,6 +31,8 @@ const NIGHT: Palette = {
   lakeLine: "#37596c",
   halo: "#131c21",
   label: "#9fc1d3",
+  place: "#a3a094",
+  zone: "#6fbf9a",
   ink: "#e4ebee",
 };
 

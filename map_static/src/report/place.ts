@@ -6,23 +6,20 @@ import { formatDegrees, parseCoordinate } from "../coordinates";
 import { canDrawMaps, clearFrame, showMessage } from "../map/frame";
 import { locate, type Failure, type Fix } from "../position";
 import type { Bounds } from "../geometry";
-import { NotPublished, readPublished, type Published } from "../published";
+import { MANIFEST, NO_LEVELS, NotPublished, readPublished, type Published } from "../published";
 import { say, type Words } from "../words";
 import type { Candidates } from "./candidates";
-import { searchKnown } from "./known-waters";
 import { keepArea, readArea } from "./last-area";
 import type { Nearby } from "./nearby";
 import type { FoundPlace, Guide } from "./search";
 
 const PLACE_ZOOM = 14;
-const NO_WATERS: Published["waters"] = { type: "FeatureCollection", features: [] };
 
 export type Source = "pin" | "device" | "typed";
 
 export class PlacePicker implements Guide {
   private map: Canvas | null = null;
   private opening: Promise<boolean> | null = null;
-  private published: Promise<Pick<Published, "waters" | "levels">> | null = null;
   private pin: Pin | null = null;
   private hasMovedByHand = false;
   private hasAsked = false;
@@ -81,12 +78,11 @@ export class PlacePicker implements Guide {
     return this.place();
   }
 
+  /** What the phone itself knows: the names on the map as far as it has been seen here. */
   async known(words: string): Promise<readonly FoundPlace[]> {
-    try {
-      return searchKnown((await this.waters()).waters, words, this.language);
-    } catch {
-      return []; // nothing was kept yet
-    }
+    if (!(await this.open()) || !this.map) return [];
+    const { searchLoaded } = await import("../map/known");
+    return searchLoaded(this.map, words, this.language);
   }
 
   async go(found: FoundPlace): Promise<boolean> {
@@ -114,10 +110,10 @@ export class PlacePicker implements Guide {
       return false;
     }
     try {
-      const [published, { addControls, openMap }] = await Promise.all([this.waters(), import("../map/open")]);
+      const [published, { addControls, openMap }] = await Promise.all([this.readWaters(), import("../map/open")]);
       const last = readArea();
       const bounds = last && { bounds: [...last] as [number, number, number, number] };
-      const map = await openMap(frame, { ...published, incidents: null, language: this.language }, this.words, { ...bounds });
+      const { map } = await openMap(frame, { published, levels: published?.levels ?? NO_LEVELS, language: this.language }, this.words, { ...bounds });
       addControls(map);
       map.on("click", (event) => void this.put(event.lngLat.lng, event.lngLat.lat, "pin"));
       map.on("moveend", () => keepArea(map.getBounds().toArray().flat() as unknown as Bounds));
@@ -135,19 +131,11 @@ export class PlacePicker implements Guide {
     return true;
   }
 
-  private waters(): Promise<Pick<Published, "waters" | "levels">> {
-    this.published ??= this.readWaters().catch((error: unknown) => {
-      this.published = null;
-      throw error;
-    });
-    return this.published;
-  }
-
-  private async readWaters(): Promise<Pick<Published, "waters" | "levels">> {
+  private async readWaters(): Promise<Published | null> {
     try {
-      return await readPublished(this.form.dataset.manifest ?? "/published/manifest.json");
+      return await readPublished(this.form.dataset.manifest ?? MANIFEST);
     } catch (error) {
-      if (error instanceof NotPublished) return { waters: NO_WATERS, levels: [] };
+      if (error instanceof NotPublished) return null;
       throw error;
     }
   }
@@ -269,5 +257,6 @@ export class PlacePicker implements Guide {
 /** The worker keeps what the map needs, so that it opens here without a network, too. */
 async function keepMapOffline(): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
-  (await navigator.serviceWorker.ready).active?.postMessage({ keep: "map" });
+  const { readRanges } = await import("../map/open");
+  (await navigator.serviceWorker.ready).active?.postMessage({ keep: "map", ranges: [...readRanges] });
 }

@@ -1,0 +1,263 @@
+/** The live map: puts its parts together and keeps them in step with what is published. */
+
+import type { GeoJSONSource, Map as Canvas, MapGeoJSONFeature } from "maplibre-gl";
+
+import { toRank } from "../levels";
+import { isStale, nameIn, readFile, readLevels, readManifest, type IncidentIndex, type IncidentProperties, type Levels, type Manifest, type Published, type WaterProperties } from "../published";
+import { say, type Words } from "../words";
+import { EVERYTHING, type Choice } from "./choice";
+import type { Colours } from "./colours";
+import { ageOf, clearFrame, localTime } from "./frame";
+import { readHash, writeHash, type Shared } from "./hash";
+import { IncidentMarks } from "./incidents";
+import { ViewList } from "./list";
+import { addControls, GeolocateControl, openMap, Popup, readRanges } from "./open";
+import { incidentPopup, waterPopup } from "./popups";
+import { INCIDENTS, SUMS } from "./style";
+import { connectTools } from "./tools";
+import { namesOf } from "./waters";
+
+/** A finger needs more than the width of a line. */
+const POINTING_PX = 8;
+const REFRESH_MS = 60_000;
+/** A graphics driver that comes back does so within moments. */
+const LOST_MS = 4000;
+
+export interface Live {
+  readonly map: Canvas;
+  readonly frame: HTMLElement;
+  readonly words: Words;
+  readonly language: string;
+  readonly colours: Colours;
+  readonly marks: IncidentMarks;
+  readonly list: ViewList;
+  published: Published;
+  choice: Choice;
+  day: string | null;
+  isStrong: boolean;
+  /** Show a day of the past, or with null what is published now. */
+  showDay(day: string | null, levels: Levels | null, isMoving?: boolean): void;
+  choose(choice: Choice): void;
+  strengthen(isStrong: boolean): void;
+  /** The address that restores all of this. */
+  link(language: string | null): string;
+}
+
+/** Draw the map in its frame. `fallBack` is called when the device loses the ability to draw. */
+export async function goLive(frame: HTMLElement, published: Published, words: Words, fallBack: () => void): Promise<void> {
+  const language = frame.dataset.language ?? "zh-Hans";
+  const shared = readHash(location.hash);
+  if (shared.language && shared.language !== language && changeLanguage(shared)) return;
+  const view = shared.view && { center: [shared.view.lon, shared.view.lat] as [number, number], zoom: shared.view.zoom };
+  const [{ map, colours }, index] = await Promise.all([
+    openMap(frame, { published, levels: published.levels, language, hasIncidents: true }, words, { ...view }),
+    readFile<IncidentIndex>(new URL(published.manifest.incidents, published.base)),
+  ]);
+  addControls(map);
+  map.addControl(new GeolocateControl({ positionOptions: { enableHighAccuracy: true }, fitBoundsOptions: { maxZoom: 11 } }), "top-right");
+  const live = join(frame, published, words, language, map, colours, index);
+  answerPointing(live);
+  live.choose(shared.choice);
+  live.strengthen(shared.isStrong);
+  await connectTools(live, shared);
+  map.on("moveend", (event) => "originalEvent" in event && event.originalEvent && remember(live));
+  watchContext(map, fallBack);
+  followPublications(live);
+  clearFrame(frame);
+  showAge(live);
+  for (const element of document.querySelectorAll<HTMLElement>("[data-live]")) element.hidden = false;
+  map.once("idle", () => (frame.dataset.ready = "yes")); // what tests and screenshots wait for
+  map.triggerRepaint();
+  map.once("idle", keepOffline);
+}
+
+function join(frame: HTMLElement, published: Published, words: Words, language: string, map: Canvas, colours: Colours, index: IncidentIndex): Live {
+  let list: ViewList | null = null;
+  const marks = new IncidentMarks(map, index, published.base, () => list?.renew());
+  const room = { list: element("map-in-view"), status: element("map-in-view-count"), waterUrl: frame.dataset.waterUrl ?? "/w/" };
+  list = new ViewList(map, marks, room, language, words);
+  const live: Live = {
+    map, frame, words, language, colours, marks, list, published,
+    choice: EVERYTHING,
+    day: null,
+    isStrong: false,
+    showDay(day, levels, isMoving = false) {
+      live.day = day;
+      marks.hide(day !== null);
+      showLevels(live, levels ?? live.published.levels, isMoving);
+      frame.classList.toggle("map-frame-past", day !== null);
+      showAge(live);
+    },
+    choose(choice) {
+      live.choice = choice;
+      marks.choose(choice);
+      showLevels(live, live.day === null ? live.published.levels : colours.levels);
+    },
+    strengthen(isStrong) {
+      live.isStrong = isStrong;
+      colours.strengthen(isStrong);
+    },
+    link: (shownIn) => `${location.origin}${location.pathname}${location.search}#${writeHash(stateOf(live, shownIn))}`,
+  };
+  return live;
+}
+
+/** Levels that were not chosen leave the waters, too: what is looked for stands out. */
+function showLevels(live: Live, levels: Levels, isMoving = false): void {
+  const wanted = live.choice.severity;
+  if (wanted.size === 0) {
+    live.colours.show(levels, isMoving);
+    return;
+  }
+  const chosen = (of: Levels["confirmed"]): Levels["confirmed"] => new Map([...of].filter(([, rank]) => wanted.has(String(rank))));
+  live.colours.show({ confirmed: chosen(levels.confirmed), approaching: chosen(levels.approaching) }, isMoving);
+}
+
+function stateOf(live: Live, language: string | null): Shared {
+  const { lng, lat } = live.map.getCenter();
+  return { view: { zoom: live.map.getZoom(), lon: lng, lat }, day: live.day, choice: live.choice, isStrong: live.isStrong, language };
+}
+
+/** The address follows, so that reloading and going back show the same; no entry of the history is made. */
+export function remember(live: Live): void {
+  history.replaceState(history.state, "", `#${writeHash(stateOf(live, null))}`);
+}
+
+/** A link from somebody who reads another language: the page is shown in that one, once. */
+function changeLanguage(shared: Shared): boolean {
+  const hash = `#${writeHash({ ...shared, language: null })}`;
+  history.replaceState(history.state, "", hash); // whoever changes it back is not asked again
+  const other = document.querySelector<HTMLLinkElement>(`link[rel=alternate][hreflang="${shared.language}"]`);
+  if (other) {
+    location.replace(other.href + hash);
+    return true;
+  }
+  const button = document.querySelector<HTMLButtonElement>(`button[name=language][value="${shared.language}"]`);
+  if (!button?.form) return false;
+  button.form.action += hash; // a redirect keeps it
+  button.click();
+  return true;
+}
+
+function answerPointing(live: Live): void {
+  const { map, frame, language, words } = live;
+  const popup = new Popup({ maxWidth: "18rem", focusAfterOpen: false });
+  map.on("mousemove", (event) => {
+    map.getCanvas().style.cursor = pointedAt(map, event.point) ? "pointer" : "";
+  });
+  map.on("click", (event) => {
+    const found = pointedAt(map, event.point);
+    if (!found) return;
+    if (found.source === SUMS || found.properties.cluster_id !== undefined) {
+      void openCluster(map, found);
+      return;
+    }
+    const content =
+      found.source === INCIDENTS
+        ? incidentPopup(incidentOf(live, found), language, (frame.dataset.incidentUrl ?? "/i/") + encodeURIComponent(String(found.properties.code)), words)
+        : waterContent(live, found);
+    popup.setLngLat(event.lngLat).setDOMContent(content).addTo(map);
+  });
+}
+
+/** A drawn feature's nested properties come back as text; what was read is whole. */
+function incidentOf(live: Live, found: MapGeoJSONFeature): IncidentProperties {
+  const known = live.marks.shown.find((incident) => incident.properties.code === found.properties.code);
+  return known?.properties ?? ({ ...found.properties, names: {} } as unknown as IncidentProperties);
+}
+
+function waterContent(live: Live, found: MapGeoJSONFeature): HTMLElement {
+  const water = found.properties as WaterProperties;
+  const state = stateOfWater(live.map, found);
+  const name = nameIn(live.language, water) || (namesOf(live.map, live.language).get(water.w) ?? "");
+  const href = (live.frame.dataset.waterUrl ?? "/w/") + encodeURIComponent(water.w);
+  return waterPopup({ name, level: toRank(state.level), near: toRank(state.near), href }, live.words);
+}
+
+/** Of a name, that of the nearest part of its water is meant. */
+function stateOfWater(map: Canvas, found: MapGeoJSONFeature): Record<string, unknown> {
+  if (found.sourceLayer !== "labels") return found.state;
+  const parts = map.queryRenderedFeatures({ layers: ["rivers", "lakes"], filter: ["==", ["get", "w"], found.properties.w] });
+  const worst = (key: string): number => Math.max(0, ...parts.map((part) => toRank(part.state[key])));
+  return { level: worst("level"), near: worst("near") };
+}
+
+function pointedAt(map: Canvas, point: { x: number; y: number }): MapGeoJSONFeature | undefined {
+  const box: [[number, number], [number, number]] = [
+    [point.x - POINTING_PX, point.y - POINTING_PX],
+    [point.x + POINTING_PX, point.y + POINTING_PX],
+  ];
+  const first = map.queryRenderedFeatures(box, { layers: ["incidents", "incident-sums", "names"] })[0];
+  if (first) return first;
+  const waters = map.queryRenderedFeatures(box, { layers: ["rivers", "lakes"] });
+  return waters.reduce<MapGeoJSONFeature | undefined>((best, one) => (toRank(one.state.level) > toRank(best?.state.level) ? one : best), waters[0]);
+}
+
+async function openCluster(map: Canvas, cluster: MapGeoJSONFeature): Promise<void> {
+  const source = map.getSource<GeoJSONSource>(cluster.source);
+  if (!source || cluster.geometry.type !== "Point") return;
+  const id: unknown = cluster.properties.cluster_id;
+  const zoom = id === undefined ? map.getZoom() + 2 : await source.getClusterExpansionZoom(Number(id));
+  map.easeTo({ center: cluster.geometry.coordinates as [number, number], zoom: Math.max(zoom, map.getZoom() + 1) });
+}
+
+function watchContext(map: Canvas, fallBack: () => void): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  map.on("webglcontextlost", () => {
+    timer = setTimeout(() => {
+      map.remove();
+      fallBack();
+    }, LOST_MS);
+  });
+  map.on("webglcontextrestored", () => clearTimeout(timer));
+}
+
+/** While somebody looks, the map follows what is published; geometry that has changed waits for the next visit. */
+function followPublications(live: Live): void {
+  const look = async (): Promise<void> => {
+    if (document.visibilityState !== "visible") return;
+    try {
+      const manifest = await readManifest(live.frame.dataset.manifest ?? live.published.base.href);
+      await take(live, manifest);
+    } catch {
+      // The line about its age says how old it is.
+    }
+    showAge(live);
+  };
+  setInterval(() => void look(), REFRESH_MS);
+  document.addEventListener("visibilitychange", () => void look());
+  for (const change of ["online", "offline"]) addEventListener(change, () => (change === "online" ? void look() : showAge(live)));
+}
+
+async function take(live: Live, manifest: Manifest): Promise<void> {
+  const { manifest: before, base } = live.published;
+  const levels = manifest.levels === before.levels ? live.published.levels : await readLevels(manifest, base);
+  const index = manifest.incidents === before.incidents ? null : await readFile<IncidentIndex>(new URL(manifest.incidents, base));
+  live.published = { manifest, base, levels };
+  if (index) live.marks.renew(index);
+  if (live.day === null && levels !== live.colours.levels) showLevels(live, levels);
+}
+
+/** How old what is shown is; always on the map, and said when it is too old or there is no network. */
+export function showAge(live: Live): void {
+  const { frame, words, published } = live;
+  const age = frame.querySelector<HTMLElement>(".map-age") ?? frame.appendChild(Object.assign(document.createElement("p"), { className: "map-age" }));
+  const generated = published.manifest.generated_at;
+  const [unit, count] = ageOf(generated, Date.now());
+  const values = { time: localTime(generated), age: say(words, `age_${unit}`, { count }) };
+  const key = live.day !== null ? "past" : !navigator.onLine ? "offline" : isStale(published.manifest, Date.now()) ? "stale" : "updated";
+  age.className = key === "updated" ? "map-age" : "map-age map-age-stale";
+  if (key === "stale" || key === "offline") age.setAttribute("role", "status");
+  const text = say(words, key, { ...values, day: live.day ?? "" });
+  if (age.textContent !== text) age.textContent = text;
+}
+
+/** The worker keeps what this view needs, so that it opens here without a network, too. */
+function keepOffline(): void {
+  if (!("serviceWorker" in navigator)) return;
+  void navigator.serviceWorker.ready.then(({ active }) => active?.postMessage({ keep: "map", ranges: [...readRanges] }));
+}
+
+function element(id: string): HTMLElement {
+  return document.getElementById(id) ?? document.createElement("div");
+}
