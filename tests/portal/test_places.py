@@ -56,6 +56,7 @@ def test_an_area_tells_its_waters_its_parts_and_how_long_answers_took(
 def test_a_department_s_link_is_no_area(client: FlaskClient) -> None:
     assert client.get("/a/abcdef").status_code == 404
     assert client.get("/a/abcdef").headers["Cache-Control"] == "no-store"
+    assert client.get("/a/abcdef").headers["X-Robots-Tag"] == "noindex, nofollow"
 
 
 def test_a_water_tells_who_answers_for_it_and_how_they_did(
