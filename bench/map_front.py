@@ -1,6 +1,6 @@
 """The live map in a real browser: how soon a phone on a poor line shows it, what that weighs, how smoothly it pans.
 
-``var/venv/bin/python -m bench.map_front [--rounds 5] [--reaches 60000]``, after ``bin/build``. Served as nginx serves it
+``var/venv/bin/python -m bench.map_front [--rounds 5] [--reaches 60000]``, after ``bin/build``. Served as nginx would
 (gzip, byte ranges, kept connections) by this process; the page is the application's own. The phone is Chromium with the
 network held to 1.6 Mbit/s and 300 ms there and back, and the processor slowed fourfold. There is no graphics card where
 this runs: frames are drawn in software, which a phone's own would do many times faster.

@@ -26,12 +26,14 @@ from waterwatch.moderation import action_views, batch_views, desk_views, inciden
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
+from waterwatch.opendata import data_views, site_views
 from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
-from waterwatch.portal import views as portal
+from waterwatch.portal import place_views as portal  # with the views it adds to
 from waterwatch.reports import views as reports
 from waterwatch.screening import views as screening
 from waterwatch.uploads import views as uploads
+from waterwatch.watches import views as watches
 from waterwatch.web import health, installed, words
 from waterwatch.web.assets import install_assets
 from waterwatch.web.errors import install_errors
@@ -78,6 +80,8 @@ def create_app(settings: Settings) -> Flask:
         notices.bp,
         following.bp,
         mine.bp,
+        watches.bp,
+        watches.one_click,
         moderation.bp,
         desk_views.bp,
         action_views.bp,
@@ -94,6 +98,8 @@ def create_app(settings: Settings) -> Flask:
         uploads.bp,
         opendata.bp,
         api_following.bp,
+        data_views.bp,
+        site_views.bp,
         open311.bp,
         health.make_blueprint(registry),
     ):
@@ -103,6 +109,7 @@ def create_app(settings: Settings) -> Flask:
         opendata.bp,
         api_following.bp,
         open311.bp,
+        watches.one_click,
     ):  # no cookie gives any right there: nothing to borrow
         csrf.exempt(blueprint)
     if settings.cors_origins:

@@ -62,7 +62,7 @@ class Assets:
         return [f"{STATIC_PATH}/{path}" for path in found]
 
     def later(self, name: str) -> dict[str, list[str]]:
-        """Addresses of what an entry loads by itself first of all once it runs, by ``scripts``, ``styles``, ``workers``."""
+        """Addresses of what an entry loads first once it runs, by ``scripts``, ``styles`` and ``workers``."""
         found: dict[str, dict[str, None]] = {"scripts": {}, "styles": {}, "workers": {}}
         waiting, seen = list(self._entry(name).get("dynamicImports", ()))[:1], {f"{SOURCE_FOLDER}/{name}"}
         while waiting:
