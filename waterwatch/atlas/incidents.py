@@ -45,23 +45,30 @@ class PublicIncident:
         return self.closed_at is None
 
 
-# Names and answers are looked up for what is given out alone.
+# Names and answers are looked up for what is given out alone, and all of them at once: a water has many incidents.
 _SELECT = f"""
+WITH found AS MATERIALIZED (
+    SELECT i.id, i.code, i.state, i.kind, i.severity, i.public_point, i.opened_at, i.last_confirmed_at, i.closed_at,
+           i.state_since, i.water_feature_id
+    FROM incident i {{source}} WHERE i.state NOT IN ('merged', 'retracted') AND {{where}}
+    ORDER BY {{order}}, i.id LIMIT :limit),
+placed AS MATERIALIZED (
+    SELECT i.*, f.water_body_id FROM found i JOIN water_feature f ON f.id = i.water_feature_id),
+named AS (
+    SELECT n.water_body_id, jsonb_object_agg(n.lang, n.name) AS names FROM water_name n
+    WHERE n.is_primary AND n.water_body_id IN (SELECT water_body_id FROM placed) GROUP BY n.water_body_id),
+told AS (
+    SELECT c.incident_id, max(CASE WHEN c.state IN ('answered', 'closed') THEN 3 WHEN c.state = 'acknowledged' THEN 2
+                                   WHEN c.state = 'delivered' THEN 1 ELSE 0 END) AS answer
+    FROM escalation_case c WHERE c.incident_id IN (SELECT id FROM placed) GROUP BY c.incident_id)
 SELECT i.code, i.state, i.kind, i.severity,
        round(ST_X(i.public_point)::numeric, {DECIMALS})::float8 AS lon,
        round(ST_Y(i.public_point)::numeric, {DECIMALS})::float8 AS lat,
-       i.opened_at, i.last_confirmed_at, i.closed_at, found.changed_at, b.public_id AS water,
-       coalesce((SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
-                 WHERE n.water_body_id = b.id AND n.is_primary), '{{{{}}}}'::jsonb) AS names,
-       CASE WHEN i.state = 'resolved_claimed' THEN {len(ANSWERS) - 1} ELSE coalesce((
-           SELECT max(CASE WHEN c.state IN ('answered', 'closed') THEN 3 WHEN c.state = 'acknowledged' THEN 2
-                           WHEN c.state = 'delivered' THEN 1 ELSE 0 END)
-           FROM escalation_case c WHERE c.incident_id = i.id), 0) END AS answer
-FROM (SELECT i.id, greatest(i.state_since, i.last_confirmed_at) AS changed_at
-      FROM incident i {{source}} WHERE i.state NOT IN ('merged', 'retracted') AND {{where}}
-      ORDER BY {{order}}, i.id LIMIT :limit) found
-JOIN incident i ON i.id = found.id
-JOIN water_feature f ON f.id = i.water_feature_id JOIN water_body b ON b.id = f.water_body_id
+       i.opened_at, i.last_confirmed_at, i.closed_at, greatest(i.state_since, i.last_confirmed_at) AS changed_at,
+       b.public_id AS water, coalesce(named.names, '{{{{}}}}'::jsonb) AS names,
+       CASE WHEN i.state = 'resolved_claimed' THEN {len(ANSWERS) - 1} ELSE coalesce(told.answer, 0) END AS answer
+FROM placed i JOIN water_body b ON b.id = i.water_body_id
+LEFT JOIN named ON named.water_body_id = i.water_body_id LEFT JOIN told ON told.incident_id = i.id
 ORDER BY {{order}}, i.id
 """  # noqa: S608  # the pieces are constants of this module
 _WATER = "JOIN water_feature w ON w.id = i.water_feature_id AND w.water_body_id = :key"
