@@ -41,6 +41,8 @@ def test_a_photo_reaches_the_department_and_everybody_sees_it(
         people.person(browser, watch, PHONE) as officer,
         people.person(browser, watch, PHONE) as anybody,
     ):
+        coloured = colours(anybody, site.origin)
+
         # The citizen
         follow = people.report_pollution(citizen, site.origin, photo)
         expect(citizen.locator(".steps")).to_contain_text("已收到")
@@ -97,11 +99,17 @@ def test_a_photo_reaches_the_department_and_everybody_sees_it(
             IMAGES.mkdir(exist_ok=True)
             anybody.screenshot(path=IMAGES / "map.png")
             citizen.screenshot(path=IMAGES / "follow.png")
-        colours = anybody.evaluate(
-            "async () => { const m = await (await fetch('/published/manifest.json')).json();"
-            " return (await (await fetch('/published/' + m.levels)).json()).levels }"
-        )
-        assert [level for _feature, level in colours] == [3]
+        assert [level for _feature, level in colours(anybody, site.origin) - coloured] == [3]
+
+
+def colours(page: people.Page, origin: str) -> set[tuple[int, int]]:
+    """The pieces of water the map colours, with their levels: other journeys may have coloured some."""
+    page.goto(origin)
+    found = page.evaluate(
+        "async () => { const m = await (await fetch('/published/manifest.json')).json();"
+        " return (await (await fetch('/published/' + m.levels)).json()).levels }"
+    )
+    return {(feature, level) for feature, level in found}
 
 
 def test_the_whole_way_by_keyboard_alone(site: Site, browser: Browser, watch: Watch, tmp_path: Path) -> None:

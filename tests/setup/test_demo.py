@@ -19,7 +19,7 @@ from rich.console import Console
 
 from waterwatch.kernel.settings import Settings, environment_name
 from workers.demo_processes import Process, Supervisor
-from workers.processes import ServiceError
+from workers.processes import ServiceError, pick_free_port
 from workers.progress import Progress
 from workers.services import PrivatePostgres, PrivateRedis
 
@@ -33,7 +33,9 @@ def bare_environment() -> dict[str, str]:
 
 
 def demo_command(folder: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "workers.demo", "--folder", str(folder), *options]
+    """On a port of its own: the default one, or the next, may be chosen by somebody else's demo in the same moment."""
+    port = str(pick_free_port())
+    return [sys.executable, "-m", "workers.demo", "--folder", str(folder), "--port", port, *options]
 
 
 def descendants(pid: int) -> list[psutil.Process]:

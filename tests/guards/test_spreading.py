@@ -1,0 +1,34 @@
+"""How the suite is shared out: nothing twice, nothing that starts the whole system beside another such."""
+
+from pathlib import Path
+
+from tests.spreading import LONG_S, ONE_AFTER_THE_OTHER, WHOLE_SYSTEM, ports_of, scope_of
+from workers.processes import PORT_RANGE
+
+ROOT = Path(__file__).resolve().parents[2]
+STARTS_THE_SYSTEM = ("running_site(", "RunningDemo(", "running_system(")
+
+
+def test_what_is_named_is_there() -> None:
+    named = {*ONE_AFTER_THE_OTHER, *LONG_S} - {WHOLE_SYSTEM}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_tests_of_a_file_stay_together() -> None:
+    assert scope_of("tests/web/test_health.py::test_one") == scope_of("tests/web/test_health.py::test_two[a::b]")
+    assert scope_of("tests/web/test_health.py::test_one") != scope_of("tests/web/test_limits.py::test_one")
+
+
+def test_whatever_starts_the_whole_system_follows_the_others_that_do() -> None:
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    starting = {path for path in files if any(word in path.read_text() for word in STARTS_THE_SYSTEM)}
+    starting -= {Path(__file__)}
+    assert len(starting) > 3
+    assert {scope_of(str(path.relative_to(ROOT))) for path in starting} == {WHOLE_SYSTEM}
+
+
+def test_processes_choose_no_port_of_each_other() -> None:
+    parts = [set(ports_of(f"gw{number}", 3)) for number in range(3)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert set.union(*parts) <= set(PORT_RANGE)
+    assert ports_of("gw4", 3) == ports_of("gw1", 3), "one that takes a dead one's place"
