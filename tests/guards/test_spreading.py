@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from tests.spreading import LONG_S, ONE_AFTER_THE_OTHER, WHOLE_SYSTEM, ports_of, scope_of
-from workers.processes import PORT_RANGE
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTS_THE_SYSTEM = ("running_site(", "RunningDemo(", "running_system(")
@@ -28,7 +27,9 @@ def test_whatever_starts_the_whole_system_follows_the_others_that_do() -> None:
 
 
 def test_processes_choose_no_port_of_each_other() -> None:
-    parts = [set(ports_of(f"gw{number}", 3)) for number in range(3)]
-    assert sum(map(len, parts)) == len(set.union(*parts))
-    assert set.union(*parts) <= set(PORT_RANGE)
-    assert ports_of("gw4", 3) == ports_of("gw1", 3), "one that takes a dead one's place"
+    all_of_them = range(20_100, 20_200)
+    parts = [set(ports_of(f"gw{number}", 3, all_of_them)) for number in range(3)]
+    assert [len(part) for part in parts] == [33, 33, 33]
+    assert len(set.union(*parts)) == 99
+    assert set.union(*parts) <= set(all_of_them)
+    assert ports_of("gw4", 3, all_of_them) == ports_of("gw1", 3, all_of_them), "one that takes a dead one's place"
