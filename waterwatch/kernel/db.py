@@ -6,6 +6,7 @@ Migrations connect without that step.
 """
 
 import json
+import select
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 APP_ROLE = "waterwatch_app"
@@ -70,15 +72,14 @@ def make_engine(
 ) -> Engine:
     """An engine whose connections run as ``role`` (None keeps the login role), in UTC, with a statement timeout.
 
-    ``pool_pre_ping`` is on: after a database restart the first request of each pooled connection reconnects instead
-    of failing.
+    A connection that the server has closed meanwhile is noticed before it is used: after a database restart the first
+    request of each pooled connection reconnects instead of failing.
     """
     # Parameters carry what a citizen wrote and where they stood: no exception text may repeat them.
     engine = create_engine(
         normalise_url(url),
         pool_size=pool_size,
         max_overflow=4,
-        pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,
     )
@@ -95,7 +96,19 @@ def make_engine(
                 cursor.execute(f'SET ROLE "{role}"')
         dbapi_connection.commit()
 
+    event.listen(engine, "checkout", _refuse_closed)
     return engine
+
+
+def _refuse_closed(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+    """Let the pool open a new connection instead of one the server has closed.
+
+    An idle server says nothing: what can be read is its farewell. To look costs no journey, as a ping would.
+    """
+    poller = select.poll()
+    poller.register(dbapi_connection.pgconn.socket, select.POLLIN)
+    if poller.poll(0):
+        raise DisconnectionError("the server has closed this connection")
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
