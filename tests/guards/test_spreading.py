@@ -1,7 +1,11 @@
 """How the suite is shared out: nothing twice, nothing that starts the whole system beside another such."""
 
+import subprocess
 from pathlib import Path
 
+import pytest
+
+from tests.places import IN_MEMORY, MARK, server_folder
 from tests.spreading import LONG_S, ONE_AFTER_THE_OTHER, WHOLE_SYSTEM, ports_of, scope_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +28,20 @@ def test_whatever_starts_the_whole_system_follows_the_others_that_do() -> None:
     starting -= {Path(__file__)}
     assert len(starting) > 3
     assert {scope_of(str(path.relative_to(ROOT))) for path in starting} == {WHOLE_SYSTEM}
+
+
+def test_what_a_dead_process_left_in_memory_is_removed_and_what_a_living_one_has_is_not() -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    with server_folder("living") as living:
+        left = living.parent / f"{MARK}{dead.pid}-tests-left"
+        if living.parent != IN_MEMORY:
+            pytest.skip("there is no memory to spare")
+        left.mkdir()
+        with server_folder("further"):
+            assert not left.exists()
+            assert living.exists()
+        assert MARK in living.name
 
 
 def test_processes_choose_no_port_of_each_other() -> None:
