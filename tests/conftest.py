@@ -6,7 +6,6 @@ The servers are private ones in a temporary folder, unless ``WATERWATCH_TEST_PG`
 
 import logging
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -21,6 +20,8 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.places import server_folder
+from tests.spreading import pytest_collection_modifyitems, pytest_sessionstart, pytest_xdist_make_scheduler
 from waterwatch.kernel import log, migrate
 from waterwatch.kernel.db import make_engine, make_sessions
 from waterwatch.kernel.settings import Settings
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 # No test judges by the clock: a busy machine takes a second for what takes a millisecond.
 hypothesis.settings.register_profile("no_clock", deadline=None)
 hypothesis.settings.load_profile("no_clock")
+
+__all__ = ["pytest_collection_modifyitems", "pytest_sessionstart", "pytest_xdist_make_scheduler"]
 
 SECRET = "a secret that only the tests know, 0123456789abcdef"
 
@@ -45,10 +48,9 @@ def _logs_are_the_systems() -> None:
 
 @pytest.fixture(scope="session")
 def services_folder() -> Iterator[Path]:
-    """A folder for the session's private servers; world-traversable, because PostgreSQL may run as another user."""
-    with tempfile.TemporaryDirectory(prefix="waterwatch-tests-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+    """A folder for the session's private servers."""
+    with server_folder("tests") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,8 @@ class PrivatePostgres(PrivateServer):
         }
         if not self._is_durable:
             # synchronous_commit stays on: a commit must survive the kill of every process, in tests above all.
-            settings |= {"fsync": "off", "full_page_writes": "off"}
+            # The log is small, because such a cluster may lie in memory.
+            settings |= {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         # SIGINT is PostgreSQL's fast shutdown: sessions end, a checkpoint is written.
         self._run([str(self.programs / "postgres"), "-D", str(self.cluster), *options], orphan_signal=signal.SIGINT)

@@ -2,19 +2,19 @@
 
 import os
 import random
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.places import server_folder
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """World-traversable, because PostgreSQL and Redis may run as users of their own."""
-    with tempfile.TemporaryDirectory(prefix="waterwatch-faults-", ignore_cleanup_errors=True) as made:
-        Path(made).chmod(0o755)
-        yield Path(made)
+    """For the servers of one test."""
+    with server_folder("faults") as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,18 +2,25 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from tests.journeys.people import Watch
 from tests.setup.test_demo import RunningDemo, read_facts
 from waterwatch.accounts.service import demo_totp_secret
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import make_engine, make_sessions, transaction
+from waterwatch.kernel.errors import Conflict
 from waterwatch.kernel.settings import Settings
+from waterwatch.reports.rules import WITHDRAWABLE
+from waterwatch.reports.service import withdraw
+from waterwatch.reports.tables import Report
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_OPTIONS = (
@@ -36,11 +43,14 @@ class Site:
     mailbox: str
     folder: Path
 
+    def setting(self, name: str) -> str:
+        """What it runs with."""
+        lines = (self.folder / "environment").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)[name].strip("'")
+
     def totp_secret(self, email: str) -> str:
         """The second factor of one of its people, as its terminal prints it."""
-        lines = (self.folder / "environment").read_text().splitlines()
-        environment = dict(line.split("=", 1) for line in lines)
-        secret = SecretStr(environment["WATERWATCH_SECRET_KEY"].strip("'"))
+        secret = SecretStr(self.setting("WATERWATCH_SECRET_KEY"))
         settings = Settings.model_construct(secret_key=secret, secret_key_previous=None)
         return demo_totp_secret(settings, email)
 
@@ -61,9 +71,29 @@ def running_site(folder: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="package")
 def site(services_folder: Path) -> Iterator[Site]:
-    """The one that most journeys share: whoever leaves a report waiting or a water coloured has one of their own."""
+    """The one that most journeys share: whoever needs a map without colours has one of their own."""
     with running_site(services_folder / "journeys") as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_waiting(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a journey reported and nobody judged is withdrawn: the next one's report is the next in the queue."""
+    yield
+    if "site" in request.fixturenames:
+        withdraw_waiting(request.getfixturevalue("site"))
+
+
+def withdraw_waiting(site: Site) -> None:
+    """As their authors would, one after the other."""
+    engine = make_engine(site.setting("DATABASE_URL"))
+    sessions = make_sessions(engine)
+    with transaction(sessions) as session:
+        waiting = session.scalars(select(Report.id).where(Report.state.in_(WITHDRAWABLE))).all()
+    for report_id in waiting:
+        with transaction(sessions) as session, suppress(Conflict):  # its photo has just turned out unusable
+            withdraw(session, report_id, now=utc_now())
+    engine.dispose()
 
 
 @pytest.fixture(scope="package")

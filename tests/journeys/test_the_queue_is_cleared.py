@@ -113,8 +113,7 @@ def clear(page: Page, cases: dict[str, Case]) -> list[str]:
 @contextmanager
 def database_of(site: Site) -> Iterator[Connection]:
     """The database of the running demonstration."""
-    lines = dict(line.split("=", 1) for line in (site.folder / "environment").read_text().splitlines())
-    url = lines["DATABASE_URL"].strip("'").replace("postgresql://", "postgresql+psycopg://")
+    url = site.setting("DATABASE_URL").replace("postgresql://", "postgresql+psycopg://")
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         yield connection

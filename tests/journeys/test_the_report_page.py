@@ -308,9 +308,7 @@ def test_six_photos_of_25_mb_are_kept(site: Site, browser: Browser, watch: Watch
 @pytest.fixture(scope="module")
 def incident_nearby(site: Site) -> None:
     """An open incident where no other journey reports."""
-    lines = (site.folder / "environment").read_text().splitlines()
-    environment = dict(line.split("=", 1) for line in lines)
-    engine = make_engine(environment["DATABASE_URL"].strip("'"))
+    engine = make_engine(site.setting("DATABASE_URL"))
     with transaction(make_sessions(engine)) as session:
         add_incident(session, now=datetime.now(UTC), at=FAR_FROM_ALL, water="月牙河")
     engine.dispose()

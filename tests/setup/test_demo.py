@@ -1,5 +1,6 @@
 """The demo as a newcomer runs it: everything comes up, a second one is refused, Ctrl-C leaves nothing behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -18,8 +19,9 @@ import redis
 from rich.console import Console
 
 from waterwatch.kernel.settings import Settings, environment_name
+from workers.demo import FIRST_PORT, PORTS_TRIED, Demo
 from workers.demo_processes import Process, Supervisor
-from workers.processes import ServiceError
+from workers.processes import ServiceError, pick_free_port
 from workers.progress import Progress
 from workers.services import PrivatePostgres, PrivateRedis
 
@@ -33,7 +35,9 @@ def bare_environment() -> dict[str, str]:
 
 
 def demo_command(folder: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "workers.demo", "--folder", str(folder), *options]
+    """On a port of its own: the default one, or the next, may be chosen by somebody else's demo in the same moment."""
+    port = str(pick_free_port())
+    return [sys.executable, "-m", "workers.demo", "--folder", str(folder), "--port", port, *options]
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -227,6 +231,14 @@ def test_a_step_that_fails_says_which_why_and_what_to_do(services_folder: Path) 
     assert "step that failed: bringing the database schema up to date" in done.stdout
     assert "why: " in done.stdout
     assert "what to do: " in done.stdout
+
+
+def test_two_demos_at_once_have_two_addresses(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # somebody's demo may have it: as good
+            stack.enter_context(socket.create_server(("127.0.0.1", FIRST_PORT)))
+        port = Demo(tmp_path, Progress())._choose_web_port()
+    assert FIRST_PORT < port < FIRST_PORT + PORTS_TRIED
 
 
 def make_process(name: str, script: str) -> Process:

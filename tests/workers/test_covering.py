@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from sqlalchemy import text
 
@@ -19,10 +21,17 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.ids import new_id
+from waterwatch.kernel.settings import Settings
 from waterwatch.photos import queries, service
 from waterwatch.photos.rules import Rectangle
 from workers.relay import Relay
 from workers.stopping import Stop
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings], database_url: str, redis_url: str) -> Settings:
+    """A ring lasts as long as the lease, and nobody here rings again: a worker may take its time to start."""
+    return make_settings(database_url=database_url, redis_url=redis_url, outbox_lease_s=120)
 
 
 def _work_off(context: JobContext) -> None:

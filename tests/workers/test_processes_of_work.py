@@ -82,7 +82,11 @@ def test_a_row_goes_through_relay_and_worker(settings: Settings, emit: Emit, row
     assert "Traceback" not in (tmp_path / "work.log").read_text()
 
 
-def test_a_burst_ends_when_the_queues_are_empty(settings: Settings, emit: Emit, row: Row, tmp_path: Path) -> None:
+def test_a_burst_ends_when_the_queues_are_empty(
+    make_settings: MakeSettings, database_url: str, redis_url: str, emit: Emit, row: Row
+) -> None:
+    # The ring lasts as long as the lease, and nobody rings again: a worker may take its time to start.
+    settings = make_settings(database_url=database_url, redis_url=redis_url, outbox_lease_s=120)
     emit("photos.settled", photo_id=uuid.uuid4())
     assert ring_once(settings) == 1
     command = [sys.executable, "-m", "workers", "work", "--queues", "photos", "--burst"]
@@ -169,15 +173,15 @@ def test_a_lease_is_prolonged_while_its_horse_works(
     busy: Settings, sessions: sessionmaker[Session], add_photo: AddPhoto, emit: Emit, row: Row, tmp_path: Path
 ) -> None:
     with work_under_way(busy, sessions, add_photo, emit, tmp_path) as (_worker, _horse, holder):
-        first = row().leased_until
+        first = row()  # not always its first lease: where work begins late, that one has run out unused
         await_true(
-            lambda: (row().leased_until - first).total_seconds() > busy.outbox_lease_s + 1,
+            lambda: (row().leased_until - first.leased_until).total_seconds() > busy.outbox_lease_s + 1,
             limit_s=LIMIT_S,
             what="the lease is longer than a lease",
         )
         holder.rollback()
         await_true(lambda: row().done_at is not None, limit_s=LIMIT_S, what="the row is done")
-        assert (row().lease_no, row().attempts) == (1, 1)
+        assert (row().lease_no, row().attempts) == (first.lease_no, 1)
 
 
 def test_a_worker_told_to_stop_finishes_its_job(
