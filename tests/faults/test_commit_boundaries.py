@@ -8,7 +8,7 @@ from tests.faults.outcome import assert_all_delivered, assert_books_are_whole
 from tests.faults.people import grade_all, send_many
 from tests.faults.system import System, await_true, running_system
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 LEASE_S = 3
 REPORTS_BY_ROUND = 30

@@ -12,7 +12,7 @@ from tests.faults.people import grade_all, send_many
 from tests.faults.smtp_peer import MANNERS
 from tests.faults.system import System, await_true, kill, running_system
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 REPORTS = 200
 DRAINED_WITHIN_S = 60.0  # after the last fault has ended
