@@ -14,22 +14,26 @@ from waterwatch.escalation import views as escalation
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
 from waterwatch.kernel import log
-from waterwatch.kernel.db import make_engine, make_sessions
+from waterwatch.kernel.db import make_engine, make_reader, make_sessions
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
+from waterwatch.mapping import tiles_views as tiles
 from waterwatch.mapping import views as mapping
+from waterwatch.mapping.tiles_serving import TileServer
 from waterwatch.messaging.fetching import Fetcher
 from waterwatch.mine import views as mine
 from waterwatch.moderation import action_views, batch_views, desk_views, incident_views, photo_views, record_views
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
+from waterwatch.opendata import data_views, site_views
 from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
-from waterwatch.portal import views as portal
+from waterwatch.portal import place_views as portal  # with the views it adds to
 from waterwatch.reports import views as reports
 from waterwatch.screening import views as screening
 from waterwatch.uploads import views as uploads
+from waterwatch.watches import views as watches
 from waterwatch.web import health, installed, words
 from waterwatch.web.assets import install_assets
 from waterwatch.web.errors import install_errors
@@ -53,7 +57,8 @@ def create_app(settings: Settings) -> Flask:
     _configure(app, settings)
     engine = make_engine(settings.database_url)
     settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = House(settings, engine, make_sessions(engine), ObjectStore(settings.objects_url))
+    reader = make_reader(settings.database_url)
+    found = House(settings, engine, make_sessions(engine), ObjectStore(settings.objects_url), reader)
     app.extensions[EXTENSION] = found
     app.extensions[open311.FETCHER] = Fetcher(frozenset(settings.media_url_hosts.split()))
     registry = CollectorRegistry()
@@ -75,6 +80,8 @@ def create_app(settings: Settings) -> Flask:
         notices.bp,
         following.bp,
         mine.bp,
+        watches.bp,
+        watches.one_click,
         moderation.bp,
         desk_views.bp,
         action_views.bp,
@@ -86,10 +93,13 @@ def create_app(settings: Settings) -> Flask:
         fairness.bp,
         escalation.bp,
         mapping.bp,
+        tiles.bp,
         installed.bp,
         uploads.bp,
         opendata.bp,
         api_following.bp,
+        data_views.bp,
+        site_views.bp,
         open311.bp,
         health.make_blueprint(registry),
     ):
@@ -99,6 +109,7 @@ def create_app(settings: Settings) -> Flask:
         opendata.bp,
         api_following.bp,
         open311.bp,
+        watches.one_click,
     ):  # no cookie gives any right there: nothing to borrow
         csrf.exempt(blueprint)
     if settings.cors_origins:
@@ -116,6 +127,7 @@ def create_app(settings: Settings) -> Flask:
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    app.wsgi_app = TileServer(app.wsgi_app, settings, reader, registry)  # type: ignore[method-assign]
     app.wsgi_app = RequestScope(app.wsgi_app)  # type: ignore[method-assign]
     return app
 

@@ -14,9 +14,12 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import NotFound
 from waterwatch.kernel.outbox import Message
 from waterwatch.messaging.attempts import Failure
+from waterwatch.notices import service as notices
 from waterwatch.photos import service as photos
+from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
 from waterwatch.triage import service as triage
+from waterwatch.watches import service as watches
 
 
 def sanitise(context: JobContext, message: Message) -> None:
@@ -44,6 +47,18 @@ def refuse_photo(context: JobContext, message: Message) -> None:
         photo_id = _id(message, "photo_id")
         photos.record_refused(session, photo_id, "undecodable", settings=context.settings, now=context.now())
         _move_report_on(context, session, photo_id)
+
+
+def give_up_address(context: JobContext, message: Message) -> None:
+    """An address or browser that does not exist gets nothing further: of a report, and of a water it watched.
+
+    Idempotent: one that was given up has nothing left to stop.
+    """
+    with transaction(context.sessions) as session:
+        recipient_id = postbox.recipient_of(session, _id(message, "posting_id"))
+        notices.give_up_address(session, recipient_id, now=context.now())
+        watches.end(session, recipient_id, now=context.now())
+        outbox.finish(session, message.id)
 
 
 def settle(context: JobContext, message: Message) -> None:

@@ -27,6 +27,7 @@ from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
+from waterwatch.watches import service as watches
 from workers import deadlines
 from workers.stopping import Stop
 from workers.topics import TOPICS
@@ -199,6 +200,12 @@ def forget_contacts(context: JobContext) -> int:
     return len(due)
 
 
+def forget_watches(context: JobContext) -> int:
+    """Addresses that were asked whether they want to watch a water, and never said so."""
+    with transaction(context.sessions) as session:
+        return watches.forget_unconfirmed(session, actor=SWEEP, now=context.now(), limit=BATCH)
+
+
 def forget_addressees(context: JobContext) -> int:
     """Which addresses were written to a day ago."""
     with transaction(context.sessions) as session:
@@ -265,6 +272,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     erase_ended,
     forget_devices,
     forget_contacts,
+    forget_watches,
     forget_addressees,
     redact_again,
     prune_outbox,

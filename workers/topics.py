@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from waterwatch.advisories import service as advisories
 from waterwatch.contacts import service as contacts
 from waterwatch.escalation import deliveries
 from waterwatch.escalation import service as escalation
@@ -15,6 +16,7 @@ from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
+from waterwatch.watches import service as watches
 from workers import handlers
 from workers.teams import MAIL, MAP, PHOTOS
 
@@ -72,9 +74,10 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         reports.TOPIC_RETURNED: Topic(notices.tell_returned, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_ASKED: Topic(notices.tell_asked, MAIL, 20, Retry(1, 30, 50)),
         escalation.TOPIC_CASE_MOVED: Topic(notices.tell_case_moved, MAIL, 20, Retry(1, 30, 50)),
+        advisories.TOPIC_CHANGED: Topic(watches.tell_changed, MAIL, 60, Retry(1, 30, 50)),
         # A posting gives itself up by its own age, as a delivery does.
         postbox.TOPIC_SEND: Topic(postbox.send, MAIL, 60, Retry(1, 30, None), postbox.abandon),
-        postbox.TOPIC_UNDELIVERABLE: Topic(notices.give_up_address, MAIL, 20, Retry(1, 30, 50)),
+        postbox.TOPIC_UNDELIVERABLE: Topic(handlers.give_up_address, MAIL, 20, Retry(1, 30, 50)),
         # Whatever is published next holds what this request asked for.
         mapping.TOPIC_PUBLISH: Topic(mapping.publish, MAP, 120, Retry(1, 30, None, DAY_S)),
         # A country of a million reaches takes its time; killed, the next attempt goes on where this one was.

@@ -4,6 +4,15 @@ import { canDrawMaps, showMessage, showSnapshot, whenNear } from "./map/frame";
 import { MANIFEST, NotPublished, readPublished, type Published } from "./published";
 import { readWords, say } from "./words";
 
+/** Begun before the map's code has arrived, and before anything is drawn: on a poor line every way there and back counts. */
+let reading: Promise<Published> | null = null;
+
+function read(frame: HTMLElement): Promise<Published> {
+  const asked = readPublished(frame.dataset.manifest ?? MANIFEST);
+  asked.catch(() => undefined); // said below
+  return asked;
+}
+
 async function start(frame: HTMLElement): Promise<void> {
   const words = readWords(frame);
   const retry = [say(words, "retry"), () => void start(frame)] as const;
@@ -14,8 +23,9 @@ async function start(frame: HTMLElement): Promise<void> {
   code?.catch(() => undefined); // said below
   let published: Published;
   try {
-    published = await readPublished(frame.dataset.manifest ?? MANIFEST);
+    published = await (reading ?? read(frame));
   } catch (error) {
+    reading = null;
     if (!isAble) snapshot();
     else showMessage(frame, say(words, error instanceof NotPublished ? "not_published" : "load_failed"), { retry });
     return;
@@ -34,4 +44,7 @@ async function start(frame: HTMLElement): Promise<void> {
 }
 
 const frame = document.getElementById("map");
-if (frame) whenNear(frame, () => void start(frame));
+if (frame) {
+  reading = read(frame);
+  whenNear(frame, () => void start(frame));
+}

@@ -65,12 +65,16 @@ export interface Month {
   readonly spans: Readonly<Record<string, ReadonlyArray<readonly [number, number, number]>>>;
 }
 
-/** A publication as it was read: the pointer, where its files lie, and the levels. */
+/** A publication as it was read: the pointer, where its files lie, the levels, and the archive's first piece. */
 export interface Published {
   readonly manifest: Manifest;
   readonly base: URL;
   readonly levels: Levels;
+  readonly head: ArrayBuffer;
 }
+
+/** So much of an archive is its header and its root directory (PMTiles 3, 3.1). */
+export const HEAD_BYTES = 16_384;
 
 /** Nothing was published yet: an installation's first minutes. */
 export class NotPublished extends Error {}
@@ -88,7 +92,23 @@ export async function readPublished(address: string): Promise<Published> {
   const manifest = await readManifest(address);
   if (!manifest.tiles) throw new NotPublished();
   const base = new URL(address, location.href);
-  return { manifest, base, levels: await readLevels(manifest, base) };
+  // The archive's head comes along with the levels, while the map's code is still on its way.
+  const [levels, head] = await Promise.all([readLevels(manifest, base), readPiece(new URL(manifest.tiles, base).href, 0, HEAD_BYTES)]);
+  return { manifest, base, levels, head };
+}
+
+/** What this page has read of archives, so that the service worker can keep it: `address` and `bytes=first-last`. */
+export const readRanges: { readonly url: string; readonly range: string }[] = [];
+
+/** A piece of an archive; from a host that knows no ranges the whole of it, cut. */
+export async function readPiece(url: string, offset: number, length: number, signal?: AbortSignal): Promise<ArrayBuffer> {
+  const range = `bytes=${offset}-${offset + length - 1}`;
+  const response = await fetch(url, { headers: { Range: range }, credentials: "omit", ...(signal && { signal }) });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  const bytes = await response.arrayBuffer();
+  if (response.status !== 206) return bytes.slice(offset, offset + length);
+  readRanges.push({ url, range });
+  return bytes;
 }
 
 export async function readLevels(manifest: Manifest, base: URL): Promise<Levels> {

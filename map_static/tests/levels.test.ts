@@ -42,7 +42,7 @@ test("the list names each coloured water once by its worst part, the most seriou
 
 describe("the style", () => {
   const levels: Levels = { confirmed: new Map<number, Rank>([[101, 3], [102, 4]]), approaching: new Map<number, Rank>([[103, 2]]) };
-  const input = { tiles: "waters://x#{z}/{x}/{y}", levels, hasIncidents: true, language: "zh-Hans", palette: PALETTE };
+  const input = { tiles: { address: "waters://x#{z}/{x}/{y}", maxZoom: 11 }, levels, hasIncidents: true, language: "zh-Hans", palette: PALETTE };
 
   test("is valid with levels and without, and asks nothing of any other host", () => {
     for (const some of [levels, { confirmed: new Map(), approaching: new Map() }]) {

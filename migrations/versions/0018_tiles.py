@@ -84,6 +84,13 @@ def upgrade() -> None:
         sa.CheckConstraint("layer IN ('rivers', 'lakes', 'labels')", name=op.f("ck_tile_rule_layer")),
         sa.PrimaryKeyConstraint("layer", "zoom", name=op.f("pk_tile_rule")),
     )
+    op.create_index(
+        "ix_incident_open_place",
+        "incident",
+        ["public_point"],
+        postgresql_using="gist",
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
     _ground()
 
 

@@ -56,7 +56,7 @@ def as_visitor(context: JobContext) -> Iterator[Flask]:
     """An application with nothing but a house."""
     made = Flask(__name__)
     engine = context.sessions.kw["bind"]
-    made.extensions[EXTENSION] = House(context.settings, engine, context.sessions, context.objects)
+    made.extensions[EXTENSION] = House(context.settings, engine, context.sessions, context.objects, engine)
     with made.test_request_context("/"):
         yield made
 

@@ -25,7 +25,7 @@ from waterwatch.web.house import EXTENSION, House
 def app(settings: Settings, engine: Engine, sessions: sessionmaker[Session]) -> Flask:
     """An application with nothing but a house."""
     made = Flask(__name__)
-    made.extensions[EXTENSION] = House(settings, engine, sessions, ObjectStore(settings.objects_url))
+    made.extensions[EXTENSION] = House(settings, engine, sessions, ObjectStore(settings.objects_url), engine)
     return made
 
 

@@ -21,6 +21,7 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.messaging.webpush import Pusher
 from waterwatch.notices import service as notices
 from waterwatch.postbox import service
+from workers import handlers
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def work(sessions: sessionmaker[Session], settings: Settings, topic: str, client
     if topic == service.TOPIC_SEND:
         service.send(context, message, pusher=client)
     else:
-        notices.give_up_address(context, message)
+        handlers.give_up_address(context, message)
 
 
 def outcome(sessions: sessionmaker[Session]) -> tuple[str, str | None, bool, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import pyotp
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.test import TestResponse
 
@@ -32,24 +32,31 @@ def running(settings: Settings) -> Iterator[Flask]:
     try:
         yield app
     finally:
-        app.extensions["waterwatch"].engine.dispose()
+        for engine in _engines(app):
+            engine.dispose()
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+def _engines(app: Flask) -> tuple[Engine, Engine]:
+    return app.extensions["waterwatch"].engine, app.extensions["waterwatch"].reader
 
 
 @contextmanager
 def counting(app: Flask) -> Iterator[list[str]]:
     """The statements the application sends meanwhile."""
-    engine, sent = app.extensions["waterwatch"].engine, []
+    sent: list[str] = []
 
     def note(_c: object, _cur: object, statement: str, *_: object) -> None:
         sent.append(statement)
 
-    event.listen(engine, "before_cursor_execute", note)
+    for engine in _engines(app):
+        event.listen(engine, "before_cursor_execute", note)
     try:
         yield sent
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        for engine in _engines(app):
+            event.remove(engine, "before_cursor_execute", note)
 
 
 def load_people(sessions: sessionmaker[Session], settings: Settings) -> dict[str, DemoPerson]:

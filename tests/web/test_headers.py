@@ -1,5 +1,6 @@
 """What every answer carries, whatever it is: no third host, no framing, no referrer, no copy of what is private."""
 
+import json
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -104,3 +105,15 @@ def test_a_redirect_stays_on_the_site(visitor: Visitor) -> None:
         assert response.status_code == 303
         assert not urlsplit(response.location).netloc, target
         assert not response.location.startswith(("//", "/\\", "/\t")), target
+
+
+def test_an_operators_base_map_opens_its_own_host_alone(
+    make_settings: Callable[..., Settings], database_url: str, redis_url: str
+) -> None:
+    source = {"names": {"en": "A"}, "url": "https://tiles.example.org/{z}/{x}/{y}.png", "attribution": "A"}
+    settings = make_settings(database_url=database_url, redis_url=redis_url, base_tiles=json.dumps([source]))
+    with running(settings) as app:
+        policy = directives(app.test_client().get("/nowhere").headers["Content-Security-Policy"])
+    host = "https://tiles.example.org"
+    assert {name for name, sources in policy.items() if host in sources} == {"img-src", "connect-src"}
+    assert policy["script-src"] == policy["frame-src"] == ["'self'"]

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from waterwatch.advisories import queries
 from waterwatch.advisories.tables import Advisory
-from waterwatch.kernel import audit
+from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 
 CONFIRMED = "confirmed"
+TOPIC_CHANGED = "advisories.changed"
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,5 @@ def refresh(session: Session, water_feature_id: uuid.UUID, *, actor: Actor, now:
         before={"level": before},
         after={"level": after},
     )
+    outbox.emit(session, TOPIC_CHANGED, {"water_feature_id": str(water_feature_id)}, now=now)
     return Change(before, after)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
+from waterwatch.cli.map import build_map_command
 from waterwatch.cli.privacy import list_command, replay_command
 from waterwatch.cli.reports import import_reports_command
 from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
@@ -123,6 +124,14 @@ def load_waters() -> None:
 
 for _command in (import_waters_command, walk_command):
     waters_group.add_command(_command)
+
+
+@main.group("map")
+def map_group() -> None:
+    """The public map."""
+
+
+map_group.add_command(build_map_command)
 
 
 @main.group("zones")

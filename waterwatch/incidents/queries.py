@@ -14,7 +14,10 @@ from waterwatch.incidents.rules import TOLD, Event, told
 
 @dataclass(frozen=True)
 class IncidentView:
-    """What anybody may know of an incident. ``lon``, ``lat`` are the public point: on the water."""
+    """What anybody may know of an incident. ``lon``, ``lat`` are the public point: on the water.
+
+    They have the same five digits everywhere, so that no two accounts of one place add up to more.
+    """
 
     incident_id: uuid.UUID
     code: str
@@ -44,7 +47,8 @@ class IncidentView:
 
 _SELECT = """
 SELECT i.id AS incident_id, i.code, i.state, i.kind, i.severity, i.graded_severity, i.water_feature_id,
-       f.feature_id, f.water_body_id, ST_X(i.public_point) AS lon, ST_Y(i.public_point) AS lat,
+       f.feature_id, f.water_body_id, round(ST_X(i.public_point)::numeric, 5)::float8 AS lon,
+       round(ST_Y(i.public_point)::numeric, 5)::float8 AS lat,
        i.opened_at, i.last_confirmed_at, i.closed_at
 FROM incident i JOIN water_feature f ON f.id = i.water_feature_id
 """

@@ -43,7 +43,14 @@ class Incident(Base):
         CheckConstraint("merged_into_id <> id", name="not_into_itself"),
         CheckConstraint("extent_m >= 0 AND (public_extent IS NULL) = (extent_m IS NULL)", name="extent"),
         Index("ix_incident_opened_at", "opened_at", "id"),
+        Index("ix_incident_public_point", "public_point", postgresql_using="gist"),
         Index("ix_incident_open", "water_feature_id", postgresql_where=text("closed_at IS NULL")),
+        Index(
+            "ix_incident_open_place",
+            "public_point",
+            postgresql_using="gist",
+            postgresql_where=text("closed_at IS NULL"),
+        ),
         Index("ix_incident_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
     )
 

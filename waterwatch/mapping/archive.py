@@ -32,7 +32,7 @@ from waterwatch.mapping.tiles_rules import MAX_ZOOM, MIN_ZOOM, NAMES_FROM, PLACE
 
 # Another number for another content of the same ground, so that a new program never goes on with an old one's pieces.
 FORMAT = 1
-PIECE_TILES = 64  # 8 x 8 neighbours: a piece is some tenths of a second's work and a few megabytes at most
+PIECE_TILES = 64  # neighbours: a piece is some tenths of a second's work and a few megabytes at most
 GZIP_LEVEL = 6
 _WRITER: Any = Writer  # its package has no types
 NAME = "江湖網·預警圖 · WaterWatch: rivers and lakes"
@@ -98,8 +98,7 @@ def build(context: JobContext, *, folder: Path, progress: Progress | None = None
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(root):
         while True:
-            with transaction(context.sessions) as session:
-                tiles_drawing.draw(session, progress=tell)
+            tiles_drawing.draw(context.sessions, progress=tell)
             with _one_state(context.sessions) as session:
                 ground = fingerprint(session)
                 if ground is None:  # written to between the two transactions
@@ -166,12 +165,8 @@ def _cut(session: Session, spool: Spool, tell: Progress) -> list[Piece]:
 
 def _pieces_of(zoom: int, tiles: list[tuple[int, int]]) -> list[Piece]:
     """Neighbours together: along the curve of PMTiles' ids, so that pieces in order are tiles in order."""
-    blocks: dict[int, list[int]] = {}
-    for x, y in tiles:
-        tile_id = zxy_to_tileid(zoom, x, y)
-        first_of_zoom = (4**zoom - 1) // 3
-        blocks.setdefault((tile_id - first_of_zoom) // PIECE_TILES, []).append(tile_id)
-    return [Piece(zoom, tuple(sorted(ids))) for _block, ids in sorted(blocks.items())]
+    ids = sorted(zxy_to_tileid(zoom, x, y) for x, y in tiles)
+    return [Piece(zoom, tuple(ids[at : at + PIECE_TILES])) for at in range(0, len(ids), PIECE_TILES)]
 
 
 def _metadata(session: Session) -> dict[str, Any]:

@@ -1,20 +1,25 @@
 """Every SELECT that tiles are cut by. What a layer holds is said here once, for the archive and for the desk alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from sqlalchemy import Integer, TextClause, bindparam, text
+from sqlalchemy import Connection, Integer, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from waterwatch.mapping.tiles_rules import (
     BUFFER,
+    CELLS_A_TILE,
+    DESK_VERTICES,
     EXTENT,
     HALF_WORLD_M,
+    INCIDENTS_ONE_BY_ONE,
     MAX_ZOOM,
     NAMES_FROM,
     PLACES_FROM,
+    POINTS_A_TILE,
+    REPORTS_ONE_BY_ONE,
     ZONES_FROM,
     Band,
     band_of,
@@ -33,7 +38,7 @@ _ZONE_IS_SHOWN = "z.retired_at IS NULL AND z.kind <> 'intake'"
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a tile: the columns it shows and the rows it takes, both SQL; ``alias`` names the rows' table."""
+    """One layer of a tile, in SQL: the columns it shows, the rows it takes, their order, and where they are drawn."""
 
     name: str
     columns: str
@@ -112,7 +117,7 @@ def cut(layer: Layer) -> str:
     ``ST_AsMVT`` leaves it out.
     """
     id_column = f", '{layer.id_column}'" if layer.id_column else ""
-    is_point = layer.name in ("labels", "places")
+    is_point = layer.name in ("labels", "places", "incidents", "reports")
     buffer = 0 if is_point else BUFFER
     return (
         f"(SELECT ST_AsMVT(row, '{layer.name}', {EXTENT}, 'shape'{id_column}) FROM ("  # noqa: S608
@@ -125,6 +130,120 @@ _TILE = f"""
 LATERAL (SELECT ST_TileEnvelope({{zoom}}, x, y) AS box,
                 ST_TileEnvelope({{zoom}}, x, y, margin => {BUFFER / EXTENT}) AS wide) tile
 """
+
+
+# ---- the desk --------------------------------------------------------------------------------------------------------
+
+# A report waits until somebody has judged it. Its place is that on the water, and where no water is near, a corner of a
+# grid of some 500 m: a tile lies in caches, so the exact place is in none.
+_WAITING = "r.state IN ('received', 'sanitising', 'in_review') AND r.erased_at IS NULL"
+_PLACE = "coalesce(r.snapped_point, ST_SnapToGrid(r.point, 0.005))"
+# The index is that of exact places: a report is on the water at most so far from it (2 km at 50°, where snapping ends).
+_SNAP_DEG = 0.03
+_NEAR = f"r.point && ST_Expand(tile.lonlat, {_SNAP_DEG}) AND {_PLACE} && tile.lonlat"
+_HOURS = "floor(extract(epoch FROM now() - {}) / 3600)::int"
+
+
+def _desk_waters(zoom: int) -> str:
+    """SQL of the bytes of rivers and lakes as the archive has them, the largest first until the tile is full.
+
+    Both layers from one look at the index. The largest is drawn however many vertices it has.
+    """
+    names = f", {_NAMES}" if zoom >= NAMES_FROM else ""
+    vertices = "sum(ST_NPoints(geom)) OVER (PARTITION BY is_lake ORDER BY step DESC, feature_id) - ST_NPoints(geom)"
+    layers = " || ".join(
+        f"coalesce(ST_AsMVT(drawn, '{layer}', {EXTENT}, 'shape', 'id') FILTER (WHERE {which}), '')"
+        for layer, which in (("lakes", "is_lake"), ("rivers", "NOT is_lake"))
+    )
+    return f"""(
+        SELECT {layers} FROM (
+            SELECT *, {vertices} AS before FROM water_tile
+            WHERE band = {band_of(zoom).number} AND geom && tile.wide
+              AND step >= CASE WHEN is_lake THEN {_rule("lakes", zoom)} ELSE {_rule("rivers", zoom)} END
+            ORDER BY size_class DESC, feature_id) water,
+        LATERAL (SELECT feature_id AS id, size_class AS o, public_id AS w{names},
+                        ST_AsMVTGeom(geom, tile.box, {EXTENT}, {BUFFER}, true) AS shape OFFSET 0) drawn
+        WHERE before < CASE WHEN is_lake THEN {DESK_VERTICES["lakes"]} ELSE {DESK_VERTICES["rivers"]} END)"""  # noqa: S608
+
+
+def desk_report_layers(zoom: int) -> tuple[Layer, ...]:
+    """What waits and what is open: one by one from a zoom on, the most urgent first; counted by cells below it."""
+    # Thousands of places are put into cells as they are kept, and only what is drawn is projected.
+    cell_deg = 360 / 2**zoom / CELLS_A_TILE
+    if zoom >= INCIDENTS_ONE_BY_ONE:
+        incidents = Layer(
+            "incidents",
+            f"code, kind, state, severity, 1 AS count, {_HOURS.format('opened_at')} AS hours",
+            f"(SELECT i.* FROM incident i WHERE i.closed_at IS NULL"  # noqa: S608
+            f" AND i.public_point && tile.lonlat ORDER BY severity DESC, opened_at, id"
+            f" LIMIT {POINTS_A_TILE}) open",
+            "severity, code",
+            "ST_Transform(public_point, 3857)",
+        )
+    else:
+        incidents = Layer(
+            "incidents",
+            "severity, count, hours",
+            f"(SELECT max(i.severity) AS severity, count(*) AS count, max({_HOURS.format('i.opened_at')}) AS hours,"  # noqa: S608
+            f" ST_Centroid(ST_Collect(i.public_point)) AS place FROM incident i"
+            f" WHERE i.closed_at IS NULL AND i.public_point && tile.lonlat"
+            f" GROUP BY ST_SnapToGrid(i.public_point, {cell_deg})) cells",
+            "severity, count, ST_X(place), ST_Y(place)",
+            "ST_Transform(place, 3857)",
+        )
+    waiting = f"FROM report r LEFT JOIN review_item q ON q.report_id = r.id WHERE {_WAITING} AND {_NEAR}"
+    if zoom >= REPORTS_ONE_BY_ONE:
+        reports = Layer(
+            "reports",
+            "code, kind, state, urgency, 1 AS count, hours",
+            f"(SELECT r.code, r.kind, r.state, coalesce(q.urgency, 0) AS urgency, {_PLACE} AS place,"
+            f" {_HOURS.format('r.received_at')} AS hours {waiting}"
+            f" ORDER BY q.urgency DESC NULLS LAST, r.received_at, r.id LIMIT {POINTS_A_TILE}) waiting",
+            "urgency, code",
+            "ST_Transform(place, 3857)",
+        )
+    else:
+        reports = Layer(
+            "reports",
+            "urgency, count, hours",
+            f"(SELECT max(coalesce(q.urgency, 0)) AS urgency, count(*) AS count, max({_HOURS.format('r.received_at')})"
+            f" AS hours, ST_Centroid(ST_Collect({_PLACE})) AS place {waiting}"
+            f" GROUP BY ST_SnapToGrid({_PLACE}, {cell_deg})) cells",
+            "urgency, count, ST_X(place), ST_Y(place)",
+            "ST_Transform(place, 3857)",
+        )
+    return incidents, reports
+
+
+def _desk_reports(zoom: int) -> str:
+    """SQL of the bytes of incidents and reports."""
+    layers = " || ".join(map(cut, desk_report_layers(zoom)))
+    around = "(SELECT asked.box, ST_Transform(asked.box, 4326) AS lonlat FROM (SELECT tile.box) asked OFFSET 0) tile"
+    return f"(SELECT {layers} FROM {around})"  # noqa: S608
+
+
+_PARTS: dict[str, tuple[Callable[[int], str], ...]] = {
+    "waters": (_desk_waters,),
+    "reports": (_desk_reports,),
+    "all": (_desk_waters, _desk_reports),
+}
+DESK_PARTS = tuple(_PARTS)
+
+
+@cache
+def _cut_one(part: str, zoom: int) -> str:
+    """The statement of one tile, in the driver's own words: its text is not looked through again for each tile."""
+    layers = " || ".join(layers(zoom) for layers in _PARTS[part])
+    tile = _TILE.format(zoom=zoom)
+    return f"SELECT {layers} FROM (SELECT %s::int AS x, %s::int AS y) asked, {tile}"  # noqa: S608
+
+
+def cut_desk_tile(connection: Connection, part: str, zoom: int, x: int, y: int) -> bytes:
+    """One tile of the desk as bytes, not compressed: ``waters``, ``reports`` (and incidents), or ``all``. One query."""
+    return bytes(connection.exec_driver_sql(_cut_one(part, zoom), (x, y)).scalar_one())
+
+
+# ---- the archive -----------------------------------------------------------------------------------------------------
 
 
 @cache

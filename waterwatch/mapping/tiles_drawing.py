@@ -3,10 +3,11 @@
 Everything here can be made again from waters and areas; nothing is asked of it but tiles.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from waterwatch.mapping.tiles_rules import (
     BANDS,
@@ -28,9 +29,9 @@ LOCK = 0x57415445_54494C45  # "WATE TILE"
 Progress = Callable[[str, int, int], None]
 
 _PLANNING = """
-SET LOCAL statement_timeout = 0;
-SET LOCAL idle_in_transaction_session_timeout = 0;
-SET LOCAL work_mem = '256MB'
+SET statement_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET work_mem = '256MB'
 """
 _STALE = text("SELECT part, version FROM map_ground WHERE version IS DISTINCT FROM drawn_version ORDER BY part")
 _DRAWN = text("UPDATE map_ground SET drawn_version = :version WHERE part = :part")
@@ -42,7 +43,7 @@ _NAMED = """
 # Which waters are drawn, and from what. One that was retired stays while it has carried a warning: the warning, and the
 # months past, need a place to stand. What is not known of a reach is reckoned, see tiles_rules.
 _SEEN = f"""
-CREATE TEMP TABLE seen ON COMMIT DROP AS
+CREATE TEMP TABLE seen AS
 WITH named AS ({_NAMED}),
 sized AS (
     SELECT f.feature_id, f.water_body_id, b.public_id, f.kind = 'lake' AS is_lake, f.geom_3857 AS geom, f.dist_dn_km,
@@ -100,7 +101,7 @@ ORDER BY f.geom_3857
 """
 # A river's name stands in the middle of its course, a lake's inside its largest part.
 _LABELS = """
-CREATE TEMP TABLE called ON COMMIT DROP AS
+CREATE TEMP TABLE called AS
 WITH course AS (
     SELECT s.*, max(step) OVER water AS water_step, min(size_class) OVER water AS water_class, abs(
                coalesce(dist_dn_km, 0) - (coalesce(min(dist_dn_km) OVER water, 0)
@@ -139,40 +140,58 @@ WHERE j.retired_at IS NULL AND num_nonnulls(n.zh, n.hant, n.en) > 0 AND NOT ST_I
 """
 
 
-def draw(session: Session, *, progress: Progress | None = None) -> bool:
-    """Bring what tiles are cut from up to the present state; whether anything had to be done.
+def draw(sessions: sessionmaker[Session], *, progress: Progress | None = None) -> None:
+    """Bring what tiles are cut from up to the present state. Call it outside any transaction.
 
     One at a time in the whole system: whoever comes second waits and finds it done. Only waters that changed are
-    generalised anew; a country of a million reaches takes some minutes the first time, seconds afterwards.
+    generalised anew; a country of a million reaches takes three minutes the first time, half a minute afterwards.
+    Each band is kept as it is done, so a run that is killed leaves the next one the rest; until all are done nothing
+    says that they are.
     """
     tell = progress or (lambda _step, _done, _total: None)
-    session.execute(text(_PLANNING))
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
-    stale = {row.part: row.version for row in session.execute(_STALE)}
-    if "waters" in stale:
-        _draw_waters(session, tell)
-    if "areas" in stale:
-        session.execute(text(_AREAS_GONE))
-        session.execute(text(_AREAS))
-    for part, version in stale.items():
-        session.execute(_DRAWN, {"part": part, "version": version})
-    return bool(stale)
+    with _alone(sessions) as session:
+        stale = {row.part: row.version for row in session.execute(_STALE)}
+        if "waters" in stale:
+            _draw_waters(session, tell)
+        if "areas" in stale:
+            session.execute(text(_AREAS_GONE))
+            session.execute(text(_AREAS))
+        for part, version in stale.items():
+            session.execute(_DRAWN, {"part": part, "version": version})
+        session.commit()
+
+
+@contextmanager
+def _alone(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """One connection through several transactions, with the lock and with settings for long statements."""
+    with sessions() as asked:
+        engine = asked.get_bind().engine
+    with engine.connect() as connection, Session(connection) as session:
+        session.execute(text(_PLANNING))
+        session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
+        session.commit()
+        try:
+            yield session
+        finally:
+            session.rollback()
+            connection.invalidate()  # with its settings, its temporary tables and its lock
 
 
 def _draw_waters(session: Session, tell: Progress) -> None:
     total = len(BANDS) + 2
     tell("look", 0, total)
-    session.execute(text(_SEEN))
-    session.execute(text("CREATE UNIQUE INDEX ON seen (feature_id)"))
-    session.execute(text("ANALYZE seen"))
+    for statement in (_SEEN, "CREATE UNIQUE INDEX ON seen (feature_id)", "ANALYZE seen"):
+        session.execute(text(statement))
     tell("labels", 1, total)
     for statement in (_LABELS, _LABELS_GONE, _LABELS_NEW):
         session.execute(text(statement))
     rules = _rule(session)
     session.execute(text(_GONE))
+    session.commit()
     for number, band in enumerate(BANDS):
         tell("generalise", 2 + number, total)
         _draw_band(session, band, rules)
+        session.commit()
     tell("generalise", total, total)
 
 

@@ -71,7 +71,7 @@ def size_of(step: int) -> float:
 
 # Legibility: what is drawn at least, km² of drained land. A phone's map of a country is not made better by brooks,
 # though they might fit into the file.
-LEAST_KM2 = {0: 1e5, 1: 1e5, 2: 1e5, 3: 3e4, 4: 1e4, 5: 3e3, 6: 1e3, 7: 1e2, 8: 1e1}
+LEAST_KM2 = {0: 3e4, 1: 3e4, 2: 3e4, 3: 1.5e4, 4: 8e3, 5: 2e3, 6: 5e2, 7: 1e2, 8: 1e1}
 # A lake smaller than this many square pixels is a dot; at 45° Mercator doubles areas, so it errs towards drawing.
 LEAST_LAKE_PX2 = 4.0
 
@@ -167,3 +167,18 @@ def describe(steps: Mapping[tuple[str, int], int]) -> dict[str, list[float]]:
         layer: [round(size_of(steps[layer, zoom]), 1) if steps[layer, zoom] else 0 for zoom in range(MAX_ZOOM + 1)]
         for layer in layers
     }
+
+
+# ---- the desk --------------------------------------------------------------------------------------------------------
+
+DESK_ZOOMS = range(4, 15)
+# The desk's tiles stay below 100 KB each, whatever the archive's budgets let through: the largest waters first.
+DESK_VERTICES = {"rivers": 20_000, "lakes": 6_000}
+POINTS_A_TILE = 1_000  # incidents or reports one by one: the gravest, or the most urgent and oldest
+INCIDENTS_ONE_BY_ONE, REPORTS_ONE_BY_ONE = 8, 11  # zooms; below, each cell of a tile says how many it holds
+CELLS_A_TILE = 16  # to a side: 32 px, as wide as the mark that stands for a cell
+
+
+def is_desk_tile(zoom: int, x: int, y: int) -> bool:
+    """Whether the desk has such a tile."""
+    return zoom in DESK_ZOOMS and 0 <= x < 2**zoom and 0 <= y < 2**zoom

@@ -2,24 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from babel.support import Translations
 from flask_babel import lazy_gettext as _l
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from jinja2.ext import i18n
 
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
 from waterwatch.postbox.service import Mail
+from waterwatch.postbox.writing import environment, in_language
 
 CONFIRM, STOP = "notices-confirm", "notices-stop"  # purposes of the links' keys
 CONFIRM_FOR = timedelta(days=7)
 STOP_FOR = timedelta(days=2 * 365)  # longer than any mail of ours is looked at
-_CATALOGS = Path(__file__).resolve().parents[1] / "translations"
 
 REFUSAL_SENTENCES = {
     "not_water": _l("照片里看不到河湖。如果拍到了水面，欢迎换一张照片再报一次。"),
@@ -64,8 +59,8 @@ def confirmation(recipient: Recipient, *, settings: Settings) -> Mail:
 def step(recipient: Recipient, what: str, *, follow_url: str | None, refusal: str | None, settings: Settings) -> Mail:
     """A step was taken: ``what`` names the sentence, ``refusal`` the reason where it was refused."""
     words = {
-        "sentence": _in(recipient.language, STEP_SENTENCES[what]),
-        "reason": _in(recipient.language, REFUSAL_SENTENCES[refusal]) if refusal in REFUSAL_SENTENCES else None,
+        "sentence": in_language(recipient.language, STEP_SENTENCES[what]),
+        "reason": in_language(recipient.language, REFUSAL_SENTENCES[refusal]) if refusal in REFUSAL_SENTENCES else None,
         "follow_url": follow_url,
     }
     return _write("step", recipient, words, settings)
@@ -73,7 +68,7 @@ def step(recipient: Recipient, what: str, *, follow_url: str | None, refusal: st
 
 def push_sentence(language: str) -> str:
     """What the lock screen shows."""
-    return _in(language, PUSH_SENTENCE)
+    return in_language(language, PUSH_SENTENCE)
 
 
 def stop_link(settings: Settings, contact_id: UUID, since: datetime) -> str:
@@ -89,7 +84,7 @@ def _link(settings: Settings, path: str, purpose: str, recipient: Recipient, las
 def _write(name: str, recipient: Recipient, words: dict[str, Any], settings: Settings) -> Mail:
     stop = stop_link(settings, recipient.contact_id, recipient.since)
     facts = words | {"stop_url": f"{settings.public_url}/n/stop/{stop}", "language": recipient.language}
-    render = _environment(recipient.language).get_template
+    render = environment("waterwatch.notices", recipient.language).get_template
     return Mail(
         address=recipient.address,
         subject=render(f"notices/mail/{name}_subject.txt").render(facts),
@@ -98,28 +93,3 @@ def _write(name: str, recipient: Recipient, words: dict[str, Any], settings: Set
         language=recipient.language,
         unsubscribe_url=f"{settings.public_url}/api/v1/unsubscribe/{stop}",
     )
-
-
-def _in(language: str, sentence: Any) -> str:
-    """A lazy sentence in a language of ours; outside of a request it is its own msgid."""
-    return str(_translations(language).ugettext(str(sentence)))
-
-
-@cache
-def _translations(language: str) -> Translations:
-    return Translations.load(str(_CATALOGS), [language.replace("-", "_")])  # type: ignore[return-value]
-
-
-@cache
-def _environment(language: str) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("waterwatch.notices"),
-        extensions=[i18n],
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    translating: Any = environment
-    translating.install_gettext_translations(_translations(language), newstyle=True)
-    return environment

@@ -187,16 +187,10 @@ def tell_case_moved(context: JobContext, message: outbox.Message) -> None:
         outbox.finish(session, message.id)
 
 
-def give_up_address(context: JobContext, message: outbox.Message) -> None:
-    """The job of ``postbox.TOPIC_UNDELIVERABLE``: an address or browser that does not exist gets nothing further.
-
-    Idempotent: an address that was given up has no mail left to stop.
-    """
-    with transaction(context.sessions) as session:
-        recipient_id = postbox.recipient_of(session, uuid.UUID(message.payload["posting_id"]))
-        contact_service.stop_mail(session, recipient_id, now=context.now())
-        contact_service.forget_browser(session, recipient_id, now=context.now())
-        outbox.finish(session, message.id)
+def give_up_address(session: Session, recipient_id: uuid.UUID, *, now: datetime) -> None:
+    """An address or browser that does not exist gets nothing further. Twice is once."""
+    contact_service.stop_mail(session, recipient_id, now=now)
+    contact_service.forget_browser(session, recipient_id, now=now)
 
 
 def _recipient(kept: ReportContact, report: Telling, settings: Settings) -> Recipient:

@@ -115,6 +115,52 @@ class IncidentOut(Strict):
     lat: float
 
 
+class PointOut(Strict):
+    """A place on the water: longitude, latitude, degrees WGS-84, five digits."""
+
+    type: Literal["Point"]
+    coordinates: Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class IncidentFactsOut(Strict):
+    """What is given out of an incident; the columns of the CSV are these, then ``lon`` and ``lat``."""
+
+    code: str
+    kind: str
+    severity: Annotated[int, Field(ge=1, le=4, description="1 blue to 4 red; of one that has ended its last.")]
+    level: Annotated[
+        Literal["blue", "yellow", "orange", "red"] | None, Field(description="Null once the incident has ended.")
+    ]
+    state: str
+    answer: Literal["none", "forwarded", "acknowledged", "answered", "resolved_claimed"]
+    water: Annotated[str, Field(description="Its page is `/w/<water>`.")]
+    name_zh_hans: str | None
+    name_zh_hant: str | None
+    name_en: str | None
+    opened_at: datetime
+    last_confirmed_at: datetime
+    closed_at: datetime | None
+    url: str
+
+
+class IncidentFeatureOut(Strict):
+    """One incident as GeoJSON."""
+
+    type: Literal["Feature"]
+    id: str
+    geometry: PointOut
+    properties: IncidentFactsOut
+
+
+class IncidentsOut(Strict):
+    """A GeoJSON FeatureCollection (RFC 7946), worst first; of one answer at most 20,000."""
+
+    type: Literal["FeatureCollection"]
+    notice: str
+    about: dict[str, Any]
+    features: list[IncidentFeatureOut]
+
+
 class ProblemOut(BaseModel):
     """RFC 9457. ``code`` is stable; ``errors`` names every field at fault with its codes."""
 

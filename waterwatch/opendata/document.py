@@ -16,6 +16,7 @@ _REFUSALS = {
     400: "What was sent cannot be understood; `errors` names every field at fault.",
     401: "The token shown does not belong to any application, or was revoked.",
     404: "There is no such thing.",
+    410: "It was withdrawn.",
     409: "It was right once; meanwhile things have moved on.",
     413: "A photo is larger than this installation takes.",
     415: "Not one of the media types below.",
@@ -65,6 +66,7 @@ def _models() -> tuple[type[BaseModel], ...]:
         answers.FoundWaterOut,
         answers.FoundPlaceOut,
         answers.IncidentOut,
+        answers.IncidentsOut,
         answers.ProblemOut,
     )
 
@@ -155,7 +157,33 @@ def _paths(settings: Settings) -> dict[str, dict[str, Any]]:
         "/incidents/nearby": _question(
             "nearbyIncidents", "Open incidents within 500 m of a place", forms.PlaceIn, "IncidentOut"
         ),
+        **_data_paths(),
     }
+
+
+def _data_paths() -> dict[str, dict[str, Any]]:
+    """What the public pages tell, as GeoJSON and as CSV."""
+    code = _named("code", forms.CODE, "The incident's code.")
+    water = _named("water", "^[a-z0-9][a-z0-9-]{1,60}$", "The water's page is `/w/<water>`.")
+    area = _named("code", "^[0-9]{6}$", "GB/T 2260 code of a province, prefecture or county.")
+    moved = {"301": {"description": "It was merged into another incident, whose address follows."}}
+    found: dict[str, dict[str, Any]] = {}
+    for path, name, summary, parameters, refusals, more in (
+        ("/incidents", "openIncidents", "Every open incident", [], (), {}),
+        ("/incidents/{code}", "oneIncident", "One incident", [code], (404, 410), moved),
+        ("/waters/{water}/incidents", "incidentsOfWater", "A water's incidents, ended ones too", [water], (404,), {}),
+        ("/areas/{code}/incidents", "incidentsOfArea", "The open incidents of an area", [area], (404,), {}),
+    ):
+        for form, content in _DATA_FORMS.items():
+            answer = {"200": {"description": "Kept by caches for a minute at most.", "content": content}}
+            operation = _operation(f"{name}As{form.title()}", summary, answer | more, refusals=refusals)
+            found[f"{path}.{form}"] = {"parameters": parameters, "get": operation}
+    return found
+
+
+def _named(name: str, pattern: str, about: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "path", "required": True, "description": about, "schema": schema}
 
 
 def _work_solution() -> dict[str, Any]:
@@ -211,3 +239,9 @@ def _ref(model: str) -> dict[str, str]:
 
 def _list(model: str) -> dict[str, Any]:
     return {"type": "array", "items": _ref(model)}
+
+
+_DATA_FORMS = {
+    "geojson": {"application/geo+json": {"schema": _ref("IncidentsOut")}},
+    "csv": {"text/csv": {"schema": {"type": "string"}}},
+}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 NUMBERS_WINDOW_DAYS = 30
@@ -64,15 +64,17 @@ WHERE ir.incident_id = ANY(:incident_ids)
 
 # The pictures of the patrols that showed it clean, as long as they stand.
 _AFTER = text("""
-SELECT p.id AS photo_id, d.width, d.height,
-       (least(r.observed_at, r.received_at) AT TIME ZONE 'Asia/Shanghai')::date AS seen_on,
-       (row_number() OVER (ORDER BY v.verified_at DESC, v.report_id, rp.position))::int AS position
+SELECT * FROM (
+SELECT v.incident_id, p.id AS photo_id, d.width, d.height,
+       (least(r.observed_at, r.received_at) AT TIME ZONE 'Asia/Shanghai')::date AS seen_on, (row_number() OVER (
+           PARTITION BY v.incident_id ORDER BY v.verified_at DESC, v.report_id, rp.position))::int AS position
 FROM incident_verification v
 JOIN report r ON r.id = v.report_id AND r.state = 'accepted'
 JOIN report_photo rp ON rp.report_id = r.id
 JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
 JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
-WHERE v.incident_id = :incident_id ORDER BY position LIMIT :limit
+WHERE v.incident_id = ANY(:incident_ids)
+) AS gallery WHERE position <= :limit ORDER BY incident_id, position
 """)
 
 
@@ -83,14 +85,19 @@ def front_numbers(session: Session) -> FrontNumbers:
 
 def public_photos(session: Session, incident_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[PublicPhoto]]:
     """The pictures of each incident: rebuilt ones, of accepted reports only. One query for all."""
+    return _galleries(session, _PHOTOS, incident_ids)
+
+
+def photos_after(session: Session, incident_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[PublicPhoto]]:
+    """The pictures that show each incident's water clean again, the latest patrol's first. One query for all."""
+    return _galleries(session, _AFTER, incident_ids)
+
+
+def _galleries(
+    session: Session, statement: TextClause, incident_ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, list[PublicPhoto]]:
     found: dict[uuid.UUID, list[PublicPhoto]] = {incident_id: [] for incident_id in incident_ids}
-    for row in session.execute(_PHOTOS, {"incident_ids": list(incident_ids), "limit": GALLERY_LIMIT}):
+    for row in session.execute(statement, {"incident_ids": list(incident_ids), "limit": GALLERY_LIMIT}):
         facts = dict(row._mapping)
         found[facts.pop("incident_id")].append(PublicPhoto(**facts))
     return found
-
-
-def photos_after(session: Session, incident_id: uuid.UUID) -> list[PublicPhoto]:
-    """The pictures that show an incident's water clean again, the latest patrol's first."""
-    rows = session.execute(_AFTER, {"incident_id": incident_id, "limit": GALLERY_LIMIT})
-    return [PublicPhoto(**row._mapping) for row in rows]

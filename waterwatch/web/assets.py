@@ -61,6 +61,24 @@ class Assets:
                     waiting.append(self.entries[imported])
         return [f"{STATIC_PATH}/{path}" for path in found]
 
+    def later(self, name: str) -> dict[str, list[str]]:
+        """Addresses of what an entry loads first once it runs, by ``scripts``, ``styles`` and ``workers``."""
+        found: dict[str, dict[str, None]] = {"scripts": {}, "styles": {}, "workers": {}}
+        waiting, seen = list(self._entry(name).get("dynamicImports", ()))[:1], {f"{SOURCE_FOLDER}/{name}"}
+        while waiting:
+            key = waiting.pop(0)
+            if key in seen:
+                continue
+            seen.add(key)
+            chunk = self.entries[key]
+            found["scripts"][f"{STATIC_PATH}/{chunk['file']}"] = None
+            found["styles"].update(dict.fromkeys(f"{STATIC_PATH}/{path}" for path in chunk.get("css", ())))
+            found["workers"].update(
+                dict.fromkeys(f"{STATIC_PATH}/{path}" for path in chunk.get("assets", ()) if path.endswith(".js"))
+            )
+            waiting += chunk.get("imports", ())
+        return {kind: list(addresses) for kind, addresses in found.items()}
+
     def _entry(self, name: str) -> dict[str, Any]:
         entry = self.entries.get(f"{SOURCE_FOLDER}/{name}")
         if entry is None or not entry.get("isEntry"):
@@ -70,7 +88,8 @@ class Assets:
 
 
 def install_assets(app: Flask, front_end_dir: Path) -> Assets:
-    """Serve a build folder under ``/static/`` and give templates ``asset_url(name)`` and ``asset_css(name)``.
+    """Serve a build folder under ``/static/`` and give templates ``asset_url``, ``asset_css`` and
+    ``asset_later``, each of an entry's name.
 
     ``app`` is made with ``static_folder=None``. Raises :class:`AssetsMissingError` when the folder holds no build: an
     application without its pages must not start.
@@ -91,5 +110,5 @@ def install_assets(app: Flask, front_end_dir: Path) -> Assets:
 
     app.add_url_rule(f"{STATIC_PATH}/<path:filename>", "static", static)
     app.add_url_rule(f"/{SERVICE_WORKER}", "service_worker", public(service_worker))
-    app.jinja_env.globals.update(asset_url=assets.url, asset_css=assets.css)
+    app.jinja_env.globals.update(asset_url=assets.url, asset_css=assets.css, asset_later=assets.later)
     return assets

@@ -50,6 +50,10 @@ PAGES = {
 WORDS = {
     "report_not_found": _l("没有这条上报，或者它已被撤回。"),
     "incident_not_found": _l("没有这个事件编号。"),
+    "incident_withdrawn": _l("这起事件已经撤下。"),
+    "area_not_found": _l("没有这个行政区划代码。"),
+    "sitemap_not_found": _l("没有这一页。"),
+    "watch_ended": _l("已经不再关注，不用再确认。"),
     "water_not_found": _l("没有这片水体。"),
     "photo_not_found": _l("没有这张照片。"),
     "request_entity_too_large": _l("内容太大：除了照片，一次最多 256 KB。"),

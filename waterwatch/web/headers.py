@@ -44,6 +44,8 @@ def install_headers(
             del response.headers["X-Frame-Options"]
         if request.blueprint == "security":  # the library's own header says "no-store=True", which is no directive
             response.headers["Cache-Control"] = "no-store"
+        if _is_by_link(app):  # robots.txt cannot name them without naming what begins as they do
+            response.headers["X-Robots-Tag"] = "noindex, nofollow"
         if "Cache-Control" not in response.headers:
             if _is_private(app):
                 response.headers["Cache-Control"] = "no-store"
@@ -101,6 +103,9 @@ def _policies(csp: str, *, is_https: bool) -> Secure:
 
 def _is_private(app: Flask) -> bool:
     """Whether the page must not be kept: reached by a secret link, or by somebody signed in."""
-    if request.endpoint in app.view_functions and declared_permission(app.view_functions[request.endpoint]) == BY_LINK:
-        return True
-    return bool(current_user and current_user.is_authenticated)
+    return _is_by_link(app) or bool(current_user and current_user.is_authenticated)
+
+
+def _is_by_link(app: Flask) -> bool:
+    view = app.view_functions.get(request.endpoint or "")
+    return view is not None and declared_permission(view) == BY_LINK

@@ -14,12 +14,13 @@ EXTENSION = "waterwatch"
 
 @dataclass(frozen=True)
 class House:
-    """Made once by ``create_app``; never changed."""
+    """Made once by ``create_app``; never changed. ``reader``: for what is one question, asked over and over."""
 
     settings: Settings
     engine: Engine
     sessions: sessionmaker[Session]
     objects: ObjectStore
+    reader: Engine
 
 
 def house() -> House:

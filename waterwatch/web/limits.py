@@ -37,6 +37,11 @@ WRITING = (
     "following.confirm",
     "following.stop",
     "mine.keep",
+    "watches.watch",
+    "watches.watch_by_browser",
+    "watches.stop_browser",
+    "watches.confirm",
+    "watches.stop",
 )
 # Asked anew while somebody types, and dear: each looks through every name there is.
 SEARCHING = ("opendata.search_places", "opendata.search_waters", "portal.search")

@@ -3,46 +3,48 @@
 import { addProtocol } from "maplibre-gl";
 import { PMTiles, type RangeResponse, type Source } from "pmtiles";
 
+import { HEAD_BYTES, readPiece, type Published } from "../published";
+
 const SCHEME = "waters";
 let isKnown = false;
 const archives = new Map<string, PMTiles>();
-/** What this page has read, so that the service worker can keep it: `address` and `bytes=first-last`. */
-export const readRanges: { readonly url: string; readonly range: string }[] = [];
 
-/**
- * Pieces by plain ranges. The file never changes under its name, so no entity tag is compared, and a cache may keep each
- * piece. A host that answers with the whole file (no ranges) is served from that answer.
- */
+/** Where the header names the closest zoom there are tiles of (PMTiles 3, 3.2). */
+const MAX_ZOOM_AT = 101;
+/** While nothing is published. */
+const NO_ZOOM = 0;
+
+/** Pieces by plain ranges. The file never changes under its name: no entity tag is compared, and a cache may keep each piece. */
 class Pieces implements Source {
-  private whole: Promise<ArrayBuffer> | null = null;
-
-  constructor(private readonly url: string) {}
+  constructor(
+    private readonly url: string,
+    private readonly head: ArrayBuffer,
+  ) {}
 
   getKey(): string {
     return this.url;
   }
 
   async getBytes(offset: number, length: number, signal?: AbortSignal): Promise<RangeResponse> {
-    if (this.whole) return { data: (await this.whole).slice(offset, offset + length) };
-    const range = `bytes=${offset}-${offset + length - 1}`;
-    const response = await fetch(this.url, { headers: { Range: range }, credentials: "omit", ...(signal && { signal }) });
-    if (response.status === 200) {
-      this.whole = response.arrayBuffer();
-      return { data: (await this.whole).slice(offset, offset + length) };
-    }
-    if (response.status !== 206) throw new Error(`${this.url}: ${response.status}`);
-    readRanges.push({ url: this.url, range });
-    return { data: await response.arrayBuffer() };
+    const isRead = offset + length <= this.head.byteLength || (offset === 0 && length === HEAD_BYTES);
+    return { data: isRead ? this.head.slice(offset, offset + length) : await readPiece(this.url, offset, length, signal) };
   }
 }
 
-/** The address under which MapLibre asks for the tiles of an archive; of none, tiles without anything. */
-export function tilesOf(archive: URL | null): string {
+export interface Tiles {
+  /** The address under which MapLibre asks for tiles, with `{z}`, `{x}` and `{y}`. */
+  readonly address: string;
+  readonly maxZoom: number;
+}
+
+/** The tiles of an archive; where none is published yet, tiles without anything. */
+export function tilesOf(published: Pick<Published, "manifest" | "base" | "head"> | null): Tiles {
   if (!isKnown) addProtocol(SCHEME, answer);
   isKnown = true;
-  const address = archive?.href ?? "none";
-  if (archive && !archives.has(address)) archives.set(address, new PMTiles(new Pieces(address)));
-  return `${SCHEME}://${address}#{z}/{x}/{y}`;
+  if (!published?.manifest.tiles) return { address: `${SCHEME}://none#{z}/{x}/{y}`, maxZoom: NO_ZOOM };
+  const { href } = new URL(published.manifest.tiles, published.base);
+  if (!archives.has(href)) archives.set(href, new PMTiles(new Pieces(href, published.head)));
+  return { address: `${SCHEME}://${href}#{z}/{x}/{y}`, maxZoom: new DataView(published.head).getUint8(MAX_ZOOM_AT) };
 }
 
 async function answer({ url }: { url: string }, abort: AbortController): Promise<{ data: ArrayBuffer }> {

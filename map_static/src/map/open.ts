@@ -24,7 +24,6 @@ import { addImages } from "./patterns";
 import { buildStyle } from "./style";
 
 export { Canvas, GeolocateControl, Marker, Popup };
-export { readRanges } from "./archive";
 
 setWorkerUrl(workerUrl);
 
@@ -35,7 +34,7 @@ const NATIONAL_BOUNDS_UPRIGHT: Box = [98, 20, 126, 50];
 
 export interface OpenInput {
   /** Null in an installation's first minutes: an empty ground, on which a pin can be set. */
-  readonly published: Pick<Published, "manifest" | "base"> | null;
+  readonly published: Pick<Published, "manifest" | "base" | "head"> | null;
   readonly levels: Levels;
   readonly language: string;
   readonly hasIncidents?: boolean;
@@ -52,8 +51,7 @@ export interface Opened {
  */
 export async function openMap(frame: HTMLElement, input: OpenInput, words: Words, options: Partial<MapOptions> = {}): Promise<Opened> {
   const { published, levels, language } = input;
-  const archive = published?.manifest.tiles;
-  const tiles = tilesOf(archive ? new URL(archive, published.base) : null);
+  const tiles = tilesOf(published);
   const styleIn = (palette: Palette): ReturnType<typeof buildStyle> => buildStyle({ tiles, levels, language, palette, hasIncidents: input.hasIncidents ?? false });
   const canvas = document.createElement("div");
   canvas.className = "map-canvas";

@@ -14,8 +14,6 @@ export const SUMS = "sums";
 export const INCIDENTS = "incidents";
 /** From here on single incidents are shown, below it their sums. */
 export const DETAIL_ZOOM = 5.5;
-/** Closer than this the archive has no tiles of its own; they are drawn larger. */
-const ARCHIVE_ZOOM = 11;
 /** A source of another's tiles goes under this layer. */
 export const LOWEST_WATER = "zones-fill";
 
@@ -29,8 +27,8 @@ const NOTHING: FilterSpecification = ["==", ["id"], -1];
 const EMPTY = { type: "FeatureCollection" as const, features: [] };
 
 export interface StyleInput {
-  /** Address of the archive's tiles, with `{z}`, `{x}` and `{y}`. */
-  readonly tiles: string;
+  /** Closer than `maxZoom` the last tiles are drawn larger. */
+  readonly tiles: { readonly address: string; readonly maxZoom: number };
   readonly levels: Levels;
   readonly language: string;
   readonly palette: Palette;
@@ -43,7 +41,7 @@ export function buildStyle(input: StyleInput): StyleSpecification {
   return {
     version: 8,
     sources: {
-      [WATERS]: { type: "vector", tiles: [input.tiles], minzoom: 0, maxzoom: ARCHIVE_ZOOM },
+      [WATERS]: { type: "vector", tiles: [input.tiles.address], minzoom: 0, maxzoom: input.tiles.maxZoom },
       ...(input.hasIncidents && {
         [SUMS]: { ...points, clusterRadius: 56, clusterMaxZoom: 6, maxzoom: 7, clusterProperties: { count: ["+", ["get", "count"]], worst: ["max", ["get", "worst"]] } },
         [INCIDENTS]: { ...points, clusterRadius: 40, clusterMaxZoom: 10, clusterProperties: { count: ["+", 1], worst: ["max", ["get", "severity"]] } },

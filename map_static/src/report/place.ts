@@ -6,7 +6,7 @@ import { formatDegrees, parseCoordinate } from "../coordinates";
 import { canDrawMaps, clearFrame, showMessage } from "../map/frame";
 import { locate, type Failure, type Fix } from "../position";
 import type { Bounds } from "../geometry";
-import { MANIFEST, NO_LEVELS, NotPublished, readPublished, type Published } from "../published";
+import { MANIFEST, NO_LEVELS, NotPublished, readPublished, readRanges, type Published } from "../published";
 import { say, type Words } from "../words";
 import type { Candidates } from "./candidates";
 import { keepArea, readArea } from "./last-area";
@@ -257,6 +257,5 @@ export class PlacePicker implements Guide {
 /** The worker keeps what the map needs, so that it opens here without a network, too. */
 async function keepMapOffline(): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
-  const { readRanges } = await import("../map/open");
   (await navigator.serviceWorker.ready).active?.postMessage({ keep: "map", ranges: [...readRanges] });
 }

@@ -1,0 +1,98 @@
+"""A published map as the browser reads it, made by the front end's own fixture, and the application that serves it."""
+
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flask import Flask
+from PIL import Image
+from playwright.sync_api import Page
+from werkzeug.serving import make_server
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+NODE = CHECKOUT / "var" / "venv" / "bin" / "node"
+PICTURES = Path(__file__).parent / "pictures"
+# A pixel counts as different when a channel is off by more: fonts are smoothed a little differently everywhere.
+CHANNEL_TOLERANCE = 48
+DIFFERENT_SHARE = 0.015
+
+
+@dataclass(frozen=True)
+class PublishedMap:
+    """A folder of published files."""
+
+    folder: Path
+
+    def manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "map.json").read_text())
+        return found
+
+    def change(self, **values: Any) -> None:
+        """Replace parts of the manifest, as a publication does."""
+        (self.folder / "map.json").write_text(json.dumps(self.manifest() | values))
+
+    def age(self, generated_at: datetime) -> None:
+        """Let it have been published at another time."""
+        self.change(generated_at=generated_at.isoformat())
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """Every incident of every tile."""
+        found = []
+        for path in sorted((self.folder / "incidents").iterdir()):
+            found += json.loads(path.read_text())["features"]
+        return found
+
+
+def publish_fixture(folder: Path, reaches: int = 0) -> PublishedMap:
+    """Write one: the built-in waters, about ninety of them coloured, names with markup among them."""
+    script = CHECKOUT / "map_static" / "tests" / "fixture" / "publish.mjs"
+    subprocess.run([NODE, script, folder, str(reaches)], check=True, cwd=CHECKOUT / "map_static", capture_output=True)
+    return PublishedMap(folder)
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """The application on a port of its own."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def open_map(page: Page, address: str) -> None:
+    """Open a page with the live map and wait until it is drawn."""
+    page.goto(address)
+    page.wait_for_selector("#map[data-ready]", timeout=60_000)
+
+
+def view_of(page: Page) -> tuple[float, float, float]:
+    """Zoom, latitude and longitude as the address says them."""
+    found = re.search(r"map=([\d.]+)/(-?[\d.]+)/(-?[\d.]+)", page.url)
+    assert found is not None, page.url
+    zoom, lat, lon = found.groups()
+    return float(zoom), float(lat), float(lon)
+
+
+def compare_picture(page: Page, name: str, report: Path) -> None:
+    """Compare the map's frame with the stored picture; without one, or with another, say where the new one lies."""
+    taken = report / f"{name}.png"
+    page.locator("#map").screenshot(path=taken, mask=[page.locator(".map-age")], scale="css", animations="disabled")
+    stored = PICTURES / f"{name}.png"
+    assert stored.exists(), f"no picture is stored for {name}; the new one: {taken}"
+    before, after = (np.asarray(Image.open(path).convert("RGB"), dtype=np.int16) for path in (stored, taken))
+    assert before.shape == after.shape, f"{name}: {before.shape} became {after.shape}; the new one: {taken}"
+    different = (np.abs(before - after).max(axis=2) > CHANNEL_TOLERANCE).mean()
+    assert different <= DIFFERENT_SHARE, f"{name}: {different:.1%} of the picture differ; stored {stored}, new {taken}"

@@ -1,0 +1,25 @@
+"""Pure: which change is told, and how often. A level is a severity rank 1 to 4, or None for "no warning"."""
+
+from datetime import datetime, timedelta
+
+RED = 4
+# Not more than one message a water and hour to anybody (ours): a level that goes to and fro is told once it rests.
+PAUSE = timedelta(hours=1)
+WATCHES_PER_ADDRESS = 50  # ours: a county's waters, and not the country's
+RISEN, FALLEN, CLEARED = "risen", "fallen", "cleared"
+
+
+def change(before: int | None, after: int | None) -> str | None:
+    """What a change of level is called; None where nothing changed."""
+    if before == after:
+        return None
+    if after is None:
+        return CLEARED
+    return RISEN if after > (before or 0) else FALLEN
+
+
+def may_tell_at(level: int | None, told_at: datetime | None, *, now: datetime) -> datetime:
+    """When somebody told at ``told_at`` may be told of ``level``: red at once, all else an hour later."""
+    if told_at is None or level == RED:
+        return now
+    return max(now, told_at + PAUSE)
