@@ -1,4 +1,4 @@
-"""The application is stopped: nginx, as the manual configures it, serves the whole live map from the published folder."""
+"""The application is stopped: nginx, as the manual has it, serves the whole live map from the published folder."""
 
 import os
 import tempfile
@@ -129,7 +129,6 @@ def test_folium_pages_stand_too_and_no_name_runs(standing: Standing, browser: Br
                 anybody.screenshot(path=shots / f"folium-{place}.png", full_page=True)
                 (shots / f"picture-{place}.png").write_bytes(picture.body())
             anybody.goto(f"{standing.origin}/published/maps/{place}.html?lang=en")
-            expect(
-                anybody.get_by_text("Public observation level, not a government warning", exact=True)
-            ).to_be_visible()
+            english = "Public observation level, not a government warning"
+            expect(anybody.get_by_text(english, exact=True)).to_be_visible()
     assert watch.faults == []

@@ -19,6 +19,7 @@ from waterwatch.kernel.gathering import put
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
+from waterwatch.mapping import service as mapping
 from waterwatch.messaging.email import is_address
 from waterwatch.waters.queries import BANK_M, BANK_REACH_M, banks_along
 
@@ -365,6 +366,7 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
     before = rules.CASE.move(case, "acknowledged", now=now)
     case.acknowledged_at = now
     say_moved(session, case, now=now)
+    mapping.request_publication(session, now=now)  # the map tells how far the answer has come
     facts = {"state": "acknowledged"}
     record(session, "case.acknowledged", case, actor=actor, now=now, before={"state": before}, after=facts)
     return Acknowledgement(now, is_new=True)

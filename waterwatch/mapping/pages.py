@@ -76,7 +76,7 @@ def place_page(place: PlaceView, *, vendor: str, links: str, time: str) -> str:
     as a Chinese clock shows it. Waters and incidents come worst first and bounded, see ``queries``.
     """
     west, south, east, north = place.bounds
-    still = {"zoom_animation": False, "fade_animation": False}  # an old phone draws each step of one anew
+    still: Any = {"zoom_animation": False, "fade_animation": False}  # an old phone draws each step of one anew
     page = folium.Map(tiles=None, attributionControl=False, zoom_snap=0.25, **still)
     page.default_js = [("leaflet", f"{vendor}/leaflet.js")]
     page.default_css = [("leaflet_css", f"{vendor}/leaflet.css")]

@@ -124,12 +124,12 @@ def view_of(session: Session, place: Place) -> PlaceView:
     if place.rank == 3:  # the whole water, so that one sees which part of it is coloured
         for feature_id in queries.features_of(session, place.waters[0].body_id, limit=WHOLE_WATER):
             drawn.setdefault(feature_id, 0)
-    band, tolerance_deg = {0: (4, 0.01), 1: (6, 0.002), 2: (6, 0.004), 3: (10, 0.0005)}[place.rank]
+    zoom, tolerance_deg = {0: (4, 0.01), 1: (6, 0.002), 2: (6, 0.004), 3: (9, 0.0005)}[place.rank]
     return PlaceView(
         key=place.key,
         names=place.named.names if place.named is not None else {},
         bounds=bounds,
-        background=queries.ground_of(session, bounds, band=band),
+        background=queries.ground_of(session, bounds, zoom=zoom),
         waters=queries.drawn_waters(session, drawn, tolerance_deg=tolerance_deg),
         markers=queries.markers_on(session, [water.id for water in place.waters if water.incidents]),
         coloured=len(coloured),

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.mapping.queries import LevelledWater
+from waterwatch.mapping.tiles_rules import band_of
 
 
 @dataclass(frozen=True)
@@ -273,10 +274,15 @@ SELECT code, kind, severity, (opened_at AT TIME ZONE 'Asia/Shanghai')::date AS o
 FROM incident WHERE closed_at IS NULL AND water_feature_id = ANY(:ids)
 ORDER BY severity DESC, opened_at DESC, code LIMIT :limit
 """)
+# The larger waters of a box, each one geometry: as a tile of that zoom would draw them.
 _GROUND = text("""
-SELECT ST_AsGeoJSON(ST_Transform(geom, 4326), 4) AS geometry FROM water_tile
-WHERE band = :band AND geom && ST_Transform(ST_MakeEnvelope(:west, :south, :east, :north, 4326), 3857)
-ORDER BY step DESC, feature_id LIMIT :limit
+SELECT ST_AsGeoJSON(ST_Transform(CASE WHEN t.is_lake THEN ST_Collect(t.geom) ELSE ST_LineMerge(ST_Collect(t.geom)) END,
+                                 4326), 3) AS geometry
+FROM water_tile t
+WHERE t.band = :band AND t.geom && ST_Transform(ST_MakeEnvelope(:west, :south, :east, :north, 4326), 3857)
+  AND t.step >= coalesce((SELECT r.least_step FROM tile_rule r WHERE r.zoom = :zoom
+                            AND r.layer = CASE WHEN t.is_lake THEN 'lakes' ELSE 'rivers' END), 0)
+GROUP BY t.public_id, t.is_lake ORDER BY max(t.step) DESC, t.public_id LIMIT :limit
 """)
 _BODY = text("""
 SELECT b.public_id, coalesce((SELECT jsonb_object_agg(n.lang, n.name) FROM water_name n
@@ -354,11 +360,12 @@ def markers_on(session: Session, ids: Sequence[uuid.UUID], *, limit: int = MARKE
 
 
 def ground_of(
-    session: Session, bounds: tuple[float, float, float, float], *, band: int, limit: int = BACKGROUND_AT_MOST
+    session: Session, bounds: tuple[float, float, float, float], *, zoom: int, limit: int = BACKGROUND_AT_MOST
 ) -> list[dict[str, Any]]:
-    """GeoJSON of the larger waters within a box, as the tiles of a band of zooms draw them."""
+    """GeoJSON of the larger waters within a box, as tiles of a zoom draw them, the largest first."""
     west, south, east, north = bounds
-    values = {"west": west, "south": south, "east": east, "north": north, "band": band, "limit": limit}
+    values: dict[str, float] = {"west": west, "south": south, "east": east, "north": north, "limit": limit}
+    values |= {"band": band_of(zoom).number, "zoom": zoom}
     return [json.loads(row.geometry) for row in session.execute(_GROUND, values)]
 
 

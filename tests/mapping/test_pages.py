@@ -1,0 +1,163 @@
+"""Folium pages: nobody else is asked, no name runs; bounded, equal for equal states, and following what changes."""
+
+import io
+import re
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from tests.escalation.rows import HUBEI, add_agency
+from tests.mapping.publishing import end, later, open_one, run, waiting
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.mapping import publishing_pages
+from waterwatch.mapping import publishing_queries as queries
+from waterwatch.mapping.rules import LEVEL_COLOURS
+
+HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}\u2028'\"&"
+
+
+def page(context: JobContext, place: str = "national") -> str:
+    return (context.settings.publish_dir / "maps" / f"{place}.html").read_text()
+
+
+def places(context: JobContext) -> set[str]:
+    return {path.stem for path in (context.settings.publish_dir / "maps").glob("*.html")}
+
+
+def shows_red(context: JobContext, place: str) -> bool:
+    """Whether any pixel of a place's picture has the colour of the highest level."""
+    content = (context.settings.publish_dir / "maps" / f"{place}.png").read_bytes()
+    picture = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    red = [int(LEVEL_COLOURS[4][at : at + 2], 16) for at in (1, 3, 5)]
+    return bool((np.abs(picture - red).max(axis=2) <= 8).any())
+
+
+def place_under(context: JobContext, basin: str | None = None) -> None:
+    """Hubei as a province, its water in a basin of the same name."""
+    with transaction(context.sessions) as session:
+        add_agency(session, "湖北", [], area=HUBEI, level="province")
+        session.execute(
+            text("INSERT INTO jurisdiction_name (jurisdiction_id, lang, name) SELECT id, 'zh-Hans', '湖北省'"
+                 " FROM jurisdiction")
+        )  # fmt: skip
+        session.execute(text("UPDATE water_body SET basin = :basin"), {"basin": basin})
+
+
+def test_there_is_a_page_and_a_picture_for_country_province_basin_and_water(context: JobContext) -> None:
+    open_one(context)
+    place_under(context, "长江")
+    run(context)
+    with transaction(context.sessions) as session:
+        public_id = session.execute(text("SELECT public_id FROM water_body")).scalar_one()
+    assert places(context) == {"national", "area-420000", f"basin-{public_id}", f"water-{public_id}"}
+    assert "湖北省" in page(context, "area-420000")
+    for path in (context.settings.publish_dir / "maps").glob("*.png"):
+        with Image.open(path) as picture:
+            assert picture.size == (1200, 630)
+
+
+def test_a_page_asks_nobody_else_and_what_it_names_is_there(context: JobContext) -> None:
+    open_one(context)
+    run(context)
+    for place in places(context):
+        html = page(context, place)
+        assert re.findall(r"(?:https?:)?//[\w.-]+\.\w{2,}", html.replace("http://www.w3.org/", "")) == []
+        for name in re.findall(r'(?:src|href)="([^"#?]+)"', html):
+            folder = context.settings.publish_dir / "maps"
+            assert name.startswith(("data:", "/w/", "/i/")) or name == "/" or (folder / name).is_file(), name
+        assert html.count("公众观察等级，非政府预警") >= 1
+
+
+def test_no_name_leaves_its_place(context: JobContext) -> None:
+    open_one(context, water=HOSTILE)
+    place_under(context)
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE jurisdiction_name SET name = :name"), {"name": HOSTILE})
+    run(context)
+    for place in places(context):
+        html = page(context, place)
+        assert "<img src=x" not in html
+        assert "49" not in re.findall(r"<title>(.*?)</title>", html)[0]
+        # folium's own scripts, and no more: a name that ended one would begin another
+        assert html.count("<script") == html.count("</script>") == len(re.findall(r"<script[ >]", html))
+
+
+def test_equal_states_give_equal_pages(context: JobContext) -> None:
+    open_one(context)
+    first = run(context)
+    before = page(context)
+    with transaction(context.sessions) as session:
+        session.execute(text("DELETE FROM published_file WHERE key LIKE 'maps/%'"))
+    run(context)
+    unstamped = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "", html) for html in (before, page(context))]
+    assert unstamped[0] == unstamped[1]
+    assert first["snapshot"] == "maps/national.html"
+
+
+def test_a_water_that_lost_its_colour_is_drawn_grey_and_keeps_its_page_for_a_year(context: JobContext) -> None:
+    code = open_one(context, severity=4)
+    run(context)
+    (place,) = places(context) - {"national"}
+    assert shows_red(context, place)
+    assert code in page(context, place)
+    end(context, code)
+    run(context)
+    assert code not in page(context, place)
+    assert not shows_red(context, place)
+    run(later(context, days=364))
+    assert place in places(context)
+    run(later(context, days=367))
+    assert places(context) == {"national"}
+    assert not (context.settings.publish_dir / "maps" / f"{place}.png").exists()
+
+
+def test_what_is_withdrawn_is_in_no_page_and_no_picture(context: JobContext) -> None:
+    code = open_one(context, severity=4)
+    run(context)
+    end(context, code, "retracted")
+    run(context)
+    assert places(context) == {"national"}
+    assert code not in page(context)
+    assert not shows_red(context, "national")
+
+
+def test_so_many_are_drawn_the_worst_first_and_the_rest_is_counted(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = {severity: open_one(context, severity=severity) for severity in (1, 4, 2)}
+    monkeypatch.setattr(queries, "DRAWN_AT_MOST", 2)
+    monkeypatch.setattr(queries.markers_on, "__kwdefaults__", {"limit": 2})
+    run(context)
+    html = page(context)
+    assert [code in html for code in (codes[4], codes[2], codes[1])] == [True, True, False]
+    assert "另有 1 段、片水体和 1 起事件没有画出" in html
+
+
+def test_pages_that_take_too_long_are_left_for_the_next_run_and_withdrawals_are_not(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = [open_one(context) for _ in range(4)]
+    monkeypatch.setattr(publishing_pages, "PAGES_FOR_S", 0.0)
+    run(context)
+    assert waiting(context) == 1  # the country's page is made; the rest was ordered
+    assert places(context) == {"national"}
+    for _ in range(4):
+        run(context)
+    assert len(places(context)) == 5
+    for code in codes[:2]:
+        end(context, code, "retracted")
+    run(context)
+    assert not any(code in page(context, place) for code in codes[:2] for place in places(context))
+
+
+def test_the_page_says_when_it_changed_last(context: JobContext) -> None:
+    open_one(context)
+    run(context)
+    said = re.findall(r"数据时间 (\S+ \S+)（北京时间）", page(context))
+    assert datetime.strptime(said[0], "%Y-%m-%d %H:%M").replace(tzinfo=UTC) - datetime.now(UTC) > timedelta(hours=7)
+    run(later(context, hours=5))
+    assert re.findall(r"数据时间 (\S+ \S+)（北京时间）", page(context)) == said
