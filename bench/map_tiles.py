@@ -298,8 +298,8 @@ def _compare_contents(
                 layers = decode(_get(contestant.port, contestant.path(*tile))[1], *tile)
                 rivers = layers.get("rivers") or layers.get("default") or []
                 held[name] = {one.attributes.get("w") for one in rivers}
-            # tipg's buffer is 256 units, ours 64, MapServer's 10: who looks farther has more.
-            agree += held["mapserver"] <= held["ours"] <= held["tipg"]
+            # tipg looks 256 units beyond the edge, we 64: who looks farther has more.
+            agree += held["ours"] <= held["tipg"] and held["mapserver"] <= held["tipg"]
     print(f"\nthe same rivers in {agree} of 20 tiles decoded")
 
 
@@ -342,10 +342,11 @@ def _all_layers(
 ) -> None:
     times: dict[str, list[float]] = {"ours": [], "tipg": []}
     fullest = dict.fromkeys(range(4, 15), 0)
-    for _ in range(8):
+    for turn in range(12):
         for zoom in range(4, 15):
             tile = _tile(zoom, choose.choice(places))
-            for name, contestant in (("ours", ours), ("tipg", tipg)):
+            # tipg's tiles of zoom 4 take seconds each.
+            for name, contestant in (("ours", ours), ("tipg", tipg))[: 2 if turn % 4 == 0 else 1]:
                 began = time.perf_counter()
                 status, content = _get(contestant.port, contestant.path(*tile))
                 times[name].append(time.perf_counter() - began)
@@ -357,7 +358,7 @@ def _all_layers(
             fullest[zoom] = max(fullest[zoom], len(gzip.compress(_get(ours.port, ours.path(*tile))[1], 4)))
     p95 = {name: waters._percentile(found, 0.95) * 1e3 for name, found in times.items()}
     p50 = {name: statistics.median(found) * 1e3 for name, found in times.items()}
-    print("\nall layers z4–14 against one layer of tipg (which leaves out what is beyond 10,000), one client, ms")
+    print("\nall layers z4–14 against one layer of tipg, nothing left out by it, one client, ms")
     for name in times:
         print(f"  {name:12} p50 {p50[name]:.1f}   p95 {p95[name]:.1f}")
     waters._ratio("p95 of ours / p95 of tipg", [p95["ours"] / p95["tipg"]], Goal(at_most=1 / 20))
@@ -494,6 +495,7 @@ def _tipg(url: str, port: int, log: Path) -> Any:
         "TIPG_DB_SCHEMAS": '["bench"]',
         "TIPG_DB_SPATIAL_EXTENT": "FALSE",
         "TIPG_DB_DATETIME_EXTENT": "FALSE",
+        "TIPG_MAX_FEATURES_PER_TILE": "2000000",  # of itself it leaves out what is beyond 10,000, and does not say so
     }
     command = [str(programs / "bin" / "uvicorn"), "tipg.main:app", "--port", str(port), "--workers", "2"]
     command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]

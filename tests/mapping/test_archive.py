@@ -355,6 +355,26 @@ def test_a_build_killed_anywhere_goes_on_and_ends_with_the_same_bytes(
     assert list((tmp_path / "killed").glob(".*")) == []
 
 
+def test_generalising_that_was_broken_off_keeps_what_was_done_and_says_that_it_is_not_all(
+    context: JobContext, ground: dict[str, list[int]], tmp_path: Path
+) -> None:
+    def bands() -> set[int]:
+        with transaction(context.sessions) as session:
+            return set(session.execute(text("SELECT DISTINCT band FROM water_tile")).scalars())
+
+    def tell(step: str, done: int, _total: int) -> None:
+        if (step, done) == ("generalise", 4):  # the third band is about to begin
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        archive.build(context, folder=tmp_path, progress=tell)
+    assert bands() == {4, 6}
+    with transaction(context.sessions) as session:
+        assert archive.fingerprint(session) is None
+    assert archive.build(context, folder=tmp_path).tiles > 0
+    assert bands() == {4, 6, 8, 10, 11}
+
+
 def test_pieces_of_another_ground_are_thrown_away(tmp_path: Path) -> None:
     old = Spool(tmp_path, "yesterday")
     old.write(3, [(17, b"tile")])

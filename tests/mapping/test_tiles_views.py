@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.rows import IN_WUHAN, add_incident
@@ -18,7 +19,7 @@ from tests.web.conftest import database_url, people, peopled_database, settings,
 from tests.web.site import Visitor, counting
 from waterwatch.accounts.service import DemoPerson
 from waterwatch.kernel.clock import utc_now
-from waterwatch.kernel.db import transaction
+from waterwatch.kernel.db import make_engine, transaction
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import tiles_drawing, tiles_rules
 from waterwatch.mapping.tiles_access import tiles_token
@@ -220,3 +221,25 @@ def test_waters_are_the_archives_and_the_largest_come_first_until_the_tile_is_fu
         assert [one.feature_id for one in fetch(11, "waters")["rivers"]] == [ids[2]]
     finally:
         tile_queries._cut_one.cache_clear()
+
+
+def test_after_a_restart_of_the_database_the_next_tile_is_there(
+    app: Flask, settings: Settings, database_url: str
+) -> None:
+    token, _expires_at = tiles_token(settings, now=utc_now())
+    client = app.test_client()
+    path = f"/desk/tiles/{token}/all/4/13/6"
+    assert client.get(path).status_code == 200
+    with make_engine(database_url, role=None).connect() as owner:
+        killed = owner.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                 " AND pid <> pg_backend_pid()")
+        ).all()  # fmt: skip
+        owner.invalidate()
+    assert len(killed) >= 1
+    assert client.get(path).status_code == 200
+
+
+def test_a_tile_cannot_write(app: Flask) -> None:
+    with app.extensions["waterwatch"].reader.connect() as connection, pytest.raises(DBAPIError, match="read-only"):
+        connection.exec_driver_sql("DELETE FROM tile_rule")

@@ -11,6 +11,7 @@ import { ringAround } from "../geometry";
 import { canDrawMaps, clearFrame, showMessage } from "../map/frame";
 import { MANIFEST, readPublished } from "../published";
 import { readWords, say } from "../words";
+import { addDeskTiles } from "./tiles";
 
 type Pair = readonly [number, number];
 
@@ -82,6 +83,7 @@ async function open(frame: HTMLElement, pin: Pair): Promise<Opened> {
   const { map } = await openMap(frame, { published, levels: published.levels, language }, readWords(frame), { center: [...pin], zoom: CLOSE_ZOOM });
   addControls(map);
   addLayers(map);
+  if (frame.dataset.tiles) void addDeskTiles(map, frame.dataset.tiles);
   const marker = new Marker({ color: "#a51c26" }).setLngLat([...pin]).addTo(map);
   map.on("click", ({ lngLat }) => correctTo(marker, lngLat.lng, lngLat.lat));
   return { map, pin: marker };
