@@ -29,10 +29,25 @@ def drain(system: System, *, limit_s: float = 120) -> float:
     return await_true(lambda: system.waiting() == 0, limit_s=limit_s, what="the queue is drained")
 
 
+# How often the publisher commits depends on how much has changed: of it so many are certain to come again. The rest is
+# test_publisher's, which kills it at every boundary there is.
+PUBLISHERS_COMMITS = 4
+
+
+def is_passed_again(boundary: str) -> bool:
+    """Whether a boundary that was seen once will be seen with the next reports."""
+    name, _dot, number = boundary.rpartition(".")[0].rpartition(".")
+    return not name.startswith("horse.mapping.") or (
+        name == "horse.mapping.publish" and int(number) <= PUBLISHERS_COMMITS
+    )
+
+
 def arm(system: System) -> set[str]:
     """Every boundary seen so far kills once, and where the dying process has a parent of ours, once with it."""
     armed = set()
     for path in (system.faults / "seen").iterdir():
+        if not is_passed_again(path.name):
+            continue
         armed.add(path.name)
         if path.name.startswith(("web.", "horse.")):
             armed.add(f"{path.name}.both")

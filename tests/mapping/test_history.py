@@ -1,5 +1,6 @@
 """The past of the map: what the trigger keeps, what is read of it, and what a withdrawal takes out of it."""
 
+import json
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -7,10 +8,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
+from tests.conftest import _administer, _with_database
 from tests.escalation.rows import WUHAN, add_agency, add_incident, add_report
+from waterwatch.kernel import migrate
+from waterwatch.kernel.ids import new_id
 from waterwatch.mapping import history
 from waterwatch.mapping.history import Span, Step, Week
 
@@ -169,3 +173,40 @@ def test_the_steps_tell_the_highest_level_of_every_hour(drawn: list[tuple[int, i
     told = [step.level for step in steps if step.at <= at][-1]
     assert told == max((s.level for s in held if s.since <= at and (s.until is None or s.until > at)), default=0)
     assert all(one.level != other.level for one, other in pairwise(steps))
+
+
+_SAID = text("""
+INSERT INTO audit_entry (id, at, actor_kind, action, subject_kind, subject_id, after)
+VALUES (:id, :at, 'system', :action, 'incident', :incident_id, CAST(:after AS jsonb))
+""")
+
+
+def test_the_upgrade_reads_the_past_from_the_audit(admin_url: str) -> None:
+    name = f"ww_upgrade_{uuid.uuid4().hex[:10]}"
+    _administer(admin_url, "CREATE DATABASE {name}", name)
+    url = _with_database(admin_url, name)
+    at = NOW - 20 * DAY
+    told = (("opened", 3, "open"), ("joined", 3, "open"), ("seconded", 4, "open"), ("stepped_down", 3, "open"))
+    try:
+        migrate.upgrade(url, revision="0016")
+        engine = create_engine(url)
+        with Session(engine) as session:
+            lived_id = add_incident(session, now=at, severity=3)
+            silent_id, gone_id = (add_incident(session, now=at, severity=2) for _ in range(2))
+            for number, (action, severity, state) in enumerate((*told, ("expired", 3, "expired"))):
+                values = {"id": new_id(), "at": at + number * DAY, "action": f"incident.{action}"}
+                after = json.dumps({"severity": severity, "state": state})
+                session.execute(_SAID, values | {"incident_id": lived_id, "after": after})
+            change(session, lived_id, state="expired", closed_at=at + 4 * DAY)
+            change(session, gone_id, state="retracted", closed_at=at + DAY)
+            session.commit()
+        migrate.upgrade(url)
+        with Session(engine) as session:
+            assert spans(session, lived_id) == [
+                (3, at, at + 2 * DAY), (4, at + 2 * DAY, at + 3 * DAY), (3, at + 3 * DAY, at + 4 * DAY),
+            ]  # fmt: skip
+            assert spans(session, silent_id) == [(2, at, None)]
+            assert spans(session, gone_id) == []
+        engine.dispose()
+    finally:
+        _administer(admin_url, "DROP DATABASE IF EXISTS {name} WITH (FORCE)", name)

@@ -27,7 +27,7 @@ from tests.mapping.publishing import (
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Unavailable
-from waterwatch.mapping import publishing_run, service
+from waterwatch.mapping import publishing_run, publishing_site, service
 
 HASHED = re.compile(r"[a-z]+(/[0-9-]+)?\.[0-9a-f]{16}\.json")
 
@@ -219,6 +219,26 @@ def test_publishers_at_once_leave_a_whole_map(context: JobContext) -> None:
     assert_whole(context)
     assert len(incidents(context)) == 1
     assert not list(context.settings.publish_dir.rglob("*.part"))
+
+
+def test_a_publisher_that_lost_its_lock_does_not_point(context: JobContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = run(context)
+    open_one(context)
+    write = publishing_site.write
+
+    def restarted(run_: publishing_run.Run) -> None:  # as after a restart of the database, half way through
+        write(run_)
+        with transaction(context.sessions) as session:
+            session.execute(text("RESET ROLE"))
+            session.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                     " AND pid <> pg_backend_pid()")
+            )  # fmt: skip
+
+    monkeypatch.setattr(publishing_site, "write", restarted)
+    with pytest.raises(Unavailable, match="lock_was_lost"):
+        service.publish(context, order(context))
+    assert pointer(context) == old
 
 
 def test_superseded_files_stay_for_a_while_and_then_go(context: JobContext) -> None:

@@ -4,12 +4,12 @@ Any static host can serve what is published; with the application stopped the ma
 or the new one, never half of each, wherever a publisher is killed. What one run costs grows with what has changed.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from waterwatch.kernel import outbox
@@ -43,11 +43,11 @@ def publish(context: JobContext, message: Message) -> None:
 
     Raises :class:`Unavailable` when the folder or the bucket cannot be written: the old map stands meanwhile.
     """
-    with _alone(context):
+    with _alone(context) as still_alone:
         with transaction(context.sessions) as session:
             outbox.absorb(session, message)
         try:
-            is_whole = _publish(context)
+            is_whole = _publish(context, still_alone)
         except Unavailable as trouble:
             log.error("publication.not_written", code=trouble.error_code, **trouble.facts)
             raise
@@ -57,13 +57,14 @@ def publish(context: JobContext, message: Message) -> None:
             outbox.finish(session, message.id)
 
 
-def _publish(context: JobContext) -> bool:
+def _publish(context: JobContext, still_alone: Callable[[], None]) -> bool:
     """Levels, incidents and history first, then the pointer, then pages. Whether nothing was left for later."""
     run = Run(context, open_shelf(context.settings), context.now())
     state = run.read()
     _order_archive(context, run.tiles_ground)
     run.write_details(state)
     publishing_site.write(run)
+    still_alone()
     run.point()
     is_whole = publishing_pages.write(run, state)
     run.clear(state)
@@ -102,8 +103,12 @@ def _order_archive(context: JobContext, published_ground: str | None) -> None:
 
 
 @contextmanager
-def _alone(context: JobContext) -> Iterator[None]:
-    """Hold the publisher's lock, on a connection of its own and without a transaction; it ends with the process."""
+def _alone(context: JobContext) -> Iterator[Callable[[], None]]:
+    """Hold the publisher's lock, on a connection of its own and without a transaction; it ends with the process.
+
+    Gives a question to ask before the pointer is written: a database that was started anew meanwhile has forgotten the
+    lock, and another publisher may have written a newer map. Then it raises :class:`Unavailable`.
+    """
     engine = context.sessions.kw["bind"]
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"SET lock_timeout = '{WAIT_FOR_ANOTHER_S}s'"))
@@ -111,8 +116,16 @@ def _alone(context: JobContext) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": PUBLISHER_LOCK})
         except OperationalError:
             raise Unavailable("another_publishes", retry_after_s=1.0) from None
+
+        def still() -> None:
+            try:
+                connection.execute(text("SELECT 1"))
+            except SQLAlchemyError:
+                raise Unavailable("lock_was_lost", retry_after_s=1.0) from None
+
         try:
-            yield
+            yield still
         finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": PUBLISHER_LOCK})
-            connection.execute(text("RESET lock_timeout"))
+            with suppress(SQLAlchemyError):  # a lost connection has let the lock go by itself
+                connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": PUBLISHER_LOCK})
+                connection.execute(text("RESET lock_timeout"))
