@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
-from waterwatch.kernel.gathering import gathered
+from waterwatch.kernel.gathering import gathered, put, write
+from waterwatch.kernel.ids import new_id
+from waterwatch.waters.tables import Source
 
 
 def act(session: Session, now: datetime, name: str) -> None:
@@ -54,3 +56,42 @@ def test_an_act_that_fails_writes_nothing_and_the_next_row_is_written_at_once(se
     assert written(session) == ([], [])
     act(session, now, "kept")
     assert written(session) == (["kept"], ["kept.topic"])
+
+
+def put_source(session: Session, code: str) -> None:
+    put(session, Source(id=new_id(), code=code, title="title", licence="CC0"))
+
+
+def sources(session: Session) -> list[str]:
+    return list(session.execute(text("SELECT code FROM source WHERE title = 'title' ORDER BY id")).scalars())
+
+
+def test_rows_of_several_tables_are_written_with_the_rest(session: Session, now: datetime) -> None:
+    sent: list[str] = []
+    event.listen(session.connection(), "before_cursor_execute", lambda _c, _cur, statement, *_: sent.append(statement))
+    with gathered(session):
+        put_source(session, "a 'quoted' name")
+        act(session, now, "first")
+        put_source(session, "second")
+        assert sent == []
+    assert len(sent) == 1
+    assert sources(session) == ["a 'quoted' name", "second"]
+    assert written(session) == (["first"], ["first.topic"])
+
+
+def test_a_row_is_there_once_something_is_about_to_read_it(session: Session) -> None:
+    with gathered(session):
+        put_source(session, "first")
+        assert sources(session) == []
+        write(session)
+        assert sources(session) == ["first"]
+        write(session)
+        put_source(session, "second")
+    assert sources(session) == ["first", "second"]
+
+
+def test_where_no_act_gathers_a_row_is_added_as_ever(session: Session) -> None:
+    write(session)
+    put_source(session, "alone")
+    session.flush()
+    assert sources(session) == ["alone"]

@@ -1,5 +1,6 @@
 """Which jurisdictions a place lies in, and which agencies are competent there. One statement each."""
 
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from waterwatch.agencies.rules import is_border
 from waterwatch.agencies.tables import LEVELS
+
+METRES_PER_DEGREE = 110_500.0  # of latitude, where it is shortest: a box made with it is never too small
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ JOIN jurisdiction j ON j.id = part.jurisdiction_id AND j.level = 'county'
 GROUP BY place.nth
 """)
 # The most local agency of each kind, on each bank; a boundary point lies in several counties, and each of them is told.
-_COMPETENT = text(f"""
+_ABLE = f"""
 WITH here AS ({_HERE}), able AS (
     SELECT a.id, a.code, a.kind, a.level, here.nth,
            array_position(ARRAY['county', 'prefecture', 'province'], a.level) AS distance
@@ -72,6 +75,14 @@ SELECT DISTINCT n.id AS agency_id, n.code, n.kind, n.level,
        coalesce((SELECT array_agg(k.address ORDER BY k.position, k.address) FROM agency_contact k
                  WHERE k.agency_id = n.id AND k.active AND k.channel = 'email'), '{{}}') AS addresses
 FROM nearest n WHERE n.distance = n.closest ORDER BY n.kind, n.code
+"""  # noqa: S608  # the piece is a constant of this module
+_COMPETENT = text(_ABLE)
+# By their boxes: one county too many costs a further question, never an answer.
+_COMPETENT_WITHIN = text(f"""
+SELECT (SELECT coalesce(jsonb_agg(able ORDER BY able.kind, able.code), '[]') FROM ({_ABLE}) able) AS agencies,
+       (SELECT count(DISTINCT j.id) FROM jurisdiction_part part
+        JOIN jurisdiction j ON j.id = part.jurisdiction_id AND j.level = 'county'
+        WHERE part.geom && ST_Expand(ST_SetSRID(ST_MakePoint(:near_lon, :near_lat), 4326), :dx, :dy)) AS counties
 """)  # noqa: S608  # the piece is a constant of this module
 
 
@@ -142,6 +153,24 @@ def competent_agencies(
     places = _coordinates([(lon, lat), *also])
     rows = session.execute(_COMPETENT, {**places, "observation_kind": observation_kind, "severity": severity})
     return [CompetentAgency(row.agency_id, row.code, row.kind, row.level, tuple(row.addresses)) for row in rows]
+
+
+def competent_within(
+    session: Session, lon: float, lat: float, observation_kind: str, severity: int, *, near: Place, within_m: float
+) -> tuple[list[CompetentAgency], bool]:
+    """As :func:`competent_agencies`, and whether no more than one county may lie within some metres of ``near``.
+
+    Where there is but one, no water is a border, and nobody need look at its banks. One query.
+    """
+    dy = within_m / METRES_PER_DEGREE
+    values = _coordinates([(lon, lat)]) | {"observation_kind": observation_kind, "severity": severity}
+    box = {"near_lon": near[0], "near_lat": near[1], "dx": dy / max(0.05, math.cos(math.radians(near[1]))), "dy": dy}
+    row = session.execute(_COMPETENT_WITHIN, values | box).one()
+    found = [
+        CompetentAgency(uuid.UUID(one["agency_id"]), one["code"], one["kind"], one["level"], tuple(one["addresses"]))
+        for one in row.agencies
+    ]
+    return found, row.counties <= 1
 
 
 def opposite_banks(session: Session, banks: Sequence[tuple[Place, Place]]) -> list[Place]:

@@ -15,13 +15,18 @@ from waterwatch.waters.rules import from_wgs84, is_mainland
 
 @dataclass(frozen=True)
 class Place:
-    """Where and what an incident is, for routing: exact point in WGS-84 degrees, severity rank 1 to 4."""
+    """Where and what an incident is, for routing: exact point in WGS-84 degrees, severity rank 1 to 4.
+
+    ``water_lon``, ``water_lat``: the nearest point of its reach; of a lake, any point of it.
+    """
 
     lon: float
     lat: float
     kind: str
     severity: int
     water_feature_id: uuid.UUID
+    water_lon: float
+    water_lat: float
 
 
 def lock_place(session: Session, incident_id: uuid.UUID) -> Place:
@@ -30,13 +35,16 @@ def lock_place(session: Session, incident_id: uuid.UUID) -> Place:
     Raises :class:`NotFound`.
     """
     row = session.execute(
-        text("""SELECT ST_X(exact_point) AS lon, ST_Y(exact_point) AS lat, kind, severity,
-                       water_feature_id FROM incident WHERE id = :id FOR NO KEY UPDATE"""),
+        text("""SELECT ST_X(i.exact_point) AS lon, ST_Y(i.exact_point) AS lat, i.kind, i.severity, i.water_feature_id,
+                       ST_X(near.at) AS water_lon, ST_Y(near.at) AS water_lat
+                FROM incident i JOIN water_feature f ON f.id = i.water_feature_id,
+                     LATERAL (SELECT ST_ClosestPoint(f.geom, i.exact_point) AS at) near
+                WHERE i.id = :id FOR NO KEY UPDATE OF i"""),
         {"id": incident_id},
     ).first()
     if row is None:
         raise NotFound("incident_not_found")
-    return Place(row.lon, row.lat, row.kind, row.severity, row.water_feature_id)
+    return Place(**row._mapping)
 
 
 def cases_by_agency(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID | None, Case]:

@@ -10,16 +10,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from waterwatch.agencies.queries import CompetentAgency, competent_agencies, opposite_banks
+from waterwatch.agencies.queries import CompetentAgency, competent_agencies, competent_within, opposite_banks
 from waterwatch.escalation import queries, rules
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.gathering import put
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging.email import is_address
-from waterwatch.waters.queries import banks_along
+from waterwatch.waters.queries import BANK_M, BANK_REACH_M, banks_along
 
 TOPIC_DELIVER = "escalation.deliver"
 TOPIC_CASE_MOVED = "escalation.case_moved"
@@ -45,6 +46,7 @@ def escalate(
     now: datetime,
     tell_at: datetime | None = None,
     is_correction: bool = False,
+    opened: queries.Place | None = None,
 ) -> list[Case]:
     """Make sure every agency competent for the incident has one case, and the case one delivery for each address.
 
@@ -53,12 +55,13 @@ def escalate(
     ``no_contact``: in the audit, in the log, shown to moderators and the public. Returns the incident's cases.
     ``tell_at``: no letter leaves before; None: at once. ``is_correction``: a higher severity was an error, and whoever
     was told of it is told so. A case that was withdrawn comes back: the incident was, too.
+    ``opened``: the place of an incident that this transaction opened. Nobody else sees it yet, so it has no cases.
 
     Raises:
         NotFound: there is no such incident.
     """
-    place = queries.lock_place(session, incident_id)
-    known = queries.cases_by_agency(session, incident_id)
+    place = opened or queries.lock_place(session, incident_id)
+    known = {} if opened else queries.cases_by_agency(session, incident_id)
     before = tuple(known.values())
     cases = list(before)
     telling = _Telling(settings, now, tell_at or now)
@@ -100,8 +103,16 @@ def _come_back(session: Session, case: Case, telling: _Telling, *, actor: Actor)
 
 def _competent(session: Session, place: queries.Place) -> list[CompetentAgency]:
     """Who must be told; where the river is the border, the departments of both banks."""
+    near = (place.water_lon, place.water_lat)
+    agencies, is_one_county = competent_within(
+        session, place.lon, place.lat, place.kind, place.severity, near=near, within_m=BANK_REACH_M + 2 * BANK_M
+    )
+    if is_one_county:
+        return agencies
     banks = banks_along(session, place.water_feature_id, place.lon, place.lat)
     also = opposite_banks(session, [(pair.left, pair.right) for pair in banks])
+    if not also:
+        return agencies
     return competent_agencies(session, place.lon, place.lat, place.kind, place.severity, also=also)
 
 
@@ -119,7 +130,7 @@ def _open_case(
     rules.case_life(settings).enter(case, now=now)
     if agency_id is None:
         rules.case_life(settings).move(case, "no_contact", now=now)  # the row may exist in no other state
-    session.add(case)
+    put(session, case)
     session.flush()
     facts: dict[str, audit.Fact] = {"incident_id": incident_id, "agency_id": agency_id, "severity": severity}
     record(session, "case.opened", case, actor=actor, now=now, after=facts)
@@ -202,7 +213,7 @@ def _queue_delivery(
         created_at=now,
     )
     rules.delivery_life(settings).enter(delivery, now=now)
-    session.add(delivery)
+    put(session, delivery)
     payload = {"delivery_id": str(delivery_id)}
     outbox.emit(
         session,

@@ -20,6 +20,7 @@ from waterwatch.incidents.standing import (
     first_report,
     grade_as,
     lower,
+    make_grade,
     move_reports,
     place_by_first,
     second,
@@ -31,6 +32,7 @@ from waterwatch.incidents.tables import Grade, Incident, IncidentReport, Inciden
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Forbidden, NotFound
+from waterwatch.kernel.gathering import put, write
 from waterwatch.kernel.ids import new_code, new_id
 
 __all__ = ["Judgement"]  # a grade is passed to the use cases of this module: callers find it here
@@ -76,8 +78,8 @@ def open_incident(session: Session, command: OpenIncident, *, actor: Actor, now:
     incident.state_deadline_at = step_down_at(Severity(incident.severity), confirmed_at=now)
     session.add(incident)
     session.flush()
-    session.add(IncidentReport(report_id=command.report_id, incident_id=incident.id, joined_at=now))
-    grade_as(session, incident, command.judgement, report_id=command.report_id, actor=actor, now=now)
+    put(session, IncidentReport(report_id=command.report_id, incident_id=incident.id, joined_at=now))
+    put(session, make_grade(incident, command.judgement, report_id=command.report_id, actor=actor, now=now))
     audit_incident(session, incident, "incident.opened", actor, now, report_id=command.report_id)
     return incident
 
@@ -340,6 +342,7 @@ def _unverify(session: Session, report_id: uuid.UUID, *, actor: Actor, now: date
 
 def lock_incident(session: Session, incident_id: uuid.UUID, *, may_be_closed: bool = False) -> Incident:
     """An incident's row, locked. Raises :class:`NotFound`, :class:`Conflict` ``incident_is_closed``."""
+    write(session)  # its grades and reports are read next
     incident = session.get(Incident, incident_id, with_for_update=True, populate_existing=True)
     if incident is None:
         raise NotFound("incident_not_found")

@@ -24,6 +24,7 @@ from waterwatch.incidents.rules import (
 from waterwatch.incidents.tables import Grade, Incident, IncidentReport
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Forbidden, Invalid
+from waterwatch.kernel.gathering import write
 from waterwatch.kernel.ids import new_id
 from waterwatch.waters import queries as waters
 
@@ -111,14 +112,23 @@ def grade_as(
     actor: Actor,
     now: datetime,
 ) -> Grade:
-    """Add a grade of one report, or of the whole incident. Raises :class:`Invalid`, :class:`Forbidden`."""
+    """Add a grade as :func:`make_grade` makes it."""
+    grade = make_grade(incident, judgement, report_id=report_id, actor=actor, now=now)
+    session.add(grade)
+    return grade
+
+
+def make_grade(
+    incident: Incident, judgement: Judgement, *, report_id: uuid.UUID | None, actor: Actor, now: datetime
+) -> Grade:
+    """A grade of one report, or of the whole incident. Raises :class:`Invalid`, :class:`Forbidden`."""
     answer = score(judgement.inputs)
     is_departure = judgement.severity != answer.proposed
     if is_departure and len((judgement.departure_reason or "").strip()) < 3:
         raise Invalid({"departure_reason": ["departure_needs_reason"]})
     if actor.id is None:
         raise Forbidden("grader_must_be_person")
-    grade = Grade(
+    return Grade(
         id=new_id(),
         incident_id=incident.id,
         graded_at=now,
@@ -133,8 +143,6 @@ def grade_as(
         report_id=report_id,
         standing=int(judgement.severity),
     )
-    session.add(grade)
-    return grade
 
 
 def take_over(session: Session, incident: Incident, judgement: Judgement, *, actor: Actor, now: datetime) -> None:
@@ -175,6 +183,7 @@ def settle(session: Session, incident: Incident) -> None:
     A closed incident keeps its level, which is history; its extent and last confirmation still follow its reports.
     Where no grade counts (all were taken back, and the caller has not yet said what holds) the level stays.
     """
+    write(session)
     session.flush()
     joined_at = session.execute(_JOINED, {"id": incident.id}).scalar_one()
     if joined_at is not None:

@@ -6,19 +6,19 @@ Migrations connect without that step.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import select
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from sqlalchemy import Connection, DateTime, Engine, MetaData, create_engine, event, text
+from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 APP_ROLE = "waterwatch_app"
-T = TypeVar("T")
 
 # Deterministic names, so that migrations can drop what they created.
 NAMING = {
@@ -72,15 +72,14 @@ def make_engine(
 ) -> Engine:
     """An engine whose connections run as ``role`` (None keeps the login role), in UTC, with a statement timeout.
 
-    ``pool_pre_ping`` is on: after a database restart the first request of each pooled connection reconnects instead
-    of failing.
+    A connection that the server has closed meanwhile is noticed before it is used: after a database restart the first
+    request of each pooled connection reconnects instead of failing.
     """
     # Parameters carry what a citizen wrote and where they stood: no exception text may repeat them.
     engine = create_engine(
         normalise_url(url),
         pool_size=pool_size,
         max_overflow=4,
-        pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,
     )
@@ -93,7 +92,6 @@ def make_reader(url: str, *, statement_timeout_s: float = 15.0, pool_size: int =
     """An engine for one question asked over and over: no transaction around it, one plan for whatever it is asked of.
 
     Half of a tile's time would be spent on the questions around the question, a third of the rest on planning it anew.
-    Nothing is asked before, so the first question after a database restart fails: ask by :func:`read`.
     """
     engine = create_engine(
         normalise_url(url),
@@ -128,6 +126,19 @@ def _prepare_connections(engine: Engine, role: str | None, statement_timeout_s: 
                 cursor.execute(f'SET ROLE "{role}"')
         dbapi_connection.commit()
 
+    event.listen(engine, "checkout", _refuse_closed)
+
+
+def _refuse_closed(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+    """Let the pool open a new connection instead of one the server has closed.
+
+    An idle server says nothing: what can be read is its farewell. To look costs no journey, as a ping would.
+    """
+    poller = select.poll()
+    poller.register(dbapi_connection.pgconn.socket, select.POLLIN)
+    if poller.poll(0):
+        raise DisconnectionError("the server has closed this connection")
+
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
     """The factory of sessions; objects stay readable after commit, so views can render what they wrote."""
@@ -139,18 +150,6 @@ def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
     """One transaction: commits when the block ends, rolls back when it raises, always closes."""
     with sessions.begin() as session:
         yield session
-
-
-def read(engine: Engine, ask: Callable[[Connection], T]) -> T:
-    """What ``ask`` reads over a connection of :func:`make_reader`; asked again where the connection had gone."""
-    for is_last in (False, True):
-        try:
-            with engine.connect() as connection:
-                return ask(connection)
-        except DBAPIError as error:
-            if is_last or not error.connection_invalidated:
-                raise
-    raise AssertionError
 
 
 def is_answering(engine: Engine) -> bool:

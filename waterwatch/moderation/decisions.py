@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Forbidden, NotFound
+from waterwatch.kernel.gathering import put
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.moderation.tables import Decision
@@ -67,9 +68,10 @@ def decide(
         undo_until=undo_until(settings, now),
         took_s=about.took_s,
     )
-    session.add(decision)
+    decision_id = decision.id
+    put(session, decision)
     session.flush()
-    return decision.id
+    return decision_id
 
 
 def mark_reversed(

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.advisories import service as advisories
 from waterwatch.escalation import service as escalation
+from waterwatch.escalation.queries import Place
 from waterwatch.fairness import service as fairness
 from waterwatch.fairness.rules import REFUSED
 from waterwatch.incidents import service as incidents
@@ -95,11 +96,14 @@ def _grade(
         reports.merge(session, under.row, actor=actor, now=now, tell_at=tell_at)
         session.flush()
         before["seconded_grade_id"] = undoing.seconded_grade(session, incident.id, person_of(actor), now)
+        opened = None
     else:
-        incident = _open(session, command, under.judged, water_feature_id, actor=actor, now=now)
+        incident, opened = _open(session, command, under.judged, water_feature_id, actor=actor, now=now)
         reports.accept(session, under.row, actor=actor, now=now, tell_at=tell_at)
     is_red = command.judgement.severity is Severity.ESPECIALLY_MAJOR
-    set_moving(session, incident, settings=settings, actor=actor, now=now, tell_at=None if is_red else tell_at)
+    set_moving(
+        session, incident, settings=settings, actor=actor, now=now, tell_at=None if is_red else tell_at, opened=opened
+    )
     decisions.decide(
         session,
         "accepted" if command.join_incident_id is None else "joined",
@@ -228,7 +232,7 @@ def _open(
     *,
     actor: Actor,
     now: datetime,
-) -> Incident:
+) -> tuple[Incident, Place]:
     lon, lat, _distance_m = waters.snap(session, water_feature_id, judged.lon, judged.lat)
     opening = incidents.OpenIncident(
         report_id=command.report_id,
@@ -238,7 +242,9 @@ def _open(
         public=(lon, lat),
         judgement=command.judgement,
     )
-    return incidents.open_incident(session, opening, actor=actor, now=now)
+    incident = incidents.open_incident(session, opening, actor=actor, now=now)
+    here = Place(judged.lon, judged.lat, incident.kind, incident.severity, water_feature_id, lon, lat)
+    return incident, here
 
 
 def set_moving(
@@ -250,10 +256,11 @@ def set_moving(
     now: datetime,
     tell_at: datetime | None = None,
     is_correction: bool = False,
+    opened: Place | None = None,
 ) -> None:
     """Let water, departments and map follow an incident that changed: its cases are withdrawn once it should not be.
 
-    ``tell_at``: departments hear of it no sooner. ``is_correction``: see :func:`escalation.escalate`.
+    ``tell_at``: departments hear of it no sooner. ``is_correction``, ``opened``: see :func:`escalation.escalate`.
     """
     session.flush()
     advisories.refresh(session, incident.water_feature_id, actor=actor, now=now)
@@ -268,6 +275,7 @@ def set_moving(
             now=now,
             tell_at=tell_at,
             is_correction=is_correction,
+            opened=opened,
         )
     mapping.request_publication(session, now=now)
 
