@@ -232,7 +232,7 @@ def test_after_a_restart_of_the_database_the_next_tile_is_there(
     assert client.get(path).status_code == 200
     with make_engine(database_url, role=None).connect() as owner:
         killed = owner.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
                  " AND pid <> pg_backend_pid()")
         ).all()  # fmt: skip
         owner.invalidate()

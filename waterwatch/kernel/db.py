@@ -7,19 +7,18 @@ Migrations connect without that step.
 
 import json
 import select
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from sqlalchemy import Connection, DateTime, Engine, MetaData, create_engine, event, text
+from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 APP_ROLE = "waterwatch_app"
-T = TypeVar("T")
 
 # Deterministic names, so that migrations can drop what they created.
 NAMING = {
@@ -93,7 +92,6 @@ def make_reader(url: str, *, statement_timeout_s: float = 15.0, pool_size: int =
     """An engine for one question asked over and over: no transaction around it, one plan for whatever it is asked of.
 
     Half of a tile's time would be spent on the questions around the question, a third of the rest on planning it anew.
-    Nothing is asked before, so the first question after a database restart fails: ask by :func:`read`.
     """
     engine = create_engine(
         normalise_url(url),
@@ -152,18 +150,6 @@ def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
     """One transaction: commits when the block ends, rolls back when it raises, always closes."""
     with sessions.begin() as session:
         yield session
-
-
-def read(engine: Engine, ask: Callable[[Connection], T]) -> T:
-    """What ``ask`` reads over a connection of :func:`make_reader`; asked again where the connection had gone."""
-    for is_last in (False, True):
-        try:
-            with engine.connect() as connection:
-                return ask(connection)
-        except DBAPIError as error:
-            if is_last or not error.connection_invalidated:
-                raise
-    raise AssertionError
 
 
 def is_answering(engine: Engine) -> bool:

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import Engine
 
 from waterwatch.kernel.clock import utc_now
-from waterwatch.kernel.db import read
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping.tile_queries import DESK_PARTS, cut_desk_tile
@@ -68,7 +67,8 @@ class TileServer:
         if not is_desk_tile(zoom, x, y):
             return self._refuse(start_response, part, "404 Not Found")
         try:
-            content = read(self._reader, lambda connection: cut_desk_tile(connection, part, zoom, x, y))
+            with self._reader.connect() as connection:
+                content = cut_desk_tile(connection, part, zoom, x, y)
         except Exception:  # whatever it is, the map asks again
             log.exception("tiles.failed", part=part, zoom=zoom)
             return self._refuse(start_response, part, "503 Service Unavailable")
