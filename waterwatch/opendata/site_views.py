@@ -124,12 +124,12 @@ def sitemap() -> Response:
     return public_answer(render_template("opendata/sitemap_index.xml", parts=parts), XML)
 
 
-@bp.get("/sitemaps/<any(waters, areas, incidents):kind>-<int:number>.xml")
+@bp.get("/sitemaps/<kind>-<int:number>.xml")
 @public
 def sitemap_part(kind: str, number: int) -> Response:
     """At most 50,000 pages that exist."""
     with transaction(house().sessions) as session:
-        found = addresses.part_of(session, kind, number) if number else ()
+        found = addresses.part_of(session, kind, number) if number and kind in addresses.KINDS else ()
     if not found:
         raise NotFound("sitemap_not_found")
     path = {"waters": "/w/", "areas": "/a/", "incidents": "/i/"}[kind]
