@@ -20,12 +20,15 @@ PACKAGE = Path(__file__).resolve().parents[2] / "waterwatch"
 KINDS = {"NotFound", "Forbidden", "Gone", "Conflict", "Unavailable", "DomainError", "IllegalMove"}
 # Met only on the command line, by a job, or by nobody: no page ever shows them.
 NEVER_SHOWN = {
+    "another_publishes",
     "code_space_exhausted",
     "delivery_claimed",
     "email_taken",
     "import_running",
+    "lock_was_lost",
     "no_organisation",
     "not_in_production",
+    "published_not_written",
 }
 
 
