@@ -59,6 +59,13 @@ def test_every_byte_on_the_wire_is_seven_bits_wide_and_no_line_is_too_long(now: 
     assert b"\n" not in raw.replace(b"\r\n", b"")
 
 
+def test_the_address_to_unsubscribe_at_stands_on_one_line_as_it_is(now: datetime) -> None:
+    """What a mail program looks for is no encoded word (RFC 2047, 5): ``email`` would make one of a long address."""
+    url = f"<http://127.0.0.1:8010/api/v1/watch/unsubscribe/{'eyJ0b2tlbg' * 20}.a_b-c>"
+    raw = compose(now, headers={"List-Unsubscribe": url}).as_bytes()
+    assert b"\r\nList-Unsubscribe: " + url.encode() + b"\r\n" in raw
+
+
 @pytest.mark.parametrize(
     "sneaky", ["水\r\nBcc: x@y.z", "水\nBcc: x@y.z", "水\rBcc: x@y.z", "水\x0bBcc: x@y.z", "水\u2028Bcc: x@y.z"]
 )

@@ -175,6 +175,7 @@ def test_one_that_was_withdrawn_is_gone_everywhere_and_one_that_was_merged_leads
         "/api/v1/incidents/AAAA-AAAA.geojson", "/api/v1/waters/w-nowhere/incidents.csv",
         "/api/v1/areas/999999/incidents.geojson", "/feeds/water/w-nowhere.atom", "/feeds/area/999999.atom",
         "/w/w-nowhere/badge.svg", "/sitemaps/waters-2.xml", "/sitemaps/waters-0.xml", "/sitemaps/people-1.xml",
+        "/sitemaps/waters-99999999999999999999.xml",
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_not_found(client: FlaskClient, places: dict[str, str], path: str) -> None:

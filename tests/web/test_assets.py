@@ -94,7 +94,7 @@ def test_the_report_page_is_light_before_its_map_comes_into_view() -> None:
 
 
 def test_what_is_named_by_a_fixed_path_lies_there() -> None:
-    assert {path.name for path in (DIST / "vendor").iterdir()} == {
+    assert {path.name for path in (DIST / "vendor").iterdir() if path.suffix != ".gz"} == {
         "leaflet.js",
         "leaflet.css",
         "swagger-ui.css",
@@ -113,3 +113,29 @@ def test_the_maps_worker_is_a_whole_file_of_our_own() -> None:
     """Bundlers have thrown its content away, MapLibre declaring it free of effects; no map would ever open."""
     worker = next((DIST / "assets").glob("worker-*.js"))
     assert worker.stat().st_size > 100_000
+
+
+def test_a_browser_that_takes_it_gets_the_packed_twin(build: Path) -> None:
+    content = b"let water = 'clean';" * 100
+    (build / "assets" / "map-BBBBBBBB.js").write_bytes(content)
+    (build / "assets" / "map-BBBBBBBB.js.gz").write_bytes(gzip.compress(content))
+    app = Flask("tests", static_folder=None)
+    install_assets(app, build)
+    with app.test_client() as client:
+        packed = client.get("/static/assets/map-BBBBBBBB.js", headers={"Accept-Encoding": "gzip, br"}, buffered=True)
+        plain = client.get("/static/assets/map-BBBBBBBB.js", buffered=True)
+        lone = client.get("/static/icon.svg", headers={"Accept-Encoding": "gzip"}, buffered=True)
+        assert gzip.decompress(packed.data) == plain.data == content
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert packed.mimetype == plain.mimetype == "text/javascript"
+        assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+        assert packed.headers["Cache-Control"] == plain.headers["Cache-Control"]
+        assert "Content-Encoding" not in lone.headers
+        assert client.get("/static/..%2f..%2fetc/passwd", headers={"Accept-Encoding": "gzip"}).status_code == 404
+
+
+def test_every_script_and_style_sheet_of_the_build_has_its_twin() -> None:
+    made = [path for path in DIST.rglob("*") if path.suffix in (".js", ".css", ".svg")]
+    assert len(made) > 20
+    for path in made:
+        assert gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes()) == path.read_bytes(), path

@@ -15,7 +15,7 @@ def write(run: Run) -> None:
     """Put what is not there yet, or is another since the front end was built; the pages after what they load."""
     folder = run.context.settings.front_end_dir
     names = [name for name in FIXED if (folder / name).is_file()]
-    names += sorted(f"{ASSETS}/{path.name}" for path in (folder / ASSETS).glob("*") if path.is_file())
+    names += sorted(f"{ASSETS}/{path.name}" for path in (folder / ASSETS).glob("*") if path.suffix != ".gz")
     files = {f"{SITE}{name}": (name, _put(run, name, folder / name)) for name in names}
     for name, content in standing_pages(run.context.settings, front_end_dir=folder).items():
         digest = digest_of(content)

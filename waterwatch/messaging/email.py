@@ -5,13 +5,29 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime
 
+
+class _Whole(UnstructuredHeader, BaseHeader):
+    """A header on one line as it is. An address in it is one long word: folded, it would become an encoded word, in
+    which RFC 2369 and 8058 allow no mail program to look for it.
+    """
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+def _headers() -> HeaderRegistry:
+    registry = HeaderRegistry()
+    registry.map_to_type("list-unsubscribe", _Whole)
+    return registry
+
+
 # Every relay passes 7 bits; 8BITMIME and SMTPUTF8 are extensions a department's server may lack.
-POLICY = SMTP.clone(cte_type="7bit")
+POLICY = SMTP.clone(cte_type="7bit", header_factory=_headers())
 SUBJECT_MAX_LENGTH = 200
 
 # The pattern of <input type=email> in the HTML standard ("valid e-mail address") with the length limits of RFC 5321.

@@ -124,7 +124,7 @@ def sitemap() -> Response:
     return public_answer(render_template("opendata/sitemap_index.xml", parts=parts), XML)
 
 
-@bp.get("/sitemaps/<kind>-<int:number>.xml")
+@bp.get("/sitemaps/<kind>-<int(max=9999):number>.xml")
 @public
 def sitemap_part(kind: str, number: int) -> Response:
     """At most 50,000 pages that exist."""

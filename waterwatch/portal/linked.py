@@ -1,11 +1,14 @@
 """What the pages are to search engines: schema.org as JSON-LD. No I/O; escaped where it is written into a page."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from waterwatch.atlas.areas import Area
 from waterwatch.atlas.incidents import PublicIncident
 from waterwatch.waters.queries import WaterView
+from waterwatch.web.language import DEFAULT_ZONE
 
 Linked = dict[str, Any]
 CONTEXT = "https://schema.org"
@@ -45,8 +48,8 @@ def of_incident(incident: PublicIncident, name: str, headline: str, public_url: 
         "url": page,
         "reportNumber": incident.code,
         "headline": headline,
-        "datePublished": incident.opened_at.date().isoformat(),
-        "dateModified": incident.changed_at.date().isoformat(),
+        "datePublished": _day(incident.opened_at),
+        "dateModified": _day(incident.changed_at),
         "about": {
             "@type": "Place",
             "name": name,
@@ -84,3 +87,8 @@ def of_data(name: str, addresses: Sequence[tuple[str, str]], public_url: str) ->
             for media_type, path in addresses
         ],
     }
+
+
+def _day(at: datetime) -> str:
+    """The day in China, as the page says it."""
+    return at.astimezone(ZoneInfo(DEFAULT_ZONE)).date().isoformat()

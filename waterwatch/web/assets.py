@@ -5,12 +5,14 @@ for again each time.
 """
 
 import json
+import mimetypes
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, send_from_directory
+from flask import Flask, Response, request, send_from_directory
+from werkzeug.security import safe_join
 
 from waterwatch.web.guards import public
 
@@ -97,14 +99,14 @@ def install_assets(app: Flask, front_end_dir: Path) -> Assets:
     assets = Assets.read(front_end_dir)
 
     def static(filename: str) -> Response:
-        response = send_from_directory(front_end_dir, filename)
+        response = _send(front_end_dir, filename)
         response.headers["Cache-Control"] = FOREVER if HASHED.fullmatch(filename) else REVALIDATE
         return response
 
     def service_worker() -> Response:
         # At the root, because a worker serves the addresses below its own; asked for anew each time, so that a phone
         # never runs yesterday's for longer than a day (Service Workers, 4.5).
-        response = send_from_directory(front_end_dir, SERVICE_WORKER, mimetype="text/javascript")
+        response = _send(front_end_dir, SERVICE_WORKER)
         response.headers["Cache-Control"] = REVALIDATE
         return response
 
@@ -112,3 +114,18 @@ def install_assets(app: Flask, front_end_dir: Path) -> Assets:
     app.add_url_rule(f"/{SERVICE_WORKER}", "service_worker", public(service_worker))
     app.jinja_env.globals.update(asset_url=assets.url, asset_css=assets.css, asset_later=assets.later)
     return assets
+
+
+def _send(folder: Path, name: str) -> Response:
+    """A file of the build, its gzip twin where there is one and the browser takes it."""
+    media_type = mimetypes.guess_type(name)[0]
+    twin = safe_join(str(folder), f"{name}.gz")
+    if twin is None or not Path(twin).is_file():
+        return send_from_directory(folder, name, mimetype=media_type)
+    if request.accept_encodings["gzip"]:
+        response = send_from_directory(folder, f"{name}.gz", mimetype=media_type)
+        response.headers["Content-Encoding"] = "gzip"
+    else:
+        response = send_from_directory(folder, name, mimetype=media_type)
+    response.vary.add("Accept-Encoding")
+    return response
