@@ -1,9 +1,12 @@
+import { GeoJSONVT } from "@maplibre/geojson-vt";
+import { fromGeojsonVt } from "@maplibre/vt-pbf";
 import { describe, expect, test } from "vitest";
 
 import { countBy, EVERYTHING, isChosen } from "../src/map/choice";
 import { isMainland, toGcj02 } from "../src/map/datum";
 import { readHash, writeHash } from "../src/map/hash";
 import { matching, type Label } from "../src/map/known";
+import { labelsOf } from "../src/map/large";
 import { piecesOf } from "../src/map/pieces";
 import { dayBefore } from "../src/map/time";
 
@@ -82,4 +85,16 @@ describe("GCJ-02", () => {
 test("days are counted as the files count them, in China", () => {
   expect(dayBefore(Date.parse("2026-05-01T17:00:00Z"), 0)).toBe("2026-05-02");
   expect(dayBefore(Date.parse("2026-05-01T15:00:00Z"), 1)).toBe("2026-04-30");
+});
+
+test("a tile's names are read with their places, another layer's are not", () => {
+  const lake = { type: "Feature" as const, geometry: { type: "Point" as const, coordinates: [116.3, 29.1] }, properties: { w: "poyang", n: "鄱阳湖", ne: "Poyang Lake", o: 1, k: "lake" } };
+  const index = new GeoJSONVT({ type: "FeatureCollection", features: [lake] }, { maxZoom: 3, indexMaxZoom: 3, indexMaxPoints: 0 });
+  const layer = index.getTile(3, 6, 3);
+  if (!layer) throw new Error("no tile");
+  const [found, ...more] = labelsOf(fromGeojsonVt({ rivers: layer, labels: layer }, { version: 2, extent: 4096 }), 3, 6, 3);
+  expect(more).toEqual([]);
+  expect(found?.properties).toEqual(lake.properties);
+  const [lon = 0, lat = 0] = (found?.geometry as GeoJSON.Point).coordinates;
+  expect([lon, lat]).toEqual([expect.closeTo(116.3, 1), expect.closeTo(29.1, 1)]);
 });

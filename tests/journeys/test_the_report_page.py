@@ -162,8 +162,9 @@ def test_a_map_seen_before_opens_without_a_network(site: Site, browser: Browser,
         expect(page.locator("#candidates legend")).to_have_text(re.compile("^是.+吗？"))
         await_worker(page)
         page.evaluate("""async () => {
-            const map = await caches.open("map");
-            while ((await map.keys()).length < 4) await new Promise(requestAnimationFrame);
+            const count = async (name) => (await (await caches.open(name)).keys()).length;
+            while ((await count("map")) < 3 || (await count("map-pieces")) < 3)
+                await new Promise(requestAnimationFrame);
         }""")
         page.close()
         context.set_offline(True)

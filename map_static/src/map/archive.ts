@@ -47,6 +47,13 @@ export function tilesOf(published: Pick<Published, "manifest" | "base" | "head">
   return { address: `${SCHEME}://${href}#{z}/{x}/{y}`, maxZoom: new DataView(published.head).getUint8(MAX_ZOOM_AT) };
 }
 
+/** One tile's bytes, unpacked; nothing where there is none. */
+export async function readTile(published: Pick<Published, "manifest" | "base" | "head">, z: number, x: number, y: number): Promise<ArrayBuffer | undefined> {
+  tilesOf(published);
+  const { href } = new URL(published.manifest.tiles ?? "", published.base);
+  return (await archives.get(href)?.getZxy(z, x, y))?.data;
+}
+
 async function answer({ url }: { url: string }, abort: AbortController): Promise<{ data: ArrayBuffer }> {
   const [address = "", place = ""] = url.slice(SCHEME.length + 3).split("#");
   const [z = 0, x = 0, y = 0] = place.split("/").map(Number);

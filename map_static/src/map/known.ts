@@ -4,9 +4,12 @@ import type { Geometry } from "geojson";
 import type { Map as Canvas } from "maplibre-gl";
 
 import { boundsOf } from "../geometry";
-import { nameIn, type WaterProperties } from "../published";
+import { nameIn, type Published, type WaterProperties } from "../published";
 import type { FoundPlace } from "../report/search";
+import { largeLabels } from "./large";
 import { loaded, partsOf } from "./waters";
+
+export { largeLabels };
 
 const SHOWN = 8;
 /** Around a name whose water is not loaded. */
@@ -29,8 +32,21 @@ export function matching(labels: readonly Label[], words: string): Label[] {
   return [...found.values()].sort((one, other) => (one.properties.o ?? 9) - (other.properties.o ?? 9)).slice(0, SHOWN);
 }
 
-export function searchLoaded(map: Canvas, words: string, language: string): (FoundPlace & { readonly water: string })[] {
-  return matching(loaded(map, "labels") as unknown as Label[], words).flatMap(({ geometry, properties }) => {
+/** In what the map has loaded, and among the large waters of the whole country. */
+export async function searchKnown(map: Canvas, published: Pick<Published, "manifest" | "base" | "head"> | null, words: string, language: string): Promise<KnownPlace[]> {
+  const large = published ? await largeLabels(published) : [];
+  return placesOf(map, matching([...(loaded(map, "labels") as unknown as Label[]), ...large], words), language);
+}
+
+/** In what the map has loaded alone. */
+export function searchLoaded(map: Canvas, words: string, language: string): KnownPlace[] {
+  return placesOf(map, matching(loaded(map, "labels") as unknown as Label[], words), language);
+}
+
+type KnownPlace = FoundPlace & { readonly water: string };
+
+function placesOf(map: Canvas, labels: readonly Label[], language: string): KnownPlace[] {
+  return labels.flatMap(({ geometry, properties }) => {
     const point = boundsOf([geometry]);
     if (!point) return [];
     const around = [point[0] - AROUND_DEG, point[1] - AROUND_DEG, point[2] + AROUND_DEG, point[3] + AROUND_DEG] as const;

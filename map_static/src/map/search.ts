@@ -3,7 +3,7 @@
 import { PlaceSearch, type FoundPlace } from "../report/search";
 import type { Live } from "./live";
 import { markWater } from "./list";
-import { searchLoaded } from "./known";
+import { searchKnown, searchLoaded } from "./known";
 
 const MARKED_MS = 6000;
 const CLOSEST_ZOOM = 12;
@@ -16,7 +16,7 @@ export function connect(live: Live, input: HTMLInputElement): void {
       const { lng, lat } = live.map.getCenter();
       return { lon: lng, lat };
     },
-    known: (words) => Promise.resolve(searchLoaded(live.map, words, live.language)),
+    known: (words) => searchKnown(live.map, live.published, words, live.language),
     go: (found) => Promise.resolve(go(live, found)),
   });
   // What was typed before the code arrived.

@@ -20,6 +20,7 @@ export type Source = "pin" | "device" | "typed";
 export class PlacePicker implements Guide {
   private map: Canvas | null = null;
   private opening: Promise<boolean> | null = null;
+  private published: Published | null = null;
   private pin: Pin | null = null;
   private hasMovedByHand = false;
   private hasAsked = false;
@@ -78,11 +79,11 @@ export class PlacePicker implements Guide {
     return this.place();
   }
 
-  /** What the phone itself knows: the names on the map as far as it has been seen here. */
+  /** What the phone itself knows: the names on the map as far as it has been seen here, and those of the large waters. */
   async known(words: string): Promise<readonly FoundPlace[]> {
     if (!(await this.open()) || !this.map) return [];
-    const { searchLoaded } = await import("../map/known");
-    return searchLoaded(this.map, words, this.language);
+    const { searchKnown } = await import("../map/known");
+    return searchKnown(this.map, this.published, words, this.language);
   }
 
   async go(found: FoundPlace): Promise<boolean> {
@@ -114,6 +115,7 @@ export class PlacePicker implements Guide {
       const last = readArea();
       const bounds = last && { bounds: [...last] as [number, number, number, number] };
       const { map } = await openMap(frame, { published, levels: published?.levels ?? NO_LEVELS, language: this.language }, this.words, { ...bounds });
+      this.published = published;
       addControls(map);
       map.on("click", (event) => void this.put(event.lngLat.lng, event.lngLat.lat, "pin"));
       map.on("moveend", () => keepArea(map.getBounds().toArray().flat() as unknown as Bounds));
@@ -127,7 +129,7 @@ export class PlacePicker implements Guide {
     const known = this.place();
     if (known) await this.show(known.lon, known.lat, true);
     frame.dataset.ready = "yes";
-    void keepMapOffline();
+    void keepMapOffline(this.published);
     return true;
   }
 
@@ -255,7 +257,9 @@ export class PlacePicker implements Guide {
 }
 
 /** The worker keeps what the map needs, so that it opens here without a network, too. */
-async function keepMapOffline(): Promise<void> {
+async function keepMapOffline(published: Published | null): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
+  // Read once, so that they are among what is kept.
+  if (published) await (await import("../map/known")).largeLabels(published);
   (await navigator.serviceWorker.ready).active?.postMessage({ keep: "map", ranges: [...readRanges] });
 }
