@@ -4,7 +4,7 @@ import type { Feature, Point } from "geojson";
 import type { GeoJSONSource, Map as Canvas } from "maplibre-gl";
 
 import { tilesOver, type Bounds } from "../geometry";
-import { readFile, type IncidentIndex, type IncidentProperties, type Incidents } from "../published";
+import { Missing, readFile, type IncidentIndex, type IncidentProperties, type Incidents } from "../published";
 import { EVERYTHING, facetsOf, isChosen, type Choice } from "./choice";
 import { DETAIL_ZOOM, INCIDENTS, SUMS } from "./style";
 
@@ -22,6 +22,8 @@ export class IncidentMarks {
     public index: IncidentIndex,
     private readonly base: URL,
     private readonly changed: () => void,
+    /** A file that the index names is gone: there must be a newer one. */
+    private readonly missed: () => void,
   ) {
     this.draw();
     map.on("moveend", () => void this.follow());
@@ -67,8 +69,9 @@ export class IncidentMarks {
     if (known) return known;
     const asked = readFile<Incidents>(new URL(name, this.base)).then(
       (file) => file.features,
-      () => {
+      (error: unknown) => {
         this.read.delete(name); // the next move asks again
+        if (error instanceof Missing) this.missed();
         return [];
       },
     );
