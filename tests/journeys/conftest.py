@@ -1,6 +1,9 @@
 """The demonstration, running for real, and Debian's Chromium."""
 
+import json
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from waterwatch.reports.service import withdraw
 from waterwatch.reports.tables import Report
 
 CHROMIUM = "/usr/bin/chromium"
+ARCHIVE_S = 180.0
 CHROMIUM_OPTIONS = (
     "--disable-quic",
     "--no-first-run",
@@ -55,6 +59,14 @@ class Site:
         return demo_totp_secret(settings, email)
 
 
+def await_archive(pointer: Path) -> None:
+    """The archive is cut after the start: until then maps have an empty ground, which is not what is tested."""
+    pause, ends_at = threading.Event(), time.monotonic() + ARCHIVE_S
+    while not (pointer.exists() and "tiles" in json.loads(pointer.read_text())):
+        assert time.monotonic() < ends_at, "the archive was not built"
+        pause.wait(0.2)
+
+
 @contextmanager
 def running_site(folder: Path) -> Iterator[Site]:
     """``bin/demo``'s second half on a folder of its own."""
@@ -63,6 +75,7 @@ def running_site(folder: Path) -> Iterator[Site]:
     try:
         running.wait_for("Ctrl-C")
         facts = read_facts(running)
+        await_archive(running.folder / "published" / "map.json")
         yield Site(facts["url"], facts["mailbox"], running.folder)
     finally:
         if running.process.poll() is None:
