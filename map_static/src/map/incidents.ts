@@ -14,6 +14,7 @@ const TILES_AT_ONCE = 48;
 export class IncidentMarks {
   private choice: Choice = EVERYTHING;
   private isHidden = false;
+  private isOver = false;
   private readonly read = new Map<string, Promise<readonly Feature<Point, IncidentProperties>[]>>();
   private here: readonly Feature<Point, IncidentProperties>[] = [];
 
@@ -79,7 +80,13 @@ export class IncidentMarks {
     return asked;
   }
 
+  /** For good: the map is gone. */
+  stop(): void {
+    this.isOver = true;
+  }
+
   private draw(): void {
+    if (this.isOver) return;
     this.map.getSource<GeoJSONSource>(SUMS)?.setData({ type: "FeatureCollection", features: this.isHidden ? [] : this.sums() });
     this.map.getSource<GeoJSONSource>(INCIDENTS)?.setData({ type: "FeatureCollection", features: [...this.shown] });
     this.changed();

@@ -243,6 +243,8 @@ function watchContext(live: Live, stop: () => void, fallBack: FallBack): void {
   map.on("webglcontextlost", () => {
     timer = setTimeout(() => {
       stop();
+      live.list.stop();
+      live.marks.stop();
       for (const part of document.querySelectorAll<HTMLElement>("[data-live], .map-panel, .map-time")) part.hidden = true;
       map.remove();
       fallBack(live.published);
