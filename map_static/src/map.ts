@@ -1,7 +1,8 @@
 /** The public map's page: reads what is published while the map's code is on its way, and says so where neither can be. */
 
-import { canDrawMaps, showMessage, showSnapshot, whenNear } from "./map/frame";
-import { MANIFEST, NotPublished, readPublished, type Published } from "./published";
+import { ageIn } from "./map/age";
+import { canDrawMaps, CannotDraw, showMessage, showSnapshot, whenNear } from "./map/frame";
+import { Broken, MANIFEST, NotPublished, readPublished, type Published } from "./published";
 import { readWords, say } from "./words";
 
 /** Begun before the map's code has arrived, and before anything is drawn: on a poor line every way there and back counts. */
@@ -15,9 +16,14 @@ function read(frame: HTMLElement): Promise<Published> {
 
 async function start(frame: HTMLElement): Promise<void> {
   const words = readWords(frame);
-  const retry = [say(words, "retry"), () => void start(frame)] as const;
-  const snapshot = (published?: Published): void =>
-    showSnapshot(frame, published ? new URL(published.manifest.snapshot, published.base).href : (frame.dataset.snapshot ?? ""), say(words, "unavailable"), say(words, "snapshot"));
+  const drawn = `${frame.dataset.snapshot ?? ""}?lang=${frame.dataset.language ?? ""}`;
+  /** Why the live map is not there: the device, the data, or neither is known to be. */
+  const snapshot = (why: "unavailable" | "broken" | "not_opened", published?: Published): void =>
+    showSnapshot(frame, drawn, [say(words, why), published ? ageIn(words, published.manifest, null).text : ""], say(words, "snapshot"));
+  const failed = (key: "not_published" | "load_failed"): void => {
+    const link = key === "load_failed" && navigator.onLine ? { link: [drawn, say(words, "open_snapshot")] as const } : {};
+    showMessage(frame, say(words, key), { ...link, retry: [say(words, "retry"), () => void start(frame)] });
+  };
   const isAble = canDrawMaps();
   const code = isAble ? import("./map/live") : null;
   code?.catch(() => undefined); // said below
@@ -26,20 +32,22 @@ async function start(frame: HTMLElement): Promise<void> {
     published = await (reading ?? read(frame));
   } catch (error) {
     reading = null;
-    if (!isAble) snapshot();
-    else showMessage(frame, say(words, error instanceof NotPublished ? "not_published" : "load_failed"), { retry });
+    if (!isAble) snapshot("unavailable");
+    else if (error instanceof Broken) snapshot("broken");
+    else failed(error instanceof NotPublished ? "not_published" : "load_failed");
     return;
   }
   if (!code) {
-    snapshot(published);
+    snapshot("unavailable", published);
     return;
   }
   try {
     const { goLive } = await code;
-    await goLive(frame, published, words, () => snapshot(published));
-  } catch {
-    if (navigator.onLine) snapshot(published);
-    else showMessage(frame, say(words, "load_failed"), { retry });
+    await goLive(frame, published, words, (latest) => snapshot("unavailable", latest));
+  } catch (error) {
+    if (error instanceof CannotDraw) snapshot("unavailable", published);
+    else if (navigator.onLine) snapshot("not_opened", published);
+    else failed("load_failed");
   }
 }
 

@@ -49,6 +49,8 @@ export interface IncidentIndex {
   readonly sums: readonly Sum[];
 }
 
+export const NO_INCIDENTS: IncidentIndex = { zoom: 6, kinds: [], answers: [], tiles: {}, sums: [] };
+
 export type Incidents = FeatureCollection<Point, IncidentProperties>;
 
 /** The level of each coloured feature, and of each that lies below one. */
@@ -75,9 +77,16 @@ export interface Published {
 
 /** So much of an archive is its header and its root directory (PMTiles 3, 3.1). */
 export const HEAD_BYTES = 16_384;
+const ARCHIVE_MAGIC = "PMTiles\u0003";
 
 /** Nothing was published yet: an installation's first minutes. */
 export class NotPublished extends Error {}
+
+/** A file that the pointer names is not there: it was superseded, and the pointer has to be read again. */
+export class Missing extends Error {}
+
+/** The archive is not one: no second try helps until it is published anew. */
+export class Broken extends Error {}
 
 /** Read the manifest. Throws {@link NotPublished} on 404 and `Error` for anything else that fails. */
 export async function readManifest(address: string): Promise<Manifest> {
@@ -87,14 +96,30 @@ export async function readManifest(address: string): Promise<Manifest> {
   return (await response.json()) as Manifest;
 }
 
-/** Read the manifest and the levels. Throws {@link NotPublished} also before the first archive was built. */
+/**
+ * Read the manifest, the levels and the archive's head. Throws {@link NotPublished} also before the first archive was built,
+ * {@link Broken} where the archive is none. What is missing was superseded between two readings: then all is read once more.
+ */
 export async function readPublished(address: string): Promise<Published> {
+  return readOnce(address).catch((error: unknown) => {
+    if (error instanceof Missing) return readOnce(address);
+    throw error;
+  });
+}
+
+async function readOnce(address: string): Promise<Published> {
   const manifest = await readManifest(address);
   if (!manifest.tiles) throw new NotPublished();
   const base = new URL(address, location.href);
   // The archive's head comes along with the levels, while the map's code is still on its way.
   const [levels, head] = await Promise.all([readLevels(manifest, base), readPiece(new URL(manifest.tiles, base).href, 0, HEAD_BYTES)]);
+  if (!isArchive(head)) throw new Broken(manifest.tiles);
   return { manifest, base, levels, head };
+}
+
+/** Whether bytes begin as PMTiles of version 3 do (3.1). */
+export function isArchive(head: ArrayBuffer): boolean {
+  return head.byteLength > ARCHIVE_MAGIC.length && new TextDecoder("latin1").decode(head.slice(0, ARCHIVE_MAGIC.length)) === ARCHIVE_MAGIC;
 }
 
 /** What this page has read of archives, so that the service worker can keep it: `address` and `bytes=first-last`. */
@@ -104,6 +129,7 @@ export const readRanges: { readonly url: string; readonly range: string }[] = []
 export async function readPiece(url: string, offset: number, length: number, signal?: AbortSignal): Promise<ArrayBuffer> {
   const range = `bytes=${offset}-${offset + length - 1}`;
   const response = await fetch(url, { headers: { Range: range }, credentials: "omit", ...(signal && { signal }) });
+  if (response.status === 404) throw new Missing(url);
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   const bytes = await response.arrayBuffer();
   if (response.status !== 206) return bytes.slice(offset, offset + length);
@@ -116,11 +142,26 @@ export async function readLevels(manifest: Manifest, base: URL): Promise<Levels>
   return { confirmed: decode(read.confirmed), approaching: decode(read.approaching) };
 }
 
-/** One of the files that a manifest names. They never change under their names, so caches may keep them. */
+/** One of the files that a manifest names. They never change under their names, so caches may keep them. Throws {@link Missing} on 404. */
 export async function readFile<T>(address: URL): Promise<T> {
   const response = await fetch(address, { credentials: "omit" });
+  if (response.status === 404) throw new Missing(address.pathname);
   if (!response.ok) throw new Error(`${address.pathname}: ${response.status}`);
   return (await response.json()) as T;
+}
+
+/** The incidents' index; of a superseded manifest that of the one at `address`. Null where it cannot be read. */
+export async function readIndex(manifest: Manifest, base: URL, address: string): Promise<IncidentIndex | null> {
+  const read = async (of: Manifest): Promise<IncidentIndex | null> => {
+    const index = await readFile<IncidentIndex>(new URL(of.incidents, base));
+    return Array.isArray(index.sums) && Array.isArray(index.kinds) && Array.isArray(index.answers) && index.tiles ? index : null;
+  };
+  try {
+    return await read(manifest);
+  } catch (error) {
+    if (!(error instanceof Missing)) return null;
+    return readManifest(address).then(read).catch(() => null);
+  }
 }
 
 /** A water's name in the viewer's language, else in Chinese, else in English; nothing where it has none. */

@@ -37,7 +37,8 @@ registerRoute(
     networkTimeoutSeconds: SLOW_S,
     matchOptions: { ignoreSearch: true, ignoreVary: true },
     // A page made for somebody who signed in says "no-store", and is not kept.
-    plugins: [{ cacheWillUpdate: async ({ response }) => (response.ok && !/no-store/.test(response.headers.get("Cache-Control") ?? "") ? response : null) }],
+    // Nor is one in the language of a link that somebody sent: that was for one visit.
+    plugins: [{ cacheWillUpdate: async ({ request, response }) => (response.ok && !new URL(request.url).searchParams.has("lang") && !/no-store/.test(response.headers.get("Cache-Control") ?? "") ? response : null) }],
   }),
 );
 registerRoute(({ url }) => url.pathname === MANIFEST, new NetworkFirst({ cacheName: MAP, networkTimeoutSeconds: SLOW_S }));

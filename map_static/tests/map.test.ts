@@ -2,13 +2,15 @@ import { GeoJSONVT } from "@maplibre/geojson-vt";
 import { fromGeojsonVt } from "@maplibre/vt-pbf";
 import { describe, expect, test } from "vitest";
 
-import { countBy, EVERYTHING, isChosen } from "../src/map/choice";
+import { countBy, EVERYTHING, existing, isChosen } from "../src/map/choice";
 import { isMainland, toGcj02 } from "../src/map/datum";
-import { readHash, writeHash } from "../src/map/hash";
+import { dayBefore, readHash, writeHash } from "../src/map/hash";
 import { matching, type Label } from "../src/map/known";
 import { labelsOf } from "../src/map/large";
 import { piecesOf } from "../src/map/pieces";
-import { dayBefore } from "../src/map/time";
+import { isArchive } from "../src/published";
+
+const NOW = Date.parse("2026-05-20T04:00:00Z");
 
 describe("a link to the map", () => {
   const shared = {
@@ -22,13 +24,32 @@ describe("a link to the map", () => {
   test("says everything and is read back whole", () => {
     const hash = writeHash(shared);
     expect(hash).toBe("map=7.25/30.5/114.3&day=2026-05-01&kind=oil_slick.foam&severity=4&strong=1&lang=en");
-    expect(readHash(`#${hash}`)).toEqual(shared);
+    expect(readHash(`#${hash}`, NOW)).toEqual(shared);
   });
 
   test("with nonsense in it says nothing", () => {
     const nothing = { view: null, day: null, choice: EVERYTHING, isStrong: false, language: null };
     expect(readHash("#map=a/b/c&day=<img src=x>&kind=<b>&strong=yes&lang=xx")).toEqual(nothing);
     expect(readHash("#main")).toEqual(nothing);
+  });
+
+  test("leads to the nearest place there is", () => {
+    expect(readHash("#map=4/99/114").view).toEqual({ zoom: 4, lat: 85, lon: 114 });
+    expect(readHash("#map=99/-90/-999").view).toEqual({ zoom: 17, lat: -85, lon: -180 });
+    expect(readHash("#map=0/0/999").view).toEqual({ zoom: 2, lat: 0, lon: 180 });
+  });
+
+  test("says no day that the calendar or the map has not", () => {
+    const dayIn = (day: string): string | null => readHash(`#day=${day}`, NOW).day;
+    for (const day of ["2026-13-45", "2026-02-30", "2026-00-10", "2026-05-20", "2026-05-21", "2031-01-01", "2025-05-19", "1066-10-14"]) expect(dayIn(day)).toBeNull();
+    expect(dayIn("2025-05-20")).toBe("2025-05-20");
+    expect(dayIn("2026-05-19")).toBe("2026-05-19");
+  });
+
+  test("keeps of the filters what there is", () => {
+    const { choice } = readHash("#kind=foam.nonsense&severity=9&answer=none");
+    const values = { kind: ["foam", "oil_slick"], severity: ["1", "2", "3", "4"], answer: ["none"] };
+    expect(existing(choice, values)).toEqual({ kind: new Set(["foam"]), severity: new Set(), answer: new Set(["none"]) });
   });
 });
 
@@ -97,4 +118,12 @@ test("a tile's names are read with their places, another layer's are not", () =>
   expect(found?.properties).toEqual(lake.properties);
   const [lon = 0, lat = 0] = (found?.geometry as GeoJSON.Point).coordinates;
   expect([lon, lat]).toEqual([expect.closeTo(116.3, 1), expect.closeTo(29.1, 1)]);
+});
+
+test("an archive is known by how it begins", () => {
+  const bytes = (text: string): ArrayBuffer => new TextEncoder().encode(text).buffer;
+  expect(isArchive(bytes("PMTiles\u0003\u0000"))).toBe(true);
+  expect(isArchive(bytes("PMTiles\u0002\u0000"))).toBe(false);
+  expect(isArchive(bytes("<html>gone</html>"))).toBe(false);
+  expect(isArchive(new ArrayBuffer(0))).toBe(false);
 });

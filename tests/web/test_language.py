@@ -46,6 +46,14 @@ def test_a_choice_outlives_the_browsers_wish_and_leads_back(visitor: Visitor) ->
     assert language_of(visitor, **{"Accept-Language": "zh-CN"}) == "en"
 
 
+def test_an_address_states_the_language_of_one_visit_until_another_is_chosen(visitor: Visitor) -> None:
+    assert '<html lang="en">' in visitor.get("/?lang=en").text
+    assert '<html lang="zh-Hans">' in visitor.get("/?lang=xx").text
+    assert language_of(visitor) == "zh-Hans"
+    for asked, led in (("/?lang=en", "/"), ("/?lang=en&slang=1", "/?slang=1"), ("/search?q=a&lang=en", "/search?q=a")):
+        assert visitor.post("/language", {"language": "en", "next": asked}, page="/").location == led
+
+
 def test_a_language_we_do_not_speak_changes_nothing(visitor: Visitor) -> None:
     visitor.post("/language", {"language": "xx"}, page="/")
     assert language_of(visitor) == "zh-Hans"

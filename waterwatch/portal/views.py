@@ -33,7 +33,7 @@ from waterwatch.portal.showing import name_in_language, public_url, published_ur
 from waterwatch.waters.search import search_names
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
-from waterwatch.web.language import viewer_language
+from waterwatch.web.language import STATED, state_language, viewer_language
 from waterwatch.web.words import KIND_WORDS
 
 bp = Blueprint("portal", __name__, template_folder="templates")
@@ -68,7 +68,11 @@ class Step:
 @bp.get("/")
 @public
 def national() -> str:
-    """The map of the country, three numbers, how to report; below it the coloured waters and the provinces."""
+    """The map of the country, three numbers, how to report; below it the coloured waters and the provinces.
+
+    A link's ``?lang=`` holds for this visit and is not remembered.
+    """
+    state_language(request.args.get(STATED, ""))
     with transaction(house().sessions) as session:
         numbers = queries.front_numbers(session)
         listed = levelled_waters(session, limit=LISTED_WATERS)

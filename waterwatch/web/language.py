@@ -19,6 +19,7 @@ LANGUAGES = {"zh-Hans": "简体中文", "zh-Hant": "繁體中文", "en": "Englis
 DEFAULT_LANGUAGE = "zh-Hans"
 DEFAULT_ZONE = "Asia/Shanghai"
 COOKIE = "language"
+STATED = "lang"  # in an address: the language of this one visit
 ZONE_COOKIE = "tz"
 COOKIE_AGE_S = 365 * 86400
 _LOCAL_PATH = re.compile(r"/(?!/)[^\x00-\x20\\\x7f]*")
@@ -56,9 +57,9 @@ def install_language(app: Flask) -> None:
 @bp.post("/language")
 @public
 def set_language() -> Response:
-    """Remember the chosen language for a year and go back to the page."""
+    """Remember the chosen language for a year and go back to the page, which then states none of its own."""
     chosen = request.form.get("language", "")
-    response = redirect(_local_target(request.form.get("next", "/")), code=303)
+    response = redirect(_without_language(_local_target(request.form.get("next", "/"))), code=303)
     if chosen in LANGUAGES:
         is_https = house().settings.is_https
         response.set_cookie(COOKIE, chosen, max_age=COOKIE_AGE_S, httponly=True, samesite="Lax", secure=is_https)
@@ -130,6 +131,13 @@ def elapsed(moment: datetime | None) -> Markup:
 def duration(seconds: float) -> str:
     """A length of time in the viewer's words ("3 hours")."""
     return str(format_timedelta(timedelta(seconds=seconds), granularity="minute", locale=get_locale()))
+
+
+def _without_language(path: str) -> str:
+    """A local path without the question that states one visit's language."""
+    before, _mark, query = path.partition("?")
+    kept = [part for part in query.split("&") if part and not part.startswith(f"{STATED}=")]
+    return f"{before}?{'&'.join(kept)}" if kept else before
 
 
 def _language_of(tag: str) -> str | None:

@@ -6,6 +6,8 @@ import { PMTiles, type RangeResponse, type Source } from "pmtiles";
 import { HEAD_BYTES, readPiece, type Published } from "../published";
 
 const SCHEME = "waters";
+/** An event of the window: a tile could not be read, so that a place without colour may not be one without a warning. */
+export const TILE_FAILED = "map-tile-failed";
 let isKnown = false;
 const archives = new Map<string, PMTiles>();
 
@@ -57,6 +59,9 @@ export async function readTile(published: Pick<Published, "manifest" | "base" | 
 async function answer({ url }: { url: string }, abort: AbortController): Promise<{ data: ArrayBuffer }> {
   const [address = "", place = ""] = url.slice(SCHEME.length + 3).split("#");
   const [z = 0, x = 0, y = 0] = place.split("/").map(Number);
-  const found = await archives.get(address)?.getZxy(z, x, y, abort.signal);
+  const found = await archives.get(address)?.getZxy(z, x, y, abort.signal).catch((error: unknown) => {
+    if (!abort.signal.aborted) dispatchEvent(new Event(TILE_FAILED));
+    throw error;
+  });
   return { data: found?.data ?? new ArrayBuffer(0) }; // where no tile is, there is no water
 }

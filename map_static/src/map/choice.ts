@@ -12,6 +12,12 @@ export function isEverything(choice: Choice): boolean {
   return FACETS.every((facet) => choice[facet].size === 0);
 }
 
+/** The choice without values that do not exist: a link is whatever somebody typed. */
+export function existing(choice: Choice, values: Readonly<Record<Facet, readonly string[]>>): Choice {
+  const kept = FACETS.map((facet) => [facet, new Set([...choice[facet]].filter((value) => values[facet].includes(value)))] as const);
+  return Object.fromEntries(kept) as unknown as Choice;
+}
+
 /** Whether one incident, or a row of sums, is among what was chosen. */
 export function isChosen(choice: Choice, incident: Readonly<Record<Facet, string>>): boolean {
   return FACETS.every((facet) => choice[facet].size === 0 || choice[facet].has(incident[facet]));

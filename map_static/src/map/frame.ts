@@ -1,5 +1,8 @@
 /** What a map's frame shows while there is no map: opening, failed, not possible on this device. */
 
+/** The device has not what drawing maps takes. */
+export class CannotDraw extends Error {}
+
 /** WebGL 2 is what MapLibre needs; asking first spares old phones half a megabyte. */
 export function canDrawMaps(): boolean {
   try {
@@ -14,13 +17,19 @@ export function clearFrame(frame: HTMLElement): void {
   for (const part of frame.querySelectorAll("[data-loading], .map-message, .map-snapshot")) part.remove();
 }
 
+/** The same, and what is left of a map that came to nothing. */
+function emptyFrame(frame: HTMLElement): void {
+  clearFrame(frame);
+  for (const part of frame.querySelectorAll(".map-canvas, .map-age, .map-attribution")) part.remove();
+}
+
 /** A sentence in the frame's middle, with an optional link and an optional second try. */
 export function showMessage(
   frame: HTMLElement,
   text: string,
   offers: { readonly link?: readonly [string, string]; readonly retry?: readonly [string, () => void] } = {},
 ): void {
-  clearFrame(frame);
+  emptyFrame(frame);
   const message = document.createElement("div");
   message.className = "map-message";
   message.setAttribute("role", "status");
@@ -39,13 +48,14 @@ export function showMessage(
   frame.classList.add("map-frame-plain"); // only as high as the sentence
 }
 
-/** The drawn page in the live map's place, for devices that cannot draw the map themselves. */
-export function showSnapshot(frame: HTMLElement, address: string, text: string, title: string): void {
-  clearFrame(frame);
+/** The drawn page in the live map's place. `texts`: why it is there, and how old the data is. */
+export function showSnapshot(frame: HTMLElement, address: string, texts: readonly string[], title: string): void {
+  emptyFrame(frame);
   const snapshot = Object.assign(document.createElement("div"), { className: "map-snapshot" });
-  const sentence = Object.assign(document.createElement("p"), { textContent: text });
-  sentence.setAttribute("role", "status");
-  snapshot.append(sentence, Object.assign(document.createElement("iframe"), { src: address, title }));
+  const said = document.createElement("div");
+  said.setAttribute("role", "status");
+  said.append(...texts.filter(Boolean).map((textContent) => Object.assign(document.createElement("p"), { textContent })));
+  snapshot.append(said, Object.assign(document.createElement("iframe"), { src: address, title }));
   frame.append(snapshot);
 }
 

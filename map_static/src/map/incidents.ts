@@ -4,7 +4,7 @@ import type { Feature, Point } from "geojson";
 import type { GeoJSONSource, Map as Canvas } from "maplibre-gl";
 
 import { tilesOver, type Bounds } from "../geometry";
-import { readFile, type IncidentIndex, type IncidentProperties, type Incidents } from "../published";
+import { Missing, readFile, type IncidentIndex, type IncidentProperties, type Incidents } from "../published";
 import { EVERYTHING, facetsOf, isChosen, type Choice } from "./choice";
 import { DETAIL_ZOOM, INCIDENTS, SUMS } from "./style";
 
@@ -14,6 +14,7 @@ const TILES_AT_ONCE = 48;
 export class IncidentMarks {
   private choice: Choice = EVERYTHING;
   private isHidden = false;
+  private isOver = false;
   private readonly read = new Map<string, Promise<readonly Feature<Point, IncidentProperties>[]>>();
   private here: readonly Feature<Point, IncidentProperties>[] = [];
 
@@ -22,6 +23,8 @@ export class IncidentMarks {
     public index: IncidentIndex,
     private readonly base: URL,
     private readonly changed: () => void,
+    /** A file that the index names is gone: there must be a newer one. */
+    private readonly missed: () => void,
   ) {
     this.draw();
     map.on("moveend", () => void this.follow());
@@ -67,8 +70,9 @@ export class IncidentMarks {
     if (known) return known;
     const asked = readFile<Incidents>(new URL(name, this.base)).then(
       (file) => file.features,
-      () => {
+      (error: unknown) => {
         this.read.delete(name); // the next move asks again
+        if (error instanceof Missing) this.missed();
         return [];
       },
     );
@@ -76,7 +80,13 @@ export class IncidentMarks {
     return asked;
   }
 
+  /** For good: the map is gone. */
+  stop(): void {
+    this.isOver = true;
+  }
+
   private draw(): void {
+    if (this.isOver) return;
     this.map.getSource<GeoJSONSource>(SUMS)?.setData({ type: "FeatureCollection", features: this.isHidden ? [] : this.sums() });
     this.map.getSource<GeoJSONSource>(INCIDENTS)?.setData({ type: "FeatureCollection", features: [...this.shown] });
     this.changed();

@@ -38,11 +38,6 @@ export async function searchKnown(map: Canvas, published: Pick<Published, "manif
   return placesOf(map, matching([...(loaded(map, "labels") as unknown as Label[]), ...large], words), language);
 }
 
-/** In what the map has loaded alone. */
-export function searchLoaded(map: Canvas, words: string, language: string): KnownPlace[] {
-  return placesOf(map, matching(loaded(map, "labels") as unknown as Label[], words), language);
-}
-
 type KnownPlace = FoundPlace & { readonly water: string };
 
 function placesOf(map: Canvas, labels: readonly Label[], language: string): KnownPlace[] {

@@ -41,6 +41,7 @@ export function listWaters(seen: readonly Seen[], names: ReadonlyMap<string, str
 export class ViewList {
   /** Names that the page itself knows: a wide view's tiles carry none. */
   private readonly names: Map<string, string>;
+  private isOver = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -64,7 +65,13 @@ export class ViewList {
     this.timer = setTimeout(() => this.fill(), 250);
   }
 
+  /** For good: the map is gone. */
+  stop(): void {
+    this.isOver = true;
+  }
+
   private fill(): void {
+    if (this.isOver) return;
     const layers = ["rivers-coloured", "lakes"].filter((id) => this.map.getLayer(id));
     const seen = this.map.queryRenderedFeatures({ layers }).flatMap((feature) => {
       const level = this.map.getFeatureState({ source: WATERS, sourceLayer: feature.sourceLayer ?? "", id: Number(feature.id) })?.level as unknown;

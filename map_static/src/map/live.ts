@@ -2,12 +2,17 @@
 
 import type { GeoJSONSource, Map as Canvas, MapGeoJSONFeature } from "maplibre-gl";
 
-import { toRank } from "../levels";
-import { isStale, nameIn, readFile, readRanges, readLevels, readManifest, type IncidentIndex, type IncidentProperties, type Levels, type Manifest, type Published, type WaterProperties } from "../published";
-import { say, type Words } from "../words";
-import { EVERYTHING, type Choice } from "./choice";
+import { RANKS, toRank } from "../levels";
+import {
+  MANIFEST, Missing, nameIn, NO_INCIDENTS, readIndex, readLevels, readManifest, readRanges,
+  type IncidentIndex, type IncidentProperties, type Levels, type Manifest, type Published, type WaterProperties,
+} from "../published";
+import { group, say, type Words } from "../words";
+import { ageIn } from "./age";
+import { TILE_FAILED } from "./archive";
+import { EVERYTHING, existing, type Choice } from "./choice";
 import type { Colours } from "./colours";
-import { ageOf, clearFrame, localTime } from "./frame";
+import { clearFrame } from "./frame";
 import { readHash, writeHash, type Shared } from "./hash";
 import { IncidentMarks } from "./incidents";
 import { ViewList } from "./list";
@@ -22,6 +27,9 @@ const POINTING_PX = 8;
 const REFRESH_MS = 60_000;
 /** A graphics driver that comes back does so within moments. */
 const LOST_MS = 4000;
+/** The question in the address that states one visit's language. */
+const LANGUAGE = "lang";
+const renewing = new WeakMap<Live, Promise<void>>();
 
 export interface Live {
   readonly map: Canvas;
@@ -34,37 +42,55 @@ export interface Live {
   published: Published;
   choice: Choice;
   day: string | null;
+  /** What holds on the day that is shown, whatever is chosen. */
+  levels: Levels;
   isStrong: boolean;
   /** Show a day of the past, or with null what is published now. */
   showDay(day: string | null, levels: Levels | null, isMoving?: boolean): void;
   choose(choice: Choice): void;
   strengthen(isStrong: boolean): void;
+  /** Read the pointer again, and what it names anew. */
+  renew(): Promise<void>;
   /** The address that restores all of this. */
   link(language: string | null): string;
 }
 
-/** Draw the map in its frame. `fallBack` is called when the device loses the ability to draw. */
-export async function goLive(frame: HTMLElement, published: Published, words: Words, fallBack: () => void): Promise<void> {
+type FallBack = (latest: Published) => void;
+
+/** Draw the map in its frame; where that fails nothing is left of it. `fallBack` is called when the device loses the ability to draw. */
+export async function goLive(frame: HTMLElement, published: Published, words: Words, fallBack: FallBack): Promise<void> {
   const language = frame.dataset.language ?? "zh-Hans";
   const shared = readHash(location.hash);
   if (shared.language && shared.language !== language && changeLanguage(shared)) return;
   const view = shared.view && { center: [shared.view.lon, shared.view.lat] as [number, number], zoom: shared.view.zoom };
-  const reading = readFile<IncidentIndex>(new URL(published.manifest.incidents, published.base));
+  const reading = readIndex(published.manifest, published.base, frame.dataset.manifest ?? MANIFEST);
   const { map, colours } = await openMap(frame, { published, levels: published.levels, language, hasIncidents: true }, words, { ...view });
   performance.mark("map-coloured"); // what the bench measures
   clearFrame(frame);
-  const index = await reading;
+  try {
+    const index = await reading;
+    await furnish(join(frame, withIndex(published, index), words, language, map, colours, index ?? NO_INCIDENTS), shared, fallBack);
+  } catch (error) {
+    map.remove();
+    throw error;
+  }
+}
+
+/** Everything around the drawn map. */
+async function furnish(live: Live, shared: Shared, fallBack: FallBack): Promise<void> {
+  const { map, frame, words, marks } = live;
   addControls(map);
   map.addControl(new GeolocateControl({ positionOptions: { enableHighAccuracy: true }, fitBoundsOptions: { maxZoom: 11 } }), "top-right");
-  const live = join(frame, published, words, language, map, colours, index);
   answerPointing(live);
-  live.choose(shared.choice);
+  const known = (facet: "kinds" | "answers"): string[] => [...Object.keys(group(words, facet)), ...marks.index[facet]];
+  live.choose(existing(shared.choice, { kind: known("kinds"), severity: RANKS.map(String), answer: known("answers") }));
   live.strengthen(shared.isStrong);
   await connectTools(live, shared);
   map.on("moveend", (event) => "originalEvent" in event && event.originalEvent && remember(live));
-  watchContext(map, fallBack);
-  followPublications(live);
+  watchContext(live, followPublications(live), fallBack);
   showAge(live);
+  miss(live, "incidents", live.published.manifest.incidents === "");
+  addEventListener(TILE_FAILED, () => navigator.onLine && miss(live, "tiles", true));
   for (const element of document.querySelectorAll<HTMLElement>("[data-live]")) element.hidden = false;
   map.once("idle", () => (frame.dataset.ready = "yes")); // what tests and screenshots wait for
   map.triggerRepaint();
@@ -73,37 +99,47 @@ export async function goLive(frame: HTMLElement, published: Published, words: Wo
 
 function join(frame: HTMLElement, published: Published, words: Words, language: string, map: Canvas, colours: Colours, index: IncidentIndex): Live {
   let list: ViewList | null = null;
-  const marks = new IncidentMarks(map, index, published.base, () => list?.renew());
+  const missed = (): void => void live.renew().catch(() => undefined); // the next minute asks again
+  const marks = new IncidentMarks(map, index, published.base, () => list?.renew(), missed);
   const room = { list: element("map-in-view"), status: element("map-in-view-count"), waterUrl: frame.dataset.waterUrl ?? "/w/" };
   list = new ViewList(map, marks, room, language, words);
   const live: Live = {
     map, frame, words, language, colours, marks, list, published,
     choice: EVERYTHING,
     day: null,
+    levels: published.levels,
     isStrong: false,
     showDay(day, levels, isMoving = false) {
       live.day = day;
       marks.hide(day !== null);
-      showLevels(live, levels ?? live.published.levels, isMoving);
+      live.levels = levels ?? live.published.levels;
+      showLevels(live, isMoving);
       frame.classList.toggle("map-frame-past", day !== null);
       showAge(live);
     },
     choose(choice) {
       live.choice = choice;
       marks.choose(choice);
-      showLevels(live, live.day === null ? live.published.levels : colours.levels);
+      showLevels(live);
     },
     strengthen(isStrong) {
       live.isStrong = isStrong;
       colours.strengthen(isStrong);
     },
-    link: (shownIn) => `${location.origin}${location.pathname}${location.search}#${writeHash(stateOf(live, shownIn))}`,
+    renew: () => renew(live),
+    link(shownIn) {
+      const address = new URL(location.href);
+      address.searchParams.delete(LANGUAGE); // it was one visit's
+      address.hash = "";
+      return `${address.href.replace(/#$/, "")}#${writeHash(stateOf(live, shownIn))}`;
+    },
   };
   return live;
 }
 
 /** Levels that were not chosen leave the waters, too: what is looked for stands out. */
-function showLevels(live: Live, levels: Levels, isMoving = false): void {
+function showLevels(live: Live, isMoving = false): void {
+  const { levels } = live;
   const wanted = live.choice.severity;
   if (wanted.size === 0) {
     live.colours.show(levels, isMoving);
@@ -123,19 +159,19 @@ export function remember(live: Live): void {
   history.replaceState(history.state, "", `#${writeHash(stateOf(live, null))}`);
 }
 
-/** A link from somebody who reads another language: the page is shown in that one, once. */
+/** A link from somebody who reads another language: this visit is shown in that one, and nothing is kept of it. */
 function changeLanguage(shared: Shared): boolean {
-  const hash = `#${writeHash({ ...shared, language: null })}`;
-  history.replaceState(history.state, "", hash); // whoever changes it back is not asked again
+  const hash = `#${writeHash({ ...shared, language: null })}`; // whoever changes it back is not asked again
   const other = document.querySelector<HTMLAnchorElement>(`a[hreflang="${shared.language}"]`); // a page that needs no application
   if (other) {
     location.replace(other.href + hash);
     return true;
   }
-  const button = document.querySelector<HTMLButtonElement>(`button[name=language][value="${shared.language}"]`);
-  if (!button?.form) return false;
-  button.form.action += hash; // a redirect keeps it
-  button.click();
+  if (!document.querySelector(`button[name=language][value="${shared.language}"]`)) return false;
+  const here = new URL(location.href);
+  here.searchParams.set(LANGUAGE, shared.language ?? "");
+  here.hash = hash;
+  location.replace(here);
   return true;
 }
 
@@ -201,54 +237,100 @@ async function openCluster(map: Canvas, cluster: MapGeoJSONFeature): Promise<voi
   map.easeTo({ center: cluster.geometry.coordinates as [number, number], zoom: Math.max(zoom, map.getZoom() + 1) });
 }
 
-function watchContext(map: Canvas, fallBack: () => void): void {
+function watchContext(live: Live, stop: () => void, fallBack: FallBack): void {
+  const { map } = live;
   let timer: ReturnType<typeof setTimeout> | undefined;
   map.on("webglcontextlost", () => {
     timer = setTimeout(() => {
+      stop();
+      live.list.stop();
+      live.marks.stop();
+      for (const part of document.querySelectorAll<HTMLElement>("[data-live], .map-panel, .map-time")) part.hidden = true;
       map.remove();
-      fallBack();
+      fallBack(live.published);
     }, LOST_MS);
   });
   map.on("webglcontextrestored", () => clearTimeout(timer));
 }
 
 /** While somebody looks, the map follows what is published; geometry that has changed waits for the next visit. */
-function followPublications(live: Live): void {
+function followPublications(live: Live): () => void {
+  const over = new AbortController();
   const look = async (): Promise<void> => {
     if (document.visibilityState !== "visible") return;
     try {
-      const manifest = await readManifest(live.frame.dataset.manifest ?? live.published.base.href);
-      await take(live, manifest);
+      await live.renew();
     } catch {
       // The line about its age says how old it is.
     }
-    showAge(live);
+    if (!over.signal.aborted) showAge(live);
   };
-  setInterval(() => void look(), REFRESH_MS);
-  document.addEventListener("visibilitychange", () => void look());
-  for (const change of ["online", "offline"]) addEventListener(change, () => (change === "online" ? void look() : showAge(live)));
+  const timer = setInterval(() => void look(), REFRESH_MS);
+  const { signal } = over;
+  document.addEventListener("visibilitychange", () => void look(), { signal });
+  for (const change of ["online", "offline"]) addEventListener(change, () => (change === "online" ? void look() : showAge(live)), { signal });
+  return () => {
+    clearInterval(timer);
+    over.abort();
+  };
+}
+
+/** One reading at a time; what is missing was superseded meanwhile, and is asked for once more. */
+function renew(live: Live): Promise<void> {
+  const again = async (): Promise<void> => take(live, await readManifest(addressOf(live)));
+  const asked =
+    renewing.get(live) ??
+    again()
+      .catch((error: unknown) => {
+        if (error instanceof Missing) return again();
+        throw error;
+      })
+      .finally(() => renewing.delete(live));
+  renewing.set(live, asked);
+  return asked;
+}
+
+function addressOf(live: Live): string {
+  return live.frame.dataset.manifest ?? MANIFEST;
+}
+
+/** Where there is no index, the next reading of the pointer asks for it again. */
+function withIndex(published: Published, index: IncidentIndex | null): Published {
+  return index ? published : { ...published, manifest: { ...published.manifest, incidents: "" } };
 }
 
 async function take(live: Live, manifest: Manifest): Promise<void> {
   const { manifest: before, base } = live.published;
   const levels = manifest.levels === before.levels ? live.published.levels : await readLevels(manifest, base);
-  const index = manifest.incidents === before.incidents ? null : await readFile<IncidentIndex>(new URL(manifest.incidents, base));
-  live.published = { ...live.published, manifest, levels };
-  if (index) live.marks.renew(index);
-  if (live.day === null && levels !== live.colours.levels) showLevels(live, levels);
+  const isSame = manifest.incidents === before.incidents;
+  const index = isSame ? live.marks.index : await readIndex(manifest, base, addressOf(live));
+  live.published = withIndex({ ...live.published, manifest, levels }, index);
+  if (!isSame) live.marks.renew(index ?? NO_INCIDENTS);
+  miss(live, "incidents", index === null);
+  if (live.day !== null || levels === live.levels) return;
+  live.levels = levels;
+  showLevels(live);
+}
+
+/** What could not be read is said until it was: a map without it looks like one without warnings. */
+function miss(live: Live, what: "incidents" | "tiles", isMissing: boolean): void {
+  const said = element(`map-missed-${what}`);
+  if (said.hidden === !isMissing) return;
+  said.hidden = !isMissing;
+  said.textContent = isMissing ? say(live.words, `${what}_failed`) : "";
+  if (isMissing && what === "tiles") {
+    const href = `${live.frame.dataset.snapshot ?? ""}?lang=${live.language}`;
+    said.append(" ", Object.assign(document.createElement("a"), { href, textContent: say(live.words, "open_snapshot") }));
+  }
 }
 
 /** How old what is shown is; always on the map, and said when it is too old or there is no network. */
 export function showAge(live: Live): void {
-  const { frame, words, published } = live;
+  const { frame, words, published, day } = live;
   const age = frame.querySelector<HTMLElement>(".map-age") ?? frame.appendChild(Object.assign(document.createElement("p"), { className: "map-age" }));
-  const generated = published.manifest.generated_at;
-  const [unit, count] = ageOf(generated, Date.now());
-  const values = { time: localTime(generated), age: say(words, `age_${unit}`, { count }) };
-  const key = live.day !== null ? "past" : !navigator.onLine ? "offline" : isStale(published.manifest, Date.now()) ? "stale" : "updated";
-  age.className = key === "updated" ? "map-age" : "map-age map-age-stale";
-  if (key === "stale" || key === "offline") age.setAttribute("role", "status");
-  const text = say(words, key, { ...values, day: live.day ?? "" });
+  const { text, isNoteworthy } = ageIn(words, published.manifest, day);
+  age.className = isNoteworthy ? "map-age map-age-stale" : "map-age";
+  if (isNoteworthy && day === null) age.setAttribute("role", "status");
   if (age.textContent !== text) age.textContent = text;
 }
 

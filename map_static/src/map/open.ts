@@ -19,6 +19,8 @@ import type { Levels, Published } from "../published";
 import { say, type Words } from "../words";
 import { tilesOf } from "./archive";
 import { Colours } from "./colours";
+import { CannotDraw } from "./frame";
+import { ZOOMS } from "./hash";
 import { currentPalette, onPaletteChange, type Palette } from "./palette";
 import { addImages } from "./patterns";
 import { buildStyle } from "./style";
@@ -47,7 +49,7 @@ export interface Opened {
 
 /**
  * Open a map in a frame; resolves when its style is drawn for the first time.
- * Throws where the device has no WebGL 2: the caller then shows its own words.
+ * Throws {@link CannotDraw} where the device has no WebGL 2: the caller then shows its own words.
  */
 export async function openMap(frame: HTMLElement, input: OpenInput, words: Words, options: Partial<MapOptions> = {}): Promise<Opened> {
   const { published, levels, language } = input;
@@ -63,8 +65,8 @@ export async function openMap(frame: HTMLElement, input: OpenInput, words: Words
       style: styleIn(currentPalette()),
       validateStyle: false, // tests do
       ...(!options.center && { bounds: frame.clientHeight > frame.clientWidth ? NATIONAL_BOUNDS_UPRIGHT : NATIONAL_BOUNDS }),
-      maxZoom: 17,
-      minZoom: 2,
+      maxZoom: ZOOMS.max,
+      minZoom: ZOOMS.min,
       renderWorldCopies: false,
       dragRotate: false,
       pitchWithRotate: false,
@@ -76,7 +78,7 @@ export async function openMap(frame: HTMLElement, input: OpenInput, words: Words
     });
   } catch (error) {
     canvas.remove();
-    throw error;
+    throw new CannotDraw(String(error));
   }
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();

@@ -16,6 +16,8 @@ export function prepare(live: Live): void {
   if (!figure) return;
   live.map.redraw();
   const picture = Object.assign(document.createElement("img"), { src: live.map.getCanvas().toDataURL("image/png"), alt: say(live.words, "map_label") });
+  const { width, height } = live.map.getCanvas();
+  if (width > 0 && height > 0) picture.style.setProperty("--ratio", String(width / height)); // width by height, for the sheet's rules
   const day = live.day ? say(live.words, "past", { day: live.day }) : say(live.words, "updated", { time: localTime(live.published.manifest.generated_at) });
   const caption = document.createElement("figcaption");
   caption.append(line(day), line(say(live.words, "not_official")), line(live.link(null)));

@@ -3,7 +3,7 @@
 import { PlaceSearch, type FoundPlace } from "../report/search";
 import type { Live } from "./live";
 import { markWater } from "./list";
-import { searchKnown, searchLoaded } from "./known";
+import { searchKnown } from "./known";
 
 const MARKED_MS = 6000;
 const CLOSEST_ZOOM = 12;
@@ -27,8 +27,8 @@ function go(live: Live, found: FoundPlace): boolean {
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   live.map.fitBounds([...found.bbox] as [number, number, number, number], { padding: 40, maxZoom: CLOSEST_ZOOM, duration: isCalm ? 0 : 900 });
   live.map.once("idle", () => {
-    const water = searchLoaded(live.map, found.name, live.language)[0]?.water;
-    if (!water) return;
+    const { water } = found;
+    if (!water) return; // an area
     markWater(live.map, water, true);
     setTimeout(() => markWater(live.map, water, false), MARKED_MS);
   });

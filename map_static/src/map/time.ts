@@ -1,16 +1,12 @@
 /** The last twelve months, day by day. Months are read as they are reached. */
 
-import type { Rank } from "../levels";
-import { levelsOn, readFile, type Levels, type Month } from "../published";
+import { levelsOn, Missing, readFile, type Levels, type Month } from "../published";
 import { say } from "../words";
+import { dayBefore, DAYS, daysBack } from "./hash";
 import { remember, type Live } from "./live";
 
-const DAYS = 365;
-const DAY_MS = 86_400_000;
 /** With motion reduced the map changes seldom and by a week. */
 const PACE = { usual: { everyMs: 180, days: 1 }, calm: { everyMs: 1500, days: 7 } } as const;
-/** The days of the published files are days in China. */
-const CHINA_MS = 8 * 3_600_000;
 
 let opened: Slider | null = null;
 
@@ -19,21 +15,20 @@ export function openTime(live: Live, day: string | null = null): void {
   if (day) void opened.go(day);
 }
 
-/** The day before today by so many, as the files count days. */
-export function dayBefore(now: number, days: number): string {
-  return new Date(now + CHINA_MS - days * DAY_MS).toISOString().slice(0, 10);
-}
-
 class Slider {
-  private readonly months = new Map<string, Promise<Month | null>>();
+  private readonly months = new Map<string, Promise<Month>>();
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly range = document.getElementById("map-day") as HTMLInputElement;
   private readonly shown = document.getElementById("map-day-words") as HTMLElement;
   private readonly play = document.getElementById("map-play") as HTMLButtonElement;
+  private readonly said = document.getElementById("map-day-said");
   private asked = 0;
 
   constructor(private readonly live: Live) {
     this.range.max = String(DAYS);
+    // Before the first published month nothing is known, which is not the same as no warnings.
+    const first = Object.keys(live.published.manifest.history).sort()[0];
+    if (first) this.range.min = String(Math.max(0, DAYS - daysBack(`${first}-01`, Date.now())));
     this.range.value = String(DAYS);
     this.range.addEventListener("input", () => {
       this.pause();
@@ -50,8 +45,7 @@ class Slider {
   }
 
   async go(day: string): Promise<void> {
-    const back = Math.round((Date.parse(dayBefore(Date.now(), 0)) - Date.parse(day)) / DAY_MS);
-    await this.show(Math.min(DAYS, Math.max(0, DAYS - back)));
+    await this.show(Math.min(DAYS, Math.max(0, DAYS - daysBack(day, Date.now()))));
   }
 
   private get isPlaying(): boolean {
@@ -59,7 +53,7 @@ class Slider {
   }
 
   private start(): void {
-    if (Number(this.range.value) >= DAYS) this.range.value = "0";
+    if (Number(this.range.value) >= DAYS) this.range.value = this.range.min;
     this.press(true);
     const { everyMs, days } = matchMedia("(prefers-reduced-motion: reduce)").matches ? PACE.calm : PACE.usual;
     const step = async (): Promise<void> => {
@@ -87,6 +81,7 @@ class Slider {
     this.range.value = String(position);
     this.tell();
     const turn = ++this.asked;
+    this.complain("");
     if (position >= DAYS) {
       this.live.colours.admit(new Set());
       this.live.showDay(null, null);
@@ -94,32 +89,60 @@ class Slider {
       return;
     }
     const day = dayBefore(Date.now(), DAYS - position);
-    const month = await this.month(day.slice(0, 7));
+    const month = await this.month(day.slice(0, 7)).catch(() => null);
     if (turn !== this.asked) return; // moved on meanwhile
-    const confirmed = month ? levelsOn(month, Number(day.slice(8))) : new Map<number, Rank>();
-    const levels: Levels = { confirmed, approaching: new Map() };
+    if (!month) {
+      this.press(false); // playing on would only fail on
+      this.complain(day);
+      return;
+    }
+    const levels: Levels = { confirmed: levelsOn(month, Number(day.slice(8))), approaching: new Map() };
     this.live.showDay(day, levels, isMoving);
     if (!isMoving) remember(this.live);
   }
 
-  private month(name: string): Promise<Month | null> {
+  private month(name: string): Promise<Month> {
     const known = this.months.get(name);
     if (known) return known;
-    const { manifest, base } = this.live.published;
-    const file = manifest.history[name];
-    const asked = file ? readFile<Month>(new URL(file, base)).catch(() => null) : Promise.resolve(null);
+    const asked = this.read(name);
     this.months.set(name, asked);
-    void asked.then((month) => {
-      if (!month) this.months.delete(name);
-      else this.admit();
-    });
+    asked.then(
+      () => this.admit(),
+      () => this.months.delete(name), // the next look asks again
+    );
     return asked;
+  }
+
+  /** A month's file; where it was superseded, the one that the pointer names now. */
+  private async read(name: string): Promise<Month> {
+    const file = async (): Promise<Month> => {
+      const { manifest, base } = this.live.published;
+      const named = manifest.history[name];
+      if (!named) throw new Missing(name);
+      const month = await readFile<Month>(new URL(named, base));
+      if (typeof month.spans !== "object") throw new Error(named);
+      return month;
+    };
+    try {
+      return await file();
+    } catch (error) {
+      if (!(error instanceof Missing)) throw error;
+      await this.live.renew();
+      return await file();
+    }
+  }
+
+  /** That nothing was read must not look like a day without warnings: the map stays, and it is said. */
+  private complain(day: string): void {
+    const text = day && say(this.live.words, "day_failed", { day });
+    if (this.said && this.said.textContent !== text) this.said.textContent = text;
   }
 
   /** What the months that were read will colour has to be drawn before it can be coloured. */
   private admit(): void {
-    void Promise.all(this.months.values()).then((months) => {
-      const ids = months.flatMap((month) => Object.values(month?.spans ?? {}).flatMap((spans) => spans.map(([id]) => id)));
+    void Promise.allSettled(this.months.values()).then((months) => {
+      const spans = months.flatMap((month) => (month.status === "fulfilled" ? Object.values(month.value.spans) : []));
+      const ids = spans.flatMap((of) => of.map(([id]) => id));
       this.live.colours.admit(new Set(ids));
     });
   }

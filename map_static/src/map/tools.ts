@@ -10,18 +10,18 @@ type Tool = "filters" | "time" | "share" | "print" | "strong" | "base";
 export async function connectTools(live: Live, shared: Shared): Promise<void> {
   connectSearch(live);
   strong(live);
-  tool("filters")?.addEventListener("click", () => void toggle("filters", async () => (await import("./filters")).openFilters(live, () => showCount(live))));
-  tool("time")?.addEventListener("click", () => void toggle("time", async () => (await import("./time")).openTime(live)));
-  tool("base")?.addEventListener("click", () => void toggle("base", async () => (await import("./base-tiles")).openBase(live)));
+  tool("filters")?.addEventListener("click", () => void toggle(live, "filters", async () => (await import("./filters")).openFilters(live, () => showCount(live))));
+  tool("time")?.addEventListener("click", () => void toggle(live, "time", async () => (await import("./time")).openTime(live)));
+  tool("base")?.addEventListener("click", () => void toggle(live, "base", async () => (await import("./base-tiles")).openBase(live)));
   tool("share")?.addEventListener("click", () => void import("./share").then(({ share }) => share(live)));
   tool("print")?.addEventListener("click", () => void import("./print").then(({ print }) => print(live)));
   // The browser's own printing command comes without a click, and waits for nothing.
   addEventListener("beforeprint", () => void import("./print").then(({ prepare }) => prepare(live)));
-  addEventListener("keydown", (event) => event.key === "Escape" && closePanels());
+  addEventListener("keydown", (event) => event.key === "Escape" && closePanels(live));
   showCount(live);
   if (shared.day) {
     const { openTime } = await import("./time");
-    showPanel("time", true);
+    showPanel(live, "time", true);
     openTime(live, shared.day);
   }
 }
@@ -30,12 +30,15 @@ function tool(name: Tool): HTMLButtonElement | null {
   return document.querySelector<HTMLButtonElement>(`[data-tool="${name}"]`);
 }
 
-async function toggle(name: Tool, open: () => Promise<void>): Promise<void> {
+async function toggle(live: Live, name: Tool, open: () => Promise<void>): Promise<void> {
   const isOpen = tool(name)?.getAttribute("aria-expanded") === "true";
-  closePanels();
-  if (isOpen) return;
+  closePanels(live);
+  if (isOpen) {
+    showPanel(live, name, false);
+    return;
+  }
   await open();
-  showPanel(name, true);
+  showPanel(live, name, true);
   panel(name)?.querySelector<HTMLElement>("button, input, select")?.focus();
 }
 
@@ -43,24 +46,25 @@ function panel(name: Tool): HTMLElement | null {
   return document.getElementById(tool(name)?.getAttribute("aria-controls") ?? "");
 }
 
-function showPanel(name: Tool, isOpen: boolean): void {
+function showPanel(live: Live, name: Tool, isOpen: boolean): void {
   const found = panel(name);
   if (!found) return;
   found.hidden = !isOpen;
   tool(name)?.setAttribute("aria-expanded", String(isOpen));
   const close = found.querySelector<HTMLElement>("[data-close]");
   if (close) close.onclick = () => {
-    closePanels();
+    closePanels(live);
     tool(name)?.focus();
   };
 }
 
-function closePanels(): void {
+/** While the map shows the past, what says and changes the day stays. */
+function closePanels(live: Live): void {
   for (const name of ["filters", "time", "base"] as const) {
     const found = panel(name);
-    if (found?.hidden !== false) continue;
+    if (found?.hidden !== false || (name === "time" && live.day !== null)) continue;
     const holds = found.contains(document.activeElement);
-    showPanel(name, false);
+    showPanel(live, name, false);
     if (holds) tool(name)?.focus();
   }
 }

@@ -9,6 +9,8 @@ import { group, say, type Words } from "../words";
 export interface FoundPlace {
   readonly what: "water" | "area";
   readonly name: string;
+  /** The public id; areas have none. */
+  readonly water?: string | null;
   readonly kind: string;
   readonly areas: readonly string[];
   readonly bbox: Bounds;
@@ -81,7 +83,8 @@ export class PlaceSearch {
       const known = await this.guide.known(words);
       if (asked.signal.aborted) return;
       this.show(known);
-      this.tell(navigator.onLine ? "search_failed" : "search_offline");
+      const key = navigator.onLine ? "search_failed" : "search_offline";
+      this.tell(known.length === 0 && say(this.words, `${key}_none`) ? `${key}_none` : key);
     }
   }
 
