@@ -259,7 +259,11 @@ export class PlacePicker implements Guide {
 /** The worker keeps what the map needs, so that it opens here without a network, too. */
 async function keepMapOffline(published: Published | null): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
-  // Read once, so that they are among what is kept.
-  if (published) await (await import("../map/known")).largeLabels(published);
+  try {
+    // Read once, so that they are among what is kept.
+    if (published) await (await import("../map/known")).largeLabels(published);
+  } catch {
+    // The line broke just now: what the map has shown is kept all the same.
+  }
   (await navigator.serviceWorker.ready).active?.postMessage({ keep: "map", ranges: [...readRanges] });
 }
