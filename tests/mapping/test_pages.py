@@ -1,8 +1,10 @@
 """Folium pages: nobody else is asked, no name runs; bounded, equal for equal states, and following what changes."""
 
 import io
+import json
 import re
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -17,7 +19,15 @@ from waterwatch.mapping import publishing_pages
 from waterwatch.mapping import publishing_queries as queries
 from waterwatch.mapping.rules import LEVEL_COLOURS
 
-HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}\u2028'\"&"
+HOSTILE = [
+    "{{7*7}}",
+    "{% raw %}江",
+    "{% raw",
+    "{#",
+    "{{cycler.__init__.__globals__.os.popen('id').read()}}",
+    "</script><img src=x onerror=alert(1)>{{7*7}}\u2028'\"&",
+    "wwinset000000w{{'a' * 9}}\\u007b",
+]
 
 
 def page(context: JobContext, place: str = "national") -> str:
@@ -72,18 +82,91 @@ def test_a_page_asks_nobody_else_and_what_it_names_is_there(context: JobContext)
         assert html.count("公众观察等级，非政府预警") >= 1
 
 
-def test_no_name_leaves_its_place(context: JobContext) -> None:
-    open_one(context, water=HOSTILE)
-    place_under(context)
+class Reader(HTMLParser):
+    """What a browser makes of a page: its words by language, its scripts, the tags it opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: dict[str, list[str]] = {}
+        self.scripts: list[str] = []
+        self.images: list[str | None] = []
+        self.title = ""
+        self.root: dict[str, str | None] = {}
+        self._in: tuple[str, str | None] = ("", None)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self._in = tag, found.get("data-l")
+        self.root = found if tag == "html" else self.root
+        self.images += [found.get("src")] if tag == "img" else []
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = "", None
+
+    def handle_data(self, data: str) -> None:
+        tag, language = self._in
+        self.title += data if tag == "title" else ""
+        self.scripts += [data] if tag == "script" else []
+        if language is not None:
+            self.words.setdefault(language, []).append(data)
+
+
+def reader(html: str) -> Reader:
+    found = Reader()
+    found.feed(html)
+    return found
+
+
+def popups(page_read: Reader) -> list[str]:
+    """The HTML each popup would show, from the data the page's script holds."""
+    found = []
+    for script in page_read.scripts:
+        for data in re.findall(r"_add\((\{.*\})\);", script):
+            found += [feature["properties"].get("words", "") for feature in json.loads(data)["features"]]
+    return [words for words in found if words]
+
+
+def call_everything(context: JobContext, name: str) -> None:
+    """One name for the water in all languages, the province, and the basin."""
+    open_one(context, water=name)
+    place_under(context, name)
     with transaction(context.sessions) as session:
-        session.execute(text("UPDATE jurisdiction_name SET name = :name"), {"name": HOSTILE})
+        session.execute(text("UPDATE jurisdiction_name SET name = :name"), {"name": name})
+        for language in ("zh-Hant", "en"):
+            session.execute(
+                text("INSERT INTO water_name (id, water_body_id, lang, name, is_primary)"
+                     " SELECT gen_random_uuid(), id, :language, :name, true FROM water_body"),
+                {"language": language, "name": name},
+            )  # fmt: skip
+            session.execute(
+                text("INSERT INTO jurisdiction_name (jurisdiction_id, lang, name)"
+                     " SELECT id, :language, :name FROM jurisdiction"),
+                {"language": language, "name": name},
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_every_name_is_shown_literally_in_every_language_and_runs_nowhere(context: JobContext, name: str) -> None:
+    call_everything(context, name)
     run(context)
+    assert len(places(context)) == 4
     for place in places(context):
         html = page(context, place)
-        assert "<img src=x" not in html
-        assert "49" not in re.findall(r"<title>(.*?)</title>", html)[0]
+        seen = reader(html)
+        for language in ("zh-Hans", "zh-Hant", "en"):
+            shown = [words for words in seen.words[language] if words == name]
+            assert len(shown) == (1 if place == "national" else 2)  # in the list of waters, and as the page's title
+            if place != "national":
+                assert (seen.root[f"data-title-{language.lower()}"] or "").startswith(f"{name} · ")
+        if place != "national":
+            assert seen.title.startswith(f"{name} · ")
+        read = [reader(words) for words in popups(seen)]
+        assert [r.words["en"][0] for r in read if name in r.words["en"]] == [name]
+        assert all(not r.images and not r.scripts for r in read)
+        assert seen.images == [f"{place}.png"]
         # folium's own scripts, and no more: a name that ended one would begin another
-        assert html.count("<script") == html.count("</script>") == len(re.findall(r"<script[ >]", html))
+        assert html.count("<script") == html.count("</script>") == len(seen.scripts) + html.count("<script src")
+        assert not re.search(r"\{\{|\{%|\{#", html)
 
 
 def test_equal_states_give_equal_pages(context: JobContext) -> None:

@@ -20,7 +20,7 @@ from waterwatch.mapping.publishing_queries import LitWater, Named, PlaceView
 from waterwatch.mapping.publishing_run import Run, State
 from waterwatch.mapping.rules import digest_of
 
-PAGES_VERSION = 1  # another number for another look: every page is made anew
+PAGES_VERSION = 2  # another number for another look: every page is made anew
 PAGES_FOR_S = 15.0
 PAST = timedelta(days=365)
 CHINA_BOX = (73.5, 18.0, 135.1, 53.6)
