@@ -12,11 +12,14 @@ from PIL import Image
 from sqlalchemy import text
 
 from tests.escalation.rows import HUBEI, add_agency
-from tests.mapping.publishing import end, later, open_one, run, waiting
+from tests.mapping.publishing import end, every_byte, later, open_one, run, waiting
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
-from waterwatch.mapping import publishing_pages
+from waterwatch.kernel.errors import Unavailable
+from waterwatch.mapping import pages, publishing_pages
 from waterwatch.mapping import publishing_queries as queries
+from waterwatch.mapping.publishing_queries import PlaceView
+from waterwatch.mapping.publishing_run import Run, State
 from waterwatch.mapping.rules import LEVEL_COLOURS
 
 HOSTILE = [
@@ -44,6 +47,12 @@ def shows_red(context: JobContext, place: str) -> bool:
     picture = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
     red = [int(LEVEL_COLOURS[4][at : at + 2], 16) for at in (1, 3, 5)]
     return bool((np.abs(picture - red).max(axis=2) <= 8).any())
+
+
+def changes(context: JobContext) -> int:
+    """How much the publisher has still to take note of."""
+    with transaction(context.sessions) as session:
+        return int(session.execute(text("SELECT count(*) FROM map_change")).scalar_one())
 
 
 def place_under(context: JobContext, basin: str | None = None) -> None:
@@ -244,3 +253,107 @@ def test_the_page_says_when_it_changed_last(context: JobContext) -> None:
     assert datetime.strptime(said[0], "%Y-%m-%d %H:%M").replace(tzinfo=UTC) - datetime.now(UTC) > timedelta(hours=7)
     run(later(context, hours=5))
     assert re.findall(r"数据时间 (\S+ \S+)（北京时间）", page(context)) == said
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, *keys: str) -> None:
+    """Pages of these places cannot be made."""
+    place_page = pages.place_page
+
+    def failing(place: PlaceView, **values: str) -> str:
+        if place.key in keys:
+            raise ValueError(place.names)
+        return place_page(place, **values)
+
+    monkeypatch.setattr(pages, "place_page", failing)
+
+
+def test_a_withdrawal_waits_behind_no_backlog_of_pages(context: JobContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = [open_one(context, severity=4) for _ in range(3)]
+    place_under(context, "长江")
+    run(context)
+    standing = places(context)
+    assert len(standing) == 1 + 1 + 1 + 3  # country, province, basin, waters
+    monkeypatch.setattr(publishing_pages, "PAGES_VERSION", 99)  # every page is due
+    monkeypatch.setattr(publishing_pages, "PAGES_FOR_S", 0.0)
+    end(context, codes[0], "retracted")
+    run(context)
+    assert waiting(context) == 1
+    assert len(standing - places(context)) == 1  # its own: nothing else ever coloured that water
+    assert [place for place in places(context) if codes[0] in page(context, place)] == []
+    assert [place for place in places(context) if codes[1] in page(context, place)] != []
+    assert changes(context) == 0
+
+
+def test_a_page_that_cannot_be_made_stops_no_other(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = open_one(context, water="某河")
+    place_under(context)
+    run(context)
+    before = places(context)
+    spoil(monkeypatch, "national")
+    later_code = open_one(context)
+    run(context)
+    assert len(places(context)) == len(before) + 1
+    assert later_code in page(context, "area-420000")
+    assert code in page(context)  # of yesterday, but nothing in it was withdrawn
+    assert waiting(context) == 0
+    assert "page.not_made" in caplog.text
+    assert "某河" not in caplog.text
+
+
+def test_where_something_was_withdrawn_a_page_that_cannot_be_made_goes(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = open_one(context, severity=4)
+    place_under(context)
+    run(context)
+    spoil(monkeypatch, "national", "area-420000")
+    end(context, code, "retracted")
+    run(context)
+    assert list((context.settings.publish_dir / "maps").iterdir()) == []
+    assert changes(context) == 0
+    monkeypatch.undo()
+    run(context)
+    assert places(context) == {"national", "area-420000"}
+
+
+def test_what_is_withdrawn_is_in_no_data_although_pages_stop_the_run(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = open_one(context)
+    run(context)
+    write = publishing_pages.write
+
+    def killed(run_: Run, state: State) -> bool:
+        raise Unavailable("published_not_written", retry_after_s=1.0)
+
+    monkeypatch.setattr(publishing_pages, "write", killed)
+    end(context, code, "retracted")
+    with pytest.raises(Unavailable):
+        run(context)
+    data = {name: content for name, content in every_byte(context).items() if ".json" in name}
+    assert [name for name, content in data.items() if code.encode() in content] == []
+    assert changes(context) > 0  # the next run knows that it is urgent
+    monkeypatch.setattr(publishing_pages, "write", write)
+    monkeypatch.setattr(publishing_pages, "PAGES_FOR_S", 0.0)
+    run(context)
+    assert [name for name, content in every_byte(context).items() if code.encode() in content] == []
+
+
+def test_a_page_that_a_killed_publisher_forgot_goes_with_what_is_withdrawn(context: JobContext) -> None:
+    code = open_one(context)
+    place_under(context)
+    run(context)
+    with transaction(context.sessions) as session:
+        session.execute(text("DELETE FROM published_file WHERE key LIKE 'maps/water-%'"))
+    end(context, code, "retracted")
+    run(context)
+    assert places(context) == {"national", "area-420000"}
+    assert [name for name, content in every_byte(context).items() if code.encode() in content] == []
+
+
+def test_letters_that_no_drawing_may_hold_spoil_no_page(context: JobContext) -> None:
+    open_one(context, water="长\x01\ufffe江")
+    run(context)
+    assert len(places(context)) == 2
