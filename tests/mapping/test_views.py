@@ -50,6 +50,16 @@ def test_text_is_sent_packed_to_those_who_take_it(client: FlaskClient) -> None:
 
 
 @pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("maps/national.html", "text/html; charset=utf-8"), ("map.json", "application/json"),
+     ("maps/national.png", "image/png")],
+)  # fmt: skip
+def test_what_a_file_is_is_said_once(client: FlaskClient, name: str, kind: str) -> None:
+    assert client.get(f"/published/{name}", buffered=True).headers["Content-Type"] == kind
+
+
+@pytest.mark.usefixtures("shelf")
 def test_pages_may_be_embedded_and_ask_nobody_else(client: FlaskClient) -> None:
     answer = client.get("/published/maps/national.html", buffered=True)
     assert "frame-ancestors *" in answer.headers["Content-Security-Policy"]

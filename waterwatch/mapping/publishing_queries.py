@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.mapping.queries import LevelledWater
+from waterwatch.mapping.rules import CASE_ANSWER, incident_answer
 from waterwatch.mapping.tiles_rules import band_of
 
 
@@ -45,13 +46,7 @@ SELECT a.basis, a.level, array_agg(f.feature_id ORDER BY f.feature_id) AS featur
 FROM advisory a JOIN water_feature f ON f.id = a.water_feature_id
 GROUP BY a.basis, a.level ORDER BY a.basis, a.level
 """)
-# How far a case has come: 1 forwarded, 2 acknowledged, 3 answered; an incident's answer is its furthest case's.
-_ANSWER = """
-CASE i.state WHEN 'resolved_claimed' THEN 4 WHEN 'answered' THEN 3 ELSE coalesce((
-    SELECT max(CASE c.state WHEN 'answered' THEN 3 WHEN 'closed' THEN 3 WHEN 'acknowledged' THEN 2
-                            WHEN 'queued' THEN 1 WHEN 'delivered' THEN 1 ELSE 0 END)
-    FROM escalation_case c WHERE c.incident_id = i.id), 0) END
-"""
+_ANSWER = incident_answer(f"(SELECT max({CASE_ANSWER}) FROM escalation_case c WHERE c.incident_id = i.id)")  # noqa: S608
 # Everything that is open, in one statement: by cell of zoom 8 and likeness, with each incident's GeoJSON as text.
 _INCIDENTS = text(f"""
 WITH found AS (

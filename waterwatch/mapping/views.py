@@ -33,7 +33,9 @@ def published(name: str) -> Response:
         return answer
     folder = house().settings.publish_dir
     is_packed = "gzip" in request.headers.get("Accept-Encoding", "") and _has_twin(folder, name)
-    response = send_from_directory(folder, f"{name}.gz" if is_packed else name, mimetype=media_type(name))
+    response = send_from_directory(
+        folder, f"{name}.gz" if is_packed else name, mimetype=media_type(name).partition(";")[0]
+    )
     if is_packed:
         response.headers["Content-Encoding"] = "gzip"
     response.headers["Vary"] = "Accept-Encoding"
