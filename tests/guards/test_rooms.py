@@ -27,6 +27,7 @@ SPECIAL = {
     ("moderation", "photo_views"): "the desk of one photo, as large as the desk of reports",
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
+    ("mapping", "insets"): "texts of pages, kept from the templates that draw them",
     ("mapping", "snapshot"): "PNG maps; the only importer of resvg",
     ("mapping", "history"): "what was, by day and week: the questions about the past and what follows from them",
     ("mapping", "shelf"): "where the published map lies: a folder or a bucket",

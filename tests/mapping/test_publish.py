@@ -24,6 +24,7 @@ from tests.mapping.publishing import (
     run,
     waiting,
 )
+from waterwatch.atlas.incidents import of_country
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Unavailable
@@ -79,8 +80,8 @@ def test_a_tile_holds_what_lies_in_it(context: JobContext) -> None:
 
 @pytest.mark.parametrize(
     ("case", "answer"),
-    [(None, "none"), ("queued", "forwarded"), ("delivered", "forwarded"), ("acknowledged", "acknowledged"),
-     ("answered", "answered"), ("closed", "answered"), ("withdrawn", "none")],
+    [(None, "none"), ("queued", "none"), ("delivered", "forwarded"), ("acknowledged", "acknowledged"),
+     ("answered", "answered"), ("closed", "answered"), ("withdrawn", "none"), ("no_contact", "none")],
 )  # fmt: skip
 def test_how_far_the_answer_has_come_is_told(context: JobContext, case: str | None, answer: str) -> None:
     open_one(context)
@@ -100,6 +101,8 @@ def test_how_far_the_answer_has_come_is_told(context: JobContext, case: str | No
             )  # fmt: skip
     run(context)
     assert incidents(context)[0]["properties"]["answer"] == answer
+    with transaction(context.sessions) as session:
+        assert [told.answer for told in of_country(session)] == [answer]
     assert read(context, pointer(context)["incidents"])["sums"][0][4] == ["none", "forwarded", "acknowledged",
                                                                           "answered"].index(answer)  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from waterwatch.kernel.errors import Unavailable
 from waterwatch.mapping.shelf import (
+    A_DAY,
     HASHED_FOREVER,
     PART_BYTES,
     REVALIDATE,
@@ -102,10 +104,15 @@ def test_text_has_a_packed_twin_and_pictures_have_none(tmp_path: Path) -> None:
     ("name", "kind", "packed", "cached"),
     [
         ("map.json", "application/json", "gzip", REVALIDATE),
-        (HASHED_NAME, "application/json", "gzip", HASHED_FOREVER),
+        (HASHED_NAME, "application/json", "gzip", REVALIDATE),
+        ("incidents.0123456789abcdef.json", "application/json", "gzip", REVALIDATE),
+        ("incidents/6-51-26.0123456789abcdef.json", "application/json", "gzip", REVALIDATE),
+        ("history/2026-05.0123456789abcdef.json", "application/json", "gzip", REVALIDATE),
+        ("index.html", "text/html; charset=utf-8", "gzip", REVALIDATE),
         ("maps/national.html", "text/html; charset=utf-8", "gzip", REVALIDATE),
         ("maps/national.png", "image/png", None, REVALIDATE),
         ("assets/map-zv62qs-M.js", "text/javascript", "gzip", HASHED_FOREVER),
+        ("vendor/leaflet.js", "text/javascript", "gzip", A_DAY),
         ("waters.0123456789abcdef.pmtiles", "application/vnd.pmtiles", None, HASHED_FOREVER),
     ],
 )
@@ -122,6 +129,12 @@ def test_an_object_says_what_it_is_and_how_long_it_may_be_kept(
     assert said.get("Content-Type") == kind
     assert said.get("Content-Encoding") == packed
     assert said.get("Cache-Control") == cached == cache_control(name)
+
+
+def test_what_may_name_an_incident_is_gone_from_caches_within_a_minute() -> None:
+    """Also behind a CDN: a cache asks what another has kept."""
+    kept_s = [int(age) for age in re.findall(r"=(\d+)", REVALIDATE)]
+    assert 2 * sum(kept_s) <= 60
 
 
 def test_a_disk_that_cannot_be_written_is_not_now(tmp_path: Path) -> None:

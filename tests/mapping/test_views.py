@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy.orm import Session, sessionmaker
 
-from tests.web.site import running
+from tests.web.site import Visitor, counting, load_people, running
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping.shelf import HASHED_FOREVER, REVALIDATE, FolderShelf
 
@@ -50,6 +51,32 @@ def test_text_is_sent_packed_to_those_who_take_it(client: FlaskClient) -> None:
 
 
 @pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("maps/national.html", "text/html; charset=utf-8"), ("map.json", "application/json"),
+     ("maps/national.png", "image/png")],
+)  # fmt: skip
+def test_what_a_file_is_is_said_once(client: FlaskClient, name: str, kind: str) -> None:
+    assert client.get(f"/published/{name}", buffered=True).headers["Content-Type"] == kind
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_file_hangs_on_nobodys_cookie(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    visitor = Visitor(client)
+    visitor.sign_in(load_people(sessions, settings)["moderator"])
+    for name in ("map.json", ARCHIVE, "maps/national.html", "levels.0123456789abcdef.json"):
+        with counting(client.application) as asked:
+            answer = visitor.get(f"/published/{name}", buffered=True)
+        assert asked == []
+        assert answer.status_code == 200
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert "Set-Cookie" not in answer.headers
+    assert "Cookie" in visitor.get("/desk/").headers["Vary"]
+
+
+@pytest.mark.usefixtures("shelf")
 def test_pages_may_be_embedded_and_ask_nobody_else(client: FlaskClient) -> None:
     answer = client.get("/published/maps/national.html", buffered=True)
     assert "frame-ancestors *" in answer.headers["Content-Security-Policy"]
@@ -77,6 +104,7 @@ def test_a_bucket_is_led_to(make_settings: Callable[..., Settings], database_url
     with running(settings) as app:
         answer = app.test_client().get("/published/maps/national.html")
         assert answer.status_code == 302
+        assert "Vary" not in answer.headers
         assert answer.headers["Location"] == "https://map.example.org/map/maps/national.html"
         policy = app.test_client().get("/login").headers["Content-Security-Policy"]
         assert "connect-src 'self' https://map.example.org;" in policy

@@ -88,6 +88,7 @@ def test_it_lives_a_minute_in_caches_and_any_page_may_read_it(client: FlaskClien
         assert answer.headers["Cache-Control"] == "public, max-age=60", path
         assert answer.headers["Access-Control-Allow-Origin"] == "*", path
         assert "Set-Cookie" not in answer.headers, path
+        assert "Cookie" not in answer.headers.get("Vary", ""), path
         again = client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
         assert (again.status_code, again.data) == (304, b""), path
 

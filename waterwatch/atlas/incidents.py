@@ -10,7 +10,8 @@ from datetime import datetime
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from waterwatch.atlas.rules import ANSWERS, DECIMALS
+from waterwatch.atlas.rules import DECIMALS
+from waterwatch.mapping.rules import ANSWERS, CASE_ANSWER, incident_answer
 
 MOST = 20_000  # of one answer: more is no file for anybody's spreadsheet
 FED = 50  # entries of a feed
@@ -21,8 +22,8 @@ ENDED_DAYS = 30  # so long a feed tells of incidents that have ended
 class PublicIncident:
     """What anybody may know of an incident, by itself: with its water, and how far the departments have come.
 
-    ``lon``, ``lat`` WGS-84 degrees of the public point. ``answer`` is one of ``rules.ANSWERS``. ``changed_at``: when it
-    was last confirmed, or its state changed.
+    ``lon``, ``lat`` WGS-84 degrees of the public point. ``answer`` is one of ``mapping.rules.ANSWERS``. ``changed_at``:
+    when it was last confirmed, or its state changed.
     """
 
     code: str
@@ -58,15 +59,14 @@ named AS (
     SELECT n.water_body_id, jsonb_object_agg(n.lang, n.name) AS names FROM water_name n
     WHERE n.is_primary AND n.water_body_id IN (SELECT water_body_id FROM placed) GROUP BY n.water_body_id),
 told AS (
-    SELECT c.incident_id, max(CASE WHEN c.state IN ('answered', 'closed') THEN 3 WHEN c.state = 'acknowledged' THEN 2
-                                   WHEN c.state = 'delivered' THEN 1 ELSE 0 END) AS answer
+    SELECT c.incident_id, max({CASE_ANSWER}) AS answer
     FROM escalation_case c WHERE c.incident_id IN (SELECT id FROM placed) GROUP BY c.incident_id)
 SELECT i.code, i.state, i.kind, i.severity,
        round(ST_X(i.public_point)::numeric, {DECIMALS})::float8 AS lon,
        round(ST_Y(i.public_point)::numeric, {DECIMALS})::float8 AS lat,
        i.opened_at, i.last_confirmed_at, i.closed_at, greatest(i.state_since, i.last_confirmed_at) AS changed_at,
        b.public_id AS water, coalesce(named.names, '{{{{}}}}'::jsonb) AS names,
-       CASE WHEN i.state = 'resolved_claimed' THEN {len(ANSWERS) - 1} ELSE coalesce(told.answer, 0) END AS answer
+       {incident_answer("told.answer")} AS answer
 FROM placed i JOIN water_body b ON b.id = i.water_body_id
 LEFT JOIN named ON named.water_body_id = i.water_body_id LEFT JOIN told ON told.incident_id = i.id
 ORDER BY {{order}}, i.id

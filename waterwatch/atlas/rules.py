@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 
-# How far an incident has come with the departments; the least first. The published map speaks of the same.
-ANSWERS = ("none", "forwarded", "acknowledged", "answered", "resolved_claimed")
 ANSWER_WINDOW = timedelta(days=365)
 DECIMALS = 5  # of degrees, wherever a public point is told: about a metre, on a point that is coarser by itself
 HOUR_S = 3600.0

@@ -1,18 +1,18 @@
 """Folium pages: the map for phones without WebGL, for embedding and for print. Every asset is our own.
 
 Folium calls five foreign hosts by default; here each class's assets are replaced by one local Leaflet. Its popups are
-raw HTML, so every text is escaped; its element ids are random, so they are pinned: equal states give equal pages. One
-page holds all three languages: a page on a static host has nobody to ask which one its viewer reads.
+raw HTML, so every text is escaped; it compiles what it is given, so it is given no text (``insets``); its element ids
+are random, so they are pinned: equal states give equal pages. One page holds all three languages: a page on a static
+host has nobody to ask which one its viewer reads.
 """
 
-import json
 from collections.abc import Callable
-from html import escape
 from typing import Any, cast
 
 import folium
 from branca.element import Element, Figure
 
+from waterwatch.mapping.insets import Insets, plain
 from waterwatch.mapping.publishing_queries import Marker, PlaceView
 from waterwatch.mapping.publishing_words import (
     CHANGED,
@@ -75,6 +75,7 @@ def place_page(place: PlaceView, *, vendor: str, links: str, time: str) -> str:
     ``links``: where the application's addresses begin, empty where it shares the page's host. ``time``: of the data,
     as a Chinese clock shows it. Waters and incidents come worst first and bounded, see ``queries``.
     """
+    insets = Insets()
     west, south, east, north = place.bounds
     still: Any = {"zoom_animation": False, "fade_animation": False}  # an old phone draws each step of one anew
     page = folium.Map(tiles=None, attributionControl=False, zoom_snap=0.25, **still)
@@ -83,41 +84,43 @@ def place_page(place: PlaceView, *, vendor: str, links: str, time: str) -> str:
     page.fit_bounds([[south, west], [north, east]])
     _layer([{"geometry": geometry, "properties": {}} for geometry in place.background], _pale).add_to(page)
     if place.waters:
-        coloured = _layer([_water_feature(place, number, links) for number in range(len(place.waters))], _coloured)
+        coloured = _layer([_water_feature(water, links, insets) for water in place.waters], _coloured)
         coloured.add_child(folium.GeoJsonPopup(fields=["words"], labels=False))
         coloured.add_to(page)
     if place.markers:
-        points = _layer([_marker_feature(marker, links) for marker in place.markers], _dot, is_point=True)
+        points = _layer([_marker_feature(marker, links, insets) for marker in place.markers], _dot, is_point=True)
         points.add_child(folium.GeoJsonPopup(fields=["words"], labels=False))
         points.add_to(page)
     figure = cast(Figure, page.get_root())
-    _furnish(figure, place, links=links, time=time)
+    _furnish(figure, place, insets, links=links, time=time)
     _pin_ids(page)
-    return _with_language(figure.render(), place)
+    return insets.fill(_with_language(figure.render(), insets, place))
 
 
-def _furnish(figure: Figure, place: PlaceView, *, links: str, time: str) -> None:
+def _furnish(figure: Figure, place: PlaceView, insets: Insets, *, links: str, time: str) -> None:
     """Title, head, legend and list around the map."""
     policy = (
         "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data:; base-uri 'none'; form-action 'none'"
     )
-    figure.title = escape(f"{title_of(place, LANGUAGES[0])} · {say(LANGUAGES[0], SITE)}")
-    figure.header.add_child(
-        Element(
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-            f"<script>{_CHOOSE}</script>{_STYLE.replace('GROUND', GROUND_COLOUR)}"
-        ),
-        name="ww_head",
+    head = (
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<script>{_CHOOSE}</script>{_STYLE.replace('GROUND', GROUND_COLOUR)}"
     )
-    figure.html.add_child(Element(_head(place, time)), name="ww_top", index=0)
-    figure.html.add_child(Element(_foot(place, links)), name="ww_foot")
+    figure.title = insets.html(_full_title(place, LANGUAGES[0]))
+    figure.header.add_child(Element(insets.html(head)), name="ww_head")
+    figure.html.add_child(Element(insets.html(_head(place, time))), name="ww_top", index=0)
+    figure.html.add_child(Element(insets.html(_foot(place, links))), name="ww_foot")
 
 
 def title_of(place: PlaceView, language: str) -> str:
     """What the page is of."""
     return say(language, NATIONAL) if place.key == "national" else name_in(language, place.names, place.key)
+
+
+def _full_title(place: PlaceView, language: str) -> str:
+    return plain(f"{title_of(place, language)} · {say(language, SITE)}")
 
 
 def _head(place: PlaceView, time: str) -> str:
@@ -135,7 +138,7 @@ def _head(place: PlaceView, time: str) -> str:
         f"<p>{_said(lambda to: say(to, COUNTS, **counts))}</p>"
         f'<p class="ww-quiet">{_said(lambda to: say(to, CHANGED, time=time))} {more}</p></header>'
         f"<noscript><p>{_said(lambda to: say(to, NO_SCRIPT))}</p>"
-        f'<img class="ww-picture" src="{escape(picture)}.png" alt=""></noscript>'
+        f'<img class="ww-picture" src="{plain(picture)}.png" alt=""></noscript>'
     )
 
 
@@ -149,12 +152,12 @@ def _foot(place: PlaceView, links: str) -> str:
         if water.level and len(worst) < LISTED_AT_MOST:
             worst.setdefault(water.public_id, water)
     rows = "".join(
-        f'<li><a href="{links}/w/{escape(water.public_id)}" target="_top"><i style="background:{_colour(water.level)}">'
-        f"</i><span>{_name(water)} · {_level(water.level)}</span></a></li>"
+        f'<li><a href="{plain(links)}/w/{plain(water.public_id)}" target="_top">'
+        f'<i style="background:{_colour(water.level)}"></i><span>{_name(water)} · {_level(water.level)}</span></a></li>'
         for water in worst.values()
     )
     body = f'<ul class="ww-list">{rows}</ul>' if rows else f'<p class="ww-head">{_said(lambda to: say(to, NONE))}</p>'
-    live = f'<p class="ww-head"><a href="{links}/" target="_top">{_said(lambda to: say(to, OPEN_LIVE))}</a></p>'
+    live = f'<p class="ww-head"><a href="{plain(links)}/" target="_top">{_said(lambda to: say(to, OPEN_LIVE))}</a></p>'
     title = _said(lambda to: say(to, LIST))
     return f'<div class="ww-foot"><ul class="ww-legend">{legend}</ul><h2>{title}</h2>{body}{live}</div>'
 
@@ -170,7 +173,7 @@ def _level(level: int) -> str:
 def _said(in_language: Callable[[str], str]) -> str:
     """One sentence in all languages, of which the page shows one; escaped."""
     return "".join(
-        f'<span data-l="{language}" lang="{language}">{escape(in_language(language))}</span>' for language in LANGUAGES
+        f'<span data-l="{language}" lang="{language}">{plain(in_language(language))}</span>' for language in LANGUAGES
     )
 
 
@@ -182,18 +185,10 @@ def _layer(
         "features": [{"type": "Feature", "id": str(number), **feature} for number, feature in enumerate(features)],
     }
     marker = folium.CircleMarker(radius=7, weight=2, color="#fff", fill_opacity=1) if is_point else None
-    layer = folium.GeoJson(_harmless(collection), style_function=style, marker=marker)
+    layer = folium.GeoJson(collection, style_function=style, marker=marker)
     for kind in ("default_js", "default_css"):  # of folium's mixin, which its types do not name
         setattr(layer, kind, [])
     return layer
-
-
-def _harmless(value: Any) -> str:
-    """JSON that may stand in a script: whatever a name holds, it does not end the script."""
-    text = json.dumps(value, ensure_ascii=False)
-    for letter in ("<", ">", "&", "\u2028", "\u2029"):
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
 
 
 def _colour(level: int) -> str:
@@ -219,30 +214,26 @@ def _dot(feature: dict[str, Any]) -> dict[str, Any]:
     return {"fillColor": _colour(feature["properties"]["level"])}
 
 
-def _water_feature(place: PlaceView, number: int, links: str) -> dict[str, Any]:
+def _water_feature(water: LevelledWater, links: str, insets: Insets) -> dict[str, Any]:
     """A popup's words are raw HTML to folium: every text in them is escaped here."""
-    water = place.waters[number]
-    words = f'<a href="{links}/w/{escape(water.public_id)}" target="_top">{_name(water)}</a><br>{_level(water.level)}'
-    return {"geometry": water.geometry, "properties": {"level": water.level, "words": words}}
+    to_water = f'<a href="{plain(links)}/w/{plain(water.public_id)}" target="_top">{_name(water)}</a>'
+    words = f"{to_water}<br>{_level(water.level)}"
+    return {"geometry": water.geometry, "properties": {"level": water.level, "words": insets.string(words)}}
 
 
-def _marker_feature(marker: Marker, links: str) -> dict[str, Any]:
+def _marker_feature(marker: Marker, links: str, insets: Insets) -> dict[str, Any]:
     kind = _said(lambda to: f"{say(to, INCIDENT)} {marker.code} · {kind_in(to, marker.kind)}")
     since = _said(lambda to: say(to, OPENED_ON, date=f"{marker.opened_on:%Y-%m-%d}"))
-    words = (
-        f'<a href="{links}/i/{escape(marker.code)}" target="_top">{kind}</a><br>{_level(marker.severity)}<br>{since}'
-    )
+    to_incident = f'<a href="{plain(links)}/i/{plain(marker.code)}" target="_top">{kind}</a>'
+    words = f"{to_incident}<br>{_level(marker.severity)}<br>{since}"
     point = {"type": "Point", "coordinates": [round(marker.lon, 5), round(marker.lat, 5)]}
-    return {"geometry": point, "properties": {"level": marker.severity, "words": words}}
+    return {"geometry": point, "properties": {"level": marker.severity, "words": insets.string(words)}}
 
 
-def _with_language(html: str, place: PlaceView) -> str:
+def _with_language(shell: str, insets: Insets, place: PlaceView) -> str:
     """Folium's page says nothing of its language; without script it is simplified Chinese."""
-    titles = " ".join(
-        f'data-title-{language.lower()}="{escape(f"{title_of(place, language)} · {say(language, SITE)}")}"'
-        for language in LANGUAGES
-    )
-    return html.replace("<html>", f'<html lang="{LANGUAGES[0]}" {titles}>', 1)
+    titles = " ".join(f'data-title-{language.lower()}="{_full_title(place, language)}"' for language in LANGUAGES)
+    return shell.replace("<html>", f'<html lang="{LANGUAGES[0]}" {insets.html(titles)}>', 1)
 
 
 def _pin_ids(root: Any) -> None:

@@ -11,10 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 from waterwatch.mapping.publishing_queries import ColouredGroup, IncidentGroup
+from waterwatch.mapping.rules import ANSWERS
 
 VERSION = 2
 DETAIL_ZOOM, SUM_ZOOM = 6, 8
-ANSWERS = ("none", "forwarded", "acknowledged", "answered", "resolved_claimed")
 RANKS = (4, 3, 2, 1)
 
 

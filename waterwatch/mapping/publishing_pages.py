@@ -1,32 +1,39 @@
 """Which places have pages, which of them show something else than yesterday, and their making.
 
 A page is made again exactly when the digest of what it shows is another. A run makes pages for so long and leaves the
-rest for the next one, so that a change of level never waits behind ten thousand pages; first come those from which
-something was withdrawn, then the large ones.
+rest for the next one, so that a change of level never waits behind ten thousand pages. First go pages of places that
+are no more; then come, however long it takes, those of the places where something was withdrawn; then the large ones.
+One that cannot be made stops no other; where something was withdrawn it goes, for what it holds must not stay.
 """
 
 import time
+import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from psycopg.errors import QueryCanceled
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Unavailable
+from waterwatch.kernel.log import get_logger
 from waterwatch.mapping import history, pages, snapshot
 from waterwatch.mapping import publishing_queries as queries
 from waterwatch.mapping.publishing_queries import LitWater, Named, PlaceView
 from waterwatch.mapping.publishing_run import Run, State
 from waterwatch.mapping.rules import digest_of
 
-PAGES_VERSION = 1  # another number for another look: every page is made anew
+PAGES_VERSION = 2  # another number for another look: every page is made anew
 PAGES_FOR_S = 15.0
 PAST = timedelta(days=365)
 CHINA_BOX = (73.5, 18.0, 135.1, 53.6)
 WHOLE_WATER = 500  # so many of one water's reaches are drawn at most
 SLACK_DEG = 0.02
 PREFIX = "maps/"
+log = get_logger(__name__)
 
 
 @dataclass
@@ -52,33 +59,52 @@ class Place:
 
 
 def write(run: Run, state: State) -> bool:
-    """Make the pages that changed and remove those of waters long clean; whether none was left for later."""
+    """Make the pages that changed and remove those of waters long clean; whether none was left for later.
+
+    What was withdrawn is on no page any more when this ends, and is forgotten then: a run that stops before leaves it
+    to the next. Raises :class:`Unavailable` and the database's errors where it is not the page that is at fault.
+    """
+    withdrawn = state.changes.withdrawn_from
     with transaction(run.context.sessions) as session:
-        places = _places(session, run)
+        places = _places(session, run, withdrawn)
+        urgent = {f"{PREFIX}{key}" for key in queries.places_of(session, withdrawn)}
     ground = run.tiles_ground or ""
     wanted = {f"{PREFIX}{key}": place for key, place in places.items()}
     digests = {key: place.digest(ground if place.rank < 3 else str(bool(ground))) for key, place in wanted.items()}
-    changed = [key for key, digest in digests.items() if run.known.get(key, ("", ""))[1] != digest]
-    urgent = state.changes.withdrawn_from
-    changed.sort(key=lambda key: (not any(water.id in urgent for water in wanted[key].waters), wanted[key].rank, key))
     began = time.monotonic()
-    for number, key in enumerate(changed):
-        if number and time.monotonic() - began > PAGES_FOR_S and not _is_urgent(wanted[key], state):
+    _remove(run, set(wanted), urgent)
+    # Whatever their digests say: a publisher that was killed may have written a page and not remembered it.
+    for key in sorted(urgent & wanted.keys()):
+        if not _made(run, wanted[key], digests[key]):
+            _take_away(run, [key])
+    run.forget(state)
+    changed = [key for key in wanted.keys() - urgent if run.known.get(key, ("", ""))[1] != digests[key]]
+    for number, key in enumerate(sorted(changed, key=lambda key: (wanted[key].rank, key))):
+        if number and time.monotonic() - began > PAGES_FOR_S:
             return False
-        _make(run, wanted[key])
-        run.keep({key: (f"{key}.html", digests[key])})
-    _remove(run, set(wanted))
+        _made(run, wanted[key], digests[key])
     return True
 
 
-def _is_urgent(place: Place, state: State) -> bool:
-    return any(water.id in state.changes.withdrawn_from for water in place.waters)
+def _made(run: Run, place: Place, digest: str) -> bool:
+    """Make a page and remember it; whether it could be made. One that could not is tried again by the next run."""
+    key = f"{PREFIX}{place.key}"
+    try:
+        _make(run, place)
+    except (Unavailable, InterfaceError):
+        raise
+    except Exception as trouble:
+        if isinstance(trouble, OperationalError) and not isinstance(trouble.orig, QueryCanceled):
+            raise  # the database does not answer: no other page can be made either
+        log.error("page.not_made", place=place.key, error=type(trouble).__name__)
+        return False
+    run.keep({key: (f"{key}.html", digest)})
+    return True
 
 
-def _places(session: Session, run: Run) -> dict[str, Place]:
-    """Every place that has a page, by its key."""
-    since = run.at - PAST
-    lit = queries.lit_waters(session, since=since)
+def _places(session: Session, run: Run, withdrawn: Collection[uuid.UUID]) -> dict[str, Place]:
+    """Every place that has a page, by its key. Where what was ``withdrawn`` lies is looked up too."""
+    lit = queries.lit_waters(session, since=run.at - PAST, also=withdrawn)
     places = {"national": Place("national", waters=lit)}
     for province in queries.provinces(session):
         places[f"area-{province.key}"] = Place(f"area-{province.key}", province)
@@ -145,12 +171,16 @@ def _bounds(session: Session, place: Place) -> tuple[float, float, float, float]
     return west - SLACK_DEG, south - SLACK_DEG, east + SLACK_DEG, north + SLACK_DEG
 
 
-def _remove(run: Run, wanted: set[str]) -> None:
-    """Pages of places that are no more, or of waters whose last colour is a year old."""
-    gone = [key for key in run.known if key.startswith(PREFIX) and key not in wanted]
-    if gone:
-        run.shelf.remove(list(_files(gone)))
-        run.keep({}, gone=gone)
+def _remove(run: Run, wanted: set[str], urgent: set[str]) -> None:
+    """Pages of places that are no more, or of waters whose last colour is a year old; urgent ones, known or not."""
+    known = {key for key in run.known if key.startswith(PREFIX)}
+    if gone := sorted((known | urgent) - wanted):
+        _take_away(run, gone)
+
+
+def _take_away(run: Run, keys: list[str]) -> None:
+    run.shelf.remove(list(_files(keys)))
+    run.keep({}, gone=[key for key in keys if key in run.known])
 
 
 def _files(keys: list[str]) -> Iterator[str]:

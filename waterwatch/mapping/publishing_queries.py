@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.mapping.queries import LevelledWater
+from waterwatch.mapping.rules import CASE_ANSWER, incident_answer
 from waterwatch.mapping.tiles_rules import band_of
 
 
@@ -45,13 +46,7 @@ SELECT a.basis, a.level, array_agg(f.feature_id ORDER BY f.feature_id) AS featur
 FROM advisory a JOIN water_feature f ON f.id = a.water_feature_id
 GROUP BY a.basis, a.level ORDER BY a.basis, a.level
 """)
-# How far a case has come: 1 forwarded, 2 acknowledged, 3 answered; an incident's answer is its furthest case's.
-_ANSWER = """
-CASE i.state WHEN 'resolved_claimed' THEN 4 WHEN 'answered' THEN 3 ELSE coalesce((
-    SELECT max(CASE c.state WHEN 'answered' THEN 3 WHEN 'closed' THEN 3 WHEN 'acknowledged' THEN 2
-                            WHEN 'queued' THEN 1 WHEN 'delivered' THEN 1 ELSE 0 END)
-    FROM escalation_case c WHERE c.incident_id = i.id), 0) END
-"""
+_ANSWER = incident_answer(f"(SELECT max({CASE_ANSWER}) FROM escalation_case c WHERE c.incident_id = i.id)")  # noqa: S608
 # Everything that is open, in one statement: by cell of zoom 8 and likeness, with each incident's GeoJSON as text.
 _INCIDENTS = text(f"""
 WITH found AS (
@@ -214,7 +209,8 @@ SELECT f.id, ARRAY(SELECT DISTINCT j.code FROM jurisdiction_part p JOIN jurisdic
        md5(ST_AsBinary(f.geom))
 FROM water_feature f
 WHERE (f.id IN (SELECT water_feature_id FROM advisory WHERE basis = 'confirmed')
-       OR f.id IN (SELECT water_feature_id FROM incident_span WHERE coalesce(ended_at, 'infinity') > :since))
+       OR f.id IN (SELECT water_feature_id FROM incident_span WHERE coalesce(ended_at, 'infinity') > :since)
+       OR f.id = ANY(:also))
   AND NOT EXISTS (SELECT FROM mapped_water m WHERE m.water_feature_id = f.id)
 ON CONFLICT DO NOTHING
 """)
@@ -240,6 +236,11 @@ FROM lit JOIN water_feature f USING (id) JOIN water_body b ON b.id = f.water_bod
 LEFT JOIN mapped_water m ON m.water_feature_id = f.id LEFT JOIN standing s ON s.id = f.id
 LEFT JOIN named n ON n.water_body_id = b.id
 ORDER BY f.feature_id
+""")
+_LYING = text("""
+SELECT b.public_id, b.basin, coalesce(m.area_codes, '{}') AS area_codes
+FROM water_feature f JOIN water_body b ON b.id = f.water_body_id LEFT JOIN mapped_water m ON m.water_feature_id = f.id
+WHERE f.id = ANY(:ids)
 """)
 _BASINS = text("""
 SELECT wanted.basin, (
@@ -308,10 +309,19 @@ class Named:
     bounds: tuple[float, float, float, float]
 
 
-def lit_waters(session: Session, *, since: datetime) -> list[LitWater]:
-    """What is coloured, and what was since an instant. Looks up where waters lie that are new among them."""
-    session.execute(_PLACE_NEW, {"since": since})
+def lit_waters(session: Session, *, since: datetime, also: Collection[uuid.UUID] = ()) -> list[LitWater]:
+    """What is coloured, and what was since an instant. Looks up where they lie, and others, as far as it is unknown."""
+    session.execute(_PLACE_NEW, {"since": since, "also": list(also)})
     return [LitWater(**row._mapping) for row in session.execute(_LIT, {"since": since})]
+
+
+def places_of(session: Session, feature_ids: Collection[uuid.UUID]) -> set[str]:
+    """The keys of the places on which some reaches and lakes lie, whether anything of them is lit or not."""
+    rows = session.execute(_LYING, {"ids": list(feature_ids)}).all()
+    basins = basins_named(session, {row.basin for row in rows if row.basin})
+    found = {f"area-{code}" for row in rows for code in row.area_codes}
+    found |= {f"basin-{public_id}" for public_id in basins.values()} | {f"water-{row.public_id}" for row in rows}
+    return found | ({"national"} if rows else set())
 
 
 def basins_named(session: Session, basins: Collection[str]) -> dict[str, str]:

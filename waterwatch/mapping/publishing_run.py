@@ -186,6 +186,10 @@ class Run:
         self.shelf.remove(leaving)
         with transaction(self.context.sessions) as session:
             queries.forget_superseded(session, leaving)
+
+    def forget(self, state: State) -> None:
+        """The changes this run read are written, and what was withdrawn is gone from everything."""
+        with transaction(self.context.sessions) as session:
             history.forget_changes(session, state.changes)
 
 

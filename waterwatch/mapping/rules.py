@@ -12,6 +12,14 @@ LAKE_COLOUR = "#cfe0ea"
 GROUND_COLOUR = "#f4f3ee"
 INK_COLOUR = "#22343f"
 
+# How far an incident has come with the departments, the least first: all that is public says it in these words.
+ANSWERS = ("none", "forwarded", "acknowledged", "answered", "resolved_claimed")
+# In SQL, as places in that list. Of a case ``c``: forwarded is what has arrived; what waits to be sent is with nobody.
+CASE_ANSWER = """
+CASE WHEN c.state IN ('answered', 'closed') THEN 3 WHEN c.state = 'acknowledged' THEN 2
+     WHEN c.state = 'delivered' THEN 1 ELSE 0 END
+"""
+
 METRES_PER_DEGREE = 111_320.0  # of latitude, on the mean sphere; drawing only, never a distance anybody reads
 
 
@@ -42,6 +50,11 @@ class Frame:
         east_m = (lon - self.lon) * METRES_PER_DEGREE * math.cos(math.radians(self.lat))
         north_m = (lat - self.lat) * METRES_PER_DEGREE
         return self.width_px / 2 + east_m / self.metres_per_px, self.height_px / 2 - north_m / self.metres_per_px
+
+
+def incident_answer(of_its_cases: str) -> str:
+    """SQL: how far an incident ``i`` has come. ``of_its_cases``: SQL of its furthest case's, NULL where it has none."""
+    return f"CASE i.state WHEN 'resolved_claimed' THEN 4 WHEN 'answered' THEN 3 ELSE coalesce({of_its_cases}, 0) END"
 
 
 def scale_bar_m(frame: Frame, *, longest_px: float = 140.0) -> int:

@@ -58,7 +58,10 @@ def publish(context: JobContext, message: Message) -> None:
 
 
 def _publish(context: JobContext, still_alone: Callable[[], None]) -> bool:
-    """Levels, incidents and history first, then the pointer, then pages. Whether nothing was left for later."""
+    """Levels, incidents and history first, then the pointer; what it superseded goes, and pages come last.
+
+    Whether nothing was left for later.
+    """
     run = Run(context, open_shelf(context.settings), context.now())
     state = run.read()
     _order_archive(context, run.tiles_ground)
@@ -66,9 +69,8 @@ def _publish(context: JobContext, still_alone: Callable[[], None]) -> bool:
     publishing_site.write(run)
     still_alone()
     run.point()
-    is_whole = publishing_pages.write(run, state)
     run.clear(state)
-    return is_whole
+    return publishing_pages.write(run, state)
 
 
 def build_archive(context: JobContext, message: Message) -> None:

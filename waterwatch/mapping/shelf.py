@@ -1,7 +1,7 @@
 """Where the published map lies: a folder that any web server serves, or an S3-compatible bucket.
 
-Each file is replaced whole or not at all. A file whose name carries a hash never changes and is cached for ever; every
-other one is asked for again. Names are made by us.
+Each file is replaced whole or not at all. A file whose name carries a hash never changes; yet it is kept for long only
+where it tells of no incident: what is withdrawn is gone from every cache within a minute. Names are made by us.
 """
 
 import errno
@@ -25,7 +25,8 @@ from waterwatch.kernel.objects import CHUNK_BYTES, answering, open_bucket, sync_
 from waterwatch.kernel.settings import Settings
 
 HASHED_FOREVER = "public, max-age=31536000, immutable"
-REVALIDATE = "public, max-age=10, stale-while-revalidate=60"
+A_DAY = "public, max-age=86400"
+REVALIDATE = "public, max-age=30"  # two caches in a row, each keeping it for so long, still make a minute
 MEDIA_TYPES = {
     "json": "application/json",
     "html": "text/html; charset=utf-8",
@@ -39,6 +40,8 @@ MEDIA_TYPES = {
 COMPRESSED = {"json", "html", "js", "css", "svg", "webmanifest"}
 # ``levels.0123456789abcdef.json`` of ours, ``assets/map-zv62qs-M.js`` of Vite's.
 HASHED = re.compile(r"(?:.+\.[0-9a-f]{16}\.[a-z]+|assets/[^/]+-[A-Za-z0-9_-]{8}\.[a-z0-9]+)")
+# Of those, what tells of no incident: waters, scripts and styles.
+_FOREVER = re.compile(r"(?:[^/]+\.[0-9a-f]{16}\.pmtiles|assets/[^/]+-[A-Za-z0-9_-]{8}\.[a-z0-9]+)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-./]{0,200}")
 RETRY_FULL_S = 10.0
 PART_BYTES = 8 * 1024 * 1024
@@ -88,7 +91,9 @@ def media_type(name: str) -> str:
 
 def cache_control(name: str) -> str:
     """How long a file may be kept."""
-    return HASHED_FOREVER if HASHED.fullmatch(name) else REVALIDATE
+    if _FOREVER.fullmatch(name):
+        return HASHED_FOREVER
+    return A_DAY if name.startswith("vendor/") else REVALIDATE  # no hash: another Leaflet comes under the same name
 
 
 def is_compressed(name: str) -> bool:

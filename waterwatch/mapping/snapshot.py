@@ -1,6 +1,7 @@
 """Small maps as PNG, for mails, messages and pages without script: SVG of our own waters, rendered by resvg."""
 
 import math
+import re
 import uuid
 from collections.abc import Iterator
 from html import escape
@@ -33,6 +34,7 @@ PLACE_PX = (1200, 630)  # what messengers and search engines show of a page (Ope
 PANEL_PX = 96  # of its height for words
 NAME_PX = 15
 HALF_WIDTH_M = 20_000.0
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 FONTS = "Noto Sans CJK SC, Noto Sans CJK JP, sans-serif"
 
 
@@ -84,17 +86,22 @@ def place_png(place: PlaceView, *, time: str) -> bytes:
     return render_png("".join(parts))
 
 
+def _words(text: str) -> str:
+    """A text in a drawing; letters that no XML may hold are left out, for one of them would spoil the picture."""
+    return escape(_NOT_XML.sub("", text))
+
+
 def _draw_panel(place: PlaceView, time: str) -> Iterator[str]:
     width_px = PLACE_PX[0]
     title = say("zh-Hans", NATIONAL) if place.key == "national" else name_in("zh-Hans", place.names, place.key)
     yield f'<rect width="{width_px}" height="{PANEL_PX}" fill="#fff"/>'
-    yield f'<text x="28" y="46" font-size="34" font-weight="bold" fill="{INK_COLOUR}">{escape(title[:24])}</text>'
+    yield f'<text x="28" y="46" font-size="34" font-weight="bold" fill="{INK_COLOUR}">{_words(title[:24])}</text>'
     counts = say("zh-Hans", COUNTS, waters=place.coloured, incidents=place.incidents)
-    yield f'<text x="28" y="80" font-size="20" fill="{INK_COLOUR}">{escape(counts)}</text>'
+    yield f'<text x="28" y="80" font-size="20" fill="{INK_COLOUR}">{_words(counts)}</text>'
     for y, words in ((42, say("zh-Hans", NOT_OFFICIAL)), (78, f"{say('zh-Hans', SITE)} · {time}")):
         yield (
             f'<text x="{width_px - 28}" y="{y}" font-size="20" fill="{INK_COLOUR}" text-anchor="end">'
-            f"{escape(words)}</text>"
+            f"{_words(words)}</text>"
         )
 
 
@@ -160,7 +167,7 @@ def _draw_names(frame: Frame, waters: list[DrawnWater], marker: tuple[float, flo
                 written.add(water.name)
                 yield (
                     f'<text x="{x:.1f}" y="{y:.1f}" font-size="{NAME_PX}" fill="{INK_COLOUR}" stroke="{GROUND_COLOUR}" '
-                    f'stroke-width="4" paint-order="stroke" text-anchor="middle">{escape(water.name)}</text>'
+                    f'stroke-width="4" paint-order="stroke" text-anchor="middle">{_words(water.name)}</text>'
                 )
                 break
 

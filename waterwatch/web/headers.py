@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_login import current_user
 from secure import (
     ContentSecurityPolicy,
@@ -27,6 +28,20 @@ HSTS_S = 365 * 86400
 NOBODY, OURSELVES = "'none'", "'self'"
 
 
+class Sessions(SecureCookieSessionInterface):
+    """Flask's sessions, which stay out of what is for everybody.
+
+    Libraries look into the session of every request, to see who is there. An answer that caches may give to anybody
+    must not hang on that: neither does it vary with the cookie, nor does it carry one.
+    """
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """As ever, but for public answers; a session that was changed is kept all the same."""
+        if response.cache_control.public and not session.modified:
+            return
+        super().save_session(app, session, response)
+
+
 def install_headers(
     app: Flask, *, is_https: bool, tile_hosts: Sequence[str] = (), published: Sequence[str] = ()
 ) -> None:
@@ -34,6 +49,7 @@ def install_headers(
 
     ``tile_hosts``: origins of the operator's base maps. ``published``: that of the published map, where it is another.
     """
+    app.session_interface = Sessions()
     headers = dict(_policies(content_policy(tile_hosts, published), is_https=is_https).headers)
 
     @app.after_request
