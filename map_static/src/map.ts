@@ -16,12 +16,16 @@ function read(frame: HTMLElement): Promise<Published> {
 
 async function start(frame: HTMLElement): Promise<void> {
   const words = readWords(frame);
-  const drawn = `${frame.dataset.snapshot ?? ""}?lang=${frame.dataset.language ?? ""}`;
+  const drawn = (published?: Published): string => {
+    const address = new URL(published ? published.manifest.snapshot : (frame.dataset.snapshot ?? ""), published?.base ?? location.href);
+    address.searchParams.set("lang", frame.dataset.language ?? "");
+    return address.href;
+  };
   /** Why the live map is not there: the device, the data, or neither is known to be. */
   const snapshot = (why: "unavailable" | "broken" | "not_opened", published?: Published): void =>
-    showSnapshot(frame, drawn, [say(words, why), published ? ageIn(words, published.manifest, null).text : ""], say(words, "snapshot"));
+    showSnapshot(frame, drawn(published), [say(words, why), published ? ageIn(words, published.manifest, null).text : ""], say(words, "snapshot"));
   const failed = (key: "not_published" | "load_failed"): void => {
-    const link = key === "load_failed" && navigator.onLine ? { link: [drawn, say(words, "open_snapshot")] as const } : {};
+    const link = key === "load_failed" && navigator.onLine ? { link: [drawn(), say(words, "open_snapshot")] as const } : {};
     showMessage(frame, say(words, key), { ...link, retry: [say(words, "retry"), () => void start(frame)] });
   };
   const isAble = canDrawMaps();

@@ -1,4 +1,4 @@
-"""Links that are broken, files that are gone, garbage, names without end: the map says so, and shows no less in silence."""
+"""Broken links, missing files, garbage, names without end: the map says so, and shows no less in silence."""
 
 import json
 import shutil
@@ -190,7 +190,7 @@ def test_the_drawn_map_says_how_old_the_data_is_in_the_pages_language(
     with people.person(browser, watch, PHONE) as page:
         page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
         page.goto(f"{origin}/?lang=en")
-        expect(page.locator("#map iframe")).to_have_attribute("src", "/published/maps/national.html?lang=en")
+        expect(page.locator("#map iframe")).to_have_attribute("src", f"{origin}/published/maps/national.html?lang=en")
         expect(page.locator("#map .map-snapshot")).to_contain_text("3 h")
         page.goto(origin)
         expect(page.locator("#map .map-snapshot")).to_contain_text("数据已有 3 小时没有更新")
