@@ -357,3 +357,11 @@ def test_letters_that_no_drawing_may_hold_spoil_no_page(context: JobContext) -> 
     open_one(context, water="长\x01\ufffe江")
     run(context)
     assert len(places(context)) == 2
+
+
+def test_a_page_is_dark_where_its_viewer_is_and_never_on_paper(context: JobContext) -> None:
+    open_one(context)
+    run(context)
+    (night,) = re.findall(r"@media ([^{]*)\{html\{color-scheme:dark\}", page(context))
+    assert night == "screen and (prefers-color-scheme:dark)"
+    assert 'path[stroke="#8fb2c9"]' in page(context)  # the colour of the waters beneath, which folium writes into them

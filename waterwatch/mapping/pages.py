@@ -44,7 +44,8 @@ _CHOOSE = """
 if(['zh-Hans','zh-Hant','en'].indexOf(l)<0)l='zh-Hans';h.lang=l;
 var t=h.getAttribute('data-title-'+l.toLowerCase());if(t)document.title=t})()
 """
-_STYLE = """
+_STYLE = (
+    """
 <style>
 html,body{margin:0;padding:0;height:auto}body{display:flex;flex-direction:column;min-height:100vh;color:#22343f;background:#fff;
 font:15px/1.6 'PingFang SC','Noto Sans CJK SC','Microsoft YaHei',sans-serif}
@@ -63,10 +64,20 @@ grid-template-columns:repeat(auto-fill,minmax(min(260px,100%),1fr))}
 .ww-list a{display:flex;gap:8px;min-height:44px;align-items:center;color:inherit}
 .ww-list i{flex:none;width:12px;height:12px;border-radius:3px}h2{margin:14px 14px 4px;font-size:16px}
 .ww-picture{max-width:100%}
+@media screen and (prefers-color-scheme:dark){html{color-scheme:dark}body{color:#e4ebee;background:#10181d}
+.ww-quiet{color:#a3b3bb}a{color:#8ec3da}.leaflet-container.leaflet-container{background:#131c21}
+path[stroke="RIVER"]{stroke:#3d6379}path[fill="LAKE"]{fill:#233c49}
+.leaflet-container.leaflet-container a{color:#8ec3da}.leaflet-container .leaflet-bar.leaflet-bar a,
+.leaflet-container .leaflet-popup-content-wrapper,.leaflet-container .leaflet-popup-tip{
+background:#18232a;color:#e4ebee}
+.ww-picture{filter:brightness(.85)}}
 @media print{*{print-color-adjust:exact;-webkit-print-color-adjust:exact}.folium-map{height:420px!important}
 .ww-head nav,.leaflet-control{display:none}.ww-list a{min-height:0}}
 </style>
-"""
+""".replace("GROUND", GROUND_COLOUR)
+    .replace("RIVER", WATER_COLOUR)
+    .replace("LAKE", LAKE_COLOUR)
+)
 
 
 def place_page(place: PlaceView, *, vendor: str, links: str, time: str) -> str:
@@ -106,7 +117,7 @@ def _furnish(figure: Figure, place: PlaceView, insets: Insets, *, links: str, ti
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<script>{_CHOOSE}</script>{_STYLE.replace('GROUND', GROUND_COLOUR)}"
+        f"<script>{_CHOOSE}</script>{_STYLE}"
     )
     figure.title = insets.html(_full_title(place, LANGUAGES[0]))
     figure.header.add_child(Element(insets.html(head)), name="ww_head")
