@@ -24,6 +24,7 @@ from waterwatch.photos import tables as photos
 from waterwatch.postbox import tables as postbox
 from waterwatch.reports import tables as reports
 from waterwatch.triage import tables as triage
+from waterwatch.watches import tables as watches
 from waterwatch.waters import tables as waters
 from waterwatch.zones import tables as zones
 
@@ -48,6 +49,7 @@ ROOMS = (
     reports,
     tiles,
     triage,
+    watches,
     waters,
     zones,
 )

@@ -41,7 +41,15 @@ registerRoute(
     plugins: [{ cacheWillUpdate: async ({ request, response }) => (response.ok && !new URL(request.url).searchParams.has("lang") && !/no-store/.test(response.headers.get("Cache-Control") ?? "") ? response : null) }],
   }),
 );
-registerRoute(({ url }) => url.pathname === MANIFEST, new NetworkFirst({ cacheName: MAP, networkTimeoutSeconds: SLOW_S }));
+registerRoute(
+  ({ url }) => url.pathname === MANIFEST,
+  new NetworkFirst({
+    cacheName: MAP,
+    networkTimeoutSeconds: SLOW_S,
+    // What was withdrawn is named no more, and does not stay on the phone either.
+    plugins: [{ cacheDidUpdate: async ({ newResponse }) => forgetOldMap(await caches.open(MAP), (await newResponse.clone().json()) as Record<string, unknown>) }],
+  }),
+);
 registerRoute(({ url }) => url.pathname.startsWith("/published/") && url.pathname.endsWith(".pmtiles"), ({ request }) => piece(request));
 registerRoute(({ url }) => /^\/published\/(?:[\w-]+\/)?[^/]+\.[0-9a-f]{8,}\.json$/.test(url.pathname), new CacheFirst({ cacheName: MAP }));
 registerRoute(({ url }) => url.pathname.startsWith("/static/assets/"), new CacheFirst({ cacheName: ASSETS }));
@@ -72,9 +80,13 @@ async function keepMap(ranges: readonly Range[]): Promise<void> {
   if (!answer.ok) return;
   await map.put(MANIFEST, answer.clone());
   const manifest = (await answer.json()) as Record<string, unknown>;
-  const whole = (name: unknown): string => new URL(String(name), new URL(MANIFEST, self.location.origin)).href;
   await Promise.all([manifest.levels, manifest.incidents].map((name) => keep(map, whole(name))));
-  await forgetOldMap(map, manifest, whole);
+  await forgetOldMap(map, manifest);
+}
+
+/** The address of a file by its name in the manifest. */
+function whole(name: unknown): string {
+  return new URL(String(name), new URL(MANIFEST, self.location.origin)).href;
 }
 
 interface Range {
@@ -104,7 +116,7 @@ async function piece(request: Request): Promise<Response> {
 }
 
 /** Of what lies in the caches, only what this publication names is of use; of the past and of details as much as was seen. */
-async function forgetOldMap(map: Cache, manifest: Record<string, unknown>, whole: (name: unknown) => string): Promise<void> {
+async function forgetOldMap(map: Cache, manifest: Record<string, unknown>): Promise<void> {
   const index = (await (await map.match(whole(manifest.incidents)))?.json()) as { tiles?: Record<string, string> } | undefined;
   const named = [manifest.levels, manifest.incidents, ...Object.values(index?.tiles ?? {}), ...Object.values(manifest.history ?? {})].map(whole);
   const current = new Set([whole(MANIFEST), ...named]);

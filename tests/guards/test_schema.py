@@ -1,6 +1,7 @@
 """The migrated database is the one the tables describe, CHECK for CHECK."""
 
 import uuid
+from pathlib import Path
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -12,6 +13,7 @@ from tests.conftest import _administer, _with_database
 from waterwatch.kernel import migrate
 from waterwatch.kernel.db import Base
 
+ROOT = Path(__file__).resolve().parents[2]
 _OLD_PHOTO = text("""
 INSERT INTO photo (id, state, state_since, refusal_code, sha256, original_bytes, received_at, original_delete_after)
 VALUES (:id, :state, now(), :code, decode(repeat('ab', 32), 'hex'), 1, now(), now())
@@ -25,6 +27,14 @@ def declared_checks() -> set[tuple[str, str]]:
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
     }
+
+
+def test_every_module_of_tables_is_compared() -> None:
+    """Else it would be where another test happened to import it, and only there."""
+    there = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "waterwatch").glob("*/*tables.py")}
+    told = (ROOT / "migrations" / "env.py").read_text()
+    missing = [path for path in there if f"from waterwatch.{path.parent.name} import {path.name}" not in told]
+    assert missing == []
 
 
 def test_every_declared_check_exists_in_the_database(shared_engine: Engine) -> None:
