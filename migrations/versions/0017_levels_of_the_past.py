@@ -25,7 +25,7 @@ BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF NEW.state = 'retracted' OR NEW.water_feature_id <> OLD.water_feature_id THEN
             INSERT INTO map_change (water_feature_id, since, is_withdrawal)
-            SELECT water_feature_id, min(started_at), NEW.state = 'retracted' FROM incident_span
+            SELECT water_feature_id, min(started_at), true FROM incident_span
             WHERE incident_id = NEW.id GROUP BY water_feature_id;
         END IF;
         IF NEW.state = 'retracted' THEN
