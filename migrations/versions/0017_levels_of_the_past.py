@@ -16,7 +16,8 @@ depends_on: Sequence[str] | None = None
 
 # Whatever moves an incident, its spans follow. One that was withdrawn never was: its spans go, and what they touched is
 # noted, so that the months they stood in are written anew. A change of severity has no instant of its own in the row:
-# the step down and the confirmation have, everything else is as old as its transaction.
+# the step down and the confirmation have, everything else is as old as its transaction. Geometries are compared as
+# bytes: of a condition that needs an operator of PostGIS a dump does not say which.
 SPANS = """
 CREATE FUNCTION keep_incident_spans() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -64,7 +65,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER incident_is_moved AFTER UPDATE OF public_point ON incident FOR EACH ROW
-    WHEN (OLD.public_point IS DISTINCT FROM NEW.public_point) EXECUTE FUNCTION note_moved_incident();
+    WHEN (OLD.public_point::bytea IS DISTINCT FROM NEW.public_point::bytea) EXECUTE FUNCTION note_moved_incident();
 CREATE TRIGGER incident_begins_its_spans AFTER INSERT ON incident FOR EACH ROW
     WHEN (NEW.closed_at IS NULL) EXECUTE FUNCTION keep_incident_spans();
 CREATE TRIGGER incident_keeps_its_spans AFTER UPDATE OF state, severity, water_feature_id, closed_at ON incident
@@ -85,7 +86,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER water_is_placed_anew AFTER UPDATE OF geom ON water_feature FOR EACH ROW
-    WHEN (OLD.geom IS DISTINCT FROM NEW.geom) EXECUTE FUNCTION forget_mapped_water();
+    WHEN (OLD.geom::bytea IS DISTINCT FROM NEW.geom::bytea) EXECUTE FUNCTION forget_mapped_water();
 CREATE TRIGGER waters_are_placed_anew AFTER INSERT OR DELETE OR UPDATE OF geom, level, retired_at ON jurisdiction
     FOR EACH STATEMENT EXECUTE FUNCTION forget_mapped_waters()
 """

@@ -56,6 +56,7 @@ MATRIX: dict[tuple[str, str], tuple[int, int]] = {
     ("GET", "/desk/training/"): (200, 200),
     ("GET", "/desk/training/<uuid:case_id>"): (404, 404),
     ("POST", "/desk/training/<uuid:case_id>"): (404, 404),
+    ("GET", "/desk/tiles/address"): (200, 200),
     ("GET", "/desk/fairness/"): (403, 200),
     ("POST", "/desk/fairness/cases"): (403, 400),
     ("POST", "/desk/fairness/cases/<uuid:case_id>/retire"): (403, 404),
