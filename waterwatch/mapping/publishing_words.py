@@ -1,16 +1,13 @@
 """The words of published pages, in all three languages: a page on a static host has nobody to ask for the viewer's."""
 
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from babel.support import Translations
 from flask_babel import lazy_gettext as _l
 
+from waterwatch.kernel.writing import translations
 from waterwatch.web.words import KIND_WORDS
 
 LANGUAGES = ("zh-Hans", "zh-Hant", "en")
-_CATALOGS = Path(__file__).resolve().parents[1] / "translations"
 
 SITE = _l("江湖網·预警图")
 LEVEL_WORDS = {0: _l("没有警示"), 1: _l("蓝色·一般"), 2: _l("黄色·较大"), 3: _l("橙色·重大"), 4: _l("红色·特别重大")}
@@ -43,9 +40,3 @@ def name_in(language: str, names: dict[str, str], otherwise: str) -> str:
     wanted = {"zh-Hant": ("zh-Hant", "zh-Hans", "en"), "en": ("en", "pinyin", "zh-Hans")}
     order = wanted.get(language, ("zh-Hans", "zh-Hant", "en"))
     return next((names[lang] for lang in order if lang in names), otherwise)
-
-
-@cache
-def translations(language: str) -> Translations:
-    """The catalog of a language of ours; the words in the sources are simplified Chinese and have none."""
-    return Translations.load(str(_CATALOGS), [language.replace("-", "_")])  # type: ignore[return-value]

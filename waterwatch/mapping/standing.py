@@ -5,15 +5,12 @@ does not answer a web server may lead there.
 """
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
-from jinja2.ext import i18n
-
 from waterwatch.kernel.settings import Settings
-from waterwatch.mapping.publishing_words import LANGUAGES, kind_in, translations
+from waterwatch.kernel.writing import environment
+from waterwatch.mapping.publishing_words import LANGUAGES, kind_in
 from waterwatch.web.headers import content_policy
 from waterwatch.web.language import LANGUAGES as LANGUAGE_NAMES
 from waterwatch.web.words import KIND_WORDS
@@ -35,7 +32,7 @@ def standing_pages(settings: Settings, *, front_end_dir: Path) -> dict[str, byte
     site = settings.published_url or f"{settings.public_url}/published"
     rendered = {}
     for language in LANGUAGES:
-        template = _environment(language).get_template("mapping/standing.html")
+        template = environment(language, "waterwatch.mapping", "waterwatch.web").get_template("mapping/standing.html")
         words = template.render(
             language=language,
             viewer_language=lambda language=language: language,
@@ -71,18 +68,3 @@ def _policy(settings: Settings) -> str:
     """The public pages' policy, less what a page cannot say of itself."""
     policy = content_policy([source.origin for source in settings.base_maps])
     return "; ".join(part for part in policy.split("; ") if not part.startswith("frame-ancestors"))
-
-
-@cache
-def _environment(language: str) -> Environment:
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("waterwatch.mapping"), PackageLoader("waterwatch.web")]),
-        extensions=[i18n],
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    translating: Any = environment
-    translating.install_gettext_translations(translations(language), newstyle=True)
-    return environment

@@ -9,8 +9,8 @@ from flask_babel import lazy_gettext as _l
 
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
+from waterwatch.kernel.writing import environment, in_language
 from waterwatch.postbox.service import Mail
-from waterwatch.postbox.writing import environment, in_language
 
 CONFIRM, STOP = "notices-confirm", "notices-stop"  # purposes of the links' keys
 CONFIRM_FOR = timedelta(days=7)
@@ -84,7 +84,7 @@ def _link(settings: Settings, path: str, purpose: str, recipient: Recipient, las
 def _write(name: str, recipient: Recipient, words: dict[str, Any], settings: Settings) -> Mail:
     stop = stop_link(settings, recipient.contact_id, recipient.since)
     facts = words | {"stop_url": f"{settings.public_url}/n/stop/{stop}", "language": recipient.language}
-    render = environment("waterwatch.notices", recipient.language).get_template
+    render = environment(recipient.language, "waterwatch.notices").get_template
     return Mail(
         address=recipient.address,
         subject=render(f"notices/mail/{name}_subject.txt").render(facts),

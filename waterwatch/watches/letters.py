@@ -10,8 +10,8 @@ from flask_babel import lazy_gettext as _l
 
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
+from waterwatch.kernel.writing import environment, in_language
 from waterwatch.postbox.service import Mail
-from waterwatch.postbox.writing import environment, in_language
 from waterwatch.watches.rules import CLEARED, FALLEN, RISEN
 from waterwatch.web.words import SEVERITY_WORDS
 
@@ -86,7 +86,7 @@ def _write(name: str, recipient: Recipient, water: WatchedWater, words: dict[str
         "stop_url": f"{settings.public_url}/watch/stop/{stop}",
         "language": recipient.language,
     }
-    render = environment("waterwatch.watches", recipient.language).get_template
+    render = environment(recipient.language, "waterwatch.watches").get_template
     return Mail(
         address=recipient.address,
         subject=" ".join(render(f"watches/mail/{name}_subject.txt").render(facts).split()),
