@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ PICTURES = Path(__file__).parent / "pictures"
 # A pixel counts as different when a channel is off by more: fonts are smoothed a little differently everywhere.
 CHANNEL_TOLERANCE = 48
 DIFFERENT_SHARE = 0.015
+# Names fade in, and day turns to night, on a machine that has other things to do.
+LOOKS_WITHIN_S = 15
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,17 @@ def view_of(page: Page) -> tuple[float, float, float]:
 
 
 def compare_picture(page: Page, name: str, report: Path) -> None:
-    """Compare the map's frame with the stored picture; without one, or with another, say where the new one lies."""
+    """Await that the map's frame looks as the stored picture; otherwise say where the new one lies."""
     taken = report / f"{name}.png"
-    page.locator("#map").screenshot(path=taken, mask=[page.locator(".map-age")], scale="css", animations="disabled")
     stored = PICTURES / f"{name}.png"
-    assert stored.exists(), f"no picture is stored for {name}; the new one: {taken}"
-    before, after = (np.asarray(Image.open(path).convert("RGB"), dtype=np.int16) for path in (stored, taken))
-    assert before.shape == after.shape, f"{name}: {before.shape} became {after.shape}; the new one: {taken}"
-    different = (np.abs(before - after).max(axis=2) > CHANNEL_TOLERANCE).mean()
-    assert different <= DIFFERENT_SHARE, f"{name}: {different:.1%} of the picture differ; stored {stored}, new {taken}"
+    ends = time.monotonic() + LOOKS_WITHIN_S
+    while True:
+        page.locator("#map").screenshot(path=taken, mask=[page.locator(".map-age")], scale="css", animations="disabled")
+        assert stored.exists(), f"no picture is stored for {name}; the new one: {taken}"
+        before, after = (np.asarray(Image.open(one).convert("RGB"), dtype=np.int16) for one in (stored, taken))
+        assert before.shape == after.shape, f"{name}: {before.shape} became {after.shape}; the new one: {taken}"
+        different = (np.abs(before - after).max(axis=2) > CHANNEL_TOLERANCE).mean()
+        if different <= DIFFERENT_SHARE:
+            return
+        message = f"{name}: {different:.1%} of the picture differ; stored {stored}, new {taken}"
+        assert time.monotonic() < ends, message

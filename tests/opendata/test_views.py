@@ -154,7 +154,8 @@ def test_following_and_withdrawing(client: FlaskClient) -> None:
     assert followed["steps"][0]["step"] == "received"
     assert client.post(f"/api/v1/reports/{token}/withdraw").json["state"] == "withdrawn"
     assert client.post(f"/api/v1/reports/{token}/withdraw").json["state"] == "withdrawn"
-    assert client.get(f"/api/v1/reports/{token[:-1]}x").status_code == 404
+    other = token[:-1] + ("x" if token[-1] != "x" else "y")
+    assert client.get(f"/api/v1/reports/{other}").status_code == 404
 
 
 def test_an_application_is_counted_by_itself_until_it_is_revoked(

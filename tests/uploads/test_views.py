@@ -204,7 +204,8 @@ def test_an_address_cannot_be_made_up_and_does_not_live_for_ever(
     client: FlaskClient, settings: Settings, now: datetime
 ) -> None:
     address = begin(client)
-    assert client.head(address[:-2] + "AA", headers=TUS).status_code == 404
+    end = "AA" if not address.endswith("AA") else "BB"
+    assert client.head(address[:-2] + end, headers=TUS).status_code == 404
     assert client.head("/api/v1/uploads/x", headers=TUS).status_code == 404
     old = Upload(upload_at(address, settings).photo_id, len(PHOTO), now - timedelta(days=900))
     assert client.head(f"/api/v1/uploads/{rules.token_of(old, settings)}", headers=TUS).status_code == 410

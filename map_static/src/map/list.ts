@@ -65,9 +65,14 @@ export class ViewList {
     this.timer = setTimeout(() => this.fill(), 250);
   }
 
-  /** For good: the map is gone. */
+  /** While the map is gone, for good or until the device can draw again: what is listed stays. */
   stop(): void {
     this.isOver = true;
+  }
+
+  /** The map is back. */
+  resume(): void {
+    this.isOver = false;
   }
 
   private fill(): void {
@@ -102,6 +107,7 @@ export class ViewList {
   }
 
   private mark(event: Event, isOn: boolean): void {
+    if (this.isOver) return;
     const water = (event.target as Element).closest<HTMLElement>("[data-water]")?.dataset.water;
     if (water) markWater(this.map, water, isOn);
   }

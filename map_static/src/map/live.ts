@@ -241,16 +241,19 @@ function watchContext(live: Live, stop: () => void, fallBack: FallBack): void {
   const { map } = live;
   let timer: ReturnType<typeof setTimeout> | undefined;
   map.on("webglcontextlost", () => {
+    live.list.stop(); // a map without a context has no style to ask
     timer = setTimeout(() => {
       stop();
-      live.list.stop();
       live.marks.stop();
       for (const part of document.querySelectorAll<HTMLElement>("[data-live], .map-panel, .map-time")) part.hidden = true;
       map.remove();
       fallBack(live.published);
     }, LOST_MS);
   });
-  map.on("webglcontextrestored", () => clearTimeout(timer));
+  map.on("webglcontextrestored", () => {
+    clearTimeout(timer);
+    live.list.resume();
+  });
 }
 
 /** While somebody looks, the map follows what is published; geometry that has changed waits for the next visit. */
