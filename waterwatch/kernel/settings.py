@@ -98,7 +98,6 @@ class Settings(BaseSettings):
     delivery_deadline_s: int = Field(default=15 * 60, ge=5)
     review_lease_s: int = Field(default=600, ge=30)
     undo_s: int = Field(default=10, ge=0, le=60)
-    red_undo_s: int = Field(default=3, ge=0, le=60)
     question_wait_s: int = Field(default=48 * 3600, ge=60)
     blind_share: float = Field(default=0.05, ge=0, le=1)
 
