@@ -18,11 +18,12 @@ DEFERRAL_PAUSES_S: Final = (60.0, 300.0, 900.0, 3600.0)
 @dataclass(frozen=True)
 class Failure:
     """Why an attempt failed, as a stable ``code``. ``is_deferred``: the other side said "later"; ``is_permanent``: it
-    said "never"; neither: it could not be asked."""
+    said "never"; neither: it could not be asked. ``retry_after_s``: how long it asked us to wait."""
 
     code: str
     is_deferred: bool = False
     is_permanent: bool = False
+    retry_after_s: float | None = None
 
 
 def send_mail(mail: EmailMessage, recipient: str, *, settings: Settings) -> Failure | None:
