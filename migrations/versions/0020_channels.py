@@ -90,6 +90,9 @@ def _deliveries() -> None:
     op.add_column("delivery", sa.Column("awaits", sa.Text()))
     op.add_column("delivery", sa.Column("remote_id", sa.Text()))
     op.add_column("delivery", sa.Column("endpoint", sa.Text()))
+    op.add_column("delivery", sa.Column("remote_status", sa.Text()))
+    op.add_column("delivery", sa.Column("remote_digest", sa.LargeBinary()))
+    op.add_column("delivery", sa.Column("polled_at", NOW))
     op.add_column("delivery", sa.Column("digest_id", sa.Uuid(), sa.ForeignKey("digest.id")))
     is_digested: sa.Column[bool] = sa.Column(
         "is_digested", sa.Boolean(), nullable=False, server_default=sa.text("false")
@@ -107,6 +110,8 @@ def _deliveries() -> None:
     _check_anew("delivery", "says", "says IN ('case', 'lowered', 'withdrawn', 'reminder', 'overdue', 'reopened')")
     _check_anew("delivery", "channel", CHANNELS)
     _check("delivery", "awaits", "(state = 'awaiting') = (awaits IS NOT NULL)")
+    _check("delivery", "remote_status", "remote_status IN ('open', 'closed')")
+    _index("polled", ["polled_at"], "channel = 'open311' AND remote_id IS NOT NULL")
     _index("waiting", ["contact_id", "due_at"], "state = 'pending'")
     _index("sending", ["endpoint"], "state = 'sending'")
     _index("awaiting", ["channel"], "state = 'awaiting'")

@@ -152,7 +152,8 @@ class CaseFacts:
     """What the competent agency may know of its case, exact place included; of the citizen, nothing.
 
     The note a citizen may have written is not among it: it could name a person. ``lon``, ``lat`` are WGS-84 degrees.
-    ``is_photo_pending``: the photo is being made anew, because more of it must be covered.
+    ``is_photo_pending``: the photo is being made anew, because more of it must be covered. ``public_lon``,
+    ``public_lat`` are the place as anybody may know it.
     """
 
     case_id: uuid.UUID
@@ -169,6 +170,8 @@ class CaseFacts:
     kind: str
     lon: float
     lat: float
+    public_lon: float
+    public_lat: float
     water_name: str | None
     seen_at: datetime | None
     reports: int
@@ -193,6 +196,8 @@ _NAME_ORDER = (
 _FACTS = text(f"""
 SELECT c.id AS case_id, c.incident_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
        c.acknowledged_at, c.state_deadline_at, i.code, i.kind, ST_X(i.exact_point) AS lon, ST_Y(i.exact_point) AS lat,
+       round(ST_X(i.public_point)::numeric, 5)::float8 AS public_lon,
+       round(ST_Y(i.public_point)::numeric, 5)::float8 AS public_lat,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
        (SELECT n.name FROM water_name n WHERE n.water_body_id = f.water_body_id AND n.is_primary {_NAME_ORDER})
            AS water_name,

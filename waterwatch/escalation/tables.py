@@ -3,7 +3,17 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.agencies.tables import Agency, AgencyContact
@@ -82,10 +92,10 @@ class Delivery(Base):
     (``overdue``), or that the water is not clean after all (``reopened``). ``number`` counts the letters to an
     address. ``cancelled``: what it would have said was taken back before anybody tried to send it.
 
-    ``contact_id`` is null where the address is no contact of the agency (any more), such as a river chief's. It first leaves
-    no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits`` names.
-    ``remote_id``: what the other side calls it. ``endpoint``: what was last asked for it. ``is_digested``: it waits for
-    its agency's digest.
+    ``contact_id`` is null where the address is no contact of the agency (any more), such as a river chief's. It first
+    leaves no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits`` names.
+    ``endpoint``: what was last asked for it. ``is_digested``: it waits for its agency's digest. ``remote_id``: what the other side calls it; ``remote_status`` and ``remote_digest`` (SHA-256 of its words) are what
+    it said when it was asked last, ``polled_at``.
 
     ``attempts`` counts every try, ``deferrals`` those of them that the recipient's side put off (SMTP 4xx, an HTTP
     server that was away): the two are retried after different pauses.
@@ -108,6 +118,12 @@ class Delivery(Base):
         CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         CheckConstraint("(state = 'awaiting') = (awaits IS NOT NULL)", name="awaits"),
         Index("ix_delivery_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+        CheckConstraint("remote_status IN ('open', 'closed')", name="remote_status"),
+        Index(
+            "ix_delivery_polled",
+            "polled_at",
+            postgresql_where=text("channel = 'open311' AND remote_id IS NOT NULL"),
+        ),
         Index("ix_delivery_waiting", "contact_id", "due_at", postgresql_where=text("state = 'pending'")),
         Index("ix_delivery_sending", "endpoint", postgresql_where=text("state = 'sending'")),
         Index("ix_delivery_awaiting", "channel", postgresql_where=text("state = 'awaiting'")),
@@ -136,6 +152,9 @@ class Delivery(Base):
     awaits: Mapped[str | None] = mapped_column(Text)
     remote_id: Mapped[str | None] = mapped_column(Text)
     endpoint: Mapped[str | None] = mapped_column(Text)
+    remote_status: Mapped[str | None] = mapped_column(Text)
+    remote_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    polled_at: Mapped[datetime | None]
     digest_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Digest.id))
     is_digested: Mapped[bool] = mapped_column(server_default=text("false"))
     last_error: Mapped[str | None] = mapped_column(Text)

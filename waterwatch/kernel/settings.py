@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     inbox_domain: str = ""
     staging_mail: str = ""
     channel_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    webhook_allow: str = ""
 
     objects_url: str
     spool_dir: Path
@@ -245,7 +246,7 @@ class Settings(BaseSettings):
         read_base_tiles(value)
         return value
 
-    @field_validator("media_url_hosts")
+    @field_validator("media_url_hosts", "webhook_allow")
     @classmethod
     def _hosts_are_hosts(cls, value: str) -> str:
         for host in value.split():
