@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
+from waterwatch.escalation import alarms
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
@@ -225,6 +226,12 @@ def redact_again(context: JobContext) -> int:
     return len(due)
 
 
+def tell_leads_again(context: JobContext) -> int:
+    """Cases that reached nobody, of which no lead has been told for an hour."""
+    with transaction(context.sessions) as session:
+        return alarms.tell_again(session, now=context.now())
+
+
 def prune_outbox(context: JobContext) -> int:
     """Rows done long ago."""
     with transaction(context.sessions) as session:
@@ -275,6 +282,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_watches,
     forget_addressees,
     redact_again,
+    tell_leads_again,
     prune_outbox,
     clear_spool,
     renew_publication,
