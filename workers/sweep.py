@@ -37,6 +37,7 @@ BATCH = 200
 KEEP_DONE = timedelta(days=7)
 REDACT_AGAIN = timedelta(minutes=10)
 STALE_SPOOL_S = 3600.0
+STALE_MAP_S = 3600  # of a letter; its further letters come sooner or draw it again
 SWEEP = Actor.system("sweep")
 log = get_logger(__name__)
 
@@ -249,6 +250,7 @@ def clear_spool(context: JobContext) -> int:
     folders = [folder for folder in named if folder.is_dir() and not folder.is_symlink()]
     inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
     stale = [(path, now - STALE_SPOOL_S) for path in (*inside, *folders, *spool.glob("*.part"))]
+    stale += [(path, now - STALE_MAP_S) for path in spool.glob("map-*.png")]
     stale += [(path, now - context.settings.upload_keep_s) for path in spool.glob("*.upload")]
     if (bodies := context.settings.proxy_bodies_dir) is not None:  # of a proxy that was killed
         stale += [(path, now - STALE_SPOOL_S) for path in bodies.glob("[0-9]" * 10 + "*")]
