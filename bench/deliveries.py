@@ -251,6 +251,7 @@ def base(folder: Path) -> Iterator[tuple[Settings, str]]:
 def measure_rate(args: argparse.Namespace) -> None:
     """Part (a)."""
     with tempfile.TemporaryDirectory() as name, base(Path(name)) as (settings, url):
+        settings.spool_dir.mkdir()
         engine = make_engine(url)
         objects = ObjectStore(settings.objects_url)
         context = JobContext(settings, make_sessions(engine), objects)

@@ -100,7 +100,7 @@ SPECIAL = {
     ("escalation", "breakers"): "what endpoints answered",
     ("escalation", "alarms"): "leads are told of cases that reached nobody",
     ("escalation", "sending"): "the jobs that hand letters over; no transaction is open during that",
-    ("escalation", "recording"): "the thread that puts on record what became of them",
+    ("escalation", "recording"): "puts on record what became of them, some at a time",
     ("escalation", "staging"): "rehearsals: everything goes to ourselves",
     ("escalation", "links"): "what each link of a letter opens; no I/O",
     ("escalation", "polling"): "asks the cities' Open311 servers what became of our requests",

@@ -160,17 +160,17 @@ def write(
         ("MIME-Version", "1.0"),
     ]
     mark = hashlib.sha256(message_id.encode()).hexdigest()[:24]
-    page = _leaf("text/html; charset=utf-8", _canonical(html))
+    page = [_leaf("text/html; charset=utf-8", _canonical(html))]
     if images:
         pictures = [_picture(image) for image in images]
-        page = _many("related", f"=_r{mark}", [page, *pictures], '; type="text/html"')
-    body = _many("alternative", f"=_a{mark}", [_leaf("text/plain; charset=utf-8", _canonical(text)), page])
+        page = _many("related", f"=_r{mark}", [page, *([one] for one in pictures)], '; type="text/html"')
+    body = _many("alternative", f"=_a{mark}", [[_leaf("text/plain; charset=utf-8", _canonical(text))], page])
     if attachments:
         files = [
-            _leaf(one.media_type, one.content, f'attachment; filename="{_name(one.filename)}"') for one in attachments
+            [_leaf(one.media_type, one.content, f'attachment; filename="{_name(one.filename)}"')] for one in attachments
         ]
         body = _many("mixed", f"=_m{mark}", [body, *files])
-    return b"".join(f"{name}: {value}\r\n".encode("ascii") for name, value in head) + body
+    return b"".join([*(f"{name}: {value}\r\n".encode("ascii") for name, value in head), *body])
 
 
 def _word(words: str) -> str:
@@ -186,10 +186,12 @@ def _word(words: str) -> str:
     return "\r\n ".join(f"=?utf-8?B?{base64.b64encode(piece).decode()}?=" for piece in pieces)
 
 
-def _many(kind: str, boundary: str, parts: Sequence[bytes], further: str = "") -> bytes:
-    head = f'Content-Type: multipart/{kind}; boundary="{boundary}"{further}\r\n\r\n'.encode("ascii")
-    between = f"--{boundary}\r\n".encode("ascii")
-    return head + between + between.join(parts) + f"--{boundary}--\r\n".encode("ascii")
+def _many(kind: str, boundary: str, parts: Sequence[Sequence[bytes]], further: str = "") -> list[bytes]:
+    """Parts within one, in pieces that are joined once at the end: a picture is a quarter of a megabyte."""
+    pieces = [f'Content-Type: multipart/{kind}; boundary="{boundary}"{further}\r\n\r\n'.encode("ascii")]
+    for part in parts:
+        pieces += [f"--{boundary}\r\n".encode("ascii"), *part]
+    return [*pieces, f"--{boundary}--\r\n".encode("ascii")]
 
 
 def _leaf(media_type: str, content: bytes, disposition: str = "", content_id: str = "") -> bytes:

@@ -138,7 +138,7 @@ def make_geojson(letter: Letter) -> bytes:
     }
     place = {"type": "Point", "coordinates": [round(facts.lon, 6), round(facts.lat, 6)]}
     feature = {"type": "Feature", "id": facts.code, "geometry": place, "properties": properties}
-    return json.dumps({"type": "FeatureCollection", "features": [feature]}, ensure_ascii=False, indent=1).encode()
+    return json.dumps({"type": "FeatureCollection", "features": [feature]}, ensure_ascii=False).encode()
 
 
 def _encoded_bytes(content: bytes) -> int:

@@ -26,7 +26,7 @@ from waterwatch.mapping.snapshot import incident_png
 from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
 
 LINK_PURPOSE = "acknowledge"
-KEPT_PICTURES = 64  # of a hundred kilobytes each
+KEPT_PICTURES = 100  # of a hundred kilobytes each
 
 log = get_logger(__name__)
 
