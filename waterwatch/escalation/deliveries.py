@@ -187,9 +187,7 @@ def give_way(session: Session, case: Case, row: Delivery, *, settings: Settings,
     if case.state not in ("queued", "delivered") or not queries.is_hopeless(session, case.id):
         return
     before = rules.CASE.move(case, "dead", now=now)
-    service.record(
-        session, "case.dead", case, actor=SENDER, now=now, before={"state": before}, after={"state": "dead"}
-    )
+    service.record(session, "case.dead", case, actor=SENDER, now=now, before={"state": before}, after={"state": "dead"})
     log.error("case.dead", case_id=str(case.id), incident_id=str(case.incident_id))
     alarms.raise_alarm(session, case.id, "every_letter_failed", now=now)
 

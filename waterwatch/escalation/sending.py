@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session
 from waterwatch.escalation import claims, letters, rules, staging
 from waterwatch.escalation.channels import Channels, Failed, Letter, Outcome, Pictures, Wire
 from waterwatch.escalation.channels.known import CHANNELS
-from waterwatch.escalation.channels.letter import LANGUAGE, PictureShelf, gather_pictures, make_letter
-from waterwatch.escalation.claims import Claim, Joined, Later
+from waterwatch.escalation.channels.letter import PictureShelf, gather_pictures, make_letter
+from waterwatch.escalation.channels.wording import LANGUAGE
+from waterwatch.escalation.claims import Claim, Later
 from waterwatch.escalation.queries import CaseFacts, facts_of_cases
 from waterwatch.escalation.recording import NOT_TRIED, Recorder, Task
 from waterwatch.kernel import outbox
@@ -142,7 +143,12 @@ def _claim(session: Session, context: JobContext, channels: Channels, messages: 
         if isinstance(found, Later):
             for message in each:
                 outbox.retry(
-                    session, message.id, message.lease_no, after_s=found.retry_after_s, error=found.code, is_counted=False
+                    session,
+                    message.id,
+                    message.lease_no,
+                    after_s=found.retry_after_s,
+                    error=found.code,
+                    is_counted=False,
                 )
         elif found is not None:
             leader = found.delivery_id

@@ -178,7 +178,12 @@ def lease(
     see ``docs/decisions/0004``. Two callers at the same moment may together exceed it, once. Without ``counts_begun``
     only those count that nobody has begun: a job that goes on with its kind (:func:`take`) holds as many as it likes.
     """
-    values = {"only_rung": not counts_begun, "window": window, "lease_s": lease_s, "topics": None if topics is None else list(topics)}
+    values = {
+        "only_rung": not counts_begun,
+        "window": window,
+        "lease_s": lease_s,
+        "topics": None if topics is None else list(topics),
+    }
     rows = session.execute(_LEASE, values).all()
     return [Ring(row.id, row.lease_no, row.topic) for row in sorted(rows, key=lambda r: (r.priority, r.available_at))]
 
