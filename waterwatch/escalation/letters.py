@@ -55,7 +55,8 @@ def _is_usable(way: Way) -> bool:
 def first_ways(reach: Reach | None, addresses: Iterable[str]) -> list[Way]:
     """Whom a new case is told to: every usable contact at once, or the first where the agency wants one by one.
 
-    Paper only where nothing else is known. Further addresses are told in any case; where they are all there is, they are the agency's.
+    Paper only where nothing else is known. Further addresses are told in any case; where they are all there is,
+    they are the agency's.
     """
     contacts, others = usable_ways(reach, addresses)
     contacts = [way for way in contacts if way.channel != "post"] or contacts

@@ -110,7 +110,12 @@ def note(session: Session, delivery_id: uuid.UUID, said: Said, *, now: datetime)
     if is_news:
         told = {"delivery_id": str(row.id), "status": status, "note": words[:NOTE_MAX] if words else None}
         service.record(
-            session, "delivery.remote_status", case, actor=POLLER, now=now, after={"delivery_id": row.id, "state": status}
+            session,
+            "delivery.remote_status",
+            case,
+            actor=POLLER,
+            now=now,
+            after={"delivery_id": row.id, "state": status},
         )
         outbox.emit(session, TOPIC_REMOTE_STATUS, told, now=now)
     return is_news
