@@ -22,7 +22,8 @@ _DUE = """
     d.channel = 'open311' AND d.remote_id IS NOT NULL AND d.created_at > :created_after
     AND (d.state = 'awaiting' AND coalesce(d.polled_at, '-infinity') < :token_before
          OR d.state = 'sent' AND coalesce(d.polled_at, '-infinity') < :status_before
-            AND d.remote_status IS DISTINCT FROM 'closed' AND c.state NOT IN ('withdrawn', 'closed', 'refused_not_ours'))
+            AND d.remote_status IS DISTINCT FROM 'closed'
+            AND c.state NOT IN ('withdrawn', 'closed', 'refused_not_ours'))
 """
 _CONTACTS = text(f"""
 SELECT DISTINCT d.contact_id FROM delivery d JOIN escalation_case c ON c.id = d.case_id

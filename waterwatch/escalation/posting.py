@@ -9,6 +9,7 @@ from waterwatch.escalation import deliveries, reading, rules, service
 from waterwatch.escalation import delivery_queries as found
 from waterwatch.escalation.channels.letter import PictureShelf, gather_pictures
 from waterwatch.escalation.channels.post import print_letter
+from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -47,5 +48,5 @@ def record_posted(session: Session, delivery_id: uuid.UUID, on: date, *, actor: 
     if not deliveries.settle_awaiting(session, delivery_id, now=now):
         raise Conflict("letter_not_waiting")
     case = found.locked_cases(session, [kept.case_id])[kept.case_id]
-    facts = {"delivery_id": delivery_id, "posted_on": on.isoformat()}
+    facts: dict[str, audit.Fact] = {"delivery_id": delivery_id, "posted_on": on.isoformat()}
     service.record(session, "delivery.posted", case, actor=actor, now=now, after=facts)

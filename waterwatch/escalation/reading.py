@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from waterwatch.agencies.rules import NoSettings, read_settings
 from waterwatch.agencies.tables import AgencyContact
 from waterwatch.escalation.channels import Contact, Letter, Pictures
-from waterwatch.escalation.channels.letter import LANGUAGE, acknowledge_url, reply_by
+from waterwatch.escalation.channels.letter import acknowledge_url, reply_by
+from waterwatch.escalation.channels.wording import LANGUAGE
 from waterwatch.escalation.queries import CaseFacts, facts_of_cases
 from waterwatch.kernel.errors import Gone, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
@@ -44,7 +45,8 @@ FROM delivery d WHERE {where} ORDER BY {order}
 """
 _ONE = text(_KEPT.format(where="d.id = :id AND d.channel = :channel", order="d.id"))
 # Of a case that was withdrawn only that it was: what it said of place and kind is gone.
-_STANDS = "(d.says = 'withdrawn' OR NOT EXISTS (SELECT FROM escalation_case c WHERE c.id = d.case_id AND c.state = 'withdrawn'))"
+_STANDS = """(d.says = 'withdrawn' OR NOT EXISTS (
+    SELECT FROM escalation_case c WHERE c.id = d.case_id AND c.state = 'withdrawn'))"""
 _FED = text(
     _KEPT.format(
         where="d.contact_id = :contact_id AND d.channel = 'cap_feed' AND d.state IN ('awaiting', 'sent')"
