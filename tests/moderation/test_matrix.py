@@ -50,7 +50,7 @@ MATRIX: dict[tuple[str, str], tuple[int, int]] = {
     ("GET", "/desk/record"): (403, 200),
     ("POST", "/desk/record/<uuid:decision_id>/reverse"): (403, 303),
     ("GET", "/desk/letters"): (403, 200),
-    ("GET", "/desk/letters/<uuid:delivery_id>.pdf"): (403, 404),
+    ("GET", "/desk/letters/<uuid:delivery_id>/letter.pdf"): (403, 404),
     ("POST", "/desk/letters/<uuid:delivery_id>/posted"): (403, 303),
     ("GET", "/desk/blind/"): (200, 200),
     ("POST", "/desk/blind/next"): (303, 303),

@@ -39,7 +39,7 @@ def show() -> str:
     )
 
 
-@bp.get("/<uuid:delivery_id>.pdf")
+@bp.get("/<uuid:delivery_id>/letter.pdf")
 @requires("reverse")
 def download(delivery_id: uuid.UUID) -> BaseResponse:
     """The letter, to be printed."""
