@@ -23,7 +23,7 @@ table { margin: 3mm 0 4mm; line-height: 1.45; border-top: 0.2mm solid #999; }
 th { width: 24mm; font-weight: 500; color: #444; white-space: nowrap; }
 .small { font-size: 8.5pt; color: #444; line-height: 1.45; }
 .pictures { display: flex; gap: 5mm; break-inside: avoid; margin-bottom: 3mm; }
-figure { flex: 1 1 0; margin: 0; }
+figure { flex: 1 1 0; max-width: calc(50% - 2.5mm); margin: 0; }
 figure img { width: 100%; height: 46mm; object-fit: contain; background: #f2f2f2; border: 0.2mm solid #999; }
 .answer { display: flex; gap: 6mm; break-inside: avoid; border: 0.2mm solid #999; padding: 3mm; align-items: center; }
 .answer > div { flex: 1 1 0; }
