@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
-from waterwatch.escalation import polling
+from waterwatch.escalation import alarms, polling
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
@@ -37,6 +37,7 @@ BATCH = 200
 KEEP_DONE = timedelta(days=7)
 REDACT_AGAIN = timedelta(minutes=10)
 STALE_SPOOL_S = 3600.0
+STALE_MAP_S = 3600  # of a letter; its further letters come sooner or draw it again
 SWEEP = Actor.system("sweep")
 log = get_logger(__name__)
 
@@ -232,6 +233,12 @@ def redact_again(context: JobContext) -> int:
     return len(due)
 
 
+def tell_leads_again(context: JobContext) -> int:
+    """Cases that reached nobody, of which no lead has been told for an hour."""
+    with transaction(context.sessions) as session:
+        return alarms.tell_again(session, now=context.now())
+
+
 def prune_outbox(context: JobContext) -> int:
     """Rows done long ago."""
     with transaction(context.sessions) as session:
@@ -249,6 +256,7 @@ def clear_spool(context: JobContext) -> int:
     folders = [folder for folder in named if folder.is_dir() and not folder.is_symlink()]
     inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
     stale = [(path, now - STALE_SPOOL_S) for path in (*inside, *folders, *spool.glob("*.part"))]
+    stale += [(path, now - STALE_MAP_S) for path in spool.glob("map-*.png")]
     stale += [(path, now - context.settings.upload_keep_s) for path in spool.glob("*.upload")]
     if (bodies := context.settings.proxy_bodies_dir) is not None:  # of a proxy that was killed
         stale += [(path, now - STALE_SPOOL_S) for path in bodies.glob("[0-9]" * 10 + "*")]
@@ -283,6 +291,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_addressees,
     ask_cities,
     redact_again,
+    tell_leads_again,
     prune_outbox,
     clear_spool,
     renew_publication,
