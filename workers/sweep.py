@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
-from waterwatch.escalation import alarms
+from waterwatch.escalation import alarms, polling
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
@@ -214,6 +214,12 @@ def forget_addressees(context: JobContext) -> int:
         return postbox.forget_digests(session, now=context.now())
 
 
+def ask_cities(context: JobContext) -> int:
+    """Cities' Open311 servers that have something to be asked: a round for each. Returns how many were ordered."""
+    with transaction(context.sessions) as session:
+        return polling.order(session, now=context.now())
+
+
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -283,6 +289,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_contacts,
     forget_watches,
     forget_addressees,
+    ask_cities,
     redact_again,
     tell_leads_again,
     prune_outbox,
