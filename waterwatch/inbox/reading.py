@@ -8,9 +8,9 @@ headers, charsets that are no charsets.
 import json
 import logging
 import re
+from binascii import a2b_base64, a2b_qp
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from email.header import decode_header
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import Compat32
@@ -28,6 +28,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_TEXT: Final = 10_000
 MAX_WORDS: Final = 300  # of a subject, a sender
 MAX_ATTACHMENTS, MAX_NAME = 40, 80
+MAX_TOLD_BYTES: Final = 64 * 1024  # of a bounce's own words; the letter it returns follows
 MAX_STATUSES: Final = 50
 _NESTING = re.compile(rb"^content-type:[ \t\r\n]*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
 # What mails say they are written in → what Python calls it. Only these: others would decode to something else.
@@ -36,13 +37,14 @@ CHARSETS: Final = {
     **dict.fromkeys(
         ("gb2312", "gbk", "gb18030", "x-gbk", "cp936", "ms936", "gb_2312-80", "euc-cn", "gb2312_charset"), _GB
     ),
-    **dict.fromkeys(("big5", "x-big5", "cp950", "cn-big5"), _BIG5),
+    **dict.fromkeys(("big5", "x-big5", "cp950", "cn-big5", "big5_tw", "big5-tw"), _BIG5),
     **dict.fromkeys(("big5-hkscs", "big5hkscs"), "big5hkscs"),
     **dict.fromkeys(("utf-8", "utf8", "unicode-1-1-utf-8"), "utf-8"),
     **{name: name for name in ("utf-16", "hz", "iso-8859-1", "iso-8859-15", "windows-1250", "windows-1251")},
     **{name: name for name in ("windows-1252", "iso-2022-jp", "shift_jis", "euc-jp", "euc-kr", "koi8-r")},
     "hz-gb-2312": "hz",
 }
+_WORD = re.compile(r"=\?([^?\s]{1,40})\?([bBqQ])\?([^?]{0,4000})\?=")
 _STATUS_TYPES: Final = ("message/delivery-status", "message/global-delivery-status")
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
@@ -132,7 +134,7 @@ def read(raw: bytes, *, has_null_sender: bool) -> Contents:
         has_auto_header=any(name in mail for name in ("x-autoreply", "x-autorespond", "x-autoresponder")),
         report_type=_report_type(mail),
         statuses=statuses,
-        heuristic=_heuristic(mail),
+        heuristic=_heuristic(raw[:MAX_TOLD_BYTES]),
         has_content=bool(text) or any(not one.is_inline for one in attachments),
     )
     kind = rules.sort(traits)
@@ -245,13 +247,25 @@ def _unwrapped(value: str) -> str:
     """A header's value with its encoded words (RFC 2047) opened; bytes that should not be there are guessed."""
     if any("\udc80" <= letter <= "\udcff" for letter in value):
         value = decode(value.encode("utf-8", "surrogateescape"), "")
-    if "=?" not in value:
-        return value
+    found: list[str] = []
+    at, held, charset = 0, b"", ""
+    for word in _WORD.finditer(value[:MAX_HEADER]):
+        between, at = value[at : word.start()], word.end()
+        # Programs cut a letter in two between two words: those of one charset are one piece.
+        if between.strip() or word[1].lower() != charset:
+            found += [decode(held, charset), between if between.strip() or not charset else ""]
+            held, charset = b"", word[1].lower()
+        held += _opened(word[2], word[3])
+    return "".join((*found, decode(held, charset), value[at:]))
+
+
+def _opened(encoding: str, written: str) -> bytes:
     try:
-        pieces = decode_header(value[:MAX_HEADER])
-    except Exception:
-        return value
-    return "".join(piece if isinstance(piece, str) else decode(piece, charset or "") for piece, charset in pieces)
+        if encoding in "qQ":
+            return a2b_qp(written.encode("utf-8", "replace"), header=True)
+        return a2b_base64(written.encode("utf-8", "replace") + b"==")
+    except ValueError:
+        return b""
 
 
 def _plain(words: str) -> str:
@@ -289,10 +303,10 @@ def _statuses(mail: Message) -> tuple[rules.Status, ...]:
     return tuple(found)
 
 
-def _heuristic(mail: Message) -> str | None:
-    """What flufl.bounce makes of it. It knows the words of systems that keep to no standard."""
+def _heuristic(beginning: bytes) -> str | None:
+    """What flufl.bounce makes of it. It knows the words of systems that keep to no standard; those stand first."""
     try:
-        temporary, permanent = all_failures(mail)
+        temporary, permanent = all_failures(BytesParser(policy=_Cutting()).parsebytes(beginning))
     except Exception:
         return None
     return "bounce" if permanent else "delayed" if temporary else None
