@@ -92,7 +92,7 @@ def test_a_bounce_ends_the_delivery_and_a_case_nobody_else_was_told_of(context: 
     assert sort(context, letter, mails.POSTFIX, null=True)[1] == "bounce"
     assert column(context, "SELECT state || ' ' || last_error FROM delivery") == ["refused bounced_5.1.1"]
     assert column(context, "SELECT state FROM escalation_case") == ["dead"]
-    assert acts(context, letter) == ["delivery.bounced", "case.dead"]
+    assert acts(context, letter) == ["delivery.failed", "case.dead"]
 
 
 def test_a_bounce_of_one_of_two_letters_leaves_the_case_delivered(context: JobContext, letter: Letter) -> None:
