@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from waterwatch.accounts import views as accounts
 from waterwatch.escalation import views as escalation
+from waterwatch.evidence import views as evidence
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
 from waterwatch.kernel import log
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> Flask:
         photo_views.bp,
         screening.bp,
         fairness.bp,
+        evidence.bp,
         escalation.bp,
         mapping.bp,
         tiles.bp,

@@ -253,7 +253,7 @@ def clear_spool(context: JobContext) -> int:
     """
     now, removed = time.time(), 0
     spool = Path(context.settings.spool_dir)
-    named = (*spool.glob("sanitise-*"), *spool.glob("redact-*"))
+    named = (*spool.glob("sanitise-*"), *spool.glob("redact-*"), *spool.glob("evidence-*"))
     folders = [folder for folder in named if folder.is_dir() and not folder.is_symlink()]
     inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
     stale = [(path, now - STALE_SPOOL_S) for path in (*inside, *folders, *spool.glob("*.part"))]

@@ -60,6 +60,8 @@ MATRIX: dict[tuple[str, str], tuple[int, int]] = {
     ("GET", "/desk/fairness/"): (403, 200),
     ("POST", "/desk/fairness/cases"): (403, 400),
     ("POST", "/desk/fairness/cases/<uuid:case_id>/retire"): (403, 404),
+    ("GET", "/desk/evidence"): (403, 200),
+    ("POST", "/desk/evidence"): (403, 400),
     ("GET", "/desk/screening"): (200, 200),
     ("POST", "/desk/screening/check"): (400, 400),
     ("POST", "/desk/screening/decide"): (400, 400),

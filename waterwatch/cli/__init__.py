@@ -13,6 +13,7 @@ import click
 from sqlalchemy.orm import Session
 
 from waterwatch.accounts.tables import ROLES
+from waterwatch.cli.case import case_group
 from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
 from waterwatch.cli.mail import mail_group
@@ -108,7 +109,8 @@ for _command in (list_command, replay_command):
     privacy_group.add_command(_command)
 
 
-main.add_command(mail_group)
+for _group in (mail_group, case_group):
+    main.add_command(_group)
 
 
 @main.group("waters")

@@ -44,7 +44,8 @@ _FORGET_ABOVE = (
     # deletes their files; one that nobody has read yet is read first.
     text("""
     UPDATE incoming_mail m SET sealed = NULL,
-           keep_until = least(m.keep_until, now() + make_interval(mins => CASE m.state WHEN 'received' THEN 10 ELSE 0 END))
+           keep_until = least(m.keep_until,
+                              now() + make_interval(mins => CASE m.state WHEN 'received' THEN 10 ELSE 0 END))
     FROM delivery d JOIN escalation_case c ON c.id = d.case_id JOIN grade g ON g.incident_id = c.incident_id
     WHERE m.delivery_id = d.id AND g.report_id = :id
     """),
