@@ -28,7 +28,7 @@ def case_group() -> None:
 @click.option("--reason", type=click.Choice(REASONS), required=True, help="Why it leaves the house; goes on record.")
 @click.option("--by", "email", required=True, help="Your account: a lead moderator's or an administrator's.")
 @click.option("--reference", default="", help="The number of the letter that asks for it: letters and figures.")
-@click.option("--with-named", is_flag=True, help="Also originals in whose file somebody's name may stand.")
+@click.option("--with-named", is_flag=True, help="Also originals whose files may tell whose they are.")
 def bundle_command(code: str, out: Path, reason: str, email: str, reference: str, with_named: bool) -> None:
     """Everything about the incident CODE as one signed file. Who asked and why is on record before anything is read."""
     from waterwatch.accounts.queries import person_by_email
@@ -63,7 +63,7 @@ def bundle_command(code: str, out: Path, reason: str, email: str, reference: str
     )
     if made.withheld:
         click.echo(
-            f"有 {made.withheld} 张原件可能写有姓名，没有放入 · withheld, for somebody's name may stand in their files: "
+            f"有 {made.withheld} 张原件写有姓名或相机序列号，没有放入 · withheld, their files may tell whose they are: "
             f"{made.withheld} (--with-named)"
         )
 

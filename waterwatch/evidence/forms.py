@@ -11,7 +11,7 @@ from waterwatch.kernel.errors import Invalid
 class OpenBundle:
     """A bundle of one incident. ``reference`` is the number of the letter that asks for it: letters and figures.
 
-    ``with_named``: also originals in whose file somebody's name may stand.
+    ``with_named``: also originals whose files may tell whose they are.
     """
 
     code: str

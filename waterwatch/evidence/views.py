@@ -1,16 +1,16 @@
 """The public key of bundles; the lead's page of who demanded which, and where one is demanded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, render_template, request, send_file
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from waterwatch.evidence import bundling, keys, queries
-from waterwatch.evidence.archive import chunks
 from waterwatch.evidence.forms import read_open_bundle
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
@@ -53,37 +53,25 @@ def show() -> str:
 @requires("unseal")
 def demand() -> BaseResponse | tuple[str, int]:
     """A bundle, to be saved. That it was demanded, by whom and why, is on record before a byte of it is read."""
+    settings = house().settings
+    settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = Path(mkdtemp(prefix=bundling.FOLDER_PREFIX, dir=settings.spool_dir))
     try:
         command = read_open_bundle(request.form)
-        settings = house().settings
         context = JobContext(settings, house().sessions, house().objects)
-        settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        out = Path(mkdtemp(prefix=bundling.FOLDER_PREFIX, dir=settings.spool_dir)) / "bundle.zip"
         roles = frozenset(one.role.name for one in current_user.memberships)
-        bundling.make_bundle(context, command, out, roles=roles, actor=current_actor())
+        bundling.make_bundle(context, command, folder / "bundle.zip", roles=roles, actor=current_actor())
+        bundle = (folder / "bundle.zip").open("rb")  # what is open is read to its end, though it has no name any more
     except Invalid as error:
         return _render(error.errors), 400
     except NotFound:
         return _render({"code": ["incident_not_found"]}), 404
-    return _send(out, f"waterwatch-{command.code}-{utc_now():%Y%m%d}.zip")
-
-
-def _send(path: Path, name: str) -> BaseResponse:
-    """The file as a download; it is gone from this machine once it is sent."""
-
-    def sent() -> Iterator[bytes]:
-        try:
-            yield from chunks(path)
-        finally:
-            path.unlink(missing_ok=True)
-            path.parent.rmdir()
-
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}"',
-        "Content-Length": str(path.stat().st_size),
-        "Cache-Control": "no-store",
-    }
-    return Response(sent(), mimetype="application/zip", headers=headers)
+    finally:
+        rmtree(folder, ignore_errors=True)
+    name = f"waterwatch-{command.code}-{utc_now():%Y%m%d}.zip"
+    answer = send_file(bundle, mimetype="application/zip", as_attachment=True, download_name=name)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def _render(errors: Mapping[str, list[str]]) -> str:

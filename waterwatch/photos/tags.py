@@ -25,17 +25,12 @@ PERSONAL: Final = frozenset(
         *("SecurityClassification", "ImageHistory", "ReelName", "CameraLabel", "Photographer", "ImageEditor"),
     }
 )
-# Of these, what says who it was: an original that has one is not handed out unless that is asked for.
+# Of these, what says who or whose camera it was (such numbers are searched for, and found under pictures elsewhere): an
+# original that has one is not handed out unless that is asked for.
 NAMES_SOMEBODY: Final = frozenset(
     {
-        "Artist",
-        "Copyright",
-        "CameraOwnerName",
-        "XPAuthor",
-        "XPComment",
-        "UserComment",
-        "ImageDescription",
-        "Photographer",
+        *("Artist", "Copyright", "CameraOwnerName", "XPAuthor", "XPComment", "UserComment", "ImageDescription"),
+        *("Photographer", "BodySerialNumber", "LensSerialNumber", "CameraSerialNumber"),
     }
 )
 _NAMING_WORDS: Final = (
