@@ -16,7 +16,7 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid, NotFound, Unavailable
-from waterwatch.web.errors import WORDS as ERROR_WORDS
+from waterwatch.web.errors import WORDS
 from waterwatch.web.guards import public, requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
@@ -28,6 +28,13 @@ REASON_WORDS = {
     "court": _l("法院或仲裁"),
     "agency_request": _l("主管部门办案需要"),
     "internal_review": _l("本平台内部复核"),
+}
+
+ERROR_WORDS = {
+    "missing": _l("请填写或选择。"),
+    "choice_unknown": _l("请从列出的理由中选一个。"),
+    "reference_unreadable": _l("编号只能写字母、数字和 . - _ : +，最多 60 个。"),
+    "incident_not_found": WORDS["incident_not_found"],
 }
 
 

@@ -52,7 +52,6 @@ WORDS = {
     "incident_not_found": _l("没有这个事件编号。"),
     "evidence_is_for_leads": _l("只有审核组长和管理员可以取用证据包。"),
     "evidence_key_unusable": _l("证据包的签名密钥现在不可用。"),
-    "reference_unreadable": _l("编号只能写字母、数字和 . - _ : +，最多 60 个。"),
     "incident_withdrawn": _l("这起事件已经撤下。"),
     "area_not_found": _l("没有这个行政区划代码。"),
     "sitemap_not_found": _l("没有这一页。"),
