@@ -1,7 +1,5 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from waterwatch.escalation import rules, tables

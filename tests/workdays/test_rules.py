@@ -23,7 +23,7 @@ NOTICES = {
         *(date(2026, 2, 14), date(2026, 2, 28), date(2026, 9, 20), date(2026, 10, 10)),
     ],
 }
-CHINA = {day: False for day in NOTICES["off"]} | {day: True for day in NOTICES["on"]}
+CHINA = dict.fromkeys(NOTICES["off"], False) | dict.fromkeys(NOTICES["on"], True)
 
 
 def at(text: str) -> datetime:
