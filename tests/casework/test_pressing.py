@@ -257,3 +257,41 @@ def test_what_was_withheld_long_ago_is_erased_with_its_pictures(
     assert session.execute(text("SELECT count(*) FROM photo")).scalar_one() == 0
     assert queries.withheld_long_ago(session, before=now + HOUR, limit=9) == []
     assert len(letters(session, case)) == 1
+
+
+def test_a_case_reopened_by_mistake_is_closed_again_if_its_agency_has_not_heard(
+    session: Session,
+    incident_id: uuid.UUID,
+    case: Case,
+    officer: Actor,
+    unchecked: Settings,
+    sweep: dict[str, Any],
+    now: datetime,
+) -> None:
+    close(session, case, unchecked, officer, now + 2 * HOUR)
+    report_id = add_report(session, incident_id, now=now + 3 * HOUR)
+    again = pressing.reopen(session, incident_id, report_id, now=now + 3 * HOUR, **sweep)
+    at = {"actor": sweep["actor"], "now": now + 4 * HOUR}
+    assert pressing.close_again(session, incident_id, again, **at) == 1
+    assert (case.state, case.closed_at, case.delivered_at) == ("closed", now + 2 * HOUR, now)
+    assert state_of(session, incident_id) == "resolved_claimed"
+    assert [letter.state for letter in letters(session, case)] == ["sent", "cancelled"]
+    assert session.query(CaseRound).count() == 0
+
+
+def test_a_case_whose_agency_has_heard_that_it_is_open_stays_open(
+    session: Session,
+    incident_id: uuid.UUID,
+    case: Case,
+    officer: Actor,
+    unchecked: Settings,
+    sweep: dict[str, Any],
+    now: datetime,
+) -> None:
+    close(session, case, unchecked, officer, now + 2 * HOUR)
+    report_id = add_report(session, incident_id, now=now + 3 * HOUR)
+    again = pressing.reopen(session, incident_id, report_id, now=now + 3 * HOUR, **sweep)
+    hand_over(session, case, unchecked, now + 3 * HOUR)
+    at = {"actor": sweep["actor"], "now": now + 4 * HOUR}
+    assert pressing.close_again(session, incident_id, again, **at) == 0
+    assert (case.state, state_of(session, incident_id)) == ("delivered", "reopened")

@@ -308,6 +308,7 @@ def _bring_to(session: Session, case: Case, target: str, *, actor: Actor, now: d
             case.delivered_at = now
         escalation_rules.CASE.move(case, "acknowledged", now=now)
         case.acknowledged_at = case.acknowledged_at or now
+        escalation.say_moved(session, case, now=now)
         if case.acknowledge_by is None:
             clocks.start(session, case, since=case.delivered_at)
     for state in ("answered", "closed") if target == "closed" else (target,):

@@ -28,6 +28,7 @@ CASE = Machine(
             ("answered", "refused_not_ours"),
             # A citizen's photo shows that it is not over: the agency is told anew.
             ("closed", "queued"),
+            ("queued", "closed"),  # that report was taken back before the agency heard of it
             # An address became known, or another one was entered.
             ("no_contact", "queued"),
             ("dead", "queued"),
