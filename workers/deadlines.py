@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from waterwatch.escalation import service as escalation
+from waterwatch.inbox import service as inbox
 from waterwatch.incidents.queries import overdue_incidents
 from waterwatch.incidents.rules import RED_SECOND_WITHIN
 from waterwatch.kernel import outbox
@@ -60,6 +61,13 @@ WHERE p.state IN ('pending', 'sending') AND p.state_deadline_at < :now AND NOT E
       AND o.payload ->> 'posting_id' = p.id::text)
 ORDER BY p.state_deadline_at LIMIT :limit
 """)
+_MAILS_FORGOTTEN = text("""
+SELECT m.id FROM incoming_mail m
+WHERE m.state = 'received' AND m.state_deadline_at < :now AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'inbox.sort' AND o.done_at IS NULL AND o.dead_at IS NULL
+      AND o.payload ->> 'incoming_mail_id' = m.id::text)
+ORDER BY m.state_deadline_at LIMIT :limit
+""")
 _QUESTIONS_OVERDUE = text("""
 SELECT id FROM question WHERE state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit
 """)
@@ -75,7 +83,16 @@ _OVERDUE = text(  # names of our own
     " UNION ALL ".join(  # noqa: S608
         f"SELECT '{name}' AS name, state, count(*)::int AS rows FROM {name}"  # noqa: S608  # names of our own
         " WHERE state_deadline_at < :now GROUP BY state"
-        for name in ("photo", "report", "incident", "escalation_case", "delivery", "posting", "question")
+        for name in (
+            "photo",
+            "report",
+            "incident",
+            "escalation_case",
+            "delivery",
+            "posting",
+            "question",
+            "incoming_mail",
+        )
     )
     + f" UNION ALL {_REDS_OVERDUE}"
 )
@@ -99,6 +116,11 @@ def deliver_again(context: JobContext) -> int:
 def send_again(context: JobContext) -> int:
     """Postings nobody is trying to send any more. Returns how many were ordered."""
     return _order(context, _POSTINGS_FORGOTTEN, postbox.TOPIC_SEND, "posting_id")
+
+
+def sort_again(context: JobContext) -> int:
+    """Mails that came and that nobody is reading any more. Returns how many were ordered."""
+    return _order(context, _MAILS_FORGOTTEN, inbox.TOPIC_SORT, "incoming_mail_id")
 
 
 def step_incidents_down(context: JobContext) -> int:
@@ -143,6 +165,7 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("posting", "pending"): send_again,
         ("posting", "sending"): send_again,
         ("question", "open"): lapse_questions,
+        ("incoming_mail", "received"): sort_again,
     }
 )
 

@@ -14,6 +14,8 @@ from sqlalchemy import text
 
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
+from waterwatch.inbox import service as inbox
+from waterwatch.inbox.queries import to_forget as mails_to_forget
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
@@ -212,6 +214,19 @@ def forget_addressees(context: JobContext) -> int:
         return postbox.forget_digests(session, now=context.now())
 
 
+def forget_mails(context: JobContext) -> int:
+    """Mails that came in and were kept for long enough: what they say goes first, then the file."""
+    now = context.now()
+    with transaction(context.sessions) as session:
+        due = mails_to_forget(session, now=now, limit=BATCH)
+    for mail_id in due:
+        with transaction(context.sessions) as session:
+            key = inbox.forget(session, mail_id, now=now)
+        if key is not None:
+            context.objects.delete(key)
+    return len(due)
+
+
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -274,6 +289,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_contacts,
     forget_watches,
     forget_addressees,
+    forget_mails,
     redact_again,
     prune_outbox,
     clear_spool,
