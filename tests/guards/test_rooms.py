@@ -24,6 +24,7 @@ SPECIAL = {
     ("moderation", "showing"): "what the desk's pages show, put together; the views call it",
     ("moderation", "desk_views"): "the desk beside its reports, as large as the desk of reports",
     ("moderation", "pace"): "one's own pace; no I/O",
+    ("moderation", "answer_views"): "what departments said, before the public reads it",
     ("moderation", "photo_views"): "the desk of one photo, as large as the desk of reports",
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
