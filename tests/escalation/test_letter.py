@@ -25,6 +25,8 @@ FACTS = CaseFacts(
     kind="sewage_outfall",
     lon=114.3055,
     lat=30.5928,
+    public_lon=114.306,
+    public_lat=30.593,
     water_name="长江",
     seen_at=NOW - timedelta(hours=2),
     reports=1,
