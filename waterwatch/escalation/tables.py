@@ -135,9 +135,10 @@ class Delivery(Base):
     address. ``cancelled``: what it would have said was taken back before anybody tried to send it.
 
     ``contact_id`` is null where the address is no contact of the agency (any more), such as a river chief's. It first
-    leaves no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits`` names.
-    ``endpoint``: what was last asked for it. ``is_digested``: it waits for its agency's digest. ``remote_id``: what the other side calls it; ``remote_status`` and ``remote_digest`` (SHA-256 of its words) are what
-    it said when it was asked last, ``polled_at``.
+    leaves no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits``
+    names. ``endpoint``: what was last asked for it. ``is_digested``: it waits for its agency's digest. ``remote_id``:
+    what the other side calls it; ``remote_status`` and ``remote_digest`` (SHA-256 of its words) are what it said when
+    it was asked last, ``polled_at``.
 
     ``attempts`` counts every try, ``deferrals`` those of them that the recipient's side put off (SMTP 4xx, an HTTP
     server that was away): the two are retried after different pauses.

@@ -21,7 +21,6 @@ from waterwatch.mapping.snapshot import incident_png
 from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
 
 LINK_PURPOSE = "acknowledge"
-LANGUAGE = "zh-Hans"  # of every agency so far; the words of codes outside of a request are their msgids
 KEPT_PICTURES = 64  # of a hundred kilobytes each
 
 log = get_logger(__name__)
