@@ -98,6 +98,7 @@ SPECIAL = {
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
+    ("workdays", "known"): "the calendar of the package chinesecalendar; its only importer",
     ("casework", "pressing"): "reminders, superiors, reopening: what follows when nothing, or the wrong thing, happens",
     ("casework", "incoming"): "answers that came as mail or as a remote status",
     ("incidents", "answering"): "what an incident makes of answers",
