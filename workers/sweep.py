@@ -12,6 +12,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from waterwatch.casework import pressing
+from waterwatch.casework.queries import withheld_long_ago
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
 from waterwatch.inbox import service as inbox
@@ -240,6 +242,17 @@ def redact_again(context: JobContext) -> int:
     return len(due)
 
 
+def erase_withheld(context: JobContext) -> int:
+    """Answers of agencies that were withheld long ago: their words and pictures."""
+    before = context.now() - timedelta(days=context.settings.withheld_retention_days)
+    with transaction(context.sessions) as session:
+        due = withheld_long_ago(session, before=before, limit=BATCH)
+    for answer_id in due:
+        with transaction(context.sessions) as session:
+            pressing.erase_withheld(session, answer_id, actor=SWEEP, now=context.now())
+    return len(due)
+
+
 def prune_outbox(context: JobContext) -> int:
     """Rows done long ago."""
     with transaction(context.sessions) as session:
@@ -282,6 +295,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     seal_audit,
     # Each remedy once, however many states it serves, in the order of the table.
     *dict.fromkeys(remedy for remedy in deadlines.REMEDIES.values() if remedy is not None),
+    deadlines.remind_agencies,
     forget_originals,
     forget_unclaimed,
     erase_ended,
@@ -291,6 +305,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_addressees,
     forget_mails,
     redact_again,
+    erase_withheld,
     prune_outbox,
     clear_spool,
     renew_publication,

@@ -12,7 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness", "watches", "atlas", "inbox", "evidence", "alerts", "printing",
+    "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -24,6 +24,7 @@ SPECIAL = {
     ("moderation", "showing"): "what the desk's pages show, put together; the views call it",
     ("moderation", "desk_views"): "the desk beside its reports, as large as the desk of reports",
     ("moderation", "pace"): "one's own pace; no I/O",
+    ("moderation", "answer_views"): "what departments said, before the public reads it",
     ("moderation", "photo_views"): "the desk of one photo, as large as the desk of reports",
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
@@ -102,6 +103,12 @@ SPECIAL = {
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
+    ("workdays", "known"): "the calendar of the package chinesecalendar; its only importer",
+    ("casework", "pressing"): "reminders, superiors, reopening: what follows when nothing, or the wrong thing, happens",
+    ("casework", "incoming"): "answers that came as mail or as a remote status",
+    ("incidents", "answering"): "what an incident makes of answers",
+    ("escalation", "clocks"): "what agencies owe until when",
+    ("escalation", "rerouting"): "which other agency gets a case, and by what way",
     ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
     ("escalation", "links"): "what each link of a letter opens; no I/O",
     ("escalation", "polling"): "asks the cities' Open311 servers what became of our requests",

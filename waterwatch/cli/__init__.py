@@ -22,6 +22,7 @@ from waterwatch.cli.privacy import list_command, replay_command
 from waterwatch.cli.reports import import_reports_command
 from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
 from waterwatch.cli.walk import walk_command
+from waterwatch.cli.workdays import calendar_group, deadlines_group
 from waterwatch.kernel import audit, migrate
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
@@ -109,7 +110,7 @@ for _command in (list_command, replay_command):
     privacy_group.add_command(_command)
 
 
-for _group in (mail_group, case_group):
+for _group in (mail_group, case_group, calendar_group, deadlines_group):
     main.add_command(_group)
 
 

@@ -17,9 +17,10 @@ from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
-from waterwatch.kernel.writing import environment
+from waterwatch.kernel.writing import environment, in_language
 from waterwatch.postbox import service as postbox
 from waterwatch.postbox.service import About, Mail
+from waterwatch.web.words import SEVERITY_WORDS
 
 TOPIC_ALARM: Final = "escalation.alarm"
 GATHER_FOR: Final = timedelta(seconds=30)  # what fails together is told together
@@ -64,6 +65,8 @@ def _post(
         "more": max(0, len(alarms) - LISTED),
         "desk_url": f"{settings.public_url}/desk/",
         "public_url": settings.public_url,
+        "language": lead.language,
+        "severities": {rank: in_language(lead.language, words) for rank, words in SEVERITY_WORDS.items()},
     }
     mail = Mail(
         address=lead.email,

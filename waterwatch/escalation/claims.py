@@ -27,8 +27,8 @@ ENDED = frozenset({"sent", "awaiting", "refused", "dead", "cancelled"})
 class Claim:
     """One worker's hold on one delivery. ``attempt`` tells it from every other hold on the same delivery.
 
-    ``contact`` is None where the letter cannot go at all, for the reason ``fault`` (the contact was removed). ``others``
-    go in the same mail.
+    ``contact`` is None where the letter cannot go at all, for the reason ``fault`` (the contact was removed).
+    ``others`` go in the same mail.
     """
 
     delivery_id: uuid.UUID

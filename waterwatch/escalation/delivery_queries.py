@@ -102,7 +102,7 @@ WHERE d.id = ANY(:ids)
 
 
 def first_letters(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[str, datetime]]:
-    """Message-ID and time of the first letters that went to the addresses of these deliveries, where there are others."""
+    """Message-ID and time of the first letters to the addresses of these deliveries, where those are others."""
     if not ids:
         return {}
     rows = session.execute(_FIRST_LETTERS, {"ids": list(ids)})

@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session
 from waterwatch.escalation import claims, letters, rules, staging
 from waterwatch.escalation.channels import Channels, Failed, Letter, Outcome, Pictures, Wire
 from waterwatch.escalation.channels.known import CHANNELS
-from waterwatch.escalation.channels.letter import LANGUAGE, PictureShelf, gather_pictures, make_letter
-from waterwatch.escalation.claims import Claim, Joined, Later
+from waterwatch.escalation.channels.letter import PictureShelf, gather_pictures, make_letter
+from waterwatch.escalation.channels.wording import LANGUAGE
+from waterwatch.escalation.claims import Claim, Later
 from waterwatch.escalation.queries import CaseFacts, facts_of_cases
 from waterwatch.escalation.recording import NOT_TRIED, Recorder, Task
 from waterwatch.kernel import outbox

@@ -90,11 +90,12 @@ WHERE c.incident_id = :id ORDER BY m.received_at, m.id
 """)
 # What was withheld from the public is none of a bundle's either.
 _ANSWERS = text("""
-SELECT a.id AS answer_id, a.case_id, a.kind, a.via, a.words, a.planned_on, a.said_at, a.state, a.published_at
+SELECT a.id AS answer_id, a.case_id, a.kind, a.via, a.words, a.planned_on, a.said_at, a.state, a.published_at,
+       (SELECT coalesce(array_agg(encode(p.sha256, 'hex') ORDER BY ap.position), '{}') FROM case_answer_photo ap
+           JOIN photo p ON p.id = ap.photo_id WHERE ap.answer_id = a.id) AS photos_sha256
 FROM case_answer a JOIN escalation_case c ON c.id = a.case_id
 WHERE c.incident_id = :id AND a.state <> 'withheld' ORDER BY a.said_at, a.id
 """)
-_HAS_ANSWERS = text("SELECT to_regclass('case_answer') IS NOT NULL")
 
 Row = dict[str, Any]
 
@@ -123,7 +124,6 @@ def facts_of(session: Session, incident_id: uuid.UUID) -> Facts:
     incident = rows(_INCIDENT)
     if not incident:
         raise NotFound("incident_not_found")
-    answers = rows(_ANSWERS) if session.execute(_HAS_ANSWERS).scalar_one() else []
     return Facts(
         incident=incident[0],
         reports=rows(_REPORTS),
@@ -132,7 +132,7 @@ def facts_of(session: Session, incident_id: uuid.UUID) -> Facts:
         cases=rows(_CASES),
         deliveries=rows(_DELIVERIES),
         mails=rows(_MAILS),
-        answers=answers,
+        answers=rows(_ANSWERS),
     )
 
 

@@ -4,24 +4,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from jinja2.ext import i18n
-
 from waterwatch.alerts.rules import MEDIA_TYPE as CAP_MEDIA_TYPE
-from waterwatch.alerts.rules import Alert, Area, Circle, Info, Reference, Resource, cap_xml
-from waterwatch.escalation import rules
-from waterwatch.escalation.channels import Contact, Failed, Handed, Letter, Outcome, Pictures, Wire
-from waterwatch.escalation.channels.letter import LANGUAGE
+from waterwatch.alerts.rules import cap_xml
+from waterwatch.escalation.channels import Contact, Failed, Handed, Letter, Outcome, Pictures, Wire, wording
+from waterwatch.escalation.channels.cap_feed import alert_of
+from waterwatch.escalation.channels.wording import LANGUAGE
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import delivery_token
 from waterwatch.mapping.rules import LEVEL_COLOURS
 from waterwatch.messaging.attempts import Failure
 from waterwatch.messaging.email import Attachment, InlineImage, Mailbox, compose_bytes
 from waterwatch.messaging.smtp import Refused, SendError
-from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SEVERITY_WORDS
+from waterwatch.web.words import EXTENT_WORDS, SEVERITY_WORDS
 
 SIZE_BUDGET_BYTES = 5 * 1024 * 1024  # departments' servers turn larger mails away; 10 MB is the usual limit
 _TEXT_ALLOWANCE_BYTES = 96 * 1024
@@ -68,7 +64,7 @@ def write(letter: Letter, *, settings: Settings, to: str | None = None, staged_f
     left = SIZE_BUDGET_BYTES - _TEXT_ALLOWANCE_BYTES - sum(_encoded_bytes(one.content) for one in attachments)
     images = _fitting(letter.pictures, left)
     words = _words(letter) | {"images": {image.content_id for image in images}, "staged_for": staged_for}
-    render = _environment().get_template
+    render = wording.environment().get_template
     page = "digest" if letter.others else "withdrawn" if letter.says == "withdrawn" else "mail"
     if letter.others:
         words["items"] = [_words(one) for one in (letter, *letter.others)]
@@ -95,8 +91,8 @@ def _words(letter: Letter) -> dict[str, Any]:
         "raised_from": str(SEVERITY_WORDS[raised_from]) if is_raise and raised_from is not None else None,
         "facts": facts,
         "says": letter.says,
-        "kind": str(KIND_WORDS[facts.kind]),
-        "severity": str(SEVERITY_WORDS[facts.severity]),
+        "kind": wording.kind_words(letter),
+        "severity": wording.severity_words(letter),
         "extent": str(EXTENT_WORDS[facts.extent]) if facts.extent else None,
         "colour": LEVEL_COLOURS[facts.severity],
         "ink": "#1c2733" if facts.severity in (2, 3) else "#ffffff",  # white on yellow or orange is hard to read
@@ -110,55 +106,18 @@ def _attachments(letter: Letter, settings: Settings) -> tuple[Attachment, ...]:
     """For programs: the alert in CAP 1.2, the place in GeoJSON."""
     code = letter.facts.code
     return (
-        Attachment(f"incident-{code}.cap.xml", CAP_MEDIA_TYPE, cap_xml(make_alert(letter, settings))),
+        Attachment(
+            f"incident-{code}.cap.xml", CAP_MEDIA_TYPE, cap_xml(alert_of(letter, settings, earlier=_earlier(letter)))
+        ),
         Attachment(f"incident-{code}.geojson", "application/geo+json", make_geojson(letter)),
     )
 
 
-def make_alert(letter: Letter, settings: Settings) -> Alert:
-    """The letter in CAP's terms, for its agency alone: it holds the exact place.
-
-    ``sent`` is when the letter was queued: every attempt sends the same document.
-    """
-    facts = letter.facts
-    kind, water = str(KIND_WORDS[facts.kind]), facts.water_name or "未命名水体"
-    follows = letter.answers is not None and letter.answers_at is not None
-    is_cancel = letter.says == "withdrawn"
-    info = Info(
-        event=kind,
-        level=facts.severity,
-        headline=f"{water}：{kind}",
-        description=f"{water}：{kind}。{SEVERITY_WORDS[facts.severity]}。事件 {facts.code}，上报 {facts.reports} 起。",
-        areas=(Area(water, (Circle(facts.lon, facts.lat),)),),
-        urgency="Past" if is_cancel else "Immediate",
-        certainty="Observed",
-        responses=("AllClear",) if is_cancel else ("Execute",),
-        web=letter.incident_url,
-        parameters=(("waterwatch:says", letter.says),),
-        resources=()
-        if letter.photo_url is None or is_cancel
-        else (Resource("现场照片", "image/jpeg", letter.photo_url),),
-    )
-    references: tuple[Reference, ...] = ()
-    if follows and letter.answers is not None and letter.answers_at is not None:
-        references = (Reference(settings.mail_from, identifier_of(letter.answers), letter.answers_at),)
-    return Alert(
-        identifier=identifier_of(letter.message_id),
-        sender=settings.mail_from,
-        sent=letter.queued_at,
-        infos=(info,),
-        kind="Alert" if not follows else "Cancel" if is_cancel else "Update",
-        status="Exercise" if settings.staging_mail else "Actual",
-        scope="Restricted",
-        restriction="仅供收件单位处置使用：含准确位置",
-        references=references,
-        incidents=(facts.code,),
-    )
-
-
-def identifier_of(message_id: str) -> str:
-    """A letter's name in CAP: the Message-ID without its brackets."""
-    return message_id.strip("<>")
+def _earlier(letter: Letter) -> tuple[tuple[str, datetime], ...]:
+    """The letter this one follows, as alerts name letters: by the delivery's id."""
+    if letter.answers is None or letter.answers_at is None:
+        return ()
+    return ((letter.answers.strip("<>").partition("@")[0], letter.answers_at),)
 
 
 def make_geojson(letter: Letter) -> bytes:
@@ -199,23 +158,3 @@ def _fitting(pictures: Pictures, left_bytes: int) -> list[InlineImage]:
             fitting.append(image)
             left_bytes -= encoded_bytes
     return fitting
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("waterwatch.escalation"),
-        extensions=[i18n],
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    translations: Any = environment
-    translations.install_null_translations(newstyle=True)
-    environment.filters["china_time"] = _china_time
-    return environment
-
-
-def _china_time(moment: datetime) -> str:
-    return f"{moment.astimezone(rules.CHINA_TIME):%Y-%m-%d %H:%M}"

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
 
-from waterwatch.escalation import rules
 from waterwatch.escalation.channels import Contact, Letter, Pictures
 from waterwatch.escalation.claims import Claim
 from waterwatch.escalation.queries import CaseFacts
@@ -22,7 +21,6 @@ from waterwatch.mapping.snapshot import incident_png
 from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
 
 LINK_PURPOSE = "acknowledge"
-LANGUAGE = "zh-Hans"  # of every agency so far; the words of codes outside of a request are their msgids
 KEPT_PICTURES = 64  # of a hundred kilobytes each
 
 log = get_logger(__name__)
@@ -128,7 +126,7 @@ def reply_by(facts: CaseFacts, claimed_at: datetime, raised_from: int | None) ->
     """When the case is to be acknowledged: from this attempt's beginning, unless the time runs already."""
     running = facts.state_deadline_at if facts.state == "delivered" else None
     if running is None:
-        return rules.acknowledge_by(facts.severity, claimed_at)
+        return facts.terms.due("acknowledge", facts.severity, claimed_at)
     if raised_from is not None:
-        return rules.raised_deadline(running, facts.severity, told_at=claimed_at)
+        return min(running, facts.terms.due("acknowledge", facts.severity, claimed_at))
     return running

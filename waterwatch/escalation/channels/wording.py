@@ -41,7 +41,7 @@ def render(letter: Letter, template: str, **further: Any) -> str:
         "incident_url": letter.incident_url,
         "delivery_id": letter.delivery_id,
     }
-    return _environment().get_template(f"escalation/{template}").render({**words, **further})
+    return environment().get_template(f"escalation/{template}").render({**words, **further})
 
 
 def china_time(moment: datetime) -> str:
@@ -50,7 +50,8 @@ def china_time(moment: datetime) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of this room."""
     made = writing.environment(LANGUAGE, "waterwatch.escalation").overlay()
     made.filters = {**made.filters, "china_time": china_time}
     return made
