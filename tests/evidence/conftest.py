@@ -207,6 +207,13 @@ def _grade_and_tell(
         sent_at=now,
         **facts,
     )
+    said = {"via": "link", "kind": "answer", "said_at": now, "state_since": now}
+    rows.insert(
+        session, "case_answer", case_id=case_id, state="published", published_at=now, words="已责成整改。", **said
+    )
+    rows.insert(
+        session, "case_answer", case_id=case_id, state="withheld", withheld_reason="abuse", words="找王小明谈谈", **said
+    )
 
 
 @pytest.fixture

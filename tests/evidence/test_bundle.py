@@ -117,6 +117,8 @@ def test_grades_and_letters_are_told_without_free_words(make: Make) -> None:
     told = document(path, "cases.json")
     (delivery,) = told["deliveries"]  # type: ignore[misc]
     assert (delivery["address"], delivery["state"]) == ("huanbao@wuhan.example", "sent")
+    (answer,) = told["answers"]  # type: ignore[misc]
+    assert (answer["words"], answer["photos_sha256"]) == ("已责成整改。", [])
     (found,) = told["cases"]  # type: ignore[misc]
     assert found["agency_name"] == "武汉市生态环境局"
 

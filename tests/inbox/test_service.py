@@ -66,7 +66,8 @@ def test_an_answer_is_kept_sealed_and_read_again(context: JobContext, letter: Le
     assert service.open_raw(context, mail_id, stored.key) == raw
     (row,) = column(context, "SELECT m::text FROM incoming_mail m")
     assert "王" not in str(row)
-    assert acts(context, letter) == ["case.mail_came"]
+    assert acts(context, letter)[:2] == ["case.mail_came", "answer.received"]
+    assert column(context, "SELECT via || ' ' || state || ' ' || kind FROM case_answer") == ["email held answer"]
 
 
 def test_the_same_mail_again_changes_nothing(context: JobContext, letter: Letter) -> None:
