@@ -88,11 +88,13 @@ def reconcile(dry_run: bool) -> None:
 @click.option("--smtp-port", type=int, required=True)
 @click.option("--http-port", type=int, required=True)
 @click.option("--folder", type=click.Path(path_type=Path), required=True)
-def mailbox(smtp_port: int, http_port: int, folder: Path) -> None:
+@click.option("--inbox", default="", help="Where answers written on the page go, host:port.")
+def mailbox(smtp_port: int, http_port: int, folder: Path, inbox: str) -> None:
     """The demonstration's mailbox: an SMTP server on loopback, and a page that shows what arrived."""
     from workers import mailbox as process
 
     arguments = ["--smtp-port", str(smtp_port), "--http-port", str(http_port), "--folder", str(folder)]
+    arguments += ["--inbox", inbox]
     sys.exit(process.main(arguments))
 
 

@@ -87,7 +87,10 @@ def _worker(name: str, *arguments: str) -> tuple[str, ...]:
 
 def mailbox_process(environment: Mapping[str, str], smtp_port: int, http_port: int, folder: Path) -> Process:
     """The demo's SMTP server with a page that shows what arrived."""
-    command = _worker("mailbox", "--smtp-port", str(smtp_port), "--http-port", str(http_port), "--folder", str(folder))
+    command = (
+        *_worker("mailbox", "--smtp-port", str(smtp_port), "--http-port", str(http_port), "--folder", str(folder)),
+        *("--inbox", environment.get("WATERWATCH_INBOX_LISTEN", "")),
+    )
     return Process(
         "mailbox", "演示邮箱", "the demo's mailbox", command, environment, lambda: is_page_answering(http_port, "/")
     )
