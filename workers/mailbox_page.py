@@ -183,7 +183,8 @@ def show_mail(name: str) -> str:
 def answer(name: str) -> BaseResponse:
     """What a department's mail server would send back: a person's answer, an automatic one, a bounce."""
     mail, kind = _open(name), request.form.get("kind", "")
-    if request.headers.get("Origin") != request.host_url.rstrip("/") or kind not in ANSWERS or not mail["Reply-To"]:
+    is_ours = request.headers.get("Sec-Fetch-Site") == "same-origin"  # no other page's form
+    if not is_ours or not current_app.config["INBOX"] or kind not in ANSWERS or not mail["Reply-To"]:
         abort(400)
     try:
         send_back(current_app.config["INBOX"], mail, kind, request.form.get("text", ""))

@@ -6,13 +6,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from tests.escalation import rows
 from tests.inbox import mails
 from tests.inbox.conftest import DOMAIN, Letter, send_letter
 from waterwatch.inbox import queries, service
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import NotFound, Unavailable
 from waterwatch.kernel.outbox import Message
+from waterwatch.reports import erasure
 from workers import deadlines, handlers, reconcile, sweep
 
 
@@ -166,6 +169,33 @@ def test_what_was_kept_for_long_enough_is_forgotten_whole(context: JobContext, l
     assert column(context, "SELECT kind FROM incoming_mail WHERE sealed IS NULL AND object_key IS NULL") == ["answer"]
     with transaction(context.sessions) as session, pytest.raises(NotFound):
         service.answer_text(session, mail_id, context.settings)
+
+
+def test_what_came_back_about_a_report_goes_with_it(context: JobContext, letter: Letter) -> None:
+    mail_id, _ = sort(context, letter, mails.simple(mails.QUOTED["qq"]))
+    unread = take(context, letter, mails.simple("尚未读过", message_id="<2@x>")).mail_id
+    now = context.now()
+    with transaction(context.sessions) as session:
+        incident_id = session.execute(text("SELECT incident_id FROM escalation_case")).scalar_one()
+        report_id = rows.add_report(session, incident_id, now=now)
+        person = rows.insert(
+            session, "person", email="m@example.org", fs_uniquifier="m", language="zh-Hans", created_at=now
+        )
+        session.execute(
+            text("""INSERT INTO grade (id, incident_id, graded_at, graded_by, rubric_version, inputs, points,
+                        proposed_severity, severity, basis, report_id, standing)
+                    VALUES (gen_random_uuid(), :incident, :now, :person, '1', '{}', 5, 3, 3, 'report', :report, 3)"""),
+            {"incident": incident_id, "now": now, "person": person, "report": report_id},
+        )
+        session.execute(text("DELETE FROM incident_report"))
+        session.execute(text("UPDATE report SET state = 'withdrawn'"))
+    with transaction(context.sessions) as session:
+        erasure.erase(session, report_id, "author", actor=Actor.anonymous(), now=now)
+    assert column(context, "SELECT sealed IS NULL FROM incoming_mail WHERE id = :id", id=mail_id) == [True]
+    assert sweep.forget_mails(context) == 1
+    assert column(context, "SELECT id FROM incoming_mail WHERE object_key IS NOT NULL") == [unread]
+    soon = "SELECT keep_until < now() + interval '11 minutes' FROM incoming_mail WHERE id = :id"
+    assert column(context, soon, id=unread) == [True]
 
 
 def test_a_mail_nobody_is_reading_any_more_is_ordered_again(context: JobContext, letter: Letter) -> None:
