@@ -42,7 +42,8 @@ class Told:
         act = service.report_done if is_done else service.answer
         officer = Actor.agency_link(county)
         self.answer_id = act(session, case.id, said, settings=settings, actor=officer, now=utc_now())
-        self.code = str(session.execute(text("SELECT code FROM incident")).scalar_one())
+        code = session.execute(text("SELECT code FROM incident WHERE id = :id"), {"id": self.incident_id})
+        self.code = str(code.scalar_one())
         self._ready(session, photo.photo_id, settings, folder)
 
     def _ready(self, session: Session, photo_id: uuid.UUID, settings: Settings, folder: Path) -> None:
@@ -52,7 +53,10 @@ class Told:
         session.execute(
             text("UPDATE photo SET state = 'ready', media_type = 'image/jpeg' WHERE id = :id"), {"id": photo_id}
         )
-        session.execute(text("UPDATE photo_derivative SET photo_id = :id"), {"id": photo_id})
+        session.execute(
+            text("UPDATE photo_derivative SET photo_id = :id WHERE photo_id IN (SELECT photo_id FROM report_photo)"),
+            {"id": photo_id},
+        )
         session.execute(text("DELETE FROM report_photo"))
 
 
