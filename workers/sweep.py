@@ -16,6 +16,7 @@ from waterwatch.casework import pressing
 from waterwatch.casework.queries import withheld_long_ago
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
+from waterwatch.escalation import alarms
 from waterwatch.inbox import service as inbox
 from waterwatch.inbox.queries import to_forget as mails_to_forget
 from waterwatch.kernel import audit, outbox
@@ -253,6 +254,12 @@ def erase_withheld(context: JobContext) -> int:
     return len(due)
 
 
+def tell_leads_again(context: JobContext) -> int:
+    """Cases that reached nobody, of which no lead has been told for an hour."""
+    with transaction(context.sessions) as session:
+        return alarms.tell_again(session, now=context.now())
+
+
 def prune_outbox(context: JobContext) -> int:
     """Rows done long ago."""
     with transaction(context.sessions) as session:
@@ -306,6 +313,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_mails,
     redact_again,
     erase_withheld,
+    tell_leads_again,
     prune_outbox,
     clear_spool,
     renew_publication,

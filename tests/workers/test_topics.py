@@ -13,7 +13,6 @@ from waterwatch.escalation.rules import CASE, DELIVERY, case_life, delivery_life
 from waterwatch.inbox.rules import MAIL
 from waterwatch.incidents.rules import INCIDENT
 from waterwatch.incidents.tables import CLOSED_STATES
-from waterwatch.inbox.rules import MAIL
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos.rules import timed as photo_life
 from waterwatch.postbox.rules import posting_life
@@ -57,7 +56,7 @@ def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     timed = {(table, state) for table, machine in machines for state in machine.deadlines}
     # The deadlines of these depend on the row: the severity of an incident, the acknowledgement of a case.
     timed |= {("incident", state) for state in INCIDENT.states - set(CLOSED_STATES)}
-    timed |= {("escalation_case", state) for state in OWED}
+    timed |= {("escalation_case", state) for state in OWED} | {("delivery", "awaiting")}
     timed |= {("case_answer", state) for state in ANSWER.deadlines}
     timed |= {("incoming_mail", state) for state in MAIL.deadlines}
     assert set(REMEDIES) == timed

@@ -225,11 +225,12 @@ def _steps(events: Sequence[Event], cases: Sequence[CaseView]) -> list[Step]:
         if case.agency_name:
             code = "superior_told" if case.role == "supervising" else "forwarded"
             steps.append(Step(case.created_at, code, agency=case.agency_name))
-        done = (
-            ("acknowledged", case.acknowledged_at),
-            ("answered", case.answered_at),
-            ("claimed_done", case.closed_at),
-            ("overdue", case.escalated_at),
-        )
-        steps += [Step(at, code, agency=case.agency_name) for code, at in done if at is not None]
+        # Who says at once that it is done has also received and answered it: told once, by what says most.
+        said = {
+            case.acknowledged_at: "acknowledged",
+            case.answered_at: "answered",
+            case.closed_at: "claimed_done",
+            case.escalated_at: "overdue",
+        }
+        steps += [Step(at, code, agency=case.agency_name) for at, code in said.items() if at is not None]
     return sorted(steps, key=lambda step: step.at)[::-1]
