@@ -8,11 +8,13 @@ from sqlalchemy import create_engine, pool, text
 from waterwatch.accounts import tables as accounts
 from waterwatch.advisories import tables as advisories
 from waterwatch.agencies import tables as agencies
+from waterwatch.casework import tables as casework
 from waterwatch.contacts import tables as contacts
 from waterwatch.duplicates import tables as duplicates
 from waterwatch.escalation import tables as escalation
 from waterwatch.fairness import tables as fairness
 from waterwatch.imports import tables as imports
+from waterwatch.inbox import tables as inbox
 from waterwatch.incidents import tables as incidents
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.db import Base
@@ -26,6 +28,7 @@ from waterwatch.reports import tables as reports
 from waterwatch.triage import tables as triage
 from waterwatch.watches import tables as watches
 from waterwatch.waters import tables as waters
+from waterwatch.workdays import tables as workdays
 from waterwatch.zones import tables as zones
 
 # Imported for their tables: the guard test compares them with the migrated database.
@@ -34,11 +37,13 @@ ROOMS = (
     advisories,
     agencies,
     audit,
+    casework,
     duplicates,
     contacts,
     escalation,
     fairness,
     imports,
+    inbox,
     incidents,
     mapping,
     mine,
@@ -51,6 +56,7 @@ ROOMS = (
     triage,
     watches,
     waters,
+    workdays,
     zones,
 )
 MIGRATION_LOCK = 0x57415445_4D494752  # "WATE MIGR"

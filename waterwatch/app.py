@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from waterwatch.accounts import views as accounts
 from waterwatch.escalation import photo_views as case_photo
 from waterwatch.escalation import views as escalation
+from waterwatch.evidence import views as evidence
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
 from waterwatch.kernel import log
@@ -25,6 +26,7 @@ from waterwatch.messaging.fetching import Fetcher
 from waterwatch.mine import views as mine
 from waterwatch.moderation import (
     action_views,
+    answer_views,
     batch_views,
     desk_views,
     incident_views,
@@ -92,6 +94,7 @@ def create_app(settings: Settings) -> Flask:
         watches.bp,
         watches.one_click,
         moderation.bp,
+        answer_views.bp,
         desk_views.bp,
         action_views.bp,
         incident_views.bp,
@@ -101,6 +104,7 @@ def create_app(settings: Settings) -> Flask:
         photo_views.bp,
         screening.bp,
         fairness.bp,
+        evidence.bp,
         escalation.bp,
         case_photo.bp,
         mapping.bp,

@@ -50,6 +50,20 @@ def sweep() -> None:
 
 
 @main.command()
+def inbox() -> None:
+    """Take in what comes back by mail: bounces, automatic replies, answers."""
+    settings = _prepare()
+    if not settings.inbox_listen:
+        click.echo(
+            "未设置 WATERWATCH_INBOX_LISTEN · WATERWATCH_INBOX_LISTEN is not set: there is nowhere to listen", err=True
+        )
+        sys.exit(2)
+    from workers import inbox as process
+
+    process.run(settings)
+
+
+@main.command()
 @click.option("--dry-run", is_flag=True, help="Only list.")
 def reconcile(dry_run: bool) -> None:
     """Compare rows with files: remove orphaned objects, report missing ones (exit status 1)."""
@@ -74,11 +88,13 @@ def reconcile(dry_run: bool) -> None:
 @click.option("--smtp-port", type=int, required=True)
 @click.option("--http-port", type=int, required=True)
 @click.option("--folder", type=click.Path(path_type=Path), required=True)
-def mailbox(smtp_port: int, http_port: int, folder: Path) -> None:
+@click.option("--inbox", default="", help="Where answers written on the page go, host:port.")
+def mailbox(smtp_port: int, http_port: int, folder: Path, inbox: str) -> None:
     """The demonstration's mailbox: an SMTP server on loopback, and a page that shows what arrived."""
     from workers import mailbox as process
 
     arguments = ["--smtp-port", str(smtp_port), "--http-port", str(http_port), "--folder", str(folder)]
+    arguments += ["--inbox", inbox]
     sys.exit(process.main(arguments))
 
 

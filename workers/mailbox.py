@@ -44,10 +44,10 @@ def _printable(value: str) -> str:
 class Mailbox:
     """The two servers over one folder. ``smtp_port`` or ``http_port`` 0 takes a free one."""
 
-    def __init__(self, folder: Path, smtp_port: int, http_port: int) -> None:
+    def __init__(self, folder: Path, smtp_port: int, http_port: int, inbox: str = "") -> None:
         self._store = Store(folder)
         self._web = make_server(
-            HOST, http_port, make_page(self._store), server_class=_ThreadingServer, handler_class=_QuietHandler
+            HOST, http_port, make_page(self._store, inbox), server_class=_ThreadingServer, handler_class=_QuietHandler
         )
         self._loop = asyncio.new_event_loop()
         self._smtp = self._loop.run_until_complete(self._loop.create_server(self._speaker, HOST, smtp_port))
@@ -110,9 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--http-port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--inbox", default="", help="where answers go, host:port")
     asked = parser.parse_args(arguments)
     ends = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before any thread starts, so that only sigwait hears them
-    with Mailbox(asked.folder, asked.smtp_port, asked.http_port):
+    with Mailbox(asked.folder, asked.smtp_port, asked.http_port, asked.inbox):
         signal.sigwait(ends)
     return 0

@@ -1,4 +1,4 @@
-"""The mailbox's folder and its page, which reads and never changes anything.
+"""The mailbox's folder and its page, which changes nothing; what it answers for a department goes to the demo's inbox.
 
 What a mail's HTML may do is bounded twice: the frame it is shown in and the answer that carries it both say
 ``sandbox``, so no script in it runs.
@@ -15,16 +15,18 @@ from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 
-from flask import Blueprint, Flask, Response, abort, current_app, render_template, request
+from flask import Blueprint, Flask, Response, abort, current_app, redirect, render_template, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from waterwatch.kernel.ids import new_id
+from workers.mailbox_answers import ANSWERS, send_back
 
 LISTED = 200
 OWN_NAMES = ["127.0.0.1", "localhost"]
 _NAME = re.compile(r"[0-9a-f-]{36}")
 _CID = re.compile(r"""(?i)(["'])cid:([^"'<>\s]+)\1""")
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self'; base-uri 'none'; form-action 'none';"
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self'; base-uri 'none'; form-action 'self';"
     " frame-ancestors 'none'"
 )
 # A page the mail links to must work whole: it leaves the sandbox by opening in a window of its own.
@@ -111,11 +113,15 @@ def _header_line(line: bytes) -> bytes:
 bp = Blueprint("mailbox", __name__)
 
 
-def make_page(store: Store) -> Flask:
-    """The page of one folder. It answers only under this machine's own names: no other site reads it by a browser."""
+def make_page(store: Store, inbox: str = "") -> Flask:
+    """The page of one folder. It answers only under this machine's own names: no other site reads it by a browser.
+
+    ``inbox`` is where answers written on it go, ``host:port``; empty: nobody can answer.
+    """
     app = Flask(__name__, template_folder="templates/mailbox", static_folder=None)
     app.config["TRUSTED_HOSTS"] = OWN_NAMES
     app.extensions["mailbox"] = store
+    app.config["INBOX"] = inbox
     app.jinja_env.filters["local_time"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}"
     app.register_blueprint(bp)
     app.after_request(_bound)
@@ -168,7 +174,24 @@ def show_mail(name: str) -> str:
         has_html=mail.get_body(("html",)) is not None,
         sandbox=FRAME_SANDBOX,
         parts=list(_parts(mail)),
+        answers=ANSWERS if current_app.config["INBOX"] and mail["Reply-To"] else {},
+        is_sent=request.args.get("sent", ""),
     )
+
+
+@bp.post("/<name>/answer")
+def answer(name: str) -> BaseResponse:
+    """What a department's mail server would send back: a person's answer, an automatic one, a bounce."""
+    mail, kind = _open(name), request.form.get("kind", "")
+    is_ours = request.headers.get("Sec-Fetch-Site") == "same-origin"  # no other page's form
+    if not is_ours or not current_app.config["INBOX"] or kind not in ANSWERS or not mail["Reply-To"]:
+        abort(400)
+    try:
+        send_back(current_app.config["INBOX"], mail, kind, request.form.get("text", ""))
+        sent = "yes"
+    except OSError:  # of smtplib, too
+        sent = "no"
+    return redirect(f"/{name}?sent={sent}", 303)
 
 
 @bp.get("/<name>/html")

@@ -13,13 +13,16 @@ import click
 from sqlalchemy.orm import Session
 
 from waterwatch.accounts.tables import ROLES
+from waterwatch.cli.case import case_group
 from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
+from waterwatch.cli.mail import mail_group
 from waterwatch.cli.map import build_map_command
 from waterwatch.cli.privacy import list_command, replay_command
 from waterwatch.cli.reports import import_reports_command
 from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
 from waterwatch.cli.walk import walk_command
+from waterwatch.cli.workdays import calendar_group, deadlines_group
 from waterwatch.kernel import audit, migrate
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
@@ -105,6 +108,10 @@ def privacy_group() -> None:
 
 for _command in (list_command, replay_command):
     privacy_group.add_command(_command)
+
+
+for _group in (mail_group, case_group, calendar_group, deadlines_group):
+    main.add_command(_group)
 
 
 @main.group("waters")

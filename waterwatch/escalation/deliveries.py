@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import alarms, breakers, claims, letters, queries, rules, service
+from waterwatch.escalation import alarms, breakers, claims, clocks, letters, queries, rules, service
 from waterwatch.escalation import delivery_queries as found
 from waterwatch.escalation.channels import Awaiting, Failed, Handed, Outcome
 from waterwatch.escalation.channels.known import CHANNELS
@@ -173,9 +173,9 @@ def settle(
         if case.incident_id in told:
             service.say_moved_now(session, case, now=now)
         # From the start of the attempt, because that is the deadline the mail itself names.
-        case.state_deadline_at = rules.acknowledge_by(case.severity, told_at)
-    elif case.state == "delivered" and raised_from is not None and case.state_deadline_at is not None:
-        case.state_deadline_at = rules.raised_deadline(case.state_deadline_at, case.severity, told_at=told_at)
+        clocks.start(session, case, since=told_at)
+    elif case.state in clocks.OWED and raised_from is not None:
+        clocks.shorten(session, case, told_at=told_at)
     service.record(session, "delivery.sent", case, actor=SENDER, now=now, after=facts)
 
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import select, text
@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel.errors import NotFound
 from waterwatch.waters.rules import from_wgs84, is_mainland
+from waterwatch.workdays.queries import terms_of
+from waterwatch.workdays.rules import Terms
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,39 @@ def locked_case(session: Session, case_id: uuid.UUID) -> Case:
     return case
 
 
+def incident_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID:
+    """The incident a case is of, for good. Raises :class:`NotFound`."""
+    incident_id = session.scalars(select(Case.incident_id).where(Case.id == case_id)).one_or_none()
+    if incident_id is None:
+        raise NotFound("case_not_found")
+    return incident_id
+
+
+def agency_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID | None:
+    """The agency a case is for; None where nobody is competent."""
+    return session.scalars(select(Case.agency_id).where(Case.id == case_id)).one_or_none()
+
+
+def case_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
+    """The case a letter is of. Raises :class:`NotFound`."""
+    case_id = session.scalars(select(Delivery.case_id).where(Delivery.id == delivery_id)).one_or_none()
+    if case_id is None:
+        raise NotFound("delivery_not_found")
+    return case_id
+
+
+def supervisors_of(session: Session, case_id: uuid.UUID) -> list[Case]:
+    """The cases of those above an agency that were opened for what it missed, locked; theirs above them included."""
+    found: list[Case] = []
+    waiting = [case_id]
+    while waiting:
+        wanted = select(Case).where(Case.supervises_id.in_(waiting)).order_by(Case.id).with_for_update()
+        above = [case for case in session.scalars(wanted) if case not in found]
+        found += above
+        waiting = [case.id for case in above]
+    return found
+
+
 def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
     """One delivery, locked. Raises :class:`NotFound`."""
     delivery = session.scalars(
@@ -129,6 +164,50 @@ def letters_of(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], li
     return letters
 
 
+# From an agency up its tree; should the tree bite its tail, ten levels are enough.
+_ABOVE = """
+WITH RECURSIVE above (id, parent_id, kind, depth) AS (
+    SELECT a.id, a.parent_id, a.kind, 0 FROM agency a WHERE a.id = :id
+    UNION ALL SELECT a.id, a.parent_id, a.kind, above.depth + 1
+    FROM above JOIN agency a ON a.id = above.parent_id WHERE above.depth < 10)
+"""
+_SUPERIORS = text(f"""{_ABOVE}
+SELECT above.id FROM above JOIN agency a USING (id) WHERE depth > 0 AND a.retired_at IS NULL AND above.id <> :id
+GROUP BY above.id ORDER BY min(depth)
+""")  # noqa: S608  # the piece is a constant of this module
+# The one that was named; else those of the same kind above, by the tree of agencies or, where that has a gap, of areas.
+_NEXT = text(f"""{_ABOVE},
+areas (id, parent_id, depth) AS (
+    SELECT j.id, j.parent_id, 0 FROM agency a JOIN jurisdiction j ON j.id = a.jurisdiction_id WHERE a.id = :id
+    UNION ALL SELECT j.id, j.parent_id, areas.depth + 1
+    FROM areas JOIN jurisdiction j ON j.id = areas.parent_id WHERE areas.depth < 10),
+next (id, rank) AS (
+    SELECT id, -1 FROM agency WHERE id = :suggested_id
+    UNION ALL SELECT above.id, above.depth FROM above JOIN agency me ON me.id = :id
+    WHERE depth > 0 AND above.kind = me.kind
+    UNION ALL SELECT a.id, areas.depth FROM areas JOIN agency a ON a.jurisdiction_id = areas.id
+    JOIN agency me ON me.id = :id WHERE depth > 0 AND a.kind = me.kind)
+SELECT next.id FROM next JOIN agency a USING (id) WHERE a.retired_at IS NULL AND next.id <> :id
+GROUP BY next.id ORDER BY min(rank), next.id
+""")  # noqa: S608  # the piece is a constant of this module
+
+
+def superiors_of(session: Session, agency_id: uuid.UUID | None) -> list[uuid.UUID]:
+    """The agencies above one, the nearest first."""
+    return list(session.execute(_SUPERIORS, {"id": agency_id}).scalars())
+
+
+def next_agencies(session: Session, agency_id: uuid.UUID | None, suggested_id: uuid.UUID | None) -> list[uuid.UUID]:
+    """Who may take a case an agency refused: the one it named, then those of its kind above it, the nearest first."""
+    return list(session.execute(_NEXT, {"id": agency_id, "suggested_id": suggested_id}).scalars())
+
+
+def is_known_agency(session: Session, agency_id: uuid.UUID) -> bool:
+    """Whether an agency exists and was not retired."""
+    statement = text("SELECT EXISTS (SELECT FROM agency WHERE id = :id AND retired_at IS NULL)")
+    return bool(session.execute(statement, {"id": agency_id}).scalar_one())
+
+
 def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
     """Whether no delivery of the case was sent or still can be."""
     alive = select(Delivery.id).where(Delivery.case_id == case_id, Delivery.state.in_(ALIVE))
@@ -151,6 +230,7 @@ def reports_behind(session: Session, case_id: uuid.UUID) -> list[uuid.UUID]:
 class CaseFacts:
     """What the competent agency may know of its case, exact place included; of the citizen, nothing.
 
+    ``terms``: how long the agency has, where it was asked for (:func:`facts_of_cases`); else what holds by default.
     The note a citizen may have written is not among it: it could name a person. ``lon``, ``lat`` are WGS-84 degrees.
     ``is_photo_pending``: the photo is being made anew, because more of it must be covered. ``public_lon``,
     ``public_lat`` are the place as anybody may know it.
@@ -181,6 +261,7 @@ class CaseFacts:
     affects_people: bool | None
     photo_key: str | None
     is_photo_pending: bool | None
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def gcj02(self) -> tuple[float, float] | None:
@@ -226,18 +307,21 @@ def case_facts(session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans
 
     Raises :class:`NotFound`.
     """
-    found = facts_of_cases(session, [case_id], language=language)
-    if case_id not in found:
+    row = session.execute(_FACTS, {"ids": [case_id], "language": language}).first()
+    if row is None:
         raise NotFound("case_not_found")
-    return found[case_id]
+    return CaseFacts(**row._mapping)
 
 
 def facts_of_cases(
     session: Session, case_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans"
 ) -> dict[uuid.UUID, CaseFacts]:
-    """Every named case as :func:`case_facts` gives it: one query for all."""
+    """Every named case as :func:`case_facts` gives it, with the terms of its agency: three queries for all."""
     rows = session.execute(_FACTS, {"ids": list(case_ids), "language": language})
-    return {row.case_id: CaseFacts(**row._mapping) for row in rows}
+    return {
+        row.case_id: CaseFacts(**row._mapping, terms=terms_of(session, row.agency_id, row.created_at.date()))
+        for row in rows.all()
+    }
 
 
 @dataclass(frozen=True)
@@ -253,15 +337,20 @@ class CaseView:
     delivered_at: datetime | None
     acknowledged_at: datetime | None
     deadline_at: datetime | None
+    role: str = "competent"
+    answered_at: datetime | None = None
+    closed_at: datetime | None = None
+    escalated_at: datetime | None = None
 
     def is_late(self, *, now: datetime) -> bool:
-        """Whether the agency has not acknowledged although its time is over."""
-        return self.state == "delivered" and self.deadline_at is not None and self.deadline_at < now
+        """Whether the agency has not acknowledged, answered or finished although its time for that is over."""
+        is_owing = self.state in ("delivered", "acknowledged", "answered")
+        return is_owing and self.deadline_at is not None and self.deadline_at < now
 
 
 _CASES = text(f"""
 SELECT c.incident_id, c.id AS case_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
-       c.acknowledged_at, c.state_deadline_at AS deadline_at,
+       c.acknowledged_at, c.state_deadline_at AS deadline_at, c.role, c.answered_at, c.closed_at, c.escalated_at,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
 FROM escalation_case c WHERE c.incident_id = ANY(:incident_ids) ORDER BY c.created_at, c.id
 """)  # noqa: S608  # the pieces are constants of this module

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeAlias
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text, insert, select, text
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text, insert, select, text, tuple_
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from waterwatch.kernel import gathering
 from waterwatch.kernel.db import Base
@@ -211,6 +211,39 @@ def acts(session: Session, actions: Sequence[str], *, since: datetime) -> Iterat
     )
     for row in session.execute(chosen.order_by(AuditEntry.id)):
         yield row.action, row.subject_id, row.at
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """An act as it was sealed: ``hash = SHA-256(before ‖ act)``. Number and hashes are None while it waits for that."""
+
+    act: str
+    number: int | None
+    before: bytes | None
+    hash: bytes | None
+    sealed_at: datetime | None
+
+
+def acts_upon(session: Session, subjects: Sequence[tuple[str, uuid.UUID]]) -> list[Sealed]:
+    """Everything that was done to some things (kind, id), in the order of its seals, each with the seal before it."""
+    entry, before = aliased(AuditSeal), aliased(AuditSeal)
+    chosen = (
+        select(AuditEntry, entry.seq, before.hash, entry.hash, entry.sealed_at)
+        .outerjoin(entry, entry.entry_id == AuditEntry.id)
+        .outerjoin(before, before.seq == entry.seq - 1)
+        .where(tuple_(AuditEntry.subject_kind, AuditEntry.subject_id).in_(list(subjects)))
+        .order_by(entry.seq.nulls_last(), AuditEntry.id)
+    )
+    return [
+        Sealed(_canonical(act).decode(), seq, GENESIS if seq == 1 else chain, found, at)
+        for act, seq, chain, found, at in session.execute(chosen)
+    ]
+
+
+def head(session: Session) -> tuple[int, bytes] | None:
+    """Number and hash of the last seal there is."""
+    row = session.execute(select(AuditSeal.seq, AuditSeal.hash).order_by(AuditSeal.seq.desc()).limit(1)).first()
+    return None if row is None else (row.seq, row.hash)
 
 
 def verify(session: Session) -> Verdict:

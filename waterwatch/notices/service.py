@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from waterwatch.casework import queries as casework
 from waterwatch.contacts import queries as contacts
 from waterwatch.contacts import service as contact_service
 from waterwatch.contacts.rules import Contact
@@ -185,6 +186,25 @@ def tell_case_moved(context: JobContext, message: outbox.Message) -> None:
         for report_id in escalation.reports_behind(session, uuid.UUID(message.payload["case_id"])):
             tell(session, report_id, step, settings=context.settings, now=context.now())
         outbox.finish(session, message.id)
+
+
+def tell_answer(context: JobContext, message: outbox.Message) -> None:
+    """The job of ``casework.TOPIC_ANSWER_PUBLIC``: what an agency said is public, and where it says that it is done,
+    whoever reported it is asked to look. Idempotent: see :func:`tell`. What was withheld meanwhile is not told."""
+    with transaction(context.sessions) as session:
+        answer_id = uuid.UUID(message.payload["answer_id"])
+        say_answer(session, answer_id, settings=context.settings, now=context.now())
+        outbox.finish(session, message.id)
+
+
+def say_answer(session: Session, answer_id: uuid.UUID, *, settings: Settings, now: datetime) -> int:
+    """Tell everybody whose report a public answer is about that there is one; returns how many messages were taken."""
+    said = casework.answer_by_id(session, answer_id)
+    if said.state != "published":
+        return 0
+    step, once = rules.ANSWER_STEPS.get(said.kind, "answered"), f".{said.answer_id}"
+    behind = escalation.reports_behind(session, said.case_id)
+    return sum(tell(session, report_id, step, settings=settings, now=now, time=once) for report_id in behind)
 
 
 def give_up_address(session: Session, recipient_id: uuid.UUID, *, now: datetime) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from waterwatch.escalation import rules
 from waterwatch.escalation.channels import Contact, Letter, Pictures
 from waterwatch.escalation.claims import Claim
 from waterwatch.escalation.queries import CaseFacts
@@ -152,7 +151,7 @@ def reply_by(facts: CaseFacts, claimed_at: datetime, raised_from: int | None) ->
     """When the case is to be acknowledged: from this attempt's beginning, unless the time runs already."""
     running = facts.state_deadline_at if facts.state == "delivered" else None
     if running is None:
-        return rules.acknowledge_by(facts.severity, claimed_at)
+        return facts.terms.due("acknowledge", facts.severity, claimed_at)
     if raised_from is not None:
-        return rules.raised_deadline(running, facts.severity, told_at=claimed_at)
+        return min(running, facts.terms.due("acknowledge", facts.severity, claimed_at))
     return running

@@ -1,0 +1,215 @@
+"""What is in a bundle and what is not, and that whoever asked is on record first."""
+
+import hashlib
+import json
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tests.evidence.conftest import LEAD, NOTE, WORDS, Case, Fixed, photograph
+from waterwatch.evidence import bundling, keys, queries
+from waterwatch.evidence.bundling import Made
+from waterwatch.evidence.forms import OpenBundle, read_open_bundle
+from waterwatch.evidence.verification import verify
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Forbidden, Invalid, NotFound
+from waterwatch.photos import tags
+from waterwatch.photos.rules import Limits
+
+Make = Callable[..., tuple[Path, Made]]
+
+
+def document(path: Path, name: str) -> dict[str, object]:
+    with zipfile.ZipFile(path) as opened:
+        found: dict[str, object] = json.loads(opened.read(name))
+    return found
+
+
+def test_a_bundle_holds_the_originals_as_they_came(make: Make, case: Case, context: Fixed) -> None:
+    path, made = make(with_named=True)
+    assert (made.originals, made.withheld, made.forgotten) == (2, 0, 1)
+    with zipfile.ZipFile(path) as opened:
+        names = opened.namelist()
+        held = {opened.read(name) for name in names if "/original." in name}
+    assert held == set(case.originals.values())
+    assert names[:2] == ["manifest.json", "manifest.sig"]
+    assert names[2:] == sorted(names[2:])
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert verify(path, keys.public_keys(context.settings)).findings == ()
+
+
+def test_an_original_that_may_name_somebody_stays_unless_asked_for(make: Make, case: Case) -> None:
+    path, made = make()
+    assert (made.originals, made.withheld, made.forgotten) == (1, 1, 1)
+    photos = document(path, "reports/01/report.json")["photos"]
+    assert isinstance(photos, list)
+    assert [one["original"] for one in photos] == ["included", "withheld"]
+    assert [one["sha256"] for one in photos] == [hashlib.sha256(one).hexdigest() for one in case.originals.values()]
+    (gone,) = document(path, "reports/02/report.json")["photos"]  # type: ignore[misc]
+    assert (gone["original"], gone["original_file"]) == ("forgotten", None)
+
+
+def test_nothing_in_a_bundle_leads_to_whoever_reported(make: Make, context: Fixed) -> None:
+    path, _ = make()
+    whole = path.read_bytes()
+    with transaction(context.sessions) as session:
+        digests = session.execute(text("SELECT follow_digest, submission_digest FROM report")).all()
+    for secret in (NOTE, WORDS, "王小明", "13800138000", "SN-0042", "contact.kept", "dddddddd"):
+        assert secret.encode() not in whole, secret
+    for row in digests:
+        assert row.follow_digest not in whole
+        assert row.follow_digest.hex().encode() not in whole
+        assert row.submission_digest.hex().encode() not in whole
+
+
+def test_where_it_was_is_told_with_every_distance(make: Make) -> None:
+    report = document(make()[0], "reports/01/report.json")
+    place, (photo, _) = report["place"], report["photos"]  # type: ignore[misc]
+    assert isinstance(place, dict)
+    assert place["confirmed"] == {"lon": 114.3055, "lat": 30.5928, "source": "pin"}
+    assert 14 < place["device"]["distance_m"] < 15
+    assert place["device"]["accuracy_m"] == 12.0
+    assert photo["exif_place"]["distance_m"] == 0.0
+    assert report["measured"] == {"ph": 9.1}
+
+
+def test_the_camera_s_words_are_told_without_its_serial_number(make: Make) -> None:
+    path, _ = make()
+    exif = document(path, "reports/01/photo-1/exif.json")
+    assert exif["tags"]["Image"] == {"Make": "HUAWEI", "Model": "NOH-AN00"}  # type: ignore[index]
+    assert exif["tags"]["Photo"] == {"DateTimeOriginal": "2026:05:20 10:12:13"}  # type: ignore[index]
+    assert exif["tags"]["GPS"]["GPSLatitude"] == ["30/1", "35/1", "852/25"]  # type: ignore[index]
+    assert (exif["withheld"], exif["may_name_somebody"]) == ([], False)
+    named = document(path, "reports/01/photo-2/exif.json")
+    assert (named["withheld"], named["may_name_somebody"]) == (["Artist", "BodySerialNumber"], True)
+
+
+@pytest.mark.parametrize(
+    ("file", "may"),
+    [
+        (photograph(), False),
+        (photograph(artist=""), False),
+        (photograph(artist="王"), True),
+        (photograph(serial="SN-0042"), True),
+        (photograph()[:2] + b"\xff\xfe\x00\x09by Wang" + photograph()[2:], True),
+        (b"no picture", True),
+    ],
+)
+def test_whose_a_file_is_may_be_told_by_it(file: bytes, may: bool, tmp_path: Path, context: Fixed) -> None:
+    (tmp_path / "file").write_bytes(file)
+    read = tags.read_tags(tmp_path / "file", Limits.from_settings(context.settings))
+    assert read["may_name_somebody"] is may
+
+
+def test_grades_and_letters_are_told_without_free_words(make: Make) -> None:
+    path, _ = make()
+    (grade,) = document(path, "grades.json")["grades"]  # type: ignore[misc]
+    assert (grade["inputs"], grade["points"], grade["severity"], grade["has_departed"]) == (
+        {"extent": "spot"},
+        5,
+        3,
+        True,
+    )
+    told = document(path, "cases.json")
+    (delivery,) = told["deliveries"]  # type: ignore[misc]
+    assert (delivery["address"], delivery["state"]) == ("huanbao@wuhan.example", "sent")
+    (answer,) = told["answers"]  # type: ignore[misc]
+    assert (answer["words"], answer["photos_sha256"]) == ("已责成整改。", [])
+    (found,) = told["cases"]  # type: ignore[misc]
+    assert found["agency_name"] == "武汉市生态环境局"
+
+
+def test_the_chain_of_custody_holds_this_case_s_acts_under_their_seals(make: Make) -> None:
+    custody = document(make()[0], "custody.json")
+    acts = [json.loads(one["act"])["action"] for one in custody["acts"]]  # type: ignore[attr-defined]
+    assert acts.count("photo.received") == 3
+    assert acts.count("photo.original_opened") == 2
+    assert acts[-1] == "evidence.opened"
+    assert "agencies.loaded" not in acts
+    assert all(one["seal"] for one in custody["acts"])  # type: ignore[attr-defined]
+
+
+def test_who_demands_one_is_on_record_with_the_reason_and_the_digest(make: Make, case: Case, context: Fixed) -> None:
+    path, made = make()
+    with transaction(context.sessions) as session:
+        (opened,) = queries.openings(session)
+    assert (opened.by, opened.reason, opened.reference) == ("lead@example.org", "authority_demand", "HB-2026-12")
+    assert opened.sha256 == made.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_demand_that_fails_is_on_record_all_the_same(case: Case, context: Fixed, tmp_path: Path) -> None:
+    command = OpenBundle(case.code, "court")
+    with pytest.raises(FileNotFoundError):
+        bundling.make_bundle(context, command, tmp_path / "no" / "folder.zip", roles=LEAD, actor=case.actor)
+    with transaction(context.sessions) as session:
+        (opened,) = queries.openings(session)
+    assert (opened.reason, opened.sha256) == ("court", None)
+    assert list(context.settings.spool_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("roles", [frozenset(), frozenset({"moderator"}), frozenset({"agency_officer", "citizen"})])
+def test_nobody_else_may(roles: frozenset[str], case: Case, context: Fixed, tmp_path: Path) -> None:
+    with pytest.raises(Forbidden):
+        bundling.make_bundle(context, OpenBundle(case.code, "court"), tmp_path / "x.zip", roles=roles, actor=case.actor)
+    with transaction(context.sessions) as session:
+        assert queries.openings(session) == []
+
+
+def test_a_bundle_of_nothing_is_none(case: Case, context: Fixed, tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        bundling.make_bundle(context, OpenBundle("2222-2222", "court"), tmp_path / "x", roles=LEAD, actor=case.actor)
+
+
+def test_a_demand_says_everything_that_is_wrong_with_it() -> None:
+    with pytest.raises(Invalid) as refused:
+        read_open_bundle({"reason": "curiosity", "reference": "王 小明"})
+    assert refused.value.errors == {
+        "code": ["missing"],
+        "reason": ["choice_unknown"],
+        "reference": ["reference_unreadable"],
+    }
+
+
+def test_the_same_case_at_the_same_moment_is_the_same_file(
+    make: Make, context: Fixed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is made anew each time (the bundle's id, the acts of making it) is held still."""
+    gathered = bundling.service.gather
+    held: list[object] = []
+
+    def same(*given: object) -> object:
+        held.append(held[0] if held else gathered(*given))  # type: ignore[arg-type]
+        return held[0]
+
+    monkeypatch.setattr(bundling.service, "gather", same)
+    opened = bundling.service.open_bundle
+    first: list[object] = []
+
+    def once(*given: object, **named: object) -> object:
+        first.append(first[0] if first else opened(*given, **named))  # type: ignore[arg-type]
+        return first[0]
+
+    monkeypatch.setattr(bundling.service, "open_bundle", once)
+    one, other = make("one.zip")[0].read_bytes(), make("other.zip")[0].read_bytes()
+    assert hashlib.sha256(one).hexdigest() == hashlib.sha256(other).hexdigest()
+
+
+def test_openssl_and_unzip_verify_it_as_the_readme_says(make: Make, context: Fixed, tmp_path: Path) -> None:
+    path, _ = make()
+    with zipfile.ZipFile(path) as opened:
+        opened.extractall(tmp_path / "out")
+    (tmp_path / "key.pem").write_text(keys.to_pem(keys.public_keys(context.settings)))
+    script = r"""(printf 'waterwatch-evidence/1\n'; cat out/manifest.json) > signed
+        base64 -d out/manifest.sig > signature
+        openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in signed -sigfile signature"""
+    done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "Signature Verified Successfully"), done.stderr
+    for one in json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]:
+        assert hashlib.sha256((tmp_path / "out" / one["name"]).read_bytes()).hexdigest() == one["sha256"]
+    readme = (tmp_path / "out" / "README.txt").read_text()
+    assert readme.startswith("江湖網")
+    assert "How to verify it" in readme
