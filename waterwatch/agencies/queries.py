@@ -44,7 +44,7 @@ _AT = text(f"""
 SELECT j.code, j.level, n.name
 FROM (SELECT DISTINCT id FROM ({_HERE}) places) here JOIN jurisdiction j USING (id)
 LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
-ORDER BY array_position(ARRAY['county', 'prefecture', 'province'], j.level), j.code
+WHERE j.level <> 'basin' ORDER BY array_position(ARRAY['county', 'prefecture', 'province'], j.level), j.code
 """)  # noqa: S608  # the piece is a constant of this module
 # The same for one place, which is asked far oftener: worked out first and by itself, so that its plan is kept.
 _AT_ONE = text("""
@@ -52,7 +52,7 @@ WITH place AS MATERIALIZED (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS
 SELECT DISTINCT j.code, j.level, n.name
 FROM place, jurisdiction_part part JOIN jurisdiction j ON j.id = part.jurisdiction_id
 LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
-WHERE ST_Intersects(part.geom, place.at)
+WHERE j.level <> 'basin' AND ST_Intersects(part.geom, place.at)
 """).columns(column("code", Text()), column("level", Text()), column("name", Text()))
 _CODES = text("""
 SELECT place.nth, array_agg(DISTINCT j.code) AS codes
@@ -65,7 +65,7 @@ GROUP BY place.nth
 _ABLE = f"""
 WITH here AS ({_HERE}), able AS (
     SELECT a.id, a.code, a.kind, a.level, here.nth,
-           array_position(ARRAY['county', 'prefecture', 'province'], a.level) AS distance
+           array_position(ARRAY['county', 'prefecture', 'province', 'basin'], a.level) AS distance
     FROM agency a JOIN here ON here.id = a.jurisdiction_id
     WHERE a.retired_at IS NULL AND EXISTS (
         SELECT FROM competence c WHERE c.agency_id = a.id AND c.min_severity <= :severity

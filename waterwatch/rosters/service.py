@@ -169,7 +169,7 @@ RETURNING (SELECT code FROM agency WHERE id = n.agency_id), false
 """
 _DUTIES_GONE = """
 DELETE FROM competence c USING agency a, given g
-WHERE a.id = c.agency_id AND g.code = a.code AND NOT EXISTS (
+WHERE a.id = c.agency_id AND g.code = a.code AND c.rule_id IS NULL AND NOT EXISTS (
     SELECT FROM jsonb_to_recordset(g.duties) AS d(kind text, rank int2)
     WHERE d.kind IS NOT DISTINCT FROM c.observation_kind)
 RETURNING a.code, false
@@ -178,7 +178,7 @@ _DUTIES = """
 INSERT INTO competence AS c (id, agency_id, observation_kind, min_severity)
 SELECT gen_random_uuid(), a.id, d.kind, d.rank
 FROM given g JOIN agency a USING (code), jsonb_to_recordset(g.duties) AS d(kind text, rank int2)
-ON CONFLICT (agency_id, observation_kind) DO UPDATE SET min_severity = excluded.min_severity
+ON CONFLICT (agency_id, observation_kind, (rule_id IS NULL)) DO UPDATE SET min_severity = excluded.min_severity
     WHERE c.min_severity <> excluded.min_severity
 RETURNING (SELECT code FROM agency WHERE id = c.agency_id), false
 """
