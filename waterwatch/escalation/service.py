@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from waterwatch.agencies.queries import CompetentAgency, competent_agencies, competent_within, opposite_banks
+from waterwatch.agencies.queries import CompetentAgency
 from waterwatch.escalation import queries, rules
+from waterwatch.escalation.routing import Spot, route
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
@@ -21,7 +22,6 @@ from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.messaging.email import is_address
-from waterwatch.waters.queries import BANK_M, BANK_REACH_M, banks_along
 
 TOPIC_DELIVER = "escalation.deliver"
 TOPIC_CASE_MOVED = "escalation.case_moved"
@@ -103,18 +103,11 @@ def _come_back(session: Session, case: Case, telling: _Telling, *, actor: Actor)
 
 
 def _competent(session: Session, place: queries.Place) -> list[CompetentAgency]:
-    """Who must be told; where the river is the border, the departments of both banks."""
-    near = (place.water_lon, place.water_lat)
-    agencies, is_one_county = competent_within(
-        session, place.lon, place.lat, place.kind, place.severity, near=near, within_m=BANK_REACH_M + 2 * BANK_M
+    """Who must be told, river chiefs among their addresses."""
+    spot = Spot(
+        place.lon, place.lat, place.kind, place.severity, place.water_feature_id, place.water_lon, place.water_lat
     )
-    if is_one_county:
-        return agencies
-    banks = banks_along(session, place.water_feature_id, place.lon, place.lat)
-    also = opposite_banks(session, [(pair.left, pair.right) for pair in banks])
-    if not also:
-        return agencies
-    return competent_agencies(session, place.lon, place.lat, place.kind, place.severity, also=also)
+    return list(route(session, spot).agencies)
 
 
 def _open_case(
