@@ -184,7 +184,7 @@ RETURNING (SELECT code FROM agency WHERE id = c.agency_id), false
 """
 _CONTACTS_GONE = """
 UPDATE agency_contact k SET active = false FROM agency a, given g
-WHERE a.id = k.agency_id AND g.code = a.code AND k.active AND NOT (k.channel = g.channel AND g.addresses ? k.address)
+WHERE a.id = k.agency_id AND g.code = a.code AND k.active AND k.channel = g.channel AND NOT g.addresses ? k.address
 RETURNING a.code, false
 """
 _CONTACTS = """
