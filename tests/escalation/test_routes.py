@@ -156,9 +156,9 @@ AGENCIES = st.lists(
         st.sampled_from(["water", "river_chief_office", "maritime"]),
         st.just("county"),
         st.sampled_from(IDS),
-        st.lists(st.builds(Way, st.uuids(), st.just("email"), ADDRESSES), max_size=2, unique_by=lambda w: w.address).map(
-            tuple
-        ),
+        st.lists(
+            st.builds(Way, st.uuids(), st.just("email"), ADDRESSES), max_size=2, unique_by=lambda w: w.address
+        ).map(tuple),
     ),
     max_size=4,
     unique_by=lambda one: one.agency_id,

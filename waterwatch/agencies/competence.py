@@ -61,15 +61,11 @@ class Edit:
 
 # The lineage of an agency's area: itself, what it lies in, and everywhere, by how far that is.
 _EVERYWHERE = "'00000000-0000-0000-0000-000000000000'::uuid"
-_COMPILE = text(f"""
-WITH scope AS MATERIALIZED (
+_SCOPE = """
     SELECT a.id, a.kind, a.level, a.retired_at, j.id AS area_0, j.parent_id AS area_1, up.parent_id AS area_2
     FROM agency a JOIN jurisdiction j ON j.id = a.jurisdiction_id LEFT JOIN jurisdiction up ON up.id = j.parent_id
-    WHERE CAST(:everything AS bool) OR a.id = ANY(:agency_ids) OR EXISTS (
-        SELECT FROM unnest(:kinds, :areas) edited (kind, area)
-        WHERE edited.kind = a.kind
-          AND (edited.area IS NULL OR edited.area IN (j.id, j.parent_id, up.parent_id)))),
-winner AS MATERIALIZED (
+"""
+_WINNER = f"""
     SELECT DISTINCT ON (s.id, k.kind) s.id AS agency_id, k.kind AS observation_kind, r.id AS rule_id, r.min_severity,
            r.is_competent
     FROM scope s
@@ -79,7 +75,18 @@ winner AS MATERIALIZED (
         AND (r.level IS NULL OR r.level = s.level)
     JOIN unnest(:observation_kinds) k (kind) ON r.observation_kind IS NULL OR r.observation_kind = k.kind
     WHERE s.retired_at IS NULL AND r.retired_at IS NULL
-    ORDER BY s.id, k.kind, area.distance, r.observation_kind IS NULL, r.level IS NULL),
+    ORDER BY s.id, k.kind, area.distance, r.observation_kind IS NULL, r.level IS NULL
+"""  # noqa: S608  # the pieces are constants of this module
+_DECIDING = text(f"WITH scope AS ({_SCOPE} WHERE a.id = ANY(:agency_ids)) {_WINNER}").bindparams(
+    bindparam("agency_ids", type_=ARRAY(Uuid)), bindparam("observation_kinds", type_=ARRAY(Text))
+)
+_COMPILE = text(f"""
+WITH scope AS MATERIALIZED ({_SCOPE}
+    WHERE CAST(:everything AS bool) OR a.id = ANY(:agency_ids) OR EXISTS (
+        SELECT FROM unnest(:kinds, :areas) edited (kind, area)
+        WHERE edited.kind = a.kind
+          AND (edited.area IS NULL OR edited.area IN (j.id, j.parent_id, up.parent_id)))),
+winner AS MATERIALIZED ({_WINNER}),
 old AS MATERIALIZED (
     SELECT c.id, c.agency_id, c.observation_kind, c.min_severity FROM scope s JOIN competence c ON c.agency_id = s.id
     WHERE c.rule_id IS NOT NULL),
@@ -132,9 +139,7 @@ def compile_agencies(session: Session, agency_ids: Sequence[uuid.UUID]) -> tuple
     return _compile(session, agency_ids=agency_ids) if agency_ids else ()
 
 
-def set_rule(
-    session: Session, rule: Rule, *, replaces: uuid.UUID | None = None, actor: Actor, now: datetime
-) -> Edit:
+def set_rule(session: Session, rule: Rule, *, replaces: uuid.UUID | None = None, actor: Actor, now: datetime) -> Edit:
     """Put a rule in force. It takes the place of ``replaces``, and of the one that decided about just the same.
 
     Raises:
@@ -145,9 +150,9 @@ def set_rule(
     area_id = registry.area_id(session, rule.area_code) if rule.area_code is not None else None
     old = [registry.living_rule(session, replaces)] if replaces is not None else []
     twin = registry.rule_with_key(session, area_id, rule.agency_kind, rule.level, rule.observation_kind)
-    if twin is not None and (twin.min_severity, twin.is_competent) == (rule.min_severity, rule.is_competent):
-        if not old or old[0].id == twin.id:
-            raise Conflict("rule_already_there")
+    is_the_same = twin is not None and (twin.min_severity, twin.is_competent) == (rule.min_severity, rule.is_competent)
+    if twin is not None and is_the_same and (not old or old[0].id == twin.id):
+        raise Conflict("rule_already_there")
     if twin is not None and twin.id != replaces:
         old.append(twin)
     for one in old:
@@ -203,6 +208,14 @@ def said_by(session: Session, rule_id: uuid.UUID) -> Rule:
         found.min_severity,
         found.is_competent,
     )
+
+
+def deciding_rules(
+    session: Session, agency_ids: Sequence[uuid.UUID], observation_kind: str
+) -> dict[uuid.UUID, uuid.UUID]:
+    """By agency, the rule that decides about a kind of observation, for or against; without one it is left out."""
+    values = {"agency_ids": list(agency_ids), "observation_kinds": [observation_kind]}
+    return {row.agency_id: row.rule_id for row in session.execute(_DECIDING, values)}
 
 
 def preview(

@@ -90,7 +90,8 @@ FROM (
            min(d.distance) OVER (PARTITION BY a.kind, here.nth) AS closest
     FROM here JOIN agency a ON a.jurisdiction_id = here.id AND a.retired_at IS NULL
     CROSS JOIN LATERAL (
-        SELECT jsonb_agg(c.rule_id ORDER BY c.rule_id) FILTER (WHERE c.rule_id IS NOT NULL) AS rule_ids FROM competence c
+        SELECT jsonb_agg(c.rule_id ORDER BY c.rule_id) FILTER (WHERE c.rule_id IS NOT NULL) AS rule_ids
+        FROM competence c
         WHERE c.agency_id = a.id AND c.min_severity <= :severity
           AND (c.observation_kind IS NULL OR c.observation_kind = :observation_kind)
         HAVING count(*) > 0) able
@@ -167,7 +168,7 @@ def competent_agencies(
     """
     places = _coordinates([(lon, lat), *also])
     rows = session.execute(_COMPETENT, {**places, "observation_kind": observation_kind, "severity": severity})
-    return [competent_agency(row._mapping) for row in rows]
+    return [competent_agency(row._asdict()) for row in rows]
 
 
 def competent_agency(row: Mapping[str, Any]) -> CompetentAgency:

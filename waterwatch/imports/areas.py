@@ -25,7 +25,8 @@ WITH there AS (
 SELECT s.ordinal, s.key, s.level, s.next_key AS said, found.code, found.level AS above
 FROM {rows} s LEFT JOIN LATERAL (
     SELECT code, level FROM there
-    WHERE code <> s.key AND there.level <> 'basin' AND s.level <> 'basin' AND code = ANY(CASE WHEN s.next_key IS NOT NULL THEN ARRAY[s.next_key]
+    WHERE code <> s.key AND 'basin' NOT IN (there.level, s.level)
+      AND code = ANY(CASE WHEN s.next_key IS NOT NULL THEN ARRAY[s.next_key]
         ELSE ARRAY[left(s.key, 4) || '00', left(s.key, 2) || '0000'] END)
     ORDER BY code DESC LIMIT 1) found ON true
 """

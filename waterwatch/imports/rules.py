@@ -255,7 +255,7 @@ def from_file(path: Path, kind: str = "") -> Layout:
 
 
 def level_of(code: str) -> str:
-    """The level that a code tells: basin-… a basin; of GB/T 2260 xx0000 a province, xxyy00 a prefecture, else a county."""
+    """The level a code tells: basin-… a basin; of GB/T 2260 xx0000 a province, xxyy00 a prefecture, else a county."""
     if code.startswith("basin-"):
         return BASIN
     return "province" if code.endswith("0000") else "prefecture" if code.endswith("00") else "county"
