@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from waterwatch.agencies.competence import compile_everything
 from waterwatch.agencies.search import make_area_keys
 from waterwatch.imports.merging import Merged
 from waterwatch.imports.reading import Refusal
@@ -90,6 +91,7 @@ class Areas:
         for statement in (_WRITE, _PARENTS, _NAMES):
             touched.update(self._codes(statement))
         make_area_keys(self._session, self._codes(_NAMED))
+        compile_everything(self._session)  # a rule for an area decides for what lies in it
         retired = 0
         if not partial:
             done = self._session.execute(text(_RETIRE.replace("{rows}", self._rows)), {"now": self._now})
