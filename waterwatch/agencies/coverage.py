@@ -5,7 +5,7 @@ answers for a basin is told besides and covers no county; a river chief has no c
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Text, bindparam, text
@@ -158,3 +158,54 @@ def waters_in(session: Session, codes: Sequence[str], *, lang: str = "zh-Hans") 
     for row in session.execute(_WATERS, {"codes": list(codes), "lang": lang}):
         found[row.code].append((row.public_id, row.name))
     return found
+
+
+@dataclass(frozen=True)
+class ProvinceCover:
+    """A province at a glance: its counties, how many lack anything, and how many lack each kind of observation."""
+
+    prefix: str
+    name: str
+    counties: int
+    lacking: int
+    by_kind: tuple[int, ...]
+
+
+def by_province(counties: Sequence[CountyCover]) -> list[ProvinceCover]:
+    """Counties gathered by the first two digits of their codes, which name the province."""
+    gathered: dict[str, list[CountyCover]] = {}
+    for county in counties:
+        gathered.setdefault(county.code[:2], []).append(county)
+    return [
+        ProvinceCover(
+            prefix,
+            next((county.names[-1] for county in those if county.names), prefix),
+            len(those),
+            sum(bool(county.lacking) for county in those),
+            tuple(sum(county.cells[nth].worst != TOLD for county in those) for nth in range(len(OBSERVATION_KINDS))),
+        )
+        for prefix, those in gathered.items()
+    ]
+
+
+def sheet_rows(
+    counties: Sequence[CountyCover], waters: Mapping[str, Sequence[tuple[str, str]]]
+) -> Iterator[tuple[str, ...]]:
+    """The report as a sheet: a row a county; by kind of observation from which severity on somebody is told.
+
+    ``-``: nobody ever; ``1`` to ``4``: from that rank on. ``waters``: those of counties that lack something.
+    """
+    yield ("code", "county", "above", *OBSERVATION_KINDS, "waters")
+    for county in counties:
+        yield (
+            county.code,
+            _safe(county.names[0]) if county.names else "",
+            _safe(" ".join(county.names[1:])),
+            *(str(cell.told_from or "-") for cell in county.cells),
+            " ".join(_safe(name) for _address, name in waters.get(county.code, ())[:20]),
+        )
+
+
+def _safe(name: str) -> str:
+    """A name that no spreadsheet takes for a formula."""
+    return f"'{name}" if name[:1] in "=+-@\t\r" else name
