@@ -237,7 +237,11 @@ def preview(
 
 
 def drop_own(session: Session, agency_id: uuid.UUID, *, actor: Actor, now: datetime) -> int:
-    """An agency has no competence of its own any more: the rules alone decide. Returns how many rows it had."""
+    """An agency has no competence of its own any more: the rules alone decide. Returns how many rows it had.
+
+    Raises :class:`NotFound`.
+    """
+    registry.locked_agency(session, agency_id)
     gone = session.execute(_OWN_GONE, {"id": agency_id}).scalars().all()
     if gone:
         audit.record(
