@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from waterwatch.advisories import service as advisories
 from waterwatch.contacts import service as contacts
-from waterwatch.escalation import deliveries
+from waterwatch.escalation import alarms, sending
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.outbox import Message
@@ -18,7 +18,7 @@ from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
 from waterwatch.watches import service as watches
 from workers import handlers
-from workers.teams import MAIL, MAP, PHOTOS
+from workers.teams import CALLS, LETTERS, MAIL, MAP, PHOTOS
 
 Handler = Callable[[JobContext, Message], None]
 
@@ -68,7 +68,9 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         photos.TOPIC_SETTLED: Topic(handlers.settle, PHOTOS, 20, Retry(1, 30, 50)),
         reports.TOPIC_RESNAP: Topic(handlers.resnap, PHOTOS, 20, Retry(1, 30, 50)),
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.
-        escalation.TOPIC_DELIVER: Topic(deliveries.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        escalation.TOPIC_DELIVER: Topic(sending.deliver, LETTERS, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        escalation.TOPIC_CALL: Topic(sending.call, CALLS, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        alarms.TOPIC_ALARM: Topic(alarms.tell, MAIL, 20, Retry(1, 30, 50)),
         contacts.TOPIC_GIVEN: Topic(notices.tell_given, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_JUDGED: Topic(notices.tell_judged, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_RETURNED: Topic(notices.tell_returned, MAIL, 20, Retry(1, 30, 50)),

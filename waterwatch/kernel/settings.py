@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     inbox_domain: str = ""
     staging_mail: str = ""
     channel_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    webhook_allow: str = ""
 
     objects_url: str
     spool_dir: Path
@@ -98,7 +99,6 @@ class Settings(BaseSettings):
     delivery_deadline_s: int = Field(default=15 * 60, ge=5)
     review_lease_s: int = Field(default=600, ge=30)
     undo_s: int = Field(default=10, ge=0, le=60)
-    red_undo_s: int = Field(default=3, ge=0, le=60)
     question_wait_s: int = Field(default=48 * 3600, ge=60)
     blind_share: float = Field(default=0.05, ge=0, le=1)
 
@@ -246,7 +246,7 @@ class Settings(BaseSettings):
         read_base_tiles(value)
         return value
 
-    @field_validator("media_url_hosts")
+    @field_validator("media_url_hosts", "webhook_allow")
     @classmethod
     def _hosts_are_hosts(cls, value: str) -> str:
         for host in value.split():
