@@ -1,8 +1,8 @@
 """How long it takes to find out who is told of an incident, beside ``SELECT 1`` on the same connection.
 
-A private PostgreSQL with 3,000 counties, in 30 provinces of 10 prefectures, some 40,000 reaches, and 3,000 agencies; then
-the same with 30,000. Rules decide, among them some hundreds for single areas; every reach has a river chief with an
-address. Incidents lie on random reaches. Question by question in turn: SELECT 1, then routing, as escalation does it.
+A private PostgreSQL with 3,000 counties in 30 provinces, some 40,000 reaches, and 3,000 agencies; then the same with
+30,000. Rules decide, among them some hundreds for single counties; every reach has a river chief with an address.
+Incidents lie on random reaches. Question by question in turn: SELECT 1, then routing, as escalation does it.
 
     python -m bench.routing [--asked 400] [--rounds 5]
 """
@@ -29,8 +29,9 @@ COUNTIES, REACHES = 3_000, 40_000
 COUNTY_KINDS = ("ecology_environment", "water", "urban_management", "agriculture", "maritime", "river_chief_office")
 AGENCIES = text("""
 INSERT INTO agency (id, code, kind, level, jurisdiction_id)
-SELECT gen_random_uuid(), 'bench-' || :size || '-' || n, (CAST(:kinds AS text[]))[1 + (n / :counties) % cardinality(CAST(:kinds AS text[]))], 'county', j.id
-FROM generate_series(0, :size - 1) n
+SELECT gen_random_uuid(), 'bench-' || :size || '-' || n, kinds.of[1 + (n / :counties) % cardinality(kinds.of)],
+       'county', j.id
+FROM (SELECT CAST(:kinds AS text[]) AS of) kinds, generate_series(0, :size - 1) n
 JOIN (SELECT id, row_number() OVER (ORDER BY code) - 1 AS nth FROM jurisdiction WHERE level = 'county') j
     ON j.nth = n % :counties
 """)
@@ -67,7 +68,7 @@ def main() -> None:
             _fill(url, folder)
             for size in (3_000, 30_000):
                 _agencies(url, size)
-                _measure(url, size, asked)
+                _measure(url, asked)
     print(f"load average {os.getloadavg()[0]:.1f} at the end")
 
 
@@ -130,7 +131,7 @@ def _agencies(url: str, size: int) -> None:
         admin.execute("VACUUM ANALYZE")
 
 
-def _measure(url: str, size: int, asked: argparse.Namespace) -> None:
+def _measure(url: str, asked: argparse.Namespace) -> None:
     from waterwatch.agencies.competence import Rule, preview
     from waterwatch.agencies.coverage import coverage
     from waterwatch.agencies.tables import OBSERVATION_KINDS
