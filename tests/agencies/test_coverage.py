@@ -103,7 +103,7 @@ def test_an_agency_that_is_looked_for_is_found_by_name_code_kind_and_area(sessio
     assert codes(words="武昌") == ["wuhan-06-ecology", "wuhan-06-urban", "wuchang-water"]
     assert codes(words="wuchang-w") == ["wuchang-water"]
     assert codes(kind="agriculture") == ["wuhan-agriculture"]
-    assert len(codes(area_code="420100", kind="water")) == 13
+    assert len(codes(area_code="420100", kind="water")) == 14
     assert codes(area_code="999999") == []
     tops = registry.top_agencies(session, limit=500)
     assert {one.code for one in tops} >= {"11-ecology", "wuhan-agriculture"}

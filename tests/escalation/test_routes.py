@@ -91,6 +91,17 @@ def test_routing_is_one_statement_that_reads_no_table_through(session: Session) 
         assert index in plan, plan
 
 
+def test_its_plan_is_kept_whatever_is_asked(session: Session) -> None:
+    """Planning takes many times what the question does, so PostgreSQL must not think it pays to plan anew."""
+    for nth in range(20):
+        place = (BRIDGE[0] + nth / 500, BRIDGE[1])
+        route(session, spot_at(session, place, OBSERVATION_KINDS[nth % 13], 1 + nth % 4))
+    kept = session.execute(
+        text("SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%one_county%'")
+    ).scalar_one()
+    assert kept >= 8
+
+
 def test_on_a_lake_and_on_no_water_there_are_no_banks(session: Session) -> None:
     lake = spot_at(session, SOUTH_LAKE)
     assert [one.code for one in route(session, lake).agencies] == ["wuhan-15-ecology", "wuhan-15-water"]

@@ -1,4 +1,4 @@
-"""An incident that reaches nobody is loud: each lead is told once, of a hundred by one mail; the public page says so."""
+"""An incident that reaches nobody is loud: each lead is told once, many in one mail; the public page says so."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -80,7 +80,8 @@ JOIN jurisdiction j ON j.id = part.jurisdiction_id AND j.level = 'county'
 GROUP BY place.nth
 """)
 # The most local agency of each kind, on each bank, and whoever answers for a basin around it; a boundary point lies in
-# several counties, and each of them is told. ``here`` is (id of an area, number of the bank).
+# several counties, and each of them is told. ``here`` is (id of an area, number of the bank). PostgreSQL cannot know
+# that it has but a few rows: OFFSET keeps it from reading all agencies for them.
 ABLE = """
 SELECT DISTINCT n.id AS agency_id, n.code, n.kind, n.level, n.jurisdiction_id AS area_id, n.rule_ids,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(k.id, k.channel, k.address) ORDER BY k.position, k.address), '[]')
@@ -88,7 +89,9 @@ SELECT DISTINCT n.id AS agency_id, n.code, n.kind, n.level, n.jurisdiction_id AS
 FROM (
     SELECT a.id, a.code, a.kind, a.level, a.jurisdiction_id, able.rule_ids, d.distance,
            min(d.distance) OVER (PARTITION BY a.kind, here.nth) AS closest
-    FROM here JOIN agency a ON a.jurisdiction_id = here.id AND a.retired_at IS NULL
+    FROM here
+    CROSS JOIN LATERAL (
+        SELECT one.* FROM agency one WHERE one.jurisdiction_id = here.id AND one.retired_at IS NULL OFFSET 0) a
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(c.rule_id ORDER BY c.rule_id) FILTER (WHERE c.rule_id IS NOT NULL) AS rule_ids
         FROM competence c

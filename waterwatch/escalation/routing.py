@@ -70,14 +70,16 @@ class Route:
 
 # The pieces around the water serve twice: where they are of one county, no water is a border and nobody need look at
 # its banks (by their boxes: one county too many costs a look, never an answer); else the banks are looked up in them.
+# What is given is worked out first and by itself, so that no plan for certain places looks better than the one for all,
+# which is kept: planning takes many times what the question does.
 # A river that is a border has other counties on the left than on the right for most of the way; one that merely crosses
 # a border has them for a moment (``agencies.rules.is_border`` says the same, and a test that both do).
 _ROUTE = text(f"""
 WITH place AS MATERIALIZED (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at),
+near AS MATERIALIZED (SELECT ST_Expand(ST_SetSRID(ST_MakePoint(:water_lon, :water_lat), 4326), :dx, :dy) AS box),
 around AS MATERIALIZED (
     SELECT part.jurisdiction_id AS id, part.geom
-    FROM (SELECT ST_Expand(ST_SetSRID(ST_MakePoint(:water_lon, :water_lat), 4326), :dx, :dy) AS box) near
-    JOIN jurisdiction_part part ON part.geom && near.box
+    FROM near JOIN jurisdiction_part part ON part.geom && near.box
     JOIN jurisdiction j ON j.id = part.jurisdiction_id AND j.level = 'county'),
 one_county AS MATERIALIZED (SELECT count(DISTINCT id) <= 1 AS found FROM around),
 bank AS MATERIALIZED (
