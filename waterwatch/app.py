@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from waterwatch.accounts import views as accounts
 from waterwatch.directory import agency_views
 from waterwatch.directory import views as directory
+from waterwatch.escalation import photo_views as case_photo
 from waterwatch.escalation import views as escalation
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
@@ -24,11 +25,19 @@ from waterwatch.mapping import views as mapping
 from waterwatch.mapping.tiles_serving import TileServer
 from waterwatch.messaging.fetching import Fetcher
 from waterwatch.mine import views as mine
-from waterwatch.moderation import action_views, batch_views, desk_views, incident_views, photo_views, record_views
+from waterwatch.moderation import (
+    action_views,
+    batch_views,
+    desk_views,
+    incident_views,
+    photo_views,
+    post_views,
+    record_views,
+)
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
-from waterwatch.opendata import data_views, site_views
+from waterwatch.opendata import cap_views, data_views, site_views
 from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import place_views as portal  # with the views it adds to
@@ -90,12 +99,14 @@ def create_app(settings: Settings) -> Flask:
         incident_views.bp,
         batch_views.bp,
         record_views.bp,
+        post_views.bp,
         photo_views.bp,
         screening.bp,
         directory.bp,
         agency_views.bp,
         fairness.bp,
         escalation.bp,
+        case_photo.bp,
         mapping.bp,
         tiles.bp,
         installed.bp,
@@ -104,6 +115,7 @@ def create_app(settings: Settings) -> Flask:
         api_following.bp,
         data_views.bp,
         site_views.bp,
+        cap_views.bp,
         open311.bp,
         health.make_blueprint(registry),
     ):

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import service as escalation
+from waterwatch.escalation import deliveries
 from waterwatch.incidents.queries import overdue_incidents
 from waterwatch.incidents.rules import RED_SECOND_WITHIN
 from waterwatch.kernel import outbox
@@ -47,11 +47,14 @@ WHERE r.state IN ('received', 'sanitising') AND r.state_deadline_at < :now
 ORDER BY r.id LIMIT :limit
 """)
 _DELIVERIES_FORGOTTEN = text("""
-SELECT d.id FROM delivery d
+SELECT d.id, d.channel FROM delivery d
 WHERE d.state IN ('pending', 'sending') AND d.state_deadline_at < :now AND NOT EXISTS (
-    SELECT FROM outbox o WHERE o.topic = 'escalation.deliver' AND o.done_at IS NULL AND o.dead_at IS NULL
+    SELECT FROM outbox o WHERE o.topic IN ('escalation.deliver', 'escalation.call') AND o.done_at IS NULL AND o.dead_at IS NULL
       AND o.payload ->> 'delivery_id' = d.id::text)
 ORDER BY d.state_deadline_at LIMIT :limit
+""")
+_AWAITED_IN_VAIN = text("""
+SELECT id FROM delivery WHERE state = 'awaiting' AND state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit
 """)
 _POSTINGS_FORGOTTEN = text("""
 SELECT p.id FROM posting p
@@ -93,7 +96,24 @@ def settle_again(context: JobContext) -> int:
 
 def deliver_again(context: JobContext) -> int:
     """Deliveries nobody is trying any more. Returns how many were ordered."""
-    return _order(context, _DELIVERIES_FORGOTTEN, escalation.TOPIC_DELIVER, "delivery_id")
+    now = context.now()
+    with transaction(context.sessions) as session:
+        found = [(row.id, row.channel) for row in session.execute(_DELIVERIES_FORGOTTEN, {"now": now, "limit": BATCH})]
+        deliveries.order(session, found, now=now)
+        return len(found)
+
+
+def give_up_awaiting(context: JobContext) -> int:
+    """Letters nobody fetched, posted or gave a number to in time: the agency's next contact gets one, or a person is
+    told. Each in its own transaction. Returns how many."""
+    with transaction(context.sessions) as session:
+        due = list(session.execute(_AWAITED_IN_VAIN, {"now": context.now(), "limit": BATCH}).scalars())
+    for delivery_id in due:
+        with transaction(context.sessions) as session:
+            deliveries.fail_awaiting(
+                session, delivery_id, "awaited_in_vain", settings=context.settings, now=context.now()
+            )
+    return len(due)
 
 
 def send_again(context: JobContext) -> int:
@@ -140,6 +160,7 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("escalation_case", "delivered"): None,  # the department: it owes an acknowledgement
         ("delivery", "pending"): deliver_again,
         ("delivery", "sending"): deliver_again,
+        ("delivery", "awaiting"): give_up_awaiting,
         ("posting", "pending"): send_again,
         ("posting", "sending"): send_again,
         ("question", "open"): lapse_questions,

@@ -82,13 +82,17 @@ class Relay:
             for name in QUEUES:
                 rung[name] = outbox.lease(
                     session,
-                    window=DRAINED_WINDOW if name in DRAINED else self._settings.relay_window,
+                    window=self._window(name),
                     lease_s=self._settings.outbox_lease_s,
                     topics=topics_of(name),
                     counts_begun=name not in DRAINED,
                 )
         self._ring(rung)
         return sum(len(rings) for rings in rung.values())
+
+    def _window(self, queue: str) -> int:
+        window = self._settings.relay_window
+        return min(window, DRAINED_WINDOW) if queue in DRAINED else window
 
     def _ring(self, rung: Mapping[str, Iterable[Ring]]) -> None:
         for name, rings in rung.items():

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
+from waterwatch.escalation import alarms, polling
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
@@ -36,6 +37,7 @@ BATCH = 200
 KEEP_DONE = timedelta(days=7)
 REDACT_AGAIN = timedelta(minutes=10)
 STALE_SPOOL_S = 3600.0
+STALE_MAP_S = 3600  # of a letter; its further letters come sooner or draw it again
 SWEEP = Actor.system("sweep")
 log = get_logger(__name__)
 
@@ -212,6 +214,12 @@ def forget_addressees(context: JobContext) -> int:
         return postbox.forget_digests(session, now=context.now())
 
 
+def ask_cities(context: JobContext) -> int:
+    """Cities' Open311 servers that have something to be asked: a round for each. Returns how many were ordered."""
+    with transaction(context.sessions) as session:
+        return polling.order(session, now=context.now())
+
+
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -223,6 +231,12 @@ def redact_again(context: JobContext) -> int:
         for photo_id in due:
             outbox.emit(session, photos.TOPIC_REDACT, {"photo_id": str(photo_id)}, now=now)
     return len(due)
+
+
+def tell_leads_again(context: JobContext) -> int:
+    """Cases that reached nobody, of which no lead has been told for an hour."""
+    with transaction(context.sessions) as session:
+        return alarms.tell_again(session, now=context.now())
 
 
 def prune_outbox(context: JobContext) -> int:
@@ -242,6 +256,7 @@ def clear_spool(context: JobContext) -> int:
     folders = [folder for folder in named if folder.is_dir() and not folder.is_symlink()]
     inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
     stale = [(path, now - STALE_SPOOL_S) for path in (*inside, *folders, *spool.glob("*.part"))]
+    stale += [(path, now - STALE_MAP_S) for path in spool.glob("map-*.png")]
     stale += [(path, now - context.settings.upload_keep_s) for path in spool.glob("*.upload")]
     if (bodies := context.settings.proxy_bodies_dir) is not None:  # of a proxy that was killed
         stale += [(path, now - STALE_SPOOL_S) for path in bodies.glob("[0-9]" * 10 + "*")]
@@ -274,7 +289,9 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_contacts,
     forget_watches,
     forget_addressees,
+    ask_cities,
     redact_again,
+    tell_leads_again,
     prune_outbox,
     clear_spool,
     renew_publication,

@@ -117,6 +117,7 @@ def test_a_webhooks_secret_is_seen_once_sealed_and_replaced_while_both_hold(
     second = upkeep.rotate_secret(session, contact_id, settings=sealed, now=now, **BY)
     assert first is not None
     assert first.startswith("whsec_")
+    assert second is not None
     assert second != first
     contact = registry.locked_contact(session, contact_id)
     assert contact.sealed_secret is not None

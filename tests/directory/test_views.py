@@ -128,6 +128,24 @@ def test_a_webhooks_secret_is_on_one_answer_only(
     assert "https://" in wrong.text
 
 
+def test_a_feeds_address_is_shown_once_and_opens_the_feed(
+    admin: Visitor, wuchang_water: uuid.UUID, sessions: sessionmaker[Session]
+) -> None:
+    page = f"/admin/agencies/{wuchang_water}"
+    shown = admin.post(f"{page}/contacts", {"channel": "cap_feed", "address": "水务热线"}, page=page)
+    first = re.search(r'id="secret">http://localhost(/feeds/agency/[^<]+\.xml)<', shown.text)
+    assert first is not None
+    assert admin.get(first[1]).status_code == 200
+    with transaction(sessions) as session:  # an hour later
+        session.execute(text("UPDATE agency_contact SET secret_rotated_at = secret_rotated_at - interval '1 hour'"))
+    contact_id = one(sessions, "SELECT id FROM agency_contact WHERE channel = 'cap_feed'").id
+    rotated = admin.post(f"/admin/contacts/{contact_id}/rotate", page=page)
+    second = re.search(r'id="secret">http://localhost(/feeds/agency/[^<]+\.xml)<', rotated.text)
+    assert second is not None
+    assert admin.get(second[1]).status_code == 200
+    assert admin.get("/feeds/agency/nonsense.xml").status_code == 404
+
+
 def test_an_open311_contact_takes_its_services_and_never_shows_its_key(
     admin: Visitor, wuchang_water: uuid.UUID, sessions: sessionmaker[Session]
 ) -> None:

@@ -27,6 +27,7 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
 from waterwatch.kernel.settings import Settings
 from workers.processes import ChildProcess, pick_free_port
+from workers.teams import TEAMS
 from workers.services import PrivatePostgres, PrivateRedis
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,7 +91,7 @@ class System:
         """Whether the relay listens and every team has registered."""
         log = self.folder / "relay.log"
         with contextlib.suppress(Exception), Redis.from_url(self.redis.url()) as client:
-            return client.scard("rq:workers") >= 3 and log.exists() and "relay.listening" in log.read_text()
+            return client.scard("rq:workers") >= len(TEAMS) and log.exists() and "relay.listening" in log.read_text()
         return False
 
     def pid_of(self, name: str) -> int | None:

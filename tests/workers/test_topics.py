@@ -53,7 +53,7 @@ def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     timed = {(table, state) for table, machine in machines for state in machine.deadlines}
     # The deadlines of these depend on the row: the severity of an incident, the acknowledgement of a case.
     timed |= {("incident", state) for state in INCIDENT.states - set(CLOSED_STATES)}
-    timed |= {("escalation_case", "delivered")}
+    timed |= {("escalation_case", "delivered"), ("delivery", "awaiting")}
     assert set(REMEDIES) == timed
     assert {("delivery", state) for state in DELIVERY.states} > {key for key in REMEDIES if key[0] == "delivery"}
     assert CASE.states >= {state for table, state in REMEDIES if table == "escalation_case"}

@@ -3,8 +3,6 @@
 The audit keeps codes and numbers of what was done; names, addresses and secrets are in the rows alone.
 """
 
-import base64
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,9 +32,11 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.sealing import seal_value
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging.email import is_address
+from waterwatch.messaging.webhook import make_secret
 
-SECRET_BYTES = 32  # Standard Webhooks: between 24 and 64
-MADE_BY_US = ("webhook", "cap_feed")  # channels whose secret we make; of an Open311 server we are given one
+# Channels whose secret we make; of an Open311 server we are given one. That of a feed is no secret of its own but the
+# feed's address, which is made of the moment it was asked for.
+MADE_BY_US = ("webhook", "cap_feed")
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,16 @@ def add_contact(
         active=True,
         settings=dict(facts.settings),
     )
-    secret = make_secret() if facts.channel in MADE_BY_US else facts.secret
+    secret = make_secret() if facts.channel == "webhook" else facts.secret
     if secret:
         contact.sealed_secret = seal_value(settings, SEALED_FOR, contact.id, secret.encode())
+    if secret or facts.channel in MADE_BY_US:
         contact.secret_rotated_at = now
     session.add(contact)
     session.flush()
     after: dict[str, audit.Fact] = {"channel": contact.channel, "position": contact.position, "agency_id": agency.id}
     _record_contact(session, "contact.added", contact, actor=actor, now=now, after=after)
-    return contact.id, secret if facts.channel in MADE_BY_US else None
+    return contact.id, secret if facts.channel == "webhook" else None
 
 
 def change_contact(
@@ -193,26 +194,26 @@ def prefer_contact(session: Session, contact_id: uuid.UUID, *, actor: Actor, now
     _record_contact(session, "contact.preferred", contact, actor=actor, now=now, after={"position": contact.position})
 
 
-def rotate_secret(session: Session, contact_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime) -> str:
+def rotate_secret(
+    session: Session, contact_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime
+) -> str | None:
     """A new secret, which only this answer shows; the one before stays in use beside it for a while.
+
+    Of a feed the address is another from now on, and the one before opens nothing; then there is no secret to show.
 
     Raises :class:`NotFound`, or :class:`Conflict` where we make no secrets for the channel.
     """
     contact = registry.locked_contact(session, contact_id)
     if contact.channel not in MADE_BY_US:
         raise Conflict("secret_not_ours")
-    secret = make_secret()
-    contact.sealed_secret_previous = contact.sealed_secret
-    contact.sealed_secret = seal_value(settings, SEALED_FOR, contact.id, secret.encode())
+    secret = make_secret() if contact.channel == "webhook" else None
+    if secret is not None:
+        contact.sealed_secret_previous = contact.sealed_secret
+        contact.sealed_secret = seal_value(settings, SEALED_FOR, contact.id, secret.encode())
     contact.secret_rotated_at = now
     session.flush()
     _record_contact(session, "contact.rotated", contact, actor=actor, now=now, after={"channel": contact.channel})
     return secret
-
-
-def make_secret() -> str:
-    """A new secret, as receivers of webhooks are given it (Standard Webhooks)."""
-    return "whsec_" + base64.b64encode(os.urandom(SECRET_BYTES)).decode()
 
 
 def _apply(session: Session, agency: Agency, facts: AgencyFacts) -> None:

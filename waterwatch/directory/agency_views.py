@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from waterwatch.agencies import competence, registry, upkeep
 from waterwatch.agencies.tables import AGENCY_KINDS, AGENCY_LEVELS, CHANNELS, OBSERVATION_KINDS
 from waterwatch.directory import forms, showing, trial, words
+from waterwatch.escalation.links import feed_token
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid
@@ -135,7 +136,7 @@ def add_contact(agency_id: uuid.UUID) -> Response | tuple[str, int]:
             contact_id, secret = upkeep.add_contact(session, agency_id, facts, **how)
     except Invalid as error:
         return _agency_page(agency_id, request.form | {"form": "contact"}, error.errors), 400
-    if secret is not None:
+    if facts.channel in upkeep.MADE_BY_US:
         return _once(agency_id, contact_id, secret)
     flash(gettext("联系方式已添加。"), "success")
     return _back(agency_id)
@@ -213,9 +214,14 @@ def _back(agency_id: uuid.UUID) -> Response:
     return redirect(url_for("agencies.show", agency_id=agency_id), code=303)
 
 
-def _once(agency_id: uuid.UUID, contact_id: uuid.UUID, secret: str) -> Response:
-    """The page of the agency with a secret that nobody will see again; kept by no cache."""
-    answer = make_response(_agency_page(agency_id, {}, {}, {"secret": secret, "secret_of": contact_id}))
+def _once(agency_id: uuid.UUID, contact_id: uuid.UUID, secret: str | None) -> Response:
+    """The page of the agency with a secret, or a feed's address, that nobody will see again; kept by no cache."""
+    if secret is None:
+        with transaction(house().sessions) as session:
+            rotated_at = registry.locked_contact(session, contact_id).secret_rotated_at
+        token = feed_token(house().settings, contact_id, rotated_at)
+        secret = house().settings.public_url + url_for("cap.of_agency", token=token)
+    answer = make_response(_agency_page(agency_id, {}, {}, {"secret": secret}))
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
