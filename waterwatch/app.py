@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from waterwatch.accounts import views as accounts
+from waterwatch.directory import agency_views
+from waterwatch.directory import views as directory
 from waterwatch.escalation import photo_views as case_photo
 from waterwatch.escalation import views as escalation
 from waterwatch.evidence import views as evidence
@@ -103,6 +105,8 @@ def create_app(settings: Settings) -> Flask:
         post_views.bp,
         photo_views.bp,
         screening.bp,
+        directory.bp,
+        agency_views.bp,
         fairness.bp,
         evidence.bp,
         escalation.bp,

@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from tests.waters.database import Statements, loaded_engine, rollback_session
 from waterwatch.agencies import service as agencies
-from waterwatch.agencies.queries import competent_within, jurisdictions_at, opposite_banks
+from waterwatch.agencies.queries import jurisdictions_at, opposite_banks
 from waterwatch.agencies.rules import is_border
 from waterwatch.waters import service as waters
-from waterwatch.waters.queries import BANK_M, BANK_REACH_M, banks_along, nearest_waters
+from waterwatch.waters.queries import banks_along, nearest_waters
 
 
 @pytest.fixture(scope="module")
@@ -86,23 +86,3 @@ def test_left_and_right_are_those_of_the_water(session: Session) -> None:
 )
 def test_a_border_parts_areas_for_most_of_a_stretch(sides: list[tuple[set[str], set[str]]], border: bool) -> None:
     assert is_border(sides) is border
-
-
-def test_where_one_county_lies_around_no_river_is_a_border(session: Session) -> None:
-    """Along every tenth built-in reach: the quick answer spares the banks only where they would have said nothing."""
-    reaches = session.execute(
-        text("""SELECT id, ST_X(at) AS lon, ST_Y(at) AS lat FROM (
-                    SELECT id, ST_LineInterpolatePoint((ST_Dump(geom)).geom, (feature_id % 7) / 7.0) AS at
-                    FROM water_feature WHERE kind = 'reach' AND feature_id % 10 = 0) places""")
-    ).all()
-    spared, borders = 0, 0
-    for reach in reaches:
-        _found, is_one_county = competent_within(
-            session, reach.lon, reach.lat, "foam", 2, near=(reach.lon, reach.lat), within_m=BANK_REACH_M + 2 * BANK_M
-        )
-        banks = banks_along(session, reach.id, reach.lon, reach.lat)
-        also = opposite_banks(session, [(pair.left, pair.right) for pair in banks])
-        assert not (also and is_one_county), reach
-        spared, borders = spared + is_one_county, borders + bool(also)
-    assert spared > len(reaches) // 4
-    assert borders > 5

@@ -13,6 +13,7 @@ SLICES = (
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
     "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing",
+    "fairness", "watches", "atlas", "alerts", "printing", "directory",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -49,6 +50,15 @@ SPECIAL = {
     ("mapping", "archive"): "the one PMTiles file of the map's geometry",
     ("mapping", "archive_pieces"): "what is done of an archive under way",
     ("waters", "search"): "the questions by name, as many again as all others",
+    ("agencies", "competence"): "rules, and the rows made from them: as large as the rest of the slice's service",
+    ("agencies", "coverage"): "where nobody would be told",
+    ("agencies", "registry"): "the administrator's questions, as many again as those of routing",
+    ("agencies", "upkeep"): "the administrator's use cases",
+    ("directory", "agency_views"): "the pages of agencies, beside those of rules",
+    ("directory", "showing"): "what the administrator's pages show, put together",
+    ("directory", "trial"): "the letter that only tries an address",
+    ("directory", "words"): "the words of those pages",
+    ("escalation", "routing"): "who is told, in one statement over waters and agencies",
     ("agencies", "search"): "likewise for areas, and the keys that answer them",
     ("imports", "reading"): "reads surveys' files; the only importer of pyogrio",
     ("imports", "attributes"): "columns of a survey's rows; no I/O",

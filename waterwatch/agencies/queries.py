@@ -1,17 +1,15 @@
 """Which jurisdictions a place lies in, and which agencies are competent there. One statement each."""
 
-import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Text, column, text
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.rules import is_border
 from waterwatch.agencies.tables import LEVELS
-
-METRES_PER_DEGREE = 110_500.0  # of latitude, where it is shortest: a box made with it is never too small
 
 
 @dataclass(frozen=True)
@@ -24,14 +22,34 @@ class JurisdictionAt:
 
 
 @dataclass(frozen=True)
+class Way:
+    """One way to reach an agency: a row of its contacts, or of one beside them whose ``contact_id`` is None."""
+
+    contact_id: uuid.UUID | None
+    channel: str
+    address: str
+
+
+@dataclass(frozen=True)
 class CompetentAgency:
-    """An agency that must be told; ``addresses`` are e-mail addresses in order of preference, perhaps none."""
+    """An agency that must be told, and its ways in order of preference, perhaps none.
+
+    ``rule_ids``: the rules it is competent by; none where it is by a competence of its own. ``area_id``: what it
+    answers for.
+    """
 
     agency_id: uuid.UUID
     code: str
     kind: str
     level: str
-    addresses: tuple[str, ...]
+    area_id: uuid.UUID
+    ways: tuple[Way, ...]
+    rule_ids: tuple[uuid.UUID, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its e-mail addresses."""
+        return tuple(way.address for way in self.ways if way.channel == "email")
 
 
 # A place with its opposite bank, where the water between is the border; each piece of an area is found by the index.
@@ -44,7 +62,7 @@ _AT = text(f"""
 SELECT j.code, j.level, n.name
 FROM (SELECT DISTINCT id FROM ({_HERE}) places) here JOIN jurisdiction j USING (id)
 LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
-ORDER BY array_position(ARRAY['county', 'prefecture', 'province'], j.level), j.code
+WHERE j.level <> 'basin' ORDER BY array_position(ARRAY['county', 'prefecture', 'province'], j.level), j.code
 """)  # noqa: S608  # the piece is a constant of this module
 # The same for one place, which is asked far oftener: worked out first and by itself, so that its plan is kept.
 _AT_ONE = text("""
@@ -52,7 +70,7 @@ WITH place AS MATERIALIZED (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS
 SELECT DISTINCT j.code, j.level, n.name
 FROM place, jurisdiction_part part JOIN jurisdiction j ON j.id = part.jurisdiction_id
 LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
-WHERE ST_Intersects(part.geom, place.at)
+WHERE j.level <> 'basin' AND ST_Intersects(part.geom, place.at)
 """).columns(column("code", Text()), column("level", Text()), column("name", Text()))
 _CODES = text("""
 SELECT place.nth, array_agg(DISTINCT j.code) AS codes
@@ -61,29 +79,30 @@ JOIN jurisdiction_part part ON ST_Intersects(part.geom, ST_SetSRID(ST_MakePoint(
 JOIN jurisdiction j ON j.id = part.jurisdiction_id AND j.level = 'county'
 GROUP BY place.nth
 """)
-# The most local agency of each kind, on each bank; a boundary point lies in several counties, and each of them is told.
-_ABLE = f"""
-WITH here AS ({_HERE}), able AS (
-    SELECT a.id, a.code, a.kind, a.level, here.nth,
-           array_position(ARRAY['county', 'prefecture', 'province'], a.level) AS distance
-    FROM agency a JOIN here ON here.id = a.jurisdiction_id
-    WHERE a.retired_at IS NULL AND EXISTS (
-        SELECT FROM competence c WHERE c.agency_id = a.id AND c.min_severity <= :severity
-          AND (c.observation_kind IS NULL OR c.observation_kind = :observation_kind))
-), nearest AS (SELECT able.*, min(distance) OVER (PARTITION BY kind, nth) AS closest FROM able)
-SELECT DISTINCT n.id AS agency_id, n.code, n.kind, n.level,
-       coalesce((SELECT array_agg(k.address ORDER BY k.position, k.address) FROM agency_contact k
-                 WHERE k.agency_id = n.id AND k.active AND k.channel = 'email'), '{{}}') AS addresses
-FROM nearest n WHERE n.distance = n.closest ORDER BY n.kind, n.code
-"""  # noqa: S608  # the piece is a constant of this module
-_COMPETENT = text(_ABLE)
-# By their boxes: one county too many costs a further question, never an answer.
-_COMPETENT_WITHIN = text(f"""
-SELECT (SELECT coalesce(jsonb_agg(able ORDER BY able.kind, able.code), '[]') FROM ({_ABLE}) able) AS agencies,
-       (SELECT count(DISTINCT j.id) FROM jurisdiction_part part
-        JOIN jurisdiction j ON j.id = part.jurisdiction_id AND j.level = 'county'
-        WHERE part.geom && ST_Expand(ST_SetSRID(ST_MakePoint(:near_lon, :near_lat), 4326), :dx, :dy)) AS counties
-""")  # noqa: S608  # the piece is a constant of this module
+# The most local agency of each kind, on each bank, and whoever answers for a basin around it; a boundary point lies in
+# several counties, and each of them is told. ``here`` is (id of an area, number of the bank). PostgreSQL cannot know
+# that it has but a few rows: OFFSET keeps it from reading all agencies for them.
+ABLE = """
+SELECT DISTINCT n.id AS agency_id, n.code, n.kind, n.level, n.jurisdiction_id AS area_id, n.rule_ids,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(k.id, k.channel, k.address) ORDER BY k.position, k.address), '[]')
+        FROM agency_contact k WHERE k.agency_id = n.id AND k.active) AS ways
+FROM (
+    SELECT a.id, a.code, a.kind, a.level, a.jurisdiction_id, able.rule_ids, d.distance,
+           min(d.distance) OVER (PARTITION BY a.kind, here.nth) AS closest
+    FROM here
+    CROSS JOIN LATERAL (
+        SELECT one.* FROM agency one WHERE one.jurisdiction_id = here.id AND one.retired_at IS NULL OFFSET 0) a
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(c.rule_id ORDER BY c.rule_id) FILTER (WHERE c.rule_id IS NOT NULL) AS rule_ids
+        FROM competence c
+        WHERE c.agency_id = a.id AND c.min_severity <= :severity
+          AND (c.observation_kind IS NULL OR c.observation_kind = :observation_kind)
+        HAVING count(*) > 0) able
+    CROSS JOIN LATERAL (
+        SELECT array_position(ARRAY['county', 'prefecture', 'province', 'basin'], a.level) AS distance) d) n
+WHERE n.distance = n.closest
+"""
+_COMPETENT = text(f"WITH here AS ({_HERE}) {ABLE} ORDER BY n.kind, n.code")
 
 
 Place = tuple[float, float]
@@ -152,25 +171,24 @@ def competent_agencies(
     """
     places = _coordinates([(lon, lat), *also])
     rows = session.execute(_COMPETENT, {**places, "observation_kind": observation_kind, "severity": severity})
-    return [CompetentAgency(row.agency_id, row.code, row.kind, row.level, tuple(row.addresses)) for row in rows]
+    return [competent_agency(row._asdict()) for row in rows]
 
 
-def competent_within(
-    session: Session, lon: float, lat: float, observation_kind: str, severity: int, *, near: Place, within_m: float
-) -> tuple[list[CompetentAgency], bool]:
-    """As :func:`competent_agencies`, and whether no more than one county may lie within some metres of ``near``.
+def competent_agency(row: Mapping[str, Any]) -> CompetentAgency:
+    """A row of :data:`ABLE`, or the same as JSON."""
+    return CompetentAgency(
+        _id(row["agency_id"]),
+        row["code"],
+        row["kind"],
+        row["level"],
+        _id(row["area_id"]),
+        tuple(Way(_id(key), channel, address) for key, channel, address in row["ways"]),
+        tuple(_id(rule_id) for rule_id in row["rule_ids"] or ()),
+    )
 
-    Where there is but one, no water is a border, and nobody need look at its banks. One query.
-    """
-    dy = within_m / METRES_PER_DEGREE
-    values = _coordinates([(lon, lat)]) | {"observation_kind": observation_kind, "severity": severity}
-    box = {"near_lon": near[0], "near_lat": near[1], "dx": dy / max(0.05, math.cos(math.radians(near[1]))), "dy": dy}
-    row = session.execute(_COMPETENT_WITHIN, values | box).one()
-    found = [
-        CompetentAgency(uuid.UUID(one["agency_id"]), one["code"], one["kind"], one["level"], tuple(one["addresses"]))
-        for one in row.agencies
-    ]
-    return found, row.counties <= 1
+
+def _id(value: str | uuid.UUID) -> uuid.UUID:
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
 
 
 def opposite_banks(session: Session, banks: Sequence[tuple[Place, Place]]) -> list[Place]:

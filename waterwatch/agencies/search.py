@@ -54,7 +54,7 @@ SELECT place.nth, j.code, j.level, coalesce(n.name, hans.name) AS name
 FROM (SELECT nth, ST_SetSRID(ST_MakePoint(lon, lat), 4326) AS at
       FROM unnest(CAST(:lons AS float8[]), CAST(:lats AS float8[])) WITH ORDINALITY p (lon, lat, nth)) place
 CROSS JOIN LATERAL (SELECT DISTINCT jurisdiction_id FROM jurisdiction_part part WHERE ST_Intersects(part.geom, at)) here
-JOIN jurisdiction j ON j.id = here.jurisdiction_id
+JOIN jurisdiction j ON j.id = here.jurisdiction_id AND j.level <> 'basin'
 LEFT JOIN jurisdiction_name n ON n.jurisdiction_id = j.id AND n.lang = :lang
 LEFT JOIN jurisdiction_name hans ON hans.jurisdiction_id = j.id AND hans.lang = 'zh-Hans'
 ORDER BY place.nth, array_position(ARRAY['county', 'prefecture', 'province'], j.level), j.code
@@ -62,6 +62,7 @@ ORDER BY place.nth, array_position(ARRAY['county', 'prefecture', 'province'], j.
 _KEYS_GONE = text("DELETE FROM jurisdiction_key WHERE jurisdiction_id = ANY(:ids)")
 _NAMES_OF = text("""
 SELECT n.jurisdiction_id, array_agg(n.name) AS names FROM jurisdiction_name n
+JOIN jurisdiction j ON j.id = n.jurisdiction_id AND j.level <> 'basin'
 WHERE n.jurisdiction_id = ANY(:ids) GROUP BY n.jurisdiction_id
 """)
 

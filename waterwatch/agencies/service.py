@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from waterwatch.agencies.competence import compile_agencies, compile_everything
 from waterwatch.agencies.search import make_area_keys
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
@@ -20,6 +21,19 @@ from waterwatch.kernel.ids import new_id
 
 BUILTIN = Path(__file__).parent / "builtin"
 STEPS = 3
+# Who is competent where nobody has entered rules yet: kind of agency → kinds of observation (None: all), from which
+# severity on. Ours; an administrator replaces them.
+DEFAULT_RULES: dict[str, tuple[tuple[str | None, int], ...]] = {
+    "ecology_environment": ((None, 1),),
+    "water": tuple(
+        (kind, 1) for kind in ("sewage_outfall", "black_odorous", "encroachment", "sand_mining", "algal_bloom")
+    ),
+    "urban_management": (("floating_garbage", 1), ("waste_dumping", 1)),
+    "agriculture": (("farm_runoff", 1), ("fish_kill", 1)),
+    "maritime": (("oil_slick", 1),),
+    "river_chief_office": ((None, 1),),
+    "basin_authority": ((None, 3),),
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ def load_builtin(session: Session, *, now: datetime, progress: Callable[[int, in
     tell(1, STEPS)
     agencies = _agencies()
     _load_agencies(session, agencies)
+    _load_rules(session, agencies, now=now)
     tell(2, STEPS)
     audit.record(
         session,
@@ -98,13 +113,21 @@ SELECT a.id, g.lang, g.name
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(code text, lang text, name text) JOIN agency a ON a.code = g.code
 ON CONFLICT (agency_id, lang) DO UPDATE SET name = excluded.name
 """)
-_COMPETENCES = text("""
-INSERT INTO competence (id, agency_id, observation_kind, min_severity)
-SELECT g.id, a.id, g.observation_kind, 1
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(id uuid, code text, observation_kind text)
-JOIN agency a ON a.code = g.code
-ON CONFLICT (agency_id, observation_kind) DO NOTHING
+# What these agencies had as their own before there were rules. An operator may have changed it: then it stays theirs.
+_OWN_BECOMES_RULES = text("""
+DELETE FROM competence c USING agency a, jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(code text, kinds jsonb)
+WHERE a.code = g.code AND c.agency_id = a.id AND c.rule_id IS NULL AND c.min_severity = 1
+  AND (SELECT coalesce(jsonb_agg(own.observation_kind ORDER BY own.observation_kind), '[]') FROM competence own
+       WHERE own.agency_id = a.id AND own.rule_id IS NULL AND own.min_severity = 1) = g.kinds
 """)
+_RULES = text("""
+INSERT INTO competence_rule (id, agency_kind, observation_kind, min_severity, is_competent, made_at)
+SELECT g.id, g.agency_kind, g.observation_kind, g.min_severity, true, :now
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(id uuid, agency_kind text, observation_kind text, min_severity int2)
+WHERE NOT EXISTS (SELECT FROM competence_rule)
+RETURNING id
+""")
+_AGENCY_IDS = text("SELECT id FROM agency WHERE code = ANY(:codes)")
 _CONTACTS = text("""
 INSERT INTO agency_contact (id, agency_id, channel, address, position, active)
 SELECT g.id, a.id, 'email', g.address, 1, true
@@ -129,14 +152,13 @@ def _load_jurisdictions(session: Session, jurisdictions: list[dict[str, Any]]) -
 
 
 def _agencies() -> list[dict[str, Any]]:
-    """The listed agencies. Where ``observation_kinds`` is empty, an agency is competent for every kind."""
+    """The listed agencies. What they are competent for follows from :data:`DEFAULT_RULES`."""
     with (BUILTIN / "agencies.csv").open(encoding="utf-8", newline="") as source:
         listed = list(csv.DictReader(source))
     return [
         {
             **{column: row[column] for column in ("code", "kind", "level", "jurisdiction", "parent")},
             "names": {"zh-Hans": row["zh_hans"], "zh-Hant": row["zh_hant"], "en": row["en"]},
-            "observation_kinds": row["observation_kinds"].split("|") if row["observation_kinds"] else [None],
         }
         for row in listed
     ]
@@ -151,11 +173,24 @@ def _load_agencies(session: Session, agencies: list[dict[str, Any]]) -> None:
     send(_AGENCY_PARENTS, [{"code": a["code"], "parent": a["parent"]} for a in agencies if a["parent"]])
     names = [{"code": a["code"], "lang": lang, "name": name} for a in agencies for lang, name in a["names"].items()]
     send(_AGENCY_NAMES, names)
-    competences = [
-        {"id": str(new_id()), "code": a["code"], "observation_kind": kind}
-        for a in agencies
-        for kind in a["observation_kinds"]
-    ]
-    send(_COMPETENCES, competences)
     contacts = [{"id": str(new_id()), "code": a["code"], "address": f"{a['code']}@agency.example"} for a in agencies]
     send(_CONTACTS, contacts)
+
+
+def _load_rules(session: Session, agencies: list[dict[str, Any]], *, now: datetime) -> None:
+    """The rules to begin with, where there never was one; what was the agencies' own and says the same makes way."""
+    rules = [
+        {"id": str(new_id()), "agency_kind": kind, "observation_kind": observation, "min_severity": severity}
+        for kind, told in DEFAULT_RULES.items()
+        for observation, severity in told
+    ]
+    if session.execute(_RULES, {"rows": json.dumps(rules), "now": now}).all():
+        own = [
+            {"code": a["code"], "kinds": sorted((kind for kind, _from in DEFAULT_RULES[a["kind"]]), key=str)}
+            for a in agencies
+        ]
+        session.execute(_OWN_BECOMES_RULES, {"rows": json.dumps(own)})
+        compile_everything(session)
+        return
+    ids = session.execute(_AGENCY_IDS, {"codes": [a["code"] for a in agencies]}).scalars().all()
+    compile_agencies(session, ids)

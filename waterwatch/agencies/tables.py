@@ -23,6 +23,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from waterwatch.kernel.db import Base
 
 LEVELS = ("province", "prefecture", "county")
+BASIN = "basin"  # an area beside the administrative ones: whoever answers for it is told besides the local offices
+BASIN_AUTHORITY = "basin_authority"
+AGENCY_LEVELS = (*LEVELS, BASIN)
 AGENCY_KINDS = (
     "ecology_environment",
     "water",
@@ -30,21 +33,51 @@ AGENCY_KINDS = (
     "agriculture",
     "maritime",
     "river_chief_office",
+    BASIN_AUTHORITY,
+)
+# The kinds of ``reports``, which lies above; a test holds the two together.
+OBSERVATION_KINDS = (
+    "black_odorous",
+    "sewage_outfall",
+    "industrial_discharge",
+    "algal_bloom",
+    "oil_slick",
+    "fish_kill",
+    "floating_garbage",
+    "foam",
+    "farm_runoff",
+    "sand_mining",
+    "encroachment",
+    "waste_dumping",
+    "other",
+)
+_LEVEL_CHECK = "level IN ('province', 'prefecture', 'county', 'basin')"
+_AGENCY_KIND_CHECK = (
+    "{column} IN ('ecology_environment', 'water', 'urban_management', 'agriculture', 'maritime',"
+    " 'river_chief_office', 'basin_authority')"
+)
+_OBSERVATION_CHECK = (
+    "observation_kind IN ('black_odorous', 'sewage_outfall', 'industrial_discharge', 'algal_bloom', 'oil_slick',"
+    " 'fish_kill', 'floating_garbage', 'foam', 'farm_runoff', 'sand_mining', 'encroachment', 'waste_dumping', 'other')"
 )
 CHANNELS = ("email", "webhook", "open311", "cap_feed", "post")
 CHANNELS_IN = ("parallel", "order")
 SEALED_FOR = "agency_contact"  # what a contact's secrets are sealed for, see kernel.sealing
-_LEVEL_CHECK = "level IN ('province', 'prefecture', 'county')"
 _LANG_CHECK = "lang IN ('zh-Hans', 'zh-Hant', 'en', 'pinyin')"
 
 
 class Jurisdiction(Base):
-    """An administrative area with its GB/T 2260 code. Used for routing only: never drawn, never published."""
+    """An administrative area with its GB/T 2260 code. Used for routing only: never drawn, never published.
+
+    Or a basin (level ``basin``, code ``basin-…``), which lies across them and has no parent.
+    """
 
     __tablename__ = "jurisdiction"
     __table_args__ = (
         CheckConstraint(_LEVEL_CHECK, name="level"),
-        CheckConstraint("code ~ '^[0-9]{6}$'", name="code"),
+        CheckConstraint(
+            "code ~ CASE WHEN level = 'basin' THEN '^basin-[a-z0-9-]{1,40}$' ELSE '^[0-9]{6}$' END", name="code"
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -109,12 +142,9 @@ class Agency(Base):
 
     __tablename__ = "agency"
     __table_args__ = (
-        CheckConstraint(
-            "kind IN ('ecology_environment', 'water', 'urban_management', 'agriculture', 'maritime',"
-            " 'river_chief_office')",
-            name="kind",
-        ),
+        CheckConstraint(_AGENCY_KIND_CHECK.format(column="kind"), name="kind"),
         CheckConstraint(_LEVEL_CHECK, name="level"),
+        CheckConstraint("(level = 'basin') = (kind = 'basin_authority')", name="basin"),
         CheckConstraint("parent_id <> id", name="not_own_parent"),
         CheckConstraint("channels_in IN ('parallel', 'order')", name="channels_in"),
         CheckConstraint("digest_upto BETWEEN 0 AND 3", name="digest_upto"),
@@ -143,19 +173,64 @@ class AgencyName(Base):
     name: Mapped[str] = mapped_column(Text)
 
 
+class CompetenceRule(Base):
+    """Whether agencies of a kind are told of an observation, and from which severity on; made by an administrator.
+
+    ``jurisdiction_id`` null: everywhere; ``level`` null: of any level; ``observation_kind`` null: every kind. A rule is
+    never changed: another takes its place, and it is kept, retired, for what was made under it.
+    """
+
+    __tablename__ = "competence_rule"
+    __table_args__ = (
+        CheckConstraint(_AGENCY_KIND_CHECK.format(column="agency_kind"), name="agency_kind"),
+        CheckConstraint(_LEVEL_CHECK, name="level"),
+        CheckConstraint(_OBSERVATION_CHECK, name="observation_kind"),
+        CheckConstraint("min_severity BETWEEN 1 AND 4", name="min_severity"),
+        Index(
+            "uq_competence_rule_key",
+            *("jurisdiction_id", "agency_kind", "level", "observation_kind"),
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+            postgresql_where=text("retired_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    jurisdiction_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jurisdiction.id"))
+    agency_kind: Mapped[str] = mapped_column(Text)
+    level: Mapped[str | None] = mapped_column(Text)
+    observation_kind: Mapped[str | None] = mapped_column(Text)
+    min_severity: Mapped[int] = mapped_column(SmallInteger)
+    is_competent: Mapped[bool]
+    made_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+
+
 class Competence(Base):
-    """What an agency is competent for inside its jurisdiction; ``observation_kind`` null means every kind."""
+    """What an agency is competent for inside its jurisdiction; ``observation_kind`` null means every kind.
+
+    With a ``rule_id`` it was made from a rule, by ``competence.compile_rules``; without, it is the agency's own.
+    """
 
     __tablename__ = "competence"
     __table_args__ = (
         CheckConstraint("min_severity BETWEEN 1 AND 4", name="min_severity"),
-        UniqueConstraint("agency_id", "observation_kind", postgresql_nulls_not_distinct=True),
+        CheckConstraint("rule_id IS NULL OR observation_kind IS NOT NULL", name="rule_names_kind"),
+        Index(
+            "uq_competence_agency_kind",
+            "agency_id",
+            "observation_kind",
+            text("(rule_id IS NULL)"),
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     agency_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agency.id", ondelete="CASCADE"))
     observation_kind: Mapped[str | None] = mapped_column(Text)
     min_severity: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    rule_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("competence_rule.id"), index=True)
 
 
 class AgencyContact(Base):

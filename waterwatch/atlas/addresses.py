@@ -32,7 +32,7 @@ _WATERS = """
 FROM water_body b WHERE b.retired_at IS NULL AND EXISTS (
     SELECT FROM water_name n WHERE n.water_body_id = b.id AND n.is_primary)
 """
-_AREAS = "FROM jurisdiction j WHERE j.retired_at IS NULL"
+_AREAS = "FROM jurisdiction j WHERE j.retired_at IS NULL AND j.level <> 'basin'"
 _INCIDENTS = "FROM incident i WHERE i.state NOT IN ('merged', 'retracted')"
 _COUNTS = text(f"""
 SELECT (SELECT count(*) {_WATERS})::int AS waters, (SELECT count(*) {_AREAS})::int AS areas,

@@ -72,7 +72,7 @@ SELECT j.code, j.level, coalesce({_NAMES.format(of="j.id")}, '{{}}'::jsonb) AS n
        up.code AS code_1, {_NAMES.format(of="up.id")} AS names_1,
        top.code AS code_2, {_NAMES.format(of="top.id")} AS names_2
 FROM jurisdiction j LEFT JOIN jurisdiction up ON up.id = j.parent_id LEFT JOIN jurisdiction top ON top.id = up.parent_id
-WHERE j.code = :code AND j.retired_at IS NULL
+WHERE j.code = :code AND j.retired_at IS NULL AND j.level <> 'basin'
 """)  # noqa: S608  # the pieces are constants of this module
 _PARTS = f"""
 SELECT j.code, coalesce({_NAMES.format(of="j.id")}, '{{{{}}}}'::jsonb) AS names,

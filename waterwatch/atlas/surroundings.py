@@ -110,7 +110,8 @@ WITH place AS (
     SELECT nth, ST_SetSRID(ST_MakePoint(lon, lat), 4326) AS at
     FROM unnest(CAST(:lons AS float8[]), CAST(:lats AS float8[])) WITH ORDINALITY p (lon, lat, nth)),
 able AS (
-    SELECT a.id, place.nth, a.kind, array_position(ARRAY['county', 'prefecture', 'province'], a.level) AS distance
+    SELECT a.id, place.nth, a.kind,
+           array_position(ARRAY['county', 'prefecture', 'province', 'basin'], a.level) AS distance
     FROM place JOIN jurisdiction_part part ON ST_Intersects(part.geom, place.at)
     JOIN agency a ON a.jurisdiction_id = part.jurisdiction_id AND a.retired_at IS NULL
     WHERE EXISTS (SELECT FROM competence c WHERE c.agency_id = a.id)),
@@ -130,7 +131,8 @@ SELECT (SELECT n.name FROM agency_name n WHERE n.agency_id = a.id {_NAME_OF}) AS
        coalesce(told.late, 0) AS late, coalesce(told.answered, 0) AS answered, told.acknowledged_s
 FROM (SELECT id FROM nearest WHERE distance = closest UNION SELECT id FROM told) who
 JOIN agency a ON a.id = who.id JOIN jurisdiction j ON j.id = a.jurisdiction_id LEFT JOIN told ON told.id = a.id
-ORDER BY coalesce(told.forwarded, 0) DESC, array_position(ARRAY['county', 'prefecture', 'province'], a.level), a.code
+ORDER BY coalesce(told.forwarded, 0) DESC,
+         array_position(ARRAY['county', 'prefecture', 'province', 'basin'], a.level), a.code
 LIMIT :limit
 """)  # noqa: S608  # the pieces are constants of this module
 _CHIEFS = text(f"""

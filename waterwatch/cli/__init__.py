@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.case import case_group
+from waterwatch.cli.coverage import coverage_command
 from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
 from waterwatch.cli.mail import mail_group
@@ -170,6 +171,9 @@ def load_agencies() -> None:
     with _session(_settings()) as session:
         load_builtin(session, now=utc_now())
     click.echo("内置部门已载入 · the built-in agencies are loaded")
+
+
+agencies_group.add_command(coverage_command)
 
 
 @agencies_group.group("import")

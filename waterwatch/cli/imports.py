@@ -65,7 +65,8 @@ WORDS = {
     "next_down_unknown": "流入的河段不存在 · flows into a reach that is not there",
     "flows_in_a_circle": "水流成环 · flows in a circle",
     "code_unreadable": "行政区划代码应为六位数字 · a code of GB/T 2260 has six digits",
-    "level_unknown": "级别应为 province、prefecture 或 county · the level must be province, prefecture or county",
+    "level_unknown": "级别应为 province、prefecture、county 或 basin"
+    " · the level must be province, prefecture, county or basin",
     "parent_unknown": "上级行政区不存在 · the area above it is not there",
     "parent_not_above": "上级行政区的级别不高于本级 · the area above it is of no higher level",
     "zone_kind_unknown": "没有这种保护区，可用 --zone-kind 指明 · no such kind of zone: say it with --zone-kind",

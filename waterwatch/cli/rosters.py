@@ -25,9 +25,14 @@ WORDS = {
     "value_missing": "此列不能为空 · this column must not be empty",
     "value_too_long": "内容过长 · too long",
     "agency_kind_unknown": "没有这类部门 · no such kind of department",
-    "level_unknown": "级别应为 province、prefecture 或 county · the level must be province, prefecture or county",
+    "level_unknown": "级别应为 province、prefecture、county 或 basin"
+    " · the level must be province, prefecture, county or basin",
+    "basin_and_authority": "流域区只归流域机构，流域机构只管流域区"
+    " · basins have basin_authority agencies, and nobody else has basins",
     "jurisdiction_unknown": "没有这个行政区划代码，请先导入行政区 · no area has this code: import the areas first",
     "parent_unknown": "上级部门不存在 · the department above it is not there",
+    "parent_not_above": "上级部门的级别不高于本级 · the department above it is of no higher level",
+    "parent_elsewhere": "上级部门不管这个地方 · the department above it does not answer for that area",
     "answers_in_a_circle": "上下级成环 · departments answer to each other in a circle",
     "channel_unknown": "目前只能用 email · only email is known so far",
     "duty_unknown": "没有这种问题类型 · no such kind of observation",
@@ -60,7 +65,8 @@ def import_departments_command(
     """Import departments from a CSV file.
 
     Columns: code, kind, jurisdiction, zh_hans; also level, parent, zh_hant, en, duties (kind|kind:severity), email
-    (several parted by a semicolon, the first is written to first), channel.
+    (several parted by a semicolon, the first is written to first), channel. Without duties an agency is competent for
+    everything; with the word rules for what the rules say.
     """
     _import(service.import_departments, file, encoding, complete, dry_run, accept_refused, refusals_to)
 

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text, update
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import delete, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -23,8 +24,15 @@ from waterwatch.postbox.service import About, Mail
 from waterwatch.web.words import SEVERITY_WORDS
 
 TOPIC_ALARM: Final = "escalation.alarm"
+ALARMING: Final = ("dead", "no_contact")
 GATHER_FOR: Final = timedelta(seconds=30)  # what fails together is told together
 LISTED: Final = 40
+
+REASON_WORDS: Final = {
+    "nobody_competent": _l("没有部门负责这个地点的这类问题"),
+    "no_address": _l("部门没有能用的联系方式"),
+    "every_letter_failed": _l("所有信件都没有送达"),
+}
 
 log = get_logger(__name__)
 
@@ -43,7 +51,9 @@ def tell(context: JobContext, message: outbox.Message) -> None:
     """
     now = context.now()
     with transaction(context.sessions) as session:
-        alarms = queries.untold_alarms(session)
+        waiting = queries.untold_alarms(session)
+        alarms = [alarm for alarm in waiting if alarm.state in ALARMING]
+        _forget(session, [alarm.case_id for alarm in waiting if alarm.state not in ALARMING])
         leads = people_with_role(session, "lead_moderator") or people_with_role(session, "admin")
         for lead in leads if alarms else ():
             _post(session, lead, alarms, message.id, settings=context.settings, now=now)
@@ -53,6 +63,12 @@ def tell(context: JobContext, message: outbox.Message) -> None:
         elif alarms:
             log.error("alarm.nobody_to_tell", cases=len(alarms))
         outbox.finish(session, message.id)
+
+
+def _forget(session: Session, case_ids: list[UUID]) -> None:
+    """What was taken back, or has somebody to go to after all, is no alarm; it may become one again."""
+    if case_ids:
+        session.execute(delete(CaseAlarm).where(CaseAlarm.case_id.in_(case_ids)))
 
 
 def _post(
@@ -66,6 +82,7 @@ def _post(
         "desk_url": f"{settings.public_url}/desk/",
         "public_url": settings.public_url,
         "language": lead.language,
+        "reasons": {code: in_language(lead.language, words) for code, words in REASON_WORDS.items()},
         "severities": {rank: in_language(lead.language, words) for rank, words in SEVERITY_WORDS.items()},
     }
     mail = Mail(

@@ -206,10 +206,11 @@ class AlarmingCase:
     severity: int
     reason: str
     agency_name: str | None
+    state: str
 
 
 _ALARMS = text("""
-SELECT a.case_id, c.incident_id, i.code, c.severity, a.reason,
+SELECT a.case_id, c.incident_id, i.code, c.severity, a.reason, c.state,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id AND n.lang = 'zh-Hans') AS agency_name
 FROM case_alarm a JOIN escalation_case c ON c.id = a.case_id JOIN incident i ON i.id = c.incident_id
 WHERE a.told_at IS NULL ORDER BY c.severity DESC, a.raised_at

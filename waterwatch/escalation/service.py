@@ -10,10 +10,11 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from waterwatch.agencies.queries import CompetentAgency, competent_agencies, competent_within, opposite_banks
-from waterwatch.escalation import clocks, letters, queries, rules
+from waterwatch.agencies.queries import CompetentAgency
+from waterwatch.escalation import alarms, clocks, letters, queries, rules
 from waterwatch.escalation.delivery_queries import Reach, Way, reach_of
 from waterwatch.escalation.letters import Telling
+from waterwatch.escalation.routing import Spot, route
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
@@ -22,7 +23,6 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
-from waterwatch.waters.queries import BANK_M, BANK_REACH_M, banks_along
 
 TOPIC_DELIVER, TOPIC_CALL = letters.TOPIC_DELIVER, letters.TOPIC_CALL
 TOPIC_CASE_MOVED = "escalation.case_moved"
@@ -98,18 +98,11 @@ def _come_back(session: Session, case: Case, telling: Telling, *, actor: Actor) 
 
 
 def _competent(session: Session, place: queries.Place) -> list[CompetentAgency]:
-    """Who must be told; where the river is the border, the departments of both banks."""
-    near = (place.water_lon, place.water_lat)
-    agencies, is_one_county = competent_within(
-        session, place.lon, place.lat, place.kind, place.severity, near=near, within_m=BANK_REACH_M + 2 * BANK_M
+    """Who must be told, river chiefs among their addresses."""
+    spot = Spot(
+        place.lon, place.lat, place.kind, place.severity, place.water_feature_id, place.water_lon, place.water_lat
     )
-    if is_one_county:
-        return agencies
-    banks = banks_along(session, place.water_feature_id, place.lon, place.lat)
-    also = opposite_banks(session, [(pair.left, pair.right) for pair in banks])
-    if not also:
-        return agencies
-    return competent_agencies(session, place.lon, place.lat, place.kind, place.severity, also=also)
+    return list(route(session, spot).agencies)
 
 
 def open_case(
@@ -222,6 +215,7 @@ def say_no_contact(
     facts: dict[str, audit.Fact] = {"state": case.state, "reason": reason, "severity": case.severity}
     record(session, "case.no_contact", case, actor=actor, now=now, after=facts)
     log.error("case.no_contact", case_id=str(case.id), incident_id=str(case.incident_id), reason=reason)
+    alarms.raise_alarm(session, case.id, reason, now=now)
 
 
 def _regrade(

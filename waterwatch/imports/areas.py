@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from waterwatch.agencies.competence import compile_everything
 from waterwatch.agencies.search import make_area_keys
 from waterwatch.imports.merging import Merged
 from waterwatch.imports.reading import Refusal
@@ -25,13 +26,14 @@ WITH there AS (
 SELECT s.ordinal, s.key, s.level, s.next_key AS said, found.code, found.level AS above
 FROM {rows} s LEFT JOIN LATERAL (
     SELECT code, level FROM there
-    WHERE code <> s.key AND code = ANY(CASE WHEN s.next_key IS NOT NULL THEN ARRAY[s.next_key]
+    WHERE code <> s.key AND 'basin' NOT IN (there.level, s.level)
+      AND code = ANY(CASE WHEN s.next_key IS NOT NULL THEN ARRAY[s.next_key]
         ELSE ARRAY[left(s.key, 4) || '00', left(s.key, 2) || '0000'] END)
     ORDER BY code DESC LIMIT 1) found ON true
 """
 _FAULTS = """
 SELECT ordinal, key, 'parent_unknown' AS fault, coalesce(said, '') AS detail FROM parent
-WHERE code IS NULL AND (said IS NOT NULL OR level <> 'province')
+WHERE code IS NULL AND (said IS NOT NULL OR level NOT IN ('province', 'basin'))
 UNION ALL
 SELECT ordinal, key, 'parent_not_above', code || ' (' || above || ')' FROM parent
 WHERE array_position(ARRAY['province', 'prefecture', 'county'], above)
@@ -89,6 +91,7 @@ class Areas:
         for statement in (_WRITE, _PARENTS, _NAMES):
             touched.update(self._codes(statement))
         make_area_keys(self._session, self._codes(_NAMED))
+        compile_everything(self._session)  # a rule for an area decides for what lies in it
         retired = 0
         if not partial:
             done = self._session.execute(text(_RETIRE.replace("{rows}", self._rows)), {"now": self._now})

@@ -13,12 +13,13 @@ import shapely
 from numpy.typing import NDArray
 
 from waterwatch.imports import rules
-from waterwatch.imports.rules import AREA, FLOATS, INTEGERS, MISSING, NAME_ROLES, ZONE, Layout
+from waterwatch.imports.rules import AREA, BASIN, FLOATS, INTEGERS, MISSING, NAME_ROLES, ZONE, Layout
 
 POINTS, LINES, POLYGONS = (0,), (1, 5), (3, 6)  # GEOS type ids of Point, (Multi)LineString and (Multi)Polygon
 MAX_NAME_CHARACTERS = 200
 MAX_SMALLINT = 32_767
 CODE = re.compile("[1-9][0-9]{5}")  # GB/T 2260
+BASIN_CODE = re.compile("basin-[a-z0-9-]{1,40}")
 
 
 def attributes_of(
@@ -53,9 +54,9 @@ def _levels(
     """An area's level: as the source says, else as its code does."""
     levels: list[str | None] = []
     for row, (key, said) in enumerate(zip(keys, _texts(column, len(keys)), strict=True)):
-        if key is not None and not CODE.fullmatch(key):
-            faults.setdefault(row, ("code_unreadable", key))
         level = layout.water_kinds.get(said, said) if said else rules.level_of(key or "")
+        if key is not None and not (BASIN_CODE if level == BASIN else CODE).fullmatch(key):
+            faults.setdefault(row, ("code_unreadable", key))
         if level not in rules.LEVELS:
             faults.setdefault(row, ("level_unknown", level))
         levels.append(level)

@@ -47,7 +47,8 @@ STAGED = {
     AREA: (("ordinal", "int8"), ("key", "text"), ("next_key", "text"), ("level", "text"), *NAMED_STAGED),
     ZONE: (("ordinal", "int8"), ("key", "text"), ("zone_kind", "text"), ("grade", "int2"), *NAMED_STAGED),
 }
-LEVELS = ("province", "prefecture", "county")
+BASIN = "basin"  # an area with a code of its own making, "basin-…", and no parent
+LEVELS = ("province", "prefecture", "county", BASIN)
 # Which grades a kind of zone has, the strictest first: 一级, 二级, 准保护区; national, provincial, county reserves.
 ZONE_GRADES = {"drinking_water": (1, 2, 3), "nature_reserve": (1, 2, 3), "bathing": (), "intake": ()}
 # What a source's values may be turned into.
@@ -254,7 +255,9 @@ def from_file(path: Path, kind: str = "") -> Layout:
 
 
 def level_of(code: str) -> str:
-    """The level that a code of GB/T 2260 tells: xx0000 a province, xxyy00 a prefecture, any other a county."""
+    """The level a code tells: basin-… a basin; of GB/T 2260 xx0000 a province, xxyy00 a prefecture, else a county."""
+    if code.startswith("basin-"):
+        return BASIN
     return "province" if code.endswith("0000") else "prefecture" if code.endswith("00") else "county"
 
 

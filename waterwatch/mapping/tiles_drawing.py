@@ -136,7 +136,7 @@ FROM jurisdiction j LEFT JOIN (
     SELECT jurisdiction_id AS id, max(name) FILTER (WHERE lang = 'zh-Hans') AS zh,
            max(name) FILTER (WHERE lang = 'zh-Hant') AS hant, max(name) FILTER (WHERE lang = 'en') AS en
     FROM jurisdiction_name GROUP BY jurisdiction_id) n ON n.id = j.id
-WHERE j.retired_at IS NULL AND num_nonnulls(n.zh, n.hant, n.en) > 0 AND NOT ST_IsEmpty(j.geom)
+WHERE j.retired_at IS NULL AND j.level <> 'basin' AND num_nonnulls(n.zh, n.hant, n.en) > 0 AND NOT ST_IsEmpty(j.geom)
 """
 
 

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from waterwatch.agencies.tables import AGENCY_KINDS, LEVELS
+from waterwatch.agencies.tables import AGENCY_KINDS, AGENCY_LEVELS, BASIN, BASIN_AUTHORITY, LEVELS
 from waterwatch.messaging.email import is_address
 from waterwatch.reports.tables import KINDS as OBSERVATION_KINDS
 
 CODE = re.compile("[a-z0-9][a-z0-9-]{1,60}")
 CHANNELS = ("email",)
+BY_RULES = "rules"
 SEVERITIES = ("1", "2", "3", "4")
 LANGUAGES = {"zh_hans": "zh-Hans", "zh_hant": "zh-Hant", "en": "en"}
 DEPARTMENT_COLUMNS = ("code", "kind", "jurisdiction", "zh_hans")
@@ -119,6 +120,22 @@ def chiefs_of(rows: Iterable[Row]) -> tuple[list[Chief], list[Fault]]:
     return made, faults
 
 
+def faults_of_parent(level: str, area: str, parent_level: str, parent_area: str) -> Iterator[str]:
+    """Why an agency cannot answer to another: not above it by level, or not by area, both known by GB/T 2260's codes.
+
+    A code's pairs of digits name province, prefecture and county, so what lies in an area begins as its code does.
+    """
+    if level not in LEVELS or parent_level not in LEVELS or LEVELS.index(parent_level) >= LEVELS.index(level):
+        yield "parent_not_above"
+    elif not area.startswith(parent_area[:2] if parent_level == "province" else parent_area[:4]):
+        yield "parent_elsewhere"
+
+
+def is_level_of_kind(kind: str, level: str, area_level: str) -> bool:
+    """Whether basins have their authorities, and nobody else has basins."""
+    return (kind == BASIN_AUTHORITY) == (level == BASIN) == (area_level == BASIN)
+
+
 def circles_of(parent_of: Mapping[str, str]) -> Iterator[list[str]]:
     """Every circle of an "answers to" relation once, beginning at its smallest member."""
     seen: set[str] = set()
@@ -138,7 +155,7 @@ def _faults_of_department(row: Row) -> Iterator[tuple[str, str]]:
         yield "code_unreadable", row["code"]
     if row["kind"] not in AGENCY_KINDS:
         yield "agency_kind_unknown", row["kind"]
-    if row.get("level") and row["level"] not in LEVELS:
+    if row.get("level") and row["level"] not in AGENCY_LEVELS:
         yield "level_unknown", row["level"]
     yield from (("value_missing", column) for column in ("jurisdiction", "zh_hans") if not row[column])
     if row.get("channel", "") not in ("", *CHANNELS):
@@ -174,7 +191,12 @@ def _department(number: int, row: Row) -> Department:
 
 
 def _duties(row: Row) -> list[tuple[str | None, str]]:
-    """``sewage_outfall|foam:3``: what an agency is competent for, from which severity on. Nothing said: everything."""
+    """``sewage_outfall|foam:3``: what an agency is competent for, from which severity on, whatever the rules say.
+
+    Nothing said: everything. ``rules``: nothing of its own, the rules decide.
+    """
+    if row.get("duties", "").strip() == BY_RULES:
+        return []
     parts = [part.strip() for part in row.get("duties", "").split("|") if part.strip()]
     split = [part.partition(":") for part in parts] or [("*", "", "")]
     return [(None if kind.strip() == "*" else kind.strip(), rank.strip() or "1") for kind, _sign, rank in split]

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from waterwatch.agencies.competence import compile_agencies
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
@@ -54,8 +55,7 @@ def import_departments(session: Session, command: ImportRoster, *, now: datetime
     rows = rules.rows_of(command.raw, rules.DEPARTMENT_COLUMNS, command.encoding)
     made, faults = rules.departments_of(rows)
     known = _codes(session, "SELECT code, level FROM jurisdiction WHERE retired_at IS NULL")
-    there = _codes(session, "SELECT code, level FROM agency WHERE retired_at IS NULL")
-    faults += _loose(made, known, there)
+    faults += _loose(made, known, _agencies_there(session))
     bad = {fault.row for fault in faults}
     good = [
         {
@@ -96,19 +96,43 @@ def _chief(one: Chief, water: Any) -> dict[str, Any]:
     }
 
 
-def _loose(made: Sequence[Department], known: dict[str, str], there: dict[str, str]) -> list[Fault]:
-    """What one row cannot see: areas and parents that are not there, and circles among parents."""
-    given = {department.code for department in made}
-    faults = []
+@dataclass(frozen=True)
+class _Place:
+    """Where an agency stands in the tree: its level, its area, whom it answers to."""
+
+    level: str
+    area: str
+    parent: str | None
+
+
+def _agencies_there(session: Session) -> dict[str, _Place]:
+    return {row.code: _Place(row.level, row.area, row.parent) for row in session.execute(_THERE)}
+
+
+def _loose(made: Sequence[Department], known: dict[str, str], there: dict[str, _Place]) -> list[Fault]:
+    """What one row cannot see: areas and parents that are not there or not above, and circles among parents."""
+    stand = there | {
+        one.code: _Place(one.level or known.get(one.jurisdiction, ""), one.jurisdiction, one.parent) for one in made
+    }
+    row_of = {one.code: one.row for one in made}
+    faults, turning = [], set()
+    for circle in rules.circles_of({code: place.parent for code, place in stand.items() if place.parent}):
+        turning.update(circle)
+        first = next((code for code in circle if code in row_of), None)
+        if first is not None:
+            faults.append(Fault(row_of[first], first, "answers_in_a_circle", " → ".join(circle)))
     for one in made:
+        own, above = stand[one.code], stand.get(one.parent or "")
         if one.jurisdiction not in known:
             faults.append(Fault(one.row, one.code, "jurisdiction_unknown", one.jurisdiction))
-        if one.parent and one.parent not in given and one.parent not in there:
+        elif not rules.is_level_of_kind(one.kind, own.level, known[one.jurisdiction]):
+            faults.append(Fault(one.row, one.code, "basin_and_authority", own.level))
+        if one.parent and above is None:
             faults.append(Fault(one.row, one.code, "parent_unknown", one.parent))
-    row_of = {one.code: one.row for one in made}
-    circles = rules.circles_of({one.code: one.parent for one in made if one.parent})
-    turning = [Fault(row_of[circle[0]], circle[0], "answers_in_a_circle", " → ".join(circle)) for circle in circles]
-    return faults + turning
+        elif above is not None and one.jurisdiction in known and one.code not in turning:
+            found = rules.faults_of_parent(own.level, own.area, above.level, above.area)
+            faults += [Fault(one.row, one.code, fault, one.parent or "") for fault in found]
+    return faults
 
 
 def _finish(
@@ -169,7 +193,7 @@ RETURNING (SELECT code FROM agency WHERE id = n.agency_id), false
 """
 _DUTIES_GONE = """
 DELETE FROM competence c USING agency a, given g
-WHERE a.id = c.agency_id AND g.code = a.code AND NOT EXISTS (
+WHERE a.id = c.agency_id AND g.code = a.code AND c.rule_id IS NULL AND NOT EXISTS (
     SELECT FROM jsonb_to_recordset(g.duties) AS d(kind text, rank int2)
     WHERE d.kind IS NOT DISTINCT FROM c.observation_kind)
 RETURNING a.code, false
@@ -178,13 +202,13 @@ _DUTIES = """
 INSERT INTO competence AS c (id, agency_id, observation_kind, min_severity)
 SELECT gen_random_uuid(), a.id, d.kind, d.rank
 FROM given g JOIN agency a USING (code), jsonb_to_recordset(g.duties) AS d(kind text, rank int2)
-ON CONFLICT (agency_id, observation_kind) DO UPDATE SET min_severity = excluded.min_severity
+ON CONFLICT (agency_id, observation_kind, (rule_id IS NULL)) DO UPDATE SET min_severity = excluded.min_severity
     WHERE c.min_severity <> excluded.min_severity
 RETURNING (SELECT code FROM agency WHERE id = c.agency_id), false
 """
 _CONTACTS_GONE = """
 UPDATE agency_contact k SET active = false FROM agency a, given g
-WHERE a.id = k.agency_id AND g.code = a.code AND k.active AND NOT (k.channel = g.channel AND g.addresses ? k.address)
+WHERE a.id = k.agency_id AND g.code = a.code AND k.active AND k.channel = g.channel AND NOT g.addresses ? k.address
 RETURNING a.code, false
 """
 _CONTACTS = """
@@ -197,8 +221,13 @@ ON CONFLICT (agency_id, channel, address) DO UPDATE SET position = excluded.posi
 RETURNING (SELECT code FROM agency WHERE id = k.agency_id), false
 """
 _RETIRE = """
-UPDATE agency SET retired_at = :now WHERE retired_at IS NULL AND code NOT IN (SELECT code FROM given)
+UPDATE agency SET retired_at = :now WHERE retired_at IS NULL AND code NOT IN (SELECT code FROM given) RETURNING id
 """
+_THERE = text("""
+SELECT a.code, a.level, j.code AS area, p.code AS parent FROM agency a JOIN jurisdiction j ON j.id = a.jurisdiction_id
+LEFT JOIN agency p ON p.id = a.parent_id WHERE a.retired_at IS NULL
+""")
+_IDS = "SELECT a.id FROM given g JOIN agency a USING (code)"
 _STEPS = (_AGENCIES, _PARENTS, _NAMES, _DUTIES_GONE, _DUTIES, _CONTACTS_GONE, _CONTACTS)
 # A water by its page address, or by the key that its source gives one of its reaches.
 _WATERS = text("""
@@ -242,11 +271,11 @@ def _departments(
             touched.add(code)
             if is_new:
                 added.add(code)
-    retired = 0
+    retired: list[Any] = []
     if complete:
-        done = session.execute(text(_GIVEN + _RETIRE), {**values, "now": now})
-        retired = int(done.rowcount)  # type: ignore[attr-defined]
-    return len(added), len(touched - added), retired
+        retired = list(session.execute(text(_GIVEN + _RETIRE), {**values, "now": now}).scalars())
+    compile_agencies(session, [*session.execute(text(_GIVEN + _IDS), values).scalars(), *retired])
+    return len(added), len(touched - added), len(retired)
 
 
 def _chiefs(session: Session, good: Sequence[dict[str, Any]], complete: bool, now: datetime) -> tuple[int, int, int]:

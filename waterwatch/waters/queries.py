@@ -135,26 +135,31 @@ FROM (SELECT ST_ClosestPoint(f.geom, CASE WHEN f.kind = 'lake' AND ST_Covers(f.g
 BANK_M = 1000.0  # half the width of the widest rivers, and what simplified borders of counties err by (some 800 m)
 BANK_REACH_M = 2500.0  # so far up and down from the place the banks are looked at
 BANK_SAMPLES = 9
-_BANKS = text(f"""
-WITH place AS (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at),
-line AS (
-    SELECT d.geom, greatest(ST_Length(d.geom::geography), 1) AS length_m, ST_LineLocatePoint(d.geom, at) AS here
-    FROM place, water_feature f, ST_Dump(f.geom) d
-    WHERE f.id = :id AND f.kind = 'reach' ORDER BY d.geom <-> at LIMIT 1),
-along AS (
-    SELECT geom, nth, least(0.999, greatest(0.001, here + (2.0 * nth / ({BANK_SAMPLES} - 1) - 1)
-                                                   * {BANK_REACH_M} / length_m)) AS far
-    FROM line, generate_series(0, {BANK_SAMPLES} - 1) nth),
-sample AS (
+# On both sides of reach ``{feature}`` along a place, the points themselves; ``place`` is (at). Where ``{unless}`` holds
+# nothing is worked out.
+BANKS = f"""
+SELECT nth, l.at AS left_at, r.at AS right_at
+FROM (
     SELECT nth, ST_LineInterpolatePoint(geom, far)::geography AS at,
            ST_Azimuth(ST_LineInterpolatePoint(geom, far - 0.001)::geography,
                       ST_LineInterpolatePoint(geom, far + 0.001)::geography) AS heading
-    FROM along)
-SELECT ST_X(l.at) AS left_lon, ST_Y(l.at) AS left_lat, ST_X(r.at) AS right_lon, ST_Y(r.at) AS right_lat
-FROM sample, LATERAL (SELECT ST_Project(sample.at, {BANK_M}, heading - pi() / 2)::geometry AS at) l,
-     LATERAL (SELECT ST_Project(sample.at, {BANK_M}, heading + pi() / 2)::geometry AS at) r
-WHERE heading IS NOT NULL ORDER BY nth
-""")  # noqa: S608  # the pieces are constants of this module
+    FROM (
+        SELECT geom, nth, least(0.999, greatest(0.001, here + (2.0 * nth / ({BANK_SAMPLES} - 1) - 1)
+                                                       * {BANK_REACH_M} / length_m)) AS far
+        FROM (
+            SELECT d.geom, greatest(ST_Length(d.geom::geography), 1) AS length_m, ST_LineLocatePoint(d.geom, at) AS here
+            FROM place, water_feature f, ST_Dump(f.geom) d
+            WHERE f.id = {{feature}} AND f.kind = 'reach' AND NOT {{unless}} ORDER BY d.geom <-> at LIMIT 1) line,
+        generate_series(0, {BANK_SAMPLES} - 1) nth) along) sample,
+LATERAL (SELECT ST_Project(sample.at, {BANK_M}, heading - pi() / 2)::geometry AS at) l,
+LATERAL (SELECT ST_Project(sample.at, {BANK_M}, heading + pi() / 2)::geometry AS at) r
+WHERE heading IS NOT NULL
+"""  # noqa: S608  # the pieces are constants of this module
+_BANKS = text(f"""
+WITH place AS (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) AS at)
+SELECT ST_X(left_at) AS left_lon, ST_Y(left_at) AS left_lat, ST_X(right_at) AS right_lon, ST_Y(right_at) AS right_lat
+FROM ({BANKS.format(feature=":id", unless="false")}) bank ORDER BY nth
+""")  # noqa: S608
 _BY_PUBLIC_ID = text("""
 SELECT b.id AS water_body_id, b.public_id, b.kind, b.basin, b.basin_area_km2, b.mean_discharge_cms, b.length_km,
        parent.public_id AS parent_public_id, b.parent_id,

@@ -174,6 +174,7 @@ AGENCY_KIND_WORDS = {
     "agriculture": _l("农业农村局"),
     "maritime": _l("海事局"),
     "river_chief_office": _l("河长制办公室"),
+    "basin_authority": _l("流域管理机构"),
 }
 WATER_KIND_WORDS = {
     "river": _l("河流"),
@@ -182,7 +183,7 @@ WATER_KIND_WORDS = {
     "reservoir": _l("水库"),
     "pond": _l("池塘"),
 }
-AREA_LEVEL_WORDS = {"province": _l("省级"), "prefecture": _l("地级"), "county": _l("县级")}
+AREA_LEVEL_WORDS = {"province": _l("省级"), "prefecture": _l("地级"), "county": _l("县级"), "basin": _l("流域")}
 PLACE_SOURCE_WORDS = {"pin": _l("地图定位"), "device": _l("手机定位"), "typed": _l("手工输入")}
 REASON_WORDS = {
     "ongoing": _l("正在发生"),
