@@ -1,9 +1,13 @@
-"""Which waters are borders, and by which keys an area's name is found."""
+"""Which waters are borders, by which keys an area's name is found, and what a contact of each channel is made of."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
+from waterwatch.kernel.errors import Invalid
 from waterwatch.kernel.spelling import PART, keys_of_name
 
 # What kind of area a name ends in, after the two characters at least that are the name proper.
@@ -33,3 +37,96 @@ def area_keys(names: Iterable[str]) -> dict[str, int]:
                 if key and grade < PART:
                     keys[key] = min(grade + worse, keys.get(key, grade + worse))
     return keys
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """Of ``email`` and ``cap_feed``: the address says everything."""
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """``takes_pictures``: whether the links of photo and map are sent along."""
+
+    takes_pictures: bool = True
+
+
+@dataclass(frozen=True)
+class Open311Settings:
+    """An Open311 server: which of its services each kind of observation is; the key ``other`` serves all the rest."""
+
+    jurisdiction_id: str | None = None
+    services: Mapping[str, str] = field(default_factory=dict)
+    form: Literal["json", "xml"] = "json"
+
+
+@dataclass(frozen=True)
+class PostSettings:
+    """A letter on paper: whom it names above the address."""
+
+    addressee: str | None = None
+
+
+ContactSettings = NoSettings | WebhookSettings | Open311Settings | PostSettings
+_Reader = Callable[[dict[str, Any], dict[str, list[str]]], ContactSettings]
+_WORD_MAX = 200
+_CODE = re.compile(r"[A-Za-z0-9._:-]{1,80}")
+
+
+def read_settings(channel: str, raw: Mapping[str, Any]) -> ContactSettings:
+    """A contact's settings, typed. Raises :class:`Invalid` naming every fault; what nobody knows is one, too."""
+    readers: dict[str, _Reader] = {"webhook": _webhook, "open311": _open311, "post": _post}
+    errors: dict[str, list[str]] = {}
+    left = dict(raw)
+    made = readers[channel](left, errors) if channel in readers else NoSettings()
+    for name in left:
+        errors.setdefault(name, []).append("unknown")
+    if errors:
+        raise Invalid(errors)
+    return made
+
+
+def address_faults(channel: str, address: str) -> list[str]:
+    """Stable codes for what is wrong with a contact's address, besides that it is no mail address (see messaging)."""
+    if not address.strip():
+        return ["required"]
+    if channel in ("webhook", "open311"):
+        try:
+            parts = urlsplit(address)
+            port = parts.port
+        except ValueError:
+            return ["not_a_url"]
+        is_plain = address.isascii() and address.isprintable() and " " not in address and len(address) <= 2000
+        if not is_plain or parts.scheme not in ("https", "http") or not parts.hostname or port == 0:
+            return ["not_a_url"]
+        if parts.username is not None or parts.password is not None or parts.fragment:
+            return ["not_a_url"]
+    return ["too_long"] if len(address) > 2000 else []
+
+
+def _webhook(left: dict[str, Any], errors: dict[str, list[str]]) -> WebhookSettings:
+    takes = left.pop("takes_pictures", True)
+    if not isinstance(takes, bool):
+        errors["takes_pictures"] = ["not_a_choice"]
+    return WebhookSettings(takes is True)
+
+
+def _open311(left: dict[str, Any], errors: dict[str, list[str]]) -> Open311Settings:
+    jurisdiction, services = left.pop("jurisdiction_id", None), left.pop("services", {})
+    form = left.pop("form", "json")
+    if jurisdiction is not None and not (isinstance(jurisdiction, str) and 0 < len(jurisdiction) <= _WORD_MAX):
+        errors["jurisdiction_id"] = ["not_a_word"]
+    if not isinstance(services, dict) or not all(
+        isinstance(code, str) and _CODE.fullmatch(code) and _CODE.fullmatch(kind) for kind, code in services.items()
+    ):
+        errors["services"] = ["not_a_mapping"]
+    if form not in ("json", "xml"):
+        errors["form"] = ["not_a_choice"]
+    return Open311Settings() if errors else Open311Settings(jurisdiction, services, form)
+
+
+def _post(left: dict[str, Any], errors: dict[str, list[str]]) -> PostSettings:
+    addressee = left.pop("addressee", None)
+    if addressee is not None and not (isinstance(addressee, str) and 0 < len(addressee) <= _WORD_MAX):
+        errors["addressee"] = ["not_a_word"]
+    return PostSettings() if errors else PostSettings(addressee)

@@ -1,7 +1,8 @@
 """Agencies: competent departments, the areas they answer for, what they are competent for and how they are reached."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, time
+from typing import Any
 
 from geoalchemy2 import Geometry, WKBElement
 from sqlalchemy import (
@@ -10,8 +11,10 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    LargeBinary,
     SmallInteger,
     Text,
+    Time,
     UniqueConstraint,
     text,
 )
@@ -28,6 +31,9 @@ AGENCY_KINDS = (
     "maritime",
     "river_chief_office",
 )
+CHANNELS = ("email", "webhook", "open311", "cap_feed", "post")
+CHANNELS_IN = ("parallel", "order")
+SEALED_FOR = "agency_contact"  # what a contact's secrets are sealed for, see kernel.sealing
 _LEVEL_CHECK = "level IN ('province', 'prefecture', 'county')"
 _LANG_CHECK = "lang IN ('zh-Hans', 'zh-Hant', 'en', 'pinyin')"
 
@@ -94,7 +100,12 @@ class JurisdictionKey(Base):
 
 
 class Agency(Base):
-    """A department. ``parent_id`` is the agency one level up, to whom a missed acknowledgement escalates."""
+    """A department. ``parent_id`` is the agency one level up, to whom a missed acknowledgement escalates.
+
+    ``channels_in``: whether its contacts get a letter all at once or one after the other, when the one before failed.
+    Letters of at most severity ``digest_upto`` (0: none) wait for ``digest_at``, a time of day in China on working
+    days, and go as one mail.
+    """
 
     __tablename__ = "agency"
     __table_args__ = (
@@ -105,6 +116,8 @@ class Agency(Base):
         ),
         CheckConstraint(_LEVEL_CHECK, name="level"),
         CheckConstraint("parent_id <> id", name="not_own_parent"),
+        CheckConstraint("channels_in IN ('parallel', 'order')", name="channels_in"),
+        CheckConstraint("digest_upto BETWEEN 0 AND 3", name="digest_upto"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -114,6 +127,9 @@ class Agency(Base):
     jurisdiction_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jurisdiction.id"), index=True)
     parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agency.id"), index=True)
     retired_at: Mapped[datetime | None]
+    channels_in: Mapped[str] = mapped_column(Text, server_default=text("'parallel'"))
+    digest_upto: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    digest_at: Mapped[time] = mapped_column(Time, server_default=text("'09:00'"))
 
 
 class AgencyName(Base):
@@ -143,11 +159,20 @@ class Competence(Base):
 
 
 class AgencyContact(Base):
-    """How an agency is reached; lower ``position`` first."""
+    """How an agency is reached; lower ``position`` first.
+
+    ``address``: of ``email`` a mail address, of ``webhook`` and ``open311`` a URL, of ``cap_feed`` a name for the
+    subscriber, of ``post`` where a letter goes to. ``settings`` are the channel's own, see ``rules.read_settings``.
+    The secrets (a webhook's key, an Open311 server's api_key) are sealed for the row under :data:`SEALED_FOR`; the
+    one before stays in use beside the new one for a while after ``secret_rotated_at``.
+    """
 
     __tablename__ = "agency_contact"
     __table_args__ = (
-        CheckConstraint("channel IN ('email')", name="channel"),
+        CheckConstraint("channel IN ('email', 'webhook', 'open311', 'cap_feed', 'post')", name="channel"),
+        CheckConstraint("address <> ''", name="address"),
+        CheckConstraint("jsonb_typeof(settings) = 'object'", name="settings"),
+        CheckConstraint("sealed_secret IS NOT NULL OR sealed_secret_previous IS NULL", name="secrets"),
         UniqueConstraint("agency_id", "channel", "address"),
     )
 
@@ -157,6 +182,10 @@ class AgencyContact(Base):
     address: Mapped[str] = mapped_column(Text)
     position: Mapped[int] = mapped_column(SmallInteger)
     active: Mapped[bool] = mapped_column(server_default=text("true"))
+    settings: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    sealed_secret_previous: Mapped[bytes | None] = mapped_column(LargeBinary)
+    secret_rotated_at: Mapped[datetime | None]
 
 
 class RiverChief(Base):

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from waterwatch.agencies.tables import Agency
+from waterwatch.agencies.tables import Agency, AgencyContact
 from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.db import Base
 
@@ -21,8 +21,8 @@ CASE_STATES = (
     "dead",
     "withdrawn",
 )
-DELIVERY_STATES = ("pending", "sending", "sent", "refused", "dead", "cancelled")
-SAYS = ("case", "lowered", "withdrawn")
+DELIVERY_STATES = ("pending", "sending", "sent", "awaiting", "refused", "dead", "cancelled")
+SAYS = ("case", "lowered", "withdrawn", "reminder", "overdue", "reopened")
 
 
 class Case(Base):
@@ -58,33 +58,60 @@ class Case(Base):
     acknowledged_at: Mapped[datetime | None]
 
 
+class Digest(Base):
+    """Letters of one agency to one address that go as one mail. What became of each is in its own delivery."""
+
+    __tablename__ = "digest"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    agency_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Agency.id), index=True)
+    message_id: Mapped[str] = mapped_column(Text, unique=True)
+    created_at: Mapped[datetime]
+
+
 class Delivery(Base):
     """One channel's hand-over of a case. The Message-ID is fixed when the row is written and never changes.
 
     A case whose severity rises after it was sent is sent again, as a letter of its own: ``severity`` is what a letter
     was written for, ``raised_from`` what the one before it said. ``says``: the case itself, that its severity is lower
-    than was said, or that it is withdrawn. ``number`` counts the letters to one address. ``cancelled``: what it would
-    have said was taken back before anybody tried to send it.
+    than was said, that it is withdrawn, that its deadline is near (``reminder``), that an agency below has let it pass
+    (``overdue``), or that the water is not clean after all (``reopened``). ``number`` counts the letters to an
+    address. ``cancelled``: what it would have said was taken back before anybody tried to send it.
 
-    ``attempts`` counts every try, ``deferrals`` those of them that the recipient's own server put off (SMTP 4xx): the
-    two are retried after different pauses.
+    ``contact_id`` is null where the address is no contact of the agency (any more), such as a river chief's. It leaves
+    no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits`` names.
+    ``remote_id``: what the other side calls it.
+
+    ``attempts`` counts every try, ``deferrals`` those of them that the recipient's side put off (SMTP 4xx, an HTTP
+    server that was away): the two are retried after different pauses.
     """
 
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("case_id", "channel", "address", "number"),
         CheckConstraint("severity BETWEEN 1 AND 4 AND raised_from BETWEEN 1 AND severity - 1", name="severity"),
-        CheckConstraint("state IN ('pending', 'sending', 'sent', 'refused', 'dead', 'cancelled')", name="state"),
-        CheckConstraint("says IN ('case', 'lowered', 'withdrawn')", name="says"),
+        CheckConstraint(
+            "state IN ('pending', 'sending', 'sent', 'awaiting', 'refused', 'dead', 'cancelled')", name="state"
+        ),
+        CheckConstraint(
+            "says IN ('case', 'lowered', 'withdrawn', 'reminder', 'overdue', 'reopened')",
+            name="says",
+        ),
         CheckConstraint("number >= 1", name="number"),
-        CheckConstraint("channel IN ('email')", name="channel"),
+        CheckConstraint("channel IN ('email', 'webhook', 'open311', 'cap_feed', 'post')", name="channel"),
         CheckConstraint("attempts >= 0 AND deferrals BETWEEN 0 AND attempts", name="attempts"),
         CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
+        CheckConstraint("(state = 'awaiting') = (awaits IS NOT NULL)", name="awaits"),
         Index("ix_delivery_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+        Index("ix_delivery_waiting", "contact_id", "due_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_delivery_awaiting", "channel", postgresql_where=text("state = 'awaiting'")),
+        Index("ix_delivery_digest_id", "digest_id", postgresql_where=text("digest_id IS NOT NULL")),
+        Index("ix_delivery_remote_id", "contact_id", "remote_id", postgresql_where=text("remote_id IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     case_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("escalation_case.id"))
+    contact_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(AgencyContact.id, ondelete="SET NULL"))
     channel: Mapped[str] = mapped_column(Text)
     address: Mapped[str] = mapped_column(Text)
     message_id: Mapped[str] = mapped_column(Text, unique=True)
@@ -98,5 +125,32 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     deferrals: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     created_at: Mapped[datetime]
+    due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     sent_at: Mapped[datetime | None]
+    awaits: Mapped[str | None] = mapped_column(Text)
+    remote_id: Mapped[str | None] = mapped_column(Text)
+    digest_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Digest.id))
+    is_digested: Mapped[bool] = mapped_column(server_default=text("false"))
     last_error: Mapped[str | None] = mapped_column(Text)
+
+
+class Endpoint(Base):
+    """What is known of one place letters go to: a breaker that keeps us from asking where nobody has answered.
+
+    Closed while ``open_until`` is null; open until then; afterwards half-open: whoever sets ``probing_until`` asks once
+    for all. ``failures`` are those in a row, ``opened`` how often it opened since it last answered.
+    """
+
+    __tablename__ = "endpoint"
+    __table_args__ = (
+        CheckConstraint("failures >= 0 AND opened >= 0", name="counts"),
+        CheckConstraint("open_until IS NULL OR opened > 0", name="opened"),
+    )
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    opened: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    open_until: Mapped[datetime | None]
+    probing_until: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    changed_at: Mapped[datetime]

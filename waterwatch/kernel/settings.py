@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     smtp_timeout_s: float = Field(default=10.0, gt=0, le=60)
     mail_from: str = Field(default=DEFAULT_SENDER, validate_default=True)
 
+    inbox_domain: str = ""
+    staging_mail: str = ""
+    channel_timeout_s: float = Field(default=10.0, gt=0, le=60)
+
     objects_url: str
     spool_dir: Path
     publish_dir: Path
@@ -94,6 +98,7 @@ class Settings(BaseSettings):
     delivery_deadline_s: int = Field(default=15 * 60, ge=5)
     review_lease_s: int = Field(default=600, ge=30)
     undo_s: int = Field(default=10, ge=0, le=60)
+    red_undo_s: int = Field(default=3, ge=0, le=60)
     question_wait_s: int = Field(default=48 * 3600, ge=60)
     blind_share: float = Field(default=0.05, ge=0, le=1)
 
@@ -194,6 +199,24 @@ class Settings(BaseSettings):
             raise ValueError("is no mail address; write it like waterwatch@example.org")
         if info.data.get("mode") == "production" and value == DEFAULT_SENDER:
             raise ValueError("is not set")
+        return value
+
+    @field_validator("inbox_domain")
+    @classmethod
+    def _inbox_domain_is_a_domain(cls, value: str) -> str:
+        try:
+            is_domain = not value or Address(addr_spec=f"case@{value}").domain == value
+        except (ValueError, IndexError):
+            is_domain = False
+        if not is_domain or not value.isascii() or value != value.lower():
+            raise ValueError("is no mail domain, lower case; write it like answers.example.org")
+        return value
+
+    @field_validator("staging_mail")
+    @classmethod
+    def _staging_mail_is_an_address(cls, value: str) -> str:
+        if value and not (value.isascii() and value.count("@") == 1 and value.strip("@") == value):
+            raise ValueError("is no mail address; write it like tests@example.org")
         return value
 
     @field_validator(

@@ -16,6 +16,8 @@ from waterwatch.kernel.errors import Gone, NotFound
 from waterwatch.kernel.settings import Settings
 
 _BODY = struct.Struct(">16sQ")
+_DELIVERY = "delivery-address"
+_ADDRESS_SIGNATURE_BYTES = 12  # 96 bits: whoever guesses must send a mail for every guess
 _SIGNATURE_BYTES = 20  # 160 bits of the MAC: far beyond guessing, and a link that still fits a line of mail
 
 
@@ -63,6 +65,31 @@ def derive_token(settings: Settings, purpose: str, subject_id: uuid.UUID, *, pre
     key = settings.derive_key("token/" + purpose, previous=previous)
     assert key is not None
     return base64.urlsafe_b64encode(hmac.new(key, subject_id.bytes, hashlib.sha256).digest()[:24]).decode()
+
+
+def delivery_token(settings: Settings, delivery_id: uuid.UUID) -> str:
+    """What names a delivery in a mail address: 45 characters a to z and 2 to 7, the same each time.
+
+    Short enough for a local part of 64 (RFC 5321), and whole where a server writes addresses in other letters.
+    """
+    key = settings.derive_key(_DELIVERY)
+    assert key is not None
+    body = delivery_id.bytes
+    return base64.b32encode(body + _mac(key, body)[:_ADDRESS_SIGNATURE_BYTES]).decode().rstrip("=").lower()
+
+
+def open_delivery_token(settings: Settings, token: str) -> uuid.UUID:
+    """The delivery a token names, in whatever letters it came. Raises :class:`NotFound` for anything forged."""
+    try:
+        raw = base64.b32decode(token.upper() + "=" * (-len(token) % 8))
+    except (binascii.Error, ValueError):
+        raise NotFound("link_unknown") from None
+    body, signature = raw[:-_ADDRESS_SIGNATURE_BYTES], raw[-_ADDRESS_SIGNATURE_BYTES:]
+    keys = [settings.derive_key(_DELIVERY), settings.derive_key(_DELIVERY, previous=True)]
+    is_ours = any(key and hmac.compare_digest(_mac(key, body)[:_ADDRESS_SIGNATURE_BYTES], signature) for key in keys)
+    if len(body) != 16 or not is_ours:
+        raise NotFound("link_unknown")
+    return uuid.UUID(bytes=body)
 
 
 def _mac(key: bytes, body: bytes) -> bytes:

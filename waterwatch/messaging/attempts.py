@@ -17,12 +17,14 @@ DEFERRAL_PAUSES_S: Final = (60.0, 300.0, 900.0, 3600.0)
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed, as a stable ``code``. ``is_deferred``: the other side said "later"; ``is_permanent``: it
-    said "never"; neither: it could not be asked."""
+    """Why an attempt failed, as a stable ``code``. ``is_deferred``: the other side said "later", or was not to be had;
+    ``is_permanent``: it said "never"; neither: the fault is on our side (our own mail server, a picture that is not
+    there yet) and says nothing of whom it was for. ``retry_after_s``: when the other side asks to be tried again."""
 
     code: str
     is_deferred: bool = False
     is_permanent: bool = False
+    retry_after_s: float | None = None
 
 
 def send_mail(mail: EmailMessage, recipient: str, *, settings: Settings) -> Failure | None:

@@ -13,7 +13,8 @@ class Limit:
     def __init__(self, timeout_s: float) -> None:
         self._ends_at = time.monotonic() + timeout_s
         self._handle: socket.socket | None = None
-        self._timer: threading.Timer | None = None
+        self._watcher: threading.Thread | None = None
+        self._is_let_go = threading.Event()
 
     @property
     def is_over(self) -> bool:
@@ -29,21 +30,30 @@ class Limit:
         """Cut this connection when the time is over."""
         # A duplicate descriptor survives the wrapping into TLS, and shutting it down ends the shared connection.
         self._handle = connection.dup()
-        self._timer = threading.Timer(self.left_s, self._cut)
-        self._timer.daemon = True
-        self._timer.start()
+        self._watcher = threading.Thread(target=self._wait_and_cut, args=(self._handle,), daemon=True)
+        self._watcher.start()
 
-    def _cut(self) -> None:
-        if self._handle is not None:
-            with contextlib.suppress(OSError):
-                self._handle.shutdown(socket.SHUT_RDWR)
+    def renew(self, timeout_s: float) -> None:
+        """A kept connection begins something new, for which it has so long. Never shortens what is left."""
+        self._ends_at = max(self._ends_at, time.monotonic() + timeout_s)
+
+    def _wait_and_cut(self, handle: socket.socket) -> None:
+        while not self._is_let_go.wait(self.left_s):
+            if self.is_over:
+                with contextlib.suppress(OSError):
+                    handle.shutdown(socket.SHUT_RDWR)
+                return
 
     def __enter__(self) -> "Limit":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer.join()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """The conversation is over: nothing is cut any more. Idempotent."""
+        self._is_let_go.set()
+        if self._watcher is not None:
+            self._watcher.join()
         if self._handle is not None:
             self._handle.close()

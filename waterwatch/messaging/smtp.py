@@ -6,7 +6,7 @@ import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Literal
@@ -28,6 +28,8 @@ _CODES: dict[type[Exception], str] = {
     ConnectionRefusedError: "nobody_listens",
     OSError: "connection_lost",
 }
+_LEADING_DOT = re.compile(rb"(?m)^\.")
+_GO_ON = 354
 _SERVICE_CLOSING = 421  # RFC 5321: may answer any command, and speaks of the server, not of the recipient
 
 
@@ -93,7 +95,7 @@ def parse_url(url: str) -> Server:
 def send(
     url: str, message: EmailMessage, *, envelope_from: str, recipients: Sequence[str], timeout_s: float
 ) -> Accepted:
-    """Hand one message over, to all recipients or to none.
+    """Hand one message over, to one recipient, and hang up.
 
     ``timeout_s`` bounds the whole conversation: a server that trickles a byte a second is cut off like one that is
     silent. Looking up the server's name comes on top, within the resolver's own limits. TLS certificates are verified.
@@ -104,26 +106,106 @@ def send(
         Uncertain: lost between the last byte and the answer.
         ValueError: the URL or an address is not of its form.
     """
-    server = parse_url(url)
-    if not recipients or not all(is_address(address) for address in (envelope_from, *recipients)):
-        raise ValueError("not a mail address")
-    started = time.monotonic()
-    content = message.as_bytes()
-    with Limit(timeout_s) as limit, _conversation(server, limit, envelope_from) as client:
-        _expect(client.mail(envelope_from), "sender_refused", Unreachable)
-        for recipient in recipients:
+    (recipient,) = recipients
+    with contextlib.closing(Outlet(url, timeout_s=timeout_s)) as outlet:
+        return outlet.send(message.as_bytes(), envelope_from=envelope_from, recipient=recipient)
+
+
+class Outlet:
+    """One conversation with the mail server, kept from mail to mail. Not for several threads at once.
+
+    Whatever breaks it ends it, and the next mail begins another. A server that hangs up between two mails, as it may
+    at any time, costs nothing: nothing was handed over, so the same mail goes over a new connection at once.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        self._server = parse_url(url)
+        self._timeout_s = timeout_s
+        self._kept: _Kept | None = None
+
+    def send(self, content: bytes, *, envelope_from: str, recipient: str) -> Accepted:
+        """Hand one message over for one address; raises as :func:`send` does. ``timeout_s`` bounds each mail."""
+        if not all(is_address(address) for address in (envelope_from, recipient)):
+            raise ValueError("not a mail address")
+        started = time.monotonic()
+        if self._kept is not None:
+            self._kept.limit.renew(self._timeout_s)
+            with contextlib.suppress(Unreachable):
+                self._hand_over(self._kept, content, envelope_from, recipient)
+                return Accepted(time.monotonic() - started)
+        self._kept = _open(self._server, envelope_from, self._timeout_s)
+        self._hand_over(self._kept, content, envelope_from, recipient)
+        return Accepted(time.monotonic() - started)
+
+    def close(self) -> None:
+        """Hang up; a server that does not answer is left."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                kept.client.quit()
+            kept.end()
+
+    def _hand_over(self, kept: "_Kept", content: bytes, envelope_from: str, recipient: str) -> None:
+        """One mail. A refusal leaves the conversation as it is, anything else but success ends it."""
+        try:
+            kept.hand_over(content, envelope_from, recipient)
+        except Refused:
+            kept.is_fresh = False
+            raise
+        except SendError:
+            self._drop()
+            raise
+        except (OSError, smtplib.SMTPException) as error:
+            code = "timeout" if kept.limit.is_over else _describe(error)
+            self._drop()
+            raise Unreachable(code) from None
+
+    def _drop(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.end()
+
+
+@dataclass
+class _Kept:
+    """An open conversation. ``is_fresh``: the server expects an envelope; else it is told to forget the last one."""
+
+    client: smtplib.SMTP
+    limit: Limit
+    is_fresh: bool = True
+
+    def hand_over(self, content: bytes, envelope_from: str, recipient: str) -> None:
+        client = self.client
+        if not self.is_fresh:
+            _expect(client.rset(), "reset_refused", Unreachable)
+            self.is_fresh = True
+        if client.has_extn("pipelining"):  # RFC 2920: one journey instead of three
+            self._envelope_at_once(envelope_from, recipient)
+        else:
+            _expect(client.mail(envelope_from), "sender_refused", Unreachable)
             _expect(client.rcpt(recipient), "recipient_refused")
-        _expect(client.docmd("DATA"), "data_refused", Unreachable, wanted=354)
-        client.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
+            _expect(client.docmd("DATA"), "data_refused", Unreachable, wanted=354)
+        client.send(_LEADING_DOT.sub(b"..", content) + b".\r\n")
         try:
             answer = client.getreply()
         except (OSError, smtplib.SMTPException):
-            raise Uncertain("timeout_after_data" if limit.is_over else "lost_after_data") from None
+            raise Uncertain("timeout_after_data" if self.limit.is_over else "lost_after_data") from None
+        # Taken over, if so it says. Nothing that happens from here on may be reported as a failure.
         _expect(answer, "content_refused")
-        # Taken over. Nothing that happens from here on may be reported as a failure.
-        with contextlib.suppress(OSError, smtplib.SMTPException):
-            client.quit()
-    return Accepted(time.monotonic() - started)
+
+    def _envelope_at_once(self, envelope_from: str, recipient: str) -> None:
+        self.client.send(f"MAIL FROM:<{envelope_from}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode("ascii"))
+        sender, taker, go_on = (self.client.getreply() for _ in range(3))
+        is_waiting = go_on[0] == _GO_ON and not (200 <= sender[0] < 300 and 200 <= taker[0] < 300)
+        if is_waiting:  # it waits for a mail that it will give nobody: only hanging up keeps it from getting one
+            self.client.close()
+        _expect(sender, "sender_refused", Unreachable)
+        _expect(taker, "recipient_refused")
+        _expect(go_on, "data_refused", Unreachable, wanted=_GO_ON)
+
+    def end(self) -> None:
+        self.client.close()
+        self.limit.let_go()
 
 
 class _Client(smtplib.SMTP):
@@ -154,10 +236,10 @@ class _Client(smtplib.SMTP):
         raise failure
 
 
-@contextlib.contextmanager
-def _conversation(server: Server, limit: Limit, envelope_from: str) -> Iterator[smtplib.SMTP]:
-    """A greeted, encrypted and logged-in client; whatever breaks in it becomes :class:`Unreachable`."""
+def _open(server: Server, envelope_from: str, timeout_s: float) -> _Kept:
+    """A greeted, encrypted and logged-in conversation; whatever breaks in it becomes :class:`Unreachable`."""
     client: smtplib.SMTP | None = None
+    limit = Limit(timeout_s)
     try:
         client = _Client(server, limit, envelope_from.rpartition("@")[2])
         _expect(client.ehlo(), "greeting_refused", Unreachable)
@@ -166,12 +248,15 @@ def _conversation(server: Server, limit: Limit, envelope_from: str) -> Iterator[
             _expect(client.ehlo(), "greeting_refused", Unreachable)
         if server.user is not None:
             client.login(server.user, server.password or "")
-        yield client
-    except (OSError, smtplib.SMTPException) as error:
-        raise Unreachable("timeout" if limit.is_over else _describe(error)) from None
-    finally:
+    except (OSError, smtplib.SMTPException, SendError) as error:
+        code = "timeout" if limit.is_over else None
         if client is not None:
             client.close()
+        limit.let_go()
+        if isinstance(error, SendError):
+            raise
+        raise Unreachable(code or _describe(error)) from None
+    return _Kept(client, limit)
 
 
 def _describe(error: Exception) -> str:

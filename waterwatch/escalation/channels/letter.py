@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from functools import cache
@@ -13,6 +12,7 @@ from jinja2.ext import i18n
 from sqlalchemy.exc import DBAPIError
 
 from waterwatch.escalation import rules
+from waterwatch.escalation.channels import Pictures
 from waterwatch.escalation.queries import CaseFacts, case_facts
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -32,18 +32,6 @@ SIZE_BUDGET_BYTES = 5 * 1024 * 1024  # departments' servers turn larger mails aw
 _TEXT_ALLOWANCE_BYTES = 64 * 1024
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The photo (JPEG) and the map (PNG); None where one cannot be had.
-
-    ``are_held_back``: one of them is there, but whatever holds it does not answer just now.
-    """
-
-    photo: bytes | None
-    map: bytes | None
-    are_held_back: bool = False
 
 
 def gather(context: JobContext, case_id: uuid.UUID, *, with_pictures: bool = True) -> tuple[CaseFacts, Pictures]:
