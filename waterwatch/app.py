@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from waterwatch.accounts import views as accounts
-from waterwatch.escalation import views as escalation
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
 from waterwatch.kernel import log
@@ -25,6 +24,10 @@ from waterwatch.mine import views as mine
 from waterwatch.moderation import action_views, batch_views, desk_views, incident_views, photo_views, record_views
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
+from waterwatch.officers import case_views as office_case
+from waterwatch.officers import link_views as case_link
+from waterwatch.officers import people_views as office_people
+from waterwatch.officers import views as officers
 from waterwatch.open311 import views as open311
 from waterwatch.opendata import data_views, site_views
 from waterwatch.opendata import following as api_following
@@ -91,7 +94,10 @@ def create_app(settings: Settings) -> Flask:
         photo_views.bp,
         screening.bp,
         fairness.bp,
-        escalation.bp,
+        officers.bp,
+        office_case.bp,
+        office_people.bp,
+        case_link.bp,
         mapping.bp,
         tiles.bp,
         installed.bp,

@@ -12,7 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness", "watches", "atlas",
+    "fairness", "watches", "atlas", "officers",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -93,6 +93,13 @@ SPECIAL = {
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
+    ("officers", "showing"): "what the pages of a case show, put together for the desk and the link",
+    ("officers", "saying"): "how what an agency says comes in, with its photos; desk and link call it",
+    ("officers", "case_views"): "the desk of one case, as large as the desk of all",
+    ("officers", "link_views"): "the page behind a letter's link",
+    ("officers", "people_views"): "colleagues, how letters come, and the page behind an invitation",
+    ("officers", "invitations"): "how a colleague comes to the desk; no account before it is taken up",
+    ("officers", "letters"): "writes the mail that invites, and its words",
     ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
 }
 

@@ -28,10 +28,15 @@ class Upload(Protocol):
 
 @dataclass(frozen=True)
 class SaidForm:
-    """What an agency says: its words, until when it means to be done, and how many photos came along."""
+    """What an agency says: its words, until when it means to be done. ``key`` tells one filled form from another."""
 
     words: str
     planned_on: date | None = None
+    key: uuid.UUID | None = None
+
+    def source_key(self, case_id: uuid.UUID) -> str | None:
+        """What keeps the same form, sent twice, from being two answers. Nobody can name another case's."""
+        return None if self.key is None else f"form:{case_id}:{self.key}"
 
 
 @dataclass(frozen=True)
@@ -134,8 +139,9 @@ def parse_said(fields: Mapping[str, str], photos: Sequence[Upload], *, left_out:
         reading.fault("photo", "photo_too_large")
     if any(photo.size_bytes == 0 for photo in photos):
         reading.fault("photo", "photo_empty")
+    key = reading.key("key")
     reading.finish()
-    return SaidForm(words, planned_on)
+    return SaidForm(words, planned_on, key)
 
 
 def parse_not_ours(fields: Mapping[str, str]) -> NotOursForm:

@@ -147,9 +147,7 @@ def cases(
         "now": now,
         "limit": limit + 1,
     }
-    found = [
-        Row(**(dict(row._mapping) | {"assigned": tuple(row.assigned)})) for row in session.execute(_PAGE, values)
-    ]
+    found = [Row(**(dict(row._mapping) | {"assigned": tuple(row.assigned)})) for row in session.execute(_PAGE, values)]
     return found[:limit], len(found) > limit
 
 
@@ -157,9 +155,7 @@ def all_cases(
     session: Session, office: Office, person_id: uuid.UUID, wanted: Wanted, *, language: str, now: datetime
 ) -> list[Row]:
     """As :func:`cases`, as many as a table or a map holds."""
-    return cases(
-        session, office, person_id, wanted.from_start(), language=language, now=now, limit=EXPORT_ROWS
-    )[0]
+    return cases(session, office, person_id, wanted.from_start(), language=language, now=now, limit=EXPORT_ROWS)[0]
 
 
 _COUNTS = text(f"""
@@ -513,3 +509,16 @@ def cases_by_kind(session: Session, agency_id: uuid.UUID, *, since: datetime) ->
     """What the cases were about, the commonest first."""
     rows = session.execute(_BY_KIND, {"agency_id": agency_id, "since": since})
     return [(row.kind, row.cases) for row in rows]
+
+
+_AGENCY_BY_CODE = text(f"""
+SELECT coalesce({_AGENCY_NAME.format(of="a.id")}, a.code) AS name FROM agency a WHERE a.code = :code
+""")  # noqa: S608  # the pieces are constants of this module
+
+
+def agency_name(session: Session, code: str, *, language: str) -> str:
+    """What an agency is called. Raises :class:`NotFound`."""
+    row = session.execute(_AGENCY_BY_CODE, {"code": code, "language": language}).first()
+    if row is None:
+        raise NotFound("office_unknown")
+    return str(row.name)

@@ -14,6 +14,7 @@ TO_ACKNOWLEDGE = ("queued", "delivered", "dead")
 TO_ANSWER = ("acknowledged",)
 TO_FINISH = ("answered",)
 OPEN = TO_ACKNOWLEDGE + TO_ANSWER + TO_FINISH
+RUNNING = ("delivered", *TO_ANSWER, *TO_FINISH)  # a deadline of the agency's runs; before, it is ours: to hand it over
 BUCKETS: dict[str, tuple[str, ...]] = {
     "open": OPEN,
     "acknowledge": TO_ACKNOWLEDGE,
@@ -94,6 +95,11 @@ def read_cursor(written: str) -> tuple[datetime, uuid.UUID]:
 def can_acknowledge(state: str, *, is_own: bool) -> bool:
     """Whether the agency may still say that it has the case."""
     return is_own and state in TO_ACKNOWLEDGE
+
+
+def can_comment(state: str, *, is_own: bool) -> bool:
+    """Whether the agency may add to what it said of a case that it has ended."""
+    return is_own and state == "closed"
 
 
 def can_answer(state: str, *, is_own: bool) -> bool:
