@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, pool, text
 from waterwatch.accounts import tables as accounts
 from waterwatch.advisories import tables as advisories
 from waterwatch.agencies import tables as agencies
+from waterwatch.casework import tables as casework
 from waterwatch.contacts import tables as contacts
 from waterwatch.duplicates import tables as duplicates
 from waterwatch.escalation import tables as escalation
@@ -20,12 +21,14 @@ from waterwatch.mapping import tables as mapping
 from waterwatch.mapping import tiles_tables as tiles
 from waterwatch.mine import tables as mine
 from waterwatch.moderation import tables as moderation
+from waterwatch.officers import tables as officers
 from waterwatch.photos import tables as photos
 from waterwatch.postbox import tables as postbox
 from waterwatch.reports import tables as reports
 from waterwatch.triage import tables as triage
 from waterwatch.watches import tables as watches
 from waterwatch.waters import tables as waters
+from waterwatch.workdays import tables as workdays
 from waterwatch.zones import tables as zones
 
 # Imported for their tables: the guard test compares them with the migrated database.
@@ -34,6 +37,7 @@ ROOMS = (
     advisories,
     agencies,
     audit,
+    casework,
     duplicates,
     contacts,
     escalation,
@@ -43,6 +47,7 @@ ROOMS = (
     mapping,
     mine,
     moderation,
+    officers,
     outbox,
     photos,
     postbox,
@@ -51,6 +56,7 @@ ROOMS = (
     triage,
     watches,
     waters,
+    workdays,
     zones,
 )
 MIGRATION_LOCK = 0x57415445_4D494752  # "WATE MIGR"

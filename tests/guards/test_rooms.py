@@ -12,7 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness", "watches", "atlas", "officers",
+    "fairness", "watches", "atlas", "workdays", "casework", "officers",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -100,6 +100,11 @@ SPECIAL = {
     ("officers", "people_views"): "colleagues, how letters come, and the page behind an invitation",
     ("officers", "invitations"): "how a colleague comes to the desk; no account before it is taken up",
     ("officers", "letters"): "writes the mail that invites, and its words",
+    ("casework", "pressing"): "reminders, superiors, reopening: what follows when nothing, or the wrong thing, happens",
+    ("casework", "incoming"): "answers that came as mail or as a remote status",
+    ("incidents", "answering"): "what an incident makes of answers",
+    ("escalation", "clocks"): "what agencies owe until when",
+    ("escalation", "rerouting"): "which other agency gets a case, and by what way",
     ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
 }
 

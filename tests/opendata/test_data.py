@@ -25,6 +25,7 @@ from tests.opendata.places import (
     add_problem,
 )
 from waterwatch.atlas import addresses
+from waterwatch.kernel.cells import FORMULA_STARTS, cell
 from waterwatch.kernel.db import transaction
 from waterwatch.opendata import exports, feeds
 from waterwatch.opendata.answers import IncidentsOut

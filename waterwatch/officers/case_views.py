@@ -11,11 +11,11 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from waterwatch.accounts.queries import officers_of
 from waterwatch.casework import service as casework
 from waterwatch.escalation import service as escalation
+from waterwatch.escalation.queries import case_facts
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from waterwatch.mapping.snapshot import incident_png
-from waterwatch.escalation.queries import case_facts
 from waterwatch.officers import forms, queries, saying, service
 from waterwatch.officers.showing import Asked, desk_page, own_office, picture, said_words, serve_picture
 from waterwatch.web.guards import requires

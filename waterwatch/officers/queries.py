@@ -14,10 +14,9 @@ from waterwatch.officers.rules import EXPORT_ROWS, NEVER, OPEN, PAGE_ROWS, Due, 
 _NAME_ORDER = (
     "ORDER BY n.lang = :language DESC, array_position(ARRAY['zh-Hans', 'zh-Hant', 'en', 'pinyin'], n.lang) LIMIT 1"
 )
-_AGENCY_NAME = "(SELECT n.name FROM agency_name n WHERE n.agency_id = {of} " + _NAME_ORDER + ")"
-_WATER_NAME = (
-    "(SELECT n.name FROM water_name n WHERE n.water_body_id = f.water_body_id AND n.is_primary " + _NAME_ORDER + ")"
-)
+_AGENCY_NAME = f"(SELECT n.name FROM agency_name n WHERE n.agency_id = {{of}} {_NAME_ORDER})"  # noqa: S608
+_WATER_NAME = f"""(SELECT n.name FROM water_name n
+    WHERE n.water_body_id = f.water_body_id AND n.is_primary {_NAME_ORDER})"""  # noqa: S608
 # UNION, not UNION ALL: a tree that was entered as a circle ends, too.
 _BELOW = """
 below AS (

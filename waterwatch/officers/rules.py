@@ -56,7 +56,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Due:
-    """How a deadline stands: ``late`` is past, ``near`` has a quarter of its time left. ``left`` is negative once past."""
+    """How a deadline stands: ``late`` is past, ``near`` a quarter of the time is left. ``left``: negative once past."""
 
     at: datetime
     left: timedelta

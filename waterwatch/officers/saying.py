@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from waterwatch.casework import service as casework
 from waterwatch.casework.service import Answer
-from waterwatch.escalation.rules import CHINA_TIME
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -24,6 +23,7 @@ from waterwatch.photos.rules import quarantine_key
 from waterwatch.reports.intake import ReceivedPhoto
 from waterwatch.web.house import house
 from waterwatch.web.uploads import Spool, UploadLimits, spool_uploads
+from waterwatch.workdays.rules import CHINA_TIME
 
 Check = Callable[[Session], None]  # raises unless whoever asks may speak for the case's agency
 

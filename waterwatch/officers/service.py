@@ -32,7 +32,7 @@ SELECT count(*) FROM gone
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """How many of several were acknowledged now, and how many could not be: others were quicker, or it was taken back."""
+    """How many of several were acknowledged now, had been before, or could not be: taken back, or not the agency's."""
 
     new: int
     before: int
@@ -80,8 +80,8 @@ def forget_notes(session: Session, *, now: datetime) -> int:
 def choose_digest(session: Session, office: Office, wish: DigestForm, *, actor: Actor, now: datetime) -> bool:
     """How letters come: each at once, or those of little severity together. False where it was so before."""
     agency = session.scalars(select(Agency).where(Agency.id == office.agency_id).with_for_update()).one()
-    before = {"digest_upto": agency.digest_upto, "digest_at": f"{agency.digest_at:%H:%M}"}
-    after = {"digest_upto": wish.upto, "digest_at": f"{wish.at:%H:%M}"}
+    before: dict[str, audit.Fact] = {"digest_upto": agency.digest_upto, "digest_at": f"{agency.digest_at:%H:%M}"}
+    after: dict[str, audit.Fact] = {"digest_upto": wish.upto, "digest_at": f"{wish.at:%H:%M}"}
     if before == after:
         return False
     agency.digest_upto, agency.digest_at = wish.upto, wish.at

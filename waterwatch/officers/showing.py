@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from flask import Response
-from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from sqlalchemy.orm import Session
@@ -125,6 +124,9 @@ ERROR_WORDS = {
     "assignee_missing": _l("请选择一位同事，或写一个科室。"),
     "nothing_chosen": _l("请先勾选要确认的案件。"),
     "too_many_chosen": _l("一次最多确认 100 件。"),
+    "missing": _l("请写几句话。"),
+    "too_many": _l("照片太多，最多 6 张。"),
+    "out_of_range": _l("请选择今天以后五年以内的日期。"),
     "email_invalid": _l("请填写正确的邮箱地址，例如 wang@example.org。"),
     "password_too_short": _l("密码至少要 12 个字符。"),
     "time_malformed": _l("请写时间，例如 09:00。"),
@@ -238,13 +240,15 @@ def serve_picture(photo_id: uuid.UUID, size_px: int) -> Response:
 
 def said_words(kind: str) -> str:
     """What the page says once something was said."""
-    if kind == "not_ours":
-        return gettext("已登记：不归贵单位管。我们会转给负责的单位；写的理由已记录在案。")
-    if kind == "comment":
-        return gettext("补充说明已收到。")
-    if kind == "done":
-        return gettext("已收到：贵单位称已处理完。上报人会收到通知，由公众的照片核实水面是否干净。")
-    return gettext("答复已收到。")
+    return str(_SAID_WORDS[kind])
+
+
+_SAID_WORDS = {
+    "answer": _l("答复已收到。"),
+    "comment": _l("补充说明已收到。"),
+    "done": _l("已收到：贵单位称已处理完。上报人会收到通知，由公众的照片核实水面是否干净。"),
+    "not_ours": _l("已登记：不归贵单位管。我们会转给负责的单位；写的理由已记录在案。"),
+}
 
 
 def _stage(state: str) -> str | None:

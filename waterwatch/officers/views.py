@@ -1,4 +1,4 @@
-"""The officers' desk: what waits, until when; several acknowledged at once; the map, the figures, tables to take away."""
+"""The officers' desk: what waits, until when; several acknowledged at once; map, figures, tables to take away."""
 
 import csv
 import io
