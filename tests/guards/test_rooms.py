@@ -94,6 +94,8 @@ SPECIAL = {
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
     ("officers", "showing"): "what the pages of a case show, put together for the desk and the link",
+    ("officers", "case_queries"): "the questions about one case, as many again as all others",
+    ("officers", "figures"): "an agency's own account of itself",
     ("officers", "saying"): "how what an agency says comes in, with its photos; desk and link call it",
     ("officers", "case_views"): "the desk of one case, as large as the desk of all",
     ("officers", "link_views"): "the page behind a letter's link",

@@ -16,7 +16,7 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from waterwatch.mapping.snapshot import incident_png
-from waterwatch.officers import forms, queries, saying, service
+from waterwatch.officers import case_queries, forms, queries, saying, service
 from waterwatch.officers.showing import Asked, desk_page, own_office, picture, said_words, serve_picture
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
@@ -182,7 +182,7 @@ def _require_colleague(session: Session, person_id: uuid.UUID | None) -> None:
 
 def _assignment(session: Session, case_id: uuid.UUID, assignment_id: uuid.UUID) -> uuid.UUID:
     """Raises :class:`NotFound` unless it stands and is of this case."""
-    if assignment_id not in {one.assignment_id for one in queries.working_on(session, case_id)}:
+    if assignment_id not in {one.assignment_id for one in case_queries.working_on(session, case_id)}:
         raise NotFound("assignment_not_found")
     return assignment_id
 

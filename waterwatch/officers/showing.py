@@ -16,7 +16,7 @@ from waterwatch.agencies.queries import river_chiefs_at
 from waterwatch.casework import queries as casework
 from waterwatch.escalation.queries import case_facts
 from waterwatch.kernel.errors import NotFound
-from waterwatch.officers import forms, queries, rules
+from waterwatch.officers import case_queries, forms, queries, rules
 from waterwatch.officers.queries import Office
 from waterwatch.photos.views import serve_derivative
 from waterwatch.web.house import house
@@ -155,15 +155,15 @@ def case_page(
     facts = case_facts(session, case_id, language=language)
     if facts.agency_id is None:
         raise NotFound("case_not_found")
-    dates = queries.dates_of(session, case_id, language=language)
+    dates = case_queries.dates_of(session, case_id, language=language)
     can_answer = rules.can_answer(facts.state, is_own=is_own)
     stage = _stage(facts.state)
     return {
         "facts": facts,
         "dates": dates,
-        "photos": queries.photos_of(session, case_id),
+        "photos": case_queries.photos_of(session, case_id),
         "answers": casework.answers_of_case(session, case_id, language=language),
-        "others": queries.others_near(session, case_id, language=language) if can_answer else [],
+        "others": case_queries.others_near(session, case_id, language=language) if can_answer else [],
         "stage": stage,
         "due": rules.due(
             facts.state_deadline_at if facts.state in rules.RUNNING else None,
@@ -193,13 +193,13 @@ def desk_page(
     return shown | {
         "office": office,
         "chiefs": chiefs,
-        "working": queries.working_on(session, case_id),
-        "history": queries.history(session, case_id),
-        "letters": queries.letters_of(session, case_id) if is_own else [],
-        "notes": queries.notes_of(session, case_id) if is_own else [],
+        "working": case_queries.working_on(session, case_id),
+        "history": case_queries.history(session, case_id),
+        "letters": case_queries.letters_of(session, case_id) if is_own else [],
+        "notes": case_queries.notes_of(session, case_id) if is_own else [],
         "colleagues": colleagues,
         "addresses": {one.person_id: one.email for one in colleagues},
-        "known_offices": queries.known_offices(session, office.agency_id) if is_own else [],
+        "known_offices": case_queries.known_offices(session, office.agency_id) if is_own else [],
     }
 
 
@@ -229,7 +229,7 @@ def own_office(session: Session) -> Office:
 
 def picture(session: Session, case_id: uuid.UUID, photo_id: uuid.UUID) -> None:
     """Raises :class:`NotFound` unless the photo belongs to the case."""
-    if not queries.has_photo(session, case_id, photo_id):
+    if not case_queries.has_photo(session, case_id, photo_id):
         raise NotFound("photo_not_found")
 
 

@@ -15,6 +15,7 @@ from waterwatch.kernel.cells import BOM, cell
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid
+from waterwatch.officers import figures as account
 from waterwatch.officers import forms, queries, service
 from waterwatch.officers.queries import Row
 from waterwatch.officers.rules import Wanted, can_acknowledge, write_cursor
@@ -114,8 +115,8 @@ def figures() -> str:
     since = now - timedelta(days=FIGURES_DAYS[str(chosen)])
     with transaction(house().sessions) as session:
         office = own_office(session)
-        found = queries.figures(session, office.agency_id, since=since, now=now)
-        by_kind = queries.cases_by_kind(session, office.agency_id, since=since)
+        found = account.figures(session, office.agency_id, since=since, now=now)
+        by_kind = account.cases_by_kind(session, office.agency_id, since=since)
     return render_template(
         "officers/figures.html", office=office, figures=found, by_kind=by_kind, days=chosen, choices=FIGURES_DAYS
     )
