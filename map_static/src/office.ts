@@ -34,7 +34,7 @@ function tick(): boolean {
 function press(key: string): boolean {
   const found = Array.from(document.querySelectorAll<HTMLElement>(`[data-key="${CSS.escape(key)}"]`)).find((one) => one.offsetParent !== null);
   if (!found || (found as HTMLButtonElement).disabled) return false;
-  const panel = found.dataset.opens ? document.getElementById(found.dataset.opens) : null;
+  const panel = found.matches("summary") ? found.parentElement : null;
   if (panel instanceof HTMLDetailsElement) {
     open(panel);
     return true;
@@ -107,12 +107,6 @@ document.addEventListener("click", (event) => {
   if (link && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
     zoom.open(link);
-  }
-  const opener = target.closest<HTMLElement>("[data-opens]");
-  const panel = opener ? document.getElementById(opener.dataset.opens ?? "") : null;
-  if (panel instanceof HTMLDetailsElement) {
-    event.preventDefault();
-    open(panel);
   }
   if (target.closest("[data-open-help]")) help();
 });

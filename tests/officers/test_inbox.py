@@ -241,6 +241,6 @@ def test_the_figures_count_what_is_known_and_hold_nothing_against_what_is_not_ye
     page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", desk.get("/office/figures")))
     assert "3 转来" in page
     assert "1 现在逾期" in page
-    assert page.count("50% 2 件中的 1 件") == 2
-    assert "2 小时 0 分 2 件的中位数" in page
-    assert "4 小时 0 分 1 件的中位数" in page
+    assert page.count("50% 按时：2 件中的 1 件") == 2
+    assert "2 小时 0 分 用时：2 件的中位数" in page
+    assert "4 小时 0 分 用时：1 件的中位数" in page

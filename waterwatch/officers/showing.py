@@ -27,6 +27,18 @@ STAGE_WORDS = {
     "answer": _l("答复"),
     "finish": _l("办结"),
 }
+# The states as the agency itself reads them; the public's words are in ``web.words``.
+CASE_STATE_WORDS = {
+    "queued": _l("正在送达"),
+    "delivered": _l("等待确认"),
+    "acknowledged": _l("已确认，待答复"),
+    "answered": _l("已答复，待办结"),
+    "closed": _l("称已处理完"),
+    "no_contact": _l("没有可用的联系方式"),
+    "refused_not_ours": _l("不归我们管，已转走"),
+    "dead": _l("信没有送到"),
+    "withdrawn": _l("已撤回"),
+}
 BUCKET_WORDS = {
     "open": _l("全部待办"),
     "acknowledge": _l("待确认"),
@@ -206,6 +218,7 @@ def desk_page(
 def case_words() -> dict[str, Any]:
     """The words of codes both pages need."""
     return {
+        "case_state_words": CASE_STATE_WORDS,
         "stage_words": STAGE_WORDS,
         "via_words": VIA_WORDS,
         "answer_kinds": ANSWER_KIND_WORDS,

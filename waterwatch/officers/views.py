@@ -19,12 +19,12 @@ from waterwatch.officers import figures as account
 from waterwatch.officers import forms, queries, service
 from waterwatch.officers.queries import Row
 from waterwatch.officers.rules import Wanted, can_acknowledge, write_cursor
-from waterwatch.officers.showing import BUCKET_WORDS, ERROR_WORDS, own_office
+from waterwatch.officers.showing import BUCKET_WORDS, CASE_STATE_WORDS, ERROR_WORDS, own_office
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
 from waterwatch.web.people import current_actor
-from waterwatch.web.words import CASE_STATE_WORDS, KIND_WORDS
+from waterwatch.web.words import KIND_WORDS
 
 bp = Blueprint("officers", __name__, url_prefix="/office", template_folder="templates")
 FIGURES_DAYS = {"90": 90, "365": 365}
@@ -58,6 +58,7 @@ def inbox() -> str:
         address=lambda **changes: _address(wanted.from_start(), **changes),
         can_acknowledge=can_acknowledge,
         buckets=BUCKET_WORDS,
+        case_state_words=CASE_STATE_WORDS,
         now=now,
     )
 
@@ -102,6 +103,7 @@ def show_map() -> str:
         address=lambda **changes: _address(wanted.from_start(), endpoint="officers.show_map", **changes),
         list_address=_address(wanted.from_start()),
         buckets=BUCKET_WORDS,
+        case_state_words=CASE_STATE_WORDS,
         now=now,
     )
 
