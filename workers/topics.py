@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from waterwatch.advisories import service as advisories
+from waterwatch.casework import service as casework
 from waterwatch.contacts import service as contacts
-from waterwatch.escalation import deliveries
+from waterwatch.escalation import alarms, sending
 from waterwatch.escalation import service as escalation
+from waterwatch.inbox import service as inbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.outbox import Message
 from waterwatch.mapping import service as mapping
@@ -18,7 +20,7 @@ from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
 from waterwatch.watches import service as watches
 from workers import handlers
-from workers.teams import MAIL, MAP, PHOTOS
+from workers.teams import CALLS, LETTERS, MAIL, MAP, PHOTOS
 
 Handler = Callable[[JobContext, Message], None]
 
@@ -68,13 +70,19 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         photos.TOPIC_SETTLED: Topic(handlers.settle, PHOTOS, 20, Retry(1, 30, 50)),
         reports.TOPIC_RESNAP: Topic(handlers.resnap, PHOTOS, 20, Retry(1, 30, 50)),
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.
-        escalation.TOPIC_DELIVER: Topic(deliveries.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        escalation.TOPIC_DELIVER: Topic(sending.deliver, LETTERS, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        escalation.TOPIC_CALL: Topic(sending.call, CALLS, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        alarms.TOPIC_ALARM: Topic(alarms.tell, MAIL, 20, Retry(1, 30, 50)),
         contacts.TOPIC_GIVEN: Topic(notices.tell_given, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_JUDGED: Topic(notices.tell_judged, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_RETURNED: Topic(notices.tell_returned, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_ASKED: Topic(notices.tell_asked, MAIL, 20, Retry(1, 30, 50)),
         escalation.TOPIC_CASE_MOVED: Topic(notices.tell_case_moved, MAIL, 20, Retry(1, 30, 50)),
         advisories.TOPIC_CHANGED: Topic(watches.tell_changed, MAIL, 60, Retry(1, 30, 50)),
+        inbox.TOPIC_SORT: Topic(inbox.sort, MAIL, 60, Retry(1, 60, 5), inbox.give_up),
+        casework.TOPIC_REMOTE_STATUS: Topic(handlers.take_remote_status, MAIL, 20, Retry(1, 30, 50)),
+        casework.TOPIC_ANSWER_PUBLIC: Topic(notices.tell_answer, MAIL, 20, Retry(1, 30, 50)),
+        inbox.TOPIC_RECEIVED: Topic(handlers.take_mail, MAIL, 20, Retry(1, 30, 50)),
         # A posting gives itself up by its own age, as a delivery does.
         postbox.TOPIC_SEND: Topic(postbox.send, MAIL, 60, Retry(1, 30, None), postbox.abandon),
         postbox.TOPIC_UNDELIVERABLE: Topic(handlers.give_up_address, MAIL, 20, Retry(1, 30, 50)),

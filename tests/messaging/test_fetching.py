@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.messaging.https import answer, https_server
-from waterwatch.messaging.fetching import Fetcher, FetchError, is_public
+from waterwatch.messaging.fetching import Fetcher
+from waterwatch.messaging.http import FetchError, is_public
 
 PICTURE = bytes(range(256)) * 1000
 

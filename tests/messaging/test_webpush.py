@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from tests.conftest import SECRET
 from tests.messaging.https import HttpsServer, https_server
 from waterwatch.kernel.settings import PUSH_HOSTS, Settings
-from waterwatch.messaging.fetching import FetchError
+from waterwatch.messaging.http import FetchError
 from waterwatch.messaging.webpush import Pusher, Subscription, public_key
 
 PAYLOAD = json.dumps({"title": "你关注的一条上报有新进展", "url": "/f/abc"}).encode()

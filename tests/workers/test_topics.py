@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 import waterwatch
+from waterwatch.casework.rules import ANSWER
+from waterwatch.escalation.clocks import OWED
 from waterwatch.escalation.rules import CASE, DELIVERY, case_life, delivery_life
+from waterwatch.inbox.rules import MAIL
 from waterwatch.incidents.rules import INCIDENT
 from waterwatch.incidents.tables import CLOSED_STATES
+from waterwatch.inbox.rules import MAIL
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos.rules import timed as photo_life
 from waterwatch.postbox.rules import posting_life
@@ -49,11 +53,13 @@ def test_every_handler_says_why_it_may_run_twice(topic: str) -> None:
 def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     machines = [("photo", photo_life(settings)), ("report", report_life(settings))]
     machines += [("escalation_case", case_life(settings)), ("delivery", delivery_life(settings))]
-    machines += [("posting", posting_life(settings)), ("question", question_life(settings))]
+    machines += [("posting", posting_life(settings)), ("question", question_life(settings)), ("incoming_mail", MAIL)]
     timed = {(table, state) for table, machine in machines for state in machine.deadlines}
     # The deadlines of these depend on the row: the severity of an incident, the acknowledgement of a case.
     timed |= {("incident", state) for state in INCIDENT.states - set(CLOSED_STATES)}
-    timed |= {("escalation_case", "delivered")}
+    timed |= {("escalation_case", state) for state in OWED}
+    timed |= {("case_answer", state) for state in ANSWER.deadlines}
+    timed |= {("incoming_mail", state) for state in MAIL.deadlines}
     assert set(REMEDIES) == timed
     assert {("delivery", state) for state in DELIVERY.states} > {key for key in REMEDIES if key[0] == "delivery"}
     assert CASE.states >= {state for table, state in REMEDIES if table == "escalation_case"}

@@ -50,8 +50,13 @@ class Settings(BaseSettings):
     mail_from: str = Field(default=DEFAULT_SENDER, validate_default=True)
 
     inbox_domain: str = ""
+    inbox_listen: str = ""
+    inbox_max_bytes: int = Field(default=20 * MEBIBYTE, ge=MEBIBYTE, le=64 * MEBIBYTE)
+    inbox_retention_days: int = Field(default=90, ge=1)
+    evidence_key: Path | None = None
     staging_mail: str = ""
     channel_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    webhook_allow: str = ""
 
     objects_url: str
     spool_dir: Path
@@ -98,7 +103,6 @@ class Settings(BaseSettings):
     delivery_deadline_s: int = Field(default=15 * 60, ge=5)
     review_lease_s: int = Field(default=600, ge=30)
     undo_s: int = Field(default=10, ge=0, le=60)
-    red_undo_s: int = Field(default=3, ge=0, le=60)
     answers_are_checked: bool = True
     withheld_retention_days: int = Field(default=90, ge=1)
     question_wait_s: int = Field(default=48 * 3600, ge=60)
@@ -214,6 +218,16 @@ class Settings(BaseSettings):
             raise ValueError("is no mail domain, lower case; write it like answers.example.org")
         return value
 
+    @field_validator("inbox_listen")
+    @classmethod
+    def _inbox_listens_somewhere(cls, value: str, info: ValidationInfo) -> str:
+        parts = _split(f"smtp://{value}" if value else "smtp://localhost:25", ("smtp",), "127.0.0.1:2525")
+        if parts.port is None or f"smtp://{parts.netloc}" != f"smtp://{value or 'localhost:25'}" or parts.username:
+            raise ValueError("must be written like 127.0.0.1:2525")
+        if value and not info.data.get("inbox_domain"):
+            raise ValueError("needs WATERWATCH_INBOX_DOMAIN")
+        return value
+
     @field_validator("staging_mail")
     @classmethod
     def _staging_mail_is_an_address(cls, value: str) -> str:
@@ -248,7 +262,7 @@ class Settings(BaseSettings):
         read_base_tiles(value)
         return value
 
-    @field_validator("media_url_hosts")
+    @field_validator("media_url_hosts", "webhook_allow")
     @classmethod
     def _hosts_are_hosts(cls, value: str) -> str:
         for host in value.split():

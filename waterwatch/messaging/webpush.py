@@ -1,24 +1,22 @@
 """Web push (RFC 8030, 8291, 8292): one encrypted message to a push service, by the same guarded client as every file.
 
 The address is named by a stranger's browser. So it has to belong to a listed service, and everything else that
-:mod:`fetching` refuses is refused here, too. What is sent can be read by that browser alone.
+:mod:`http` refuses is refused here, too. What is sent can be read by that browser alone.
 """
 
 import base64
 import time
 from dataclasses import dataclass
-from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02
 from pywebpush import WebPusher
-from urllib3.exceptions import HTTPError
 
 from waterwatch.kernel.settings import Settings
-from waterwatch.messaging.fetching import USER_AGENT, Fetcher, FetchError, Watched, describe
-from waterwatch.messaging.limit import Limit
+from waterwatch.messaging.fetching import Fetcher
+from waterwatch.messaging.http import FetchError
 
 KEEP_S = 3 * 24 * 3600  # how long the service keeps a message for a phone that is off
 TOKEN_LASTS_S = 12 * 3600  # RFC 8292: at most a day
@@ -68,21 +66,8 @@ class Pusher(Fetcher):
         """
         headers = _authorise(subscription, settings)
         body = WebPusher({"endpoint": subscription.endpoint, "keys": _keys(subscription)}).encode(payload)["body"]
-        parts, host, port = self._examine(subscription.endpoint)
-        address = self._resolve(host, port)
-        with Limit(self._timeout_s) as limit:
-            connection = Watched(limit, address, port, ssl_context=self._context(), server_hostname=host)
-            try:
-                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.request("POST", target, body=body, headers=headers | {"Host": parts.netloc})
-                response = connection.getresponse()
-                status = response.status
-                response.close()
-            except (HTTPError, HTTPException, OSError) as error:
-                raise FetchError("timeout" if limit.is_over else describe(error)) from None
-            finally:
-                connection.close()
-        return status
+        with self._conversation(self._examine(subscription.endpoint), "POST", headers, body) as response:
+            return int(response.status)
 
 
 def _keys(subscription: Subscription) -> dict[str, str]:
@@ -109,7 +94,6 @@ def _authorise(subscription: Subscription, settings: Settings) -> dict[str, str]
         "Urgency": "normal",
         "Content-Encoding": "aes128gcm",
         "Content-Type": "application/octet-stream",
-        "User-Agent": USER_AGENT,
     }
 
 

@@ -19,7 +19,8 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import DomainError, Forbidden, Invalid, NotFound, Unavailable
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import MEBIBYTE
-from waterwatch.messaging.fetching import Fetcher, FetchError
+from waterwatch.messaging.fetching import Fetcher
+from waterwatch.messaging.http import FetchError
 from waterwatch.open311 import forms, queries, rules
 from waterwatch.open311.queries import PublicRequest, ReportState
 from waterwatch.open311.rules import Item

@@ -26,7 +26,7 @@ from waterwatch.kernel.sealing import open_value, seal_value
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging.attempts import Failure, send_mail
 from waterwatch.messaging.email import Mailbox, compose
-from waterwatch.messaging.fetching import FetchError
+from waterwatch.messaging.http import FetchError
 from waterwatch.messaging.webpush import GONE, Pusher, Subscription
 from waterwatch.postbox import queries, rules
 from waterwatch.postbox.tables import Posting

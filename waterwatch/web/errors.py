@@ -66,6 +66,14 @@ WORDS = {
     "second_must_be_another": _l("红色等级必须由另一位审核员复核。"),
     "illegal_move": _l("这一步现在不能做：情况已经变化。"),
     "case_not_found": _l("没有这个案件。"),
+    "answer_not_found": _l("没有这条答复。"),
+    "answer_erased": _l("这条答复已经抹去，不能再公开。"),
+    "assignment_not_found": _l("没有这项分工。"),
+    "deadline_rule_not_found": _l("没有这条时限规则。"),
+    "case_withdrawn": _l("这个案件已经撤回，不需要再处理。"),
+    "case_has_nobody": _l("这个案件还没有主管部门。"),
+    "case_refused": _l("你们已经答复不属其职责，案件已经转给别的部门。"),
+    "case_closed": _l("这个案件已经答复处理完，不能再说不属其职责。"),
     "delivery_not_found": _l("没有这次转交。"),
     "object_not_found": _l("没有这张照片。"),
     "photo_not_processed": _l("照片还在处理，请过一会儿再看。"),
@@ -140,7 +148,6 @@ WORDS = {
     "report_moved": _l("这条上报刚刚归到另一起事件。请刷新后再试。"),
     "office_unknown": _l("你的账号还不属于任何单位。请联系管理员。"),
     "case_of_another_agency": _l("这是下级单位的案件，贵单位只能查看。"),
-    "assignment_not_found": _l("这项分派已经结束。"),
     "csrf": _l("页面停留太久，安全校验已过期。请返回上一页，刷新后再提交一次。"),
 }
 
