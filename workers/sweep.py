@@ -27,6 +27,7 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.notices.letters import CONFIRM_FOR
+from waterwatch.officers import service as officers
 from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
@@ -229,6 +230,12 @@ def forget_mails(context: JobContext) -> int:
     return len(due)
 
 
+def forget_notes(context: JobContext) -> int:
+    """What officers noted of cases that were taken back, or ended a year ago."""
+    with transaction(context.sessions) as session:
+        return officers.forget_notes(session, now=context.now())
+
+
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -304,6 +311,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_watches,
     forget_addressees,
     forget_mails,
+    forget_notes,
     redact_again,
     erase_withheld,
     prune_outbox,
