@@ -107,6 +107,7 @@ SPECIAL = {
     ("officers", "people_views"): "colleagues, how letters come, and the page behind an invitation",
     ("officers", "invitations"): "how a colleague comes to the desk; no account before it is taken up",
     ("officers", "letters"): "writes the mail that invites, and its words",
+    ("workdays", "known"): "the calendar of the package chinesecalendar; its only importer",
     ("casework", "pressing"): "reminders, superiors, reopening: what follows when nothing, or the wrong thing, happens",
     ("casework", "incoming"): "answers that came as mail or as a remote status",
     ("incidents", "answering"): "what an incident makes of answers",

@@ -8,12 +8,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.escalation.rows import insert
+from tests.casework.rows import add_tree, case_of, escalate, hand_over
+from tests.escalation.rows import add_incident, insert
 from tests.moderation.rows import add_waiting, count
 from tests.reports.rows import submission
+from waterwatch.casework import service as casework
+from waterwatch.casework.service import Answer
 from waterwatch.contacts import queries as contacts
 from waterwatch.contacts import service as contacts_service
 from waterwatch.contacts.rules import Contact
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Gone, NotFound
 from waterwatch.kernel.settings import Settings
 from waterwatch.notices import rules, service
@@ -190,3 +194,36 @@ def test_what_a_judgement_means_to_its_author() -> None:
     ]
     assert rules.judged_step("accepted", "all_clear") == "patrol_confirmed"
     assert rules.judged_step("merged", "all_clear") == "graded"
+
+
+def test_a_public_answer_is_told_once_and_a_claim_asks_to_look(
+    session: Session, report_id: uuid.UUID, settings: Settings, now: datetime
+) -> None:
+    ask(session, report_id, settings, now)
+    confirmed(session, report_id, settings, now)
+    session.execute(text("UPDATE report SET state = 'accepted', language = 'zh-Hans'"))
+    incident_id = add_incident(session, now=now)
+    session.execute(
+        text("INSERT INTO incident_report (report_id, incident_id, joined_at) VALUES (:report, :incident, :now)"),
+        {"report": report_id, "incident": incident_id, "now": now},
+    )
+    county, *_above = add_tree(session)
+    escalate(session, incident_id, settings, now)
+    case = case_of(session, incident_id, county)
+    hand_over(session, case, settings, now)
+    open_settings = settings.model_copy(update={"answers_are_checked": False})
+    told = {"settings": open_settings, "actor": Actor.agency_link(county), "now": now}
+    casework.answer(session, case.id, Answer("王先生反映的问题已转办"), **told)
+    casework.report_done(session, case.id, Answer("已清理"), **told)
+    session.flush()
+    orders = session.execute(
+        text("SELECT payload ->> 'answer_id' FROM outbox WHERE topic = :topic ORDER BY id"),
+        {"topic": casework.TOPIC_ANSWER_PUBLIC},
+    )
+    for answer_id in [*orders.scalars()] * 2:
+        service.say_answer(session, uuid.UUID(answer_id), settings=settings, now=now)
+    _confirmation, *texts = [mail.text for mail in mails(session, settings, now)]
+    assert ["有了答复" in one for one in texts] == [True, False]
+    assert ["真的好了吗" in one for one in texts] == [False, True]
+    # A mail may be read over somebody's shoulder: nothing of what was written, by whom or where is in it.
+    assert [one for one in texts if "王先生" in one or "区局" in one or "长江" in one] == []

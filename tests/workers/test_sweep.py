@@ -14,9 +14,12 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.casework.rows import add_tree, case_of, escalate, hand_over, says
 from tests.escalation.rows import add_agency, add_incident, insert
 from tests.workers.conftest import AddPhoto
+from waterwatch.casework import service as casework
 from waterwatch.kernel import audit, outbox
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -236,3 +239,35 @@ def test_devices_are_forgotten_after_two_days(context: JobContext) -> None:
     with transaction(context.sessions) as session:
         kept = session.execute(text("SELECT id FROM report WHERE device_digest IS NOT NULL")).scalars().all()
     assert (old in kept, kept) == (False, [young])
+
+
+def test_the_sweep_reminds_tells_superiors_and_erases_what_was_withheld(
+    context: JobContext, sessions: sessionmaker[Session]
+) -> None:
+    begun = long_ago(hours=23)
+    with transaction(sessions) as session:
+        incident_id = add_incident(session, now=begun)
+        tree = add_tree(session)
+        escalate(session, incident_id, context.settings, begun)
+        case = case_of(session, incident_id, tree[0])
+        hand_over(session, case, context.settings, begun)
+        said = casework.Answer("王先生")
+        told = {"settings": context.settings, "actor": Actor.system("tests")}
+        comment = casework.answer(session, case.id, replace(said, is_comment=True), now=begun, **told)
+        session.execute(
+            text("""UPDATE case_answer SET state = 'withheld', withheld_reason = 'abuse', state_deadline_at = NULL,
+                           state_since = :at"""),
+            {"at": long_ago(days=91)},
+        )
+    done = sweep.Sweep(context).round()
+    assert (done["remind_agencies"], done["tell_superiors"], done["erase_withheld"]) == (1, 0, 1)
+    assert sweep.Sweep(context).round()["remind_agencies"] == 0
+    with transaction(sessions) as session:
+        assert says(session, case) == ["case", "reminder"]
+        kept = session.execute(text("SELECT words FROM case_answer WHERE id = :id"), {"id": comment})
+        assert kept.scalar_one() is None
+        session.execute(text("UPDATE escalation_case SET state_deadline_at = :at"), {"at": long_ago()})
+    assert sweep.Sweep(context).round()["tell_superiors"] == 1
+    assert sweep.Sweep(context).round()["tell_superiors"] == 0
+    with transaction(sessions) as session:
+        assert says(session, case_of(session, incident_id, tree[1])) == ["overdue"]

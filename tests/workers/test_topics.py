@@ -13,7 +13,6 @@ from waterwatch.escalation.rules import CASE, DELIVERY, case_life, delivery_life
 from waterwatch.inbox.rules import MAIL
 from waterwatch.incidents.rules import INCIDENT
 from waterwatch.incidents.tables import CLOSED_STATES
-from waterwatch.inbox.rules import MAIL
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos.rules import timed as photo_life
 from waterwatch.postbox.rules import posting_life

@@ -192,12 +192,19 @@ def tell_answer(context: JobContext, message: outbox.Message) -> None:
     """The job of ``casework.TOPIC_ANSWER_PUBLIC``: what an agency said is public, and where it says that it is done,
     whoever reported it is asked to look. Idempotent: see :func:`tell`. What was withheld meanwhile is not told."""
     with transaction(context.sessions) as session:
-        said = casework.answer_by_id(session, uuid.UUID(message.payload["answer_id"]))
-        if said.state == "published":
-            step = rules.ANSWER_STEPS.get(said.kind, "answered")
-            for report_id in escalation.reports_behind(session, said.case_id):
-                tell(session, report_id, step, settings=context.settings, now=context.now(), time=f".{said.answer_id}")
+        answer_id = uuid.UUID(message.payload["answer_id"])
+        say_answer(session, answer_id, settings=context.settings, now=context.now())
         outbox.finish(session, message.id)
+
+
+def say_answer(session: Session, answer_id: uuid.UUID, *, settings: Settings, now: datetime) -> int:
+    """Tell everybody whose report a public answer is about that there is one; returns how many messages were taken."""
+    said = casework.answer_by_id(session, answer_id)
+    if said.state != "published":
+        return 0
+    step, once = rules.ANSWER_STEPS.get(said.kind, "answered"), f".{said.answer_id}"
+    behind = escalation.reports_behind(session, said.case_id)
+    return sum(tell(session, report_id, step, settings=settings, now=now, time=once) for report_id in behind)
 
 
 def give_up_address(session: Session, recipient_id: uuid.UUID, *, now: datetime) -> None:
