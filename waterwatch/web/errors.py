@@ -148,6 +148,8 @@ WORDS = {
     "view_not_found": _l("没有这个视图，或者它已经删除。"),
     "report_not_in_incident": _l("这条上报不属于任何事件。"),
     "report_moved": _l("这条上报刚刚归到另一起事件。请刷新后再试。"),
+    "officer_already": _l("这个邮箱已经是工作台的账号，请直接登录。忘了密码可以在登录页换一个。"),
+    "account_is_personal": _l("为了把个人和工作分开，请让同事邀请你的单位邮箱。"),
     "office_unknown": _l("你的账号还不属于任何单位。请联系管理员。"),
     "case_of_another_agency": _l("这是下级单位的案件，贵单位只能查看。"),
     "csrf": _l("页面停留太久，安全校验已过期。请返回上一页，刷新后再提交一次。"),
