@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
-from flask_babel import gettext, ngettext
+from flask_babel import gettext
 from flask_login import current_user
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -77,7 +77,7 @@ def acknowledge_several() -> WerkzeugResponse:
         flash(str(ERROR_WORDS[fault.errors["case"][0]]), "warning")
         return redirect(_address(forms.read_wanted(request.form)), 303)
     if done.new or done.before:
-        flash(ngettext("已确认收到 %(num)s 件。", "已确认收到 %(num)s 件。", done.new + done.before), "success")
+        flash(gettext("已确认收到 %(count)s 件。", count=done.new + done.before), "success")
     if done.refused:
         flash(gettext("有 %(count)s 件没有确认：状态已经变化，或不是贵单位的案件。", count=done.refused), "warning")
     return redirect(_address(forms.read_wanted(request.form)), 303)
