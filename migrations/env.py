@@ -22,6 +22,7 @@ from waterwatch.mapping import tables as mapping
 from waterwatch.mapping import tiles_tables as tiles
 from waterwatch.mine import tables as mine
 from waterwatch.moderation import tables as moderation
+from waterwatch.officers import tables as officers
 from waterwatch.photos import tables as photos
 from waterwatch.postbox import tables as postbox
 from waterwatch.reports import tables as reports
@@ -48,6 +49,7 @@ ROOMS = (
     mapping,
     mine,
     moderation,
+    officers,
     outbox,
     photos,
     postbox,

@@ -38,6 +38,10 @@ from waterwatch.moderation import (
 )
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
+from waterwatch.officers import case_views as office_case
+from waterwatch.officers import link_views as case_link
+from waterwatch.officers import people_views as office_people
+from waterwatch.officers import views as officers
 from waterwatch.open311 import views as open311
 from waterwatch.opendata import cap_views, data_views, site_views
 from waterwatch.opendata import following as api_following
@@ -110,6 +114,10 @@ def create_app(settings: Settings) -> Flask:
         fairness.bp,
         evidence.bp,
         escalation.bp,
+        officers.bp,
+        office_case.bp,
+        office_people.bp,
+        case_link.bp,
         case_photo.bp,
         mapping.bp,
         tiles.bp,

@@ -28,6 +28,7 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.notices.letters import CONFIRM_FOR
+from waterwatch.officers import service as officers
 from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
@@ -237,6 +238,18 @@ def forget_mails(context: JobContext) -> int:
     return len(due)
 
 
+def forget_notes(context: JobContext) -> int:
+    """What officers noted of cases that were taken back, or ended a year ago."""
+    with transaction(context.sessions) as session:
+        return officers.forget_notes(session, now=context.now())
+
+
+def ask_cities(context: JobContext) -> int:
+    """Cities' Open311 servers that have something to be asked: a round for each. Returns how many were ordered."""
+    with transaction(context.sessions) as session:
+        return polling.order(session, now=context.now())
+
+
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -320,6 +333,9 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_addressees,
     ask_cities,
     forget_mails,
+    forget_mails,
+    forget_notes,
+    ask_cities,
     redact_again,
     erase_withheld,
     tell_leads_again,

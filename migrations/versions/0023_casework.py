@@ -28,6 +28,7 @@ def upgrade() -> None:
     _clocks()
     _answers()
     _assignments()
+    _notes()
 
 
 def _check(table: str, name: str, condition: str) -> sa.CheckConstraint:
@@ -139,6 +140,20 @@ def _assignments() -> None:
         postgresql_nulls_not_distinct=True,
         postgresql_where=sa.text("ended_at IS NULL"),
     )
+
+
+def _notes() -> None:
+    table = "case_note"
+    op.create_table(
+        table,
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("case_id", sa.Uuid(), sa.ForeignKey("escalation_case.id"), nullable=False),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("said_at", NOW, nullable=False),
+        sa.Column("said_by", sa.Uuid(), sa.ForeignKey("person.id")),
+        _check(table, "words_length", "length(words) BETWEEN 1 AND 1000"),
+    )
+    op.create_index(op.f("ix_case_note_case_id"), table, ["case_id"])
 
 
 def downgrade() -> None:

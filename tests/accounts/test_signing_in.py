@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.officers.rows import OWN, add_office
 from tests.web.site import Visitor, acts
 from waterwatch.accounts.rules import DEMO_PASSWORD
 from waterwatch.accounts.service import CreatePerson, DemoPerson, create_person
@@ -52,8 +53,12 @@ def test_password_and_code_lead_to_the_page_somebody_came_for(visitor: Visitor, 
     assert visitor.get("/desk/").status_code == 200
 
 
-@pytest.mark.parametrize(("who", "where"), [("moderator", "/desk/"), ("officer", "/account"), ("admin", "/account")])
-def test_each_role_begins_on_a_page_it_may_open(visitor: Visitor, people: People, who: str, where: str) -> None:
+@pytest.mark.parametrize(("who", "where"), [("moderator", "/desk/"), ("officer", "/office/"), ("admin", "/account")])
+def test_each_role_begins_on_a_page_it_may_open(
+    visitor: Visitor, people: People, sessions: sessionmaker[Session], who: str, where: str
+) -> None:
+    with transaction(sessions) as session:
+        add_office(session, OWN, "武昌区水务局")
     response = visitor.client.get(visitor.sign_in(people[who]).location, follow_redirects=True)
     assert (response.status_code, response.request.path) == (200, where)
 

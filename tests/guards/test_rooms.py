@@ -14,6 +14,7 @@ SLICES = (
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
     "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing",
     "fairness", "watches", "atlas", "alerts", "printing", "directory",
+    "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing", "officers",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -113,6 +114,15 @@ SPECIAL = {
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
+    ("officers", "showing"): "what the pages of a case show, put together for the desk and the link",
+    ("officers", "case_queries"): "the questions about one case, as many again as all others",
+    ("officers", "figures"): "an agency's own account of itself",
+    ("officers", "saying"): "how what an agency says comes in, with its photos; desk and link call it",
+    ("officers", "case_views"): "the desk of one case, as large as the desk of all",
+    ("officers", "link_views"): "the page behind a letter's link",
+    ("officers", "people_views"): "colleagues, how letters come, and the page behind an invitation",
+    ("officers", "invitations"): "how a colleague comes to the desk; no account before it is taken up",
+    ("officers", "letters"): "writes the mail that invites, and its words",
     ("workdays", "known"): "the calendar of the package chinesecalendar; its only importer",
     ("casework", "pressing"): "reminders, superiors, reopening: what follows when nothing, or the wrong thing, happens",
     ("casework", "incoming"): "answers that came as mail or as a remote status",

@@ -120,15 +120,15 @@ def withdraw(page: Page) -> None:
     page.get_by_text("已撤回").first.wait_for()
 
 
-def sign_in(page: Page, origin: str, email: str, secret: str) -> None:
-    """E-mail and password, then the code of the authenticator."""
-    page.goto(f"{origin}/desk/")
+def sign_in(page: Page, origin: str, email: str, secret: str, *, to: str = "/desk/", heading: str = "审核台") -> None:
+    """E-mail and password, then the code of the authenticator; ends on the page one came for."""
+    page.goto(f"{origin}{to}")
     page.fill("#email", email)
     page.fill("#password", DEMO_PASSWORD)
     page.get_by_role("button", name="下一步").click()
     page.fill("#code", _next_code(page, secret))
     page.get_by_role("button", name="登录", exact=True).click()
-    expect(page.get_by_role("heading", name="审核台")).to_be_visible()
+    expect(page.get_by_role("heading", name=heading).first).to_be_visible()
     page.wait_for_load_state("load")  # the keys work once the script has run
 
 

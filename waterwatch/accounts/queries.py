@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from waterwatch.accounts.rules import OFFICER
 from waterwatch.accounts.tables import Membership, Organisation, Person, Role
 from waterwatch.kernel.ids import token_digest
 
@@ -24,6 +25,50 @@ def default_organisation_id(session: Session) -> uuid.UUID:
 def role_by_name(session: Session, name: str) -> Role:
     """A role. Raises ``NoResultFound`` for a name that is not one of ours."""
     return session.scalars(select(Role).where(Role.name == name)).one()
+
+
+def lock_officer(session: Session, person_id: uuid.UUID, agency_code: str) -> Membership | None:
+    """Somebody's membership as an officer of an agency, locked."""
+    held = select(Membership).join(Role, Role.id == Membership.role_id)
+    wanted = held.where(
+        Membership.person_id == person_id, Membership.agency_code == agency_code, Role.name == OFFICER
+    ).with_for_update(of=Membership)
+    return session.scalars(wanted).one_or_none()
+
+
+def agency_code_of(session: Session, person_id: uuid.UUID) -> str | None:
+    """The agency somebody acts for as an officer, if any: the one of their oldest membership."""
+    row = session.execute(_AGENCY_CODE, {"person_id": person_id, "role": OFFICER}).first()
+    return row.agency_code if row else None
+
+
+_AGENCY_CODE = text("""
+SELECT m.agency_code FROM membership m JOIN role r ON r.id = m.role_id JOIN person p ON p.id = m.person_id
+WHERE m.person_id = :person_id AND r.name = :role AND m.agency_code IS NOT NULL AND p.active
+ORDER BY m.created_at, m.id LIMIT 1
+""")
+
+
+@dataclass(frozen=True)
+class OfficerView:
+    """A colleague. ``has_second_factor`` is False until they have signed in for the first time."""
+
+    person_id: uuid.UUID
+    email: str
+    since: datetime
+    has_second_factor: bool
+
+
+_OFFICERS = text("""
+SELECT p.id AS person_id, p.email, m.created_at AS since, p.tf_primary_method IS NOT NULL AS has_second_factor
+FROM membership m JOIN role r ON r.id = m.role_id JOIN person p ON p.id = m.person_id
+WHERE m.agency_code = :code AND r.name = :role AND p.active ORDER BY p.email
+""")
+
+
+def officers_of(session: Session, agency_code: str) -> list[OfficerView]:
+    """Whoever acts for an agency, by address."""
+    return [OfficerView(*row) for row in session.execute(_OFFICERS, {"code": agency_code, "role": OFFICER})]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 STAFF_ROLES = frozenset({"moderator", "lead_moderator", "agency_officer", "admin"})
+OFFICER = "agency_officer"
 MIN_PASSWORD_LENGTH = 12
 TOTP_ISSUER = "WaterWatch"
 

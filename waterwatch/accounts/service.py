@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from waterwatch.accounts import queries
-from waterwatch.accounts.rules import DEMO_ACCOUNTS, DEMO_PASSWORD, MIN_PASSWORD_LENGTH, TOTP_ISSUER
+from waterwatch.accounts.rules import DEMO_ACCOUNTS, DEMO_PASSWORD, MIN_PASSWORD_LENGTH, OFFICER, TOTP_ISSUER
 from waterwatch.accounts.tables import ROLES, ApiClient, Membership, Person
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
@@ -53,7 +53,7 @@ def create_person(session: Session, command: CreatePerson, *, actor: Actor, now:
     Raises :class:`Invalid` with every fault at once, :class:`Conflict` when the address is taken.
     """
     errors: dict[str, list[str]] = {}
-    if not _is_address(command.email):
+    if not is_mail_address(command.email):
         errors["email"] = ["email_invalid"]
     if len(command.password) < MIN_PASSWORD_LENGTH:
         errors["password"] = ["password_too_short"]
@@ -95,6 +95,81 @@ def create_person(session: Session, command: CreatePerson, *, actor: Actor, now:
         after={"role": command.role, "agency_code": command.agency_code},
     )
     return person
+
+
+def add_officer(
+    session: Session, email: str, password: str, agency_code: str, *, language: str, actor: Actor, now: datetime
+) -> Person:
+    """Somebody begins to act for an agency; whoever calls has made sure that the mailbox is theirs.
+
+    An officer who left comes back under the same row with a new password and without their old second factor. An
+    account that is anything else stays what it is: a citizen's reports and an office are kept apart.
+
+    Raises :class:`Invalid` ``password_too_short``, ``email_invalid``; :class:`Conflict` ``officer_already``,
+    ``account_is_personal``.
+    """
+    person = queries.person_by_email(session, email)
+    if person is None:
+        command = CreatePerson(email, password, OFFICER, agency_code, language)
+        return create_person(session, command, actor=actor, now=now)
+    if any(held.role.name == OFFICER and held.agency_code == agency_code for held in person.memberships):
+        raise Conflict("officer_already")
+    if person.memberships or person.active:
+        raise Conflict("account_is_personal")
+    if len(password) < MIN_PASSWORD_LENGTH:
+        raise Invalid({"password": ["password_too_short"]})
+    person.password, person.active = hash_password(password), True
+    person.fs_uniquifier = uuid.uuid4().hex
+    person.tf_primary_method = person.tf_totp_secret = person.mf_recovery_codes = None
+    session.add(
+        Membership(
+            id=new_id(),
+            person_id=person.id,
+            organisation_id=queries.default_organisation_id(session),
+            role_id=queries.role_by_name(session, OFFICER).id,
+            agency_code=agency_code,
+            created_at=now,
+        )
+    )
+    session.flush()
+    session.refresh(person, ["memberships"])
+    facts: dict[str, audit.Fact] = {"role": OFFICER, "agency_code": agency_code}
+    audit.record(
+        session,
+        action="person.returned",
+        subject_kind="person",
+        subject_id=person.id,
+        actor=actor,
+        now=now,
+        after=facts,
+    )
+    return person
+
+
+def remove_officer(session: Session, person_id: uuid.UUID, agency_code: str, *, actor: Actor, now: datetime) -> None:
+    """Somebody acts for an agency no longer: their sign-ins end at once, and their account with its last role.
+
+    Raises :class:`NotFound` ``person_unknown`` for whoever is no officer of this agency.
+    """
+    membership = queries.lock_officer(session, person_id, agency_code)
+    if membership is None:
+        raise NotFound("person_unknown")
+    person = membership.person
+    session.delete(membership)
+    session.flush()
+    session.refresh(person, ["memberships"])
+    person.fs_uniquifier = uuid.uuid4().hex
+    person.active = bool(person.memberships)
+    session.flush()
+    audit.record(
+        session,
+        action="person.left_agency",
+        subject_kind="person",
+        subject_id=person_id,
+        actor=actor,
+        now=now,
+        before={"role": OFFICER, "agency_code": agency_code},
+    )
 
 
 def add_client(session: Session, name: str, rate_limit: str, *, actor: Actor, now: datetime) -> str:
@@ -190,7 +265,8 @@ def hash_password(password: str) -> str:
     return PasswordHasher().hash(password)
 
 
-def _is_address(email: str) -> bool:
+def is_mail_address(email: str) -> bool:
+    """Whether it is written as addresses are; nobody asks whether it exists."""
     try:
         validate_email(email.strip(), check_deliverability=False, test_environment=True)
     except EmailNotValidError:

@@ -75,6 +75,8 @@ def start() -> Response:
     """Where somebody begins who signed in without having come for a page."""
     if current_user.has_permission("review"):
         return redirect("/desk/")
+    if current_user.has_permission("agency_desk"):
+        return redirect("/office/")
     return redirect("/account" if current_user.is_staff else "/my")
 
 

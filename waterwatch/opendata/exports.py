@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from waterwatch.atlas.incidents import PublicIncident
+from waterwatch.kernel.cells import BOM, cell
 
 LEVELS = {1: "blue", 2: "yellow", 3: "orange", 4: "red"}
 NOTICE = "公众观察等级，非政府预警 · public observation level, no warning of an authority"
-BOM = "\ufeff"
-# What a spreadsheet takes for a formula when it begins a cell (OWASP, CSV injection), with the full-width forms that
-# some turn into these.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 Facts = dict[str, Any]
 _COLUMNS: tuple[tuple[str, Callable[[PublicIncident], Any]], ...] = (
@@ -68,10 +65,3 @@ def as_csv(incidents: Sequence[PublicIncident], public_url: str) -> str:
     for one in incidents:
         table.writerow([cell(value) for value in (*facts_of(one, public_url).values(), one.lon, one.lat)])
     return BOM + written.getvalue()
-
-
-def cell(value: Any) -> Any:
-    """A value as a cell that no spreadsheet computes: words that begin like a formula get an apostrophe before them."""
-    if isinstance(value, str) and value.lstrip(" \u3000").startswith(FORMULA_STARTS):
-        return "'" + value
-    return value

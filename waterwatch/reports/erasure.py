@@ -67,6 +67,12 @@ _FORGET_ABOVE = (
     FROM delivery d JOIN escalation_case c ON c.id = d.case_id JOIN grade g ON g.incident_id = c.incident_id
     WHERE m.delivery_id = d.id AND g.report_id = :id
     """),
+    # What officers noted of an incident that nothing evidences any more.
+    text("""
+    DELETE FROM case_note n USING escalation_case c, grade g
+    WHERE c.id = n.case_id AND g.incident_id = c.incident_id AND g.report_id = :id
+      AND NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = c.incident_id)
+    """),
     text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id"),
     text("DELETE FROM blind_review WHERE report_id = :id"),
     text("DELETE FROM calibration_case WHERE report_id = :id"),

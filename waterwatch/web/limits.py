@@ -22,7 +22,10 @@ NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresse
 # Answered as often as asked: probes, and files any static host could serve.
 EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
 REPORTING = ("reports.submit", "opendata.create_report", "open311.create_request")
-UPLOADING = ("uploads.create", "opendata.create_photo")
+UPLOADING = (
+    *("uploads.create", "opendata.create_photo"),
+    *("case_link.answer", "case_link.report_done", "office_case.answer", "office_case.report_done"),
+)
 # Where an address is named that we shall write to, or taken back, or a report is said anew. Not among them: the address
 # for mail programs (RFC 8058), where one server of a mail provider unsubscribes all who read their mail there.
 WRITING = (
@@ -42,6 +45,7 @@ WRITING = (
     "watches.stop_browser",
     "watches.confirm",
     "watches.stop",
+    "office_people.invite",
 )
 # Asked anew while somebody types, and dear: each looks through every name there is.
 SEARCHING = ("opendata.search_places", "opendata.search_waters", "portal.search")
@@ -58,6 +62,7 @@ GUESSABLE = (
     "security.forgot_password",
     "security.reset_password",
     "mine.delete_account",
+    "office_people.join",
 )
 
 

@@ -1,14 +1,17 @@
+import io
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
+from werkzeug.test import TestResponse
 
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
 from waterwatch.app import create_app
@@ -44,7 +47,9 @@ class Forwarded:
     def press_the_button(self) -> int:
         """Post the form of the page as a browser would; gives the status."""
         page = self.client.get(self.path).text
-        found = re.search(r'<form method="post">\s*<input type="hidden" name="csrf_token" value="([^"]+)"', page)
+        found = re.search(
+            r'<form method="post" action="[^"]+">\s*<input type="hidden" name="csrf_token" value="([^"]+)"', page
+        )
         assert found is not None
         return self.client.post(self.path, data={"csrf_token": found[1]}).status_code
 
@@ -85,8 +90,8 @@ def test_the_button_acknowledges_once_and_says_when(forwarded: Forwarded) -> Non
     state, entries = forwarded.standing()
     assert state == "acknowledged"
     page = forwarded.client.get(forwarded.path).text
-    assert re.search(r"贵单位已于 <time[^>]*>[^<]+</time> 确认收到", page)
-    assert '<form method="post">' not in page
+    assert re.search(r"已确认收到</span> <time", page)
+    assert f'<form method="post" action="{forwarded.path}">' not in page
     with transaction(forwarded.sessions) as session:
         actor = session.execute(
             text("SELECT actor_kind, actor_id FROM audit_entry WHERE action = 'case.acknowledged'")
@@ -157,10 +162,105 @@ def test_the_links_address_is_kept_nowhere(forwarded: Forwarded, part: str) -> N
     assert headers["X-Robots-Tag"] == "noindex, nofollow"
 
 
-def test_the_page_asks_the_database_one_question(forwarded: Forwarded) -> None:
+def test_the_page_asks_the_database_five_questions(forwarded: Forwarded) -> None:
     forwarded.client.get(forwarded.path)
     statements: list[str] = []
     listener: Callable[..., None] = lambda *arguments: statements.append(arguments[2])  # noqa: E731
     event.listen(forwarded.engine, "before_cursor_execute", listener)
     forwarded.client.get(forwarded.path)
-    assert len(statements) == 1
+    assert len(statements) == 5  # the case, its dates, photos, what was said, whose else it may be
+
+
+def send(forwarded: Forwarded, act: str, **fields: Any) -> TestResponse:
+    """Send one of the page's forms as a browser would."""
+    page = forwarded.client.get(forwarded.path).text
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found is not None
+    return forwarded.client.post(f"{forwarded.path}/{act}", data={"csrf_token": found[1]} | fields)
+
+
+def said(forwarded: Forwarded) -> list[tuple[str, str, str | None, bool]]:
+    """(kind, via, words, whether a person is named) of what was said."""
+    with transaction(forwarded.sessions) as session:
+        rows = session.execute(text("SELECT kind, via, words, said_by FROM case_answer ORDER BY said_at, id"))
+        return [(row.kind, row.via, row.words, row.said_by is not None) for row in rows]
+
+
+def test_an_answer_needs_no_account_and_acknowledges_as_well(forwarded: Forwarded) -> None:
+    answer = send(
+        forwarded, "answer", words="已派人到现场。", planned_on="", photo=(io.BytesIO(forwarded.photo), "a.jpg")
+    )
+    assert answer.status_code == 303
+    assert said(forwarded) == [("answer", "link", "已派人到现场。", False)]
+    assert forwarded.standing()[0] == "answered"
+    page = forwarded.client.get(forwarded.path).text
+    assert "已派人到现场。" in page
+    assert "已确认收到" in page
+    assert "还有 1 张照片正在处理" in page
+    with transaction(forwarded.sessions) as session:
+        actor = session.execute(
+            text("SELECT DISTINCT actor_kind FROM audit_entry WHERE action IN ('answer.received', 'case.answered')")
+        )
+        assert actor.scalars().all() == ["agency_link"]
+
+
+def test_done_by_link_closes_the_case_and_says_who_checks(forwarded: Forwarded) -> None:
+    assert send(forwarded, "done", words="排口已封堵。").status_code == 303
+    assert forwarded.standing()[0] == "closed"
+    assert "公众的照片核实以后" in forwarded.client.get(forwarded.path).text
+
+
+def test_not_ours_by_link_ends_what_can_be_said_here(forwarded: Forwarded) -> None:
+    assert send(forwarded, "not-ours", reason="该段归省管").status_code == 303
+    assert forwarded.standing()[0] == "refused_not_ours"
+    page = forwarded.client.get(forwarded.path).text
+    assert "案件已转走" in page
+    assert "<textarea" not in page
+    assert said(forwarded) == [("not_ours", "link", "该段归省管", False)]
+
+
+def test_a_withdrawn_case_takes_nothing_and_keeps_what_was_typed(forwarded: Forwarded, settings: Settings) -> None:
+    page = forwarded.client.get(forwarded.path).text
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found is not None
+    with transaction(forwarded.sessions) as session:
+        incident_id = session.execute(text("SELECT incident_id FROM escalation_case")).scalar_one()
+        service.withdraw_cases(
+            session, incident_id, settings=settings, actor=Actor.system("tests"), now=datetime.now(UTC)
+        )
+    data = {"csrf_token": found[1], "words": "写了半天"}
+    answer = forwarded.client.post(f"{forwarded.path}/answer", data=data)
+    assert answer.status_code == 409
+    assert "写了半天" in answer.text
+    assert "不必再处理" in answer.text
+    assert said(forwarded) == []
+
+
+def test_photos_that_are_too_many_or_no_photos_are_refused_before_anything_is_kept(forwarded: Forwarded) -> None:
+    many = [(io.BytesIO(forwarded.photo), f"{number}.jpg") for number in range(7)]
+    assert send(forwarded, "answer", words="看照片", photo=many).status_code == 400
+    assert send(forwarded, "answer", words="看照片", photo=(io.BytesIO(b""), "a.jpg")).status_code == 400
+    answer = send(forwarded, "answer", words="", photo=(io.BytesIO(forwarded.photo), "a.jpg"))
+    assert "请重新选择照片" in answer.text
+    assert said(forwarded) == []
+
+
+def test_the_page_works_without_script_and_asks_nobody_else(forwarded: Forwarded) -> None:
+    page = forwarded.client.get(forwarded.path).text
+    assert page.count("<form ") >= 5  # acknowledge, answer, done, not ours, language
+    assert '<details class="say"' in page
+    addresses = re.findall(r'(?:src|href|action)="([^"]+)"', page)
+    assert [one for one in addresses if not one.startswith(("/", "#", "tel:", "mailto:"))] == []
+    assert '<meta name="referrer" content="no-referrer">' in page
+    assert "navigator" not in page
+
+
+def test_the_letters_link_shows_what_an_answers_photo_shows_once_it_is_ready(forwarded: Forwarded) -> None:
+    send(forwarded, "answer", words="见照片", photo=(io.BytesIO(forwarded.photo), "a.jpg"))
+    with transaction(forwarded.sessions) as session:
+        photo_id = session.execute(text("SELECT photo_id FROM case_answer_photo")).scalar_one()
+        own = session.execute(text("SELECT photo_id FROM report_photo")).scalar_one()
+    assert forwarded.client.get(f"{forwarded.path}/photo/{photo_id}/320").status_code == 404  # not made yet
+    assert forwarded.client.get(f"{forwarded.path}/photo/{uuid.uuid4()}/1024").status_code == 404
+    shown = forwarded.client.get(f"{forwarded.path}/photo/{own}/1024")
+    assert (shown.data, shown.headers["Cache-Control"]) == (forwarded.photo, "no-store")

@@ -1,0 +1,246 @@
+import csv
+import io
+import json
+import re
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from tests.officers.conftest import Desk
+from tests.officers.rows import add_case, state_of
+from tests.web.site import counting
+from waterwatch.kernel.ids import new_id
+from waterwatch.officers.rules import PAGE_ROWS
+
+CODE = re.compile(r"/office/case/([0-9a-f-]{36})")
+
+
+def listed(page: str) -> list[uuid.UUID]:
+    """The cases of a page in their order."""
+    return [uuid.UUID(found) for found in CODE.findall(page)]
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def test_what_is_due_first_stands_first_and_what_has_no_deadline_stands_last(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        later = add_case(session, desk.own, now=now, due_in_h=20)
+        never = add_case(session, desk.own, now=now, state="queued")
+        late = add_case(session, desk.own, now=now, due_in_h=-3)
+        soon = add_case(session, desk.own, now=now, due_in_h=2, state="acknowledged")
+        add_case(session, desk.own, now=now, state="closed")
+        add_case(session, desk.stranger, now=now)
+        add_case(session, desk.above, now=now)
+        add_case(session, desk.below, now=now)
+    assert listed(desk.get("/office/")) == [late, soon, later, never]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("show=acknowledge", ["delivered", "queued"]),
+        ("show=answer", ["acknowledged"]),
+        ("show=finish", ["answered"]),
+        ("show=overdue", ["acknowledged"]),
+        ("show=done", ["closed"]),
+        ("show=refused", ["refused_not_ours"]),
+        ("show=withdrawn", ["withdrawn"]),
+        ("severity=4", ["answered"]),
+        ("show=nonsense", ["acknowledged", "answered", "delivered", "queued"]),
+    ],
+)
+def test_each_filter_shows_its_cases_alone(desk: Desk, now: datetime, question: str, expected: list[str]) -> None:
+    with desk.rows() as session:
+        states = {
+            add_case(
+                session,
+                desk.own,
+                now=now,
+                state=state,
+                severity=4 if state == "answered" else 2,
+                due_in_h=-1 if state == "acknowledged" else 5,
+            ): state
+            for state in (
+                *("queued", "delivered", "acknowledged", "answered", "closed", "refused_not_ours", "withdrawn"),
+            )
+        }
+    assert sorted(states[case_id] for case_id in listed(desk.get(f"/office/?{question}"))) == expected
+
+
+def test_the_numbers_above_the_list_are_those_of_the_list(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        for state, count in (("delivered", 3), ("acknowledged", 2), ("answered", 1), ("closed", 4)):
+            for _one in range(count):
+                add_case(session, desk.own, now=now, state=state, due_in_h=-1 if state == "answered" else 9)
+    page = desk.get("/office/")
+    numbers = re.findall(r"<strong>(\d+)</strong>([^<]+)</a>", page)
+    assert {word: int(number) for number, word in numbers} == {
+        "全部待办": 6,
+        "已逾期": 1,
+        "待确认": 3,
+        "待答复": 2,
+        "待办结": 1,
+        "已办结": 4,
+        "不归我们管": 0,
+        "已撤回": 0,
+    }
+
+
+def test_pages_follow_each_other_without_losing_or_repeating_a_case(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        all_of_them = [
+            add_case(session, desk.own, now=now, due_in_h=(number // 4) or None) for number in range(PAGE_ROWS + 7)
+        ]
+    first = desk.get("/office/")
+    following = re.search(r'href="([^"]*after=[^"]+)"', first)
+    assert following is not None
+    second = desk.get(following[1].replace("&amp;", "&"))
+    assert (len(listed(first)), len(listed(second))) == (PAGE_ROWS, 7)
+    assert set(listed(first)) | set(listed(second)) == set(all_of_them)
+    assert listed(desk.get("/office/?after=nonsense")) == listed(first)
+
+
+def test_the_list_asks_the_database_four_questions_however_long_it_is(desk: Desk, now: datetime, app: Flask) -> None:
+    with desk.rows() as session:
+        for number in range(PAGE_ROWS + 3):
+            case_id = add_case(session, desk.own, now=now, due_in_h=number)
+            session.execute(
+                text("""INSERT INTO case_assignment (id, case_id, office, assigned_at)
+                        VALUES (:id, :case_id, '执法大队', now())"""),
+                {"id": new_id(), "case_id": case_id},
+            )
+    desk.get("/office/")
+    with counting(app) as sent:
+        page = desk.get("/office/")
+    # Beside them, whoever is signed in: the account and what it may do.
+    asked = [one for one in sent if "escalation_case" in one or "agency_name" in one]
+    assert len(asked) == 4
+    assert page.count("执法大队") >= PAGE_ROWS
+
+
+def test_cases_are_found_by_who_works_on_them(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        me = session.execute(text("SELECT id FROM person WHERE email = 'officer@demo.example'")).scalar_one()
+        cases = {name: add_case(session, desk.own, now=now) for name in ("mine", "squad", "ended", "nobody")}
+        for name, person_id, office, is_over in (
+            ("mine", me, None, False),
+            ("squad", None, "执法大队", False),
+            ("ended", me, None, True),
+        ):
+            session.execute(
+                text("""INSERT INTO case_assignment (id, case_id, person_id, office, assigned_at, ended_at)
+                        VALUES (:id, :case_id, :person_id, :office, now(), CASE WHEN :is_over THEN now() END)"""),
+                {
+                    "id": new_id(),
+                    "case_id": cases[name],
+                    "person_id": person_id,
+                    "office": office,
+                    "is_over": is_over,
+                },
+            )
+    assert listed(desk.get("/office/?whose=mine")) == [cases["mine"]]
+    assert set(listed(desk.get("/office/?whose=nobody"))) == {cases["nobody"], cases["ended"]}
+    assert listed(desk.get("/office/?whose=执法大队")) == [cases["squad"]]
+    assert listed(desk.get("/office/?whose=officer@demo.example")) == [cases["mine"]]
+
+
+def test_the_cases_of_agencies_below_are_looked_at_and_named(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        below = add_case(session, desk.below, now=now)
+        add_case(session, desk.own, now=now)
+        add_case(session, desk.stranger, now=now)
+    page = desk.get("/office/?reach=below")
+    assert listed(page) == [below]
+    assert "武昌街道水务站" in page
+    assert 'type="checkbox" name="case"' not in page
+
+
+def test_several_are_acknowledged_at_once_and_nobody_elses_are(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        own = [add_case(session, desk.own, now=now) for _one in range(3)]
+        withdrawn = add_case(session, desk.own, now=now, state="withdrawn")
+        below = add_case(session, desk.below, now=now)
+    token = desk.visitor.token("/office/")
+    data = {"csrf_token": token, "case": [str(one) for one in [*own, withdrawn, below]]}
+    assert desk.visitor.client.post("/office/acknowledge", data=data).status_code == 303
+    page = desk.get("/office/?show=answer")
+    assert "已确认收到 3 件" in page
+    assert "有 2 件没有确认" in page
+    with desk.rows() as session:
+        assert [state_of(session, one) for one in own] == ["acknowledged"] * 3
+        assert [state_of(session, one) for one in (withdrawn, below)] == ["withdrawn", "delivered"]
+        rows = session.execute(text("SELECT subject_id FROM audit_entry WHERE action = 'case.acknowledged'"))
+        assert set(rows.scalars()) == set(own)
+
+
+def test_a_foreign_case_among_them_acknowledges_none(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        own, foreign = add_case(session, desk.own, now=now), add_case(session, desk.stranger, now=now)
+    data = {"csrf_token": desk.visitor.token("/office/"), "case": [str(own), str(foreign)]}
+    assert desk.visitor.client.post("/office/acknowledge", data=data).status_code == 404
+    with desk.rows() as session:
+        assert [state_of(session, one) for one in (own, foreign)] == ["delivered", "delivered"]
+
+
+@pytest.mark.parametrize("chosen", [[], ["nonsense"], [str(new_id()) for _one in range(101)]])
+def test_nothing_chosen_or_too_much_changes_nothing_and_says_so(desk: Desk, chosen: list[str]) -> None:
+    data = {"csrf_token": desk.visitor.token("/office/"), "case": chosen}
+    assert desk.visitor.client.post("/office/acknowledge", data=data).status_code == 303
+    assert "notice-warning" in desk.get("/office/")
+
+
+def test_the_table_holds_what_the_list_shows_and_no_spreadsheet_computes_it(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        add_case(session, desk.own, now=now, water="=HYPERLINK(1)", due_in_h=-1)
+        add_case(session, desk.own, now=now, state="closed")
+    answer = desk.visitor.get("/office/cases.csv?show=overdue")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="waterwatch-cases.csv"'
+    assert answer.headers["Cache-Control"] == "no-store"
+    (row,) = csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff")))
+    assert row["water"] == "'=HYPERLINK(1)"
+    assert (row["kind"], row["severity"], row["state"], row["is_late"]) == ("sewage_outfall", "3", "delivered", "True")
+    assert (float(row["lon"]), float(row["lat"])) == (114.3055, 30.5928)
+
+
+def test_the_map_is_given_the_same_cases_with_their_exact_places(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        case_id = add_case(session, desk.own, now=now, at=(114.4, 30.6))
+        add_case(session, desk.stranger, now=now)
+    answer = desk.visitor.get("/office/cases.geojson")
+    assert answer.mimetype == "application/geo+json"
+    (feature,) = json.loads(answer.text)["features"]
+    assert feature["geometry"] == {"type": "Point", "coordinates": [114.4, 30.6]}
+    assert feature["id"] == str(case_id)
+    assert 'data-source="/office/cases.geojson"' in desk.get("/office/map")
+
+
+def test_the_figures_count_what_is_known_and_hold_nothing_against_what_is_not_yet_due(
+    desk: Desk, now: datetime
+) -> None:
+    told = now - timedelta(hours=10)
+
+    def facts(**given: float | None) -> dict[str, datetime | None]:
+        return {name: None if hours is None else told + timedelta(hours=hours) for name, hours in given.items()}
+
+    with desk.rows() as session:
+        kept = facts(acknowledge_by=2, acknowledged_at=1, answer_by=8, answered_at=4, delivered_at=0)
+        missed = facts(acknowledge_by=2, acknowledged_at=3, answer_by=8, delivered_at=0)
+        open_still = facts(acknowledge_by=24, answer_by=48, delivered_at=0)
+        add_case(session, desk.own, now=now, state="answered", **kept)
+        add_case(session, desk.own, now=now, state="acknowledged", due_in_h=-2, **missed)
+        add_case(session, desk.own, now=now, **open_still)
+        add_case(session, desk.own, now=now, state="withdrawn", **kept)
+        add_case(session, desk.own, now=now, state="refused_not_ours", **kept)
+        add_case(session, desk.stranger, now=now, **missed)
+    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", desk.get("/office/figures")))
+    assert "3 转来" in page
+    assert "1 现在逾期" in page
+    assert page.count("50% 按时：2 件中的 1 件") == 2
+    assert "2 小时 0 分 用时：2 件的中位数" in page
+    assert "4 小时 0 分 用时：1 件的中位数" in page
