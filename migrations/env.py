@@ -10,6 +10,7 @@ from waterwatch.accounts import tables as accounts
 from waterwatch.advisories import tables as advisories
 from waterwatch.agencies import tables as agencies
 from waterwatch.bulletins import tables as bulletins
+from waterwatch.casework import tables as casework
 from waterwatch.contacts import tables as contacts
 from waterwatch.duplicates import tables as duplicates
 from waterwatch.escalation import tables as escalation
@@ -28,6 +29,7 @@ from waterwatch.reports import tables as reports
 from waterwatch.triage import tables as triage
 from waterwatch.watches import tables as watches
 from waterwatch.waters import tables as waters
+from waterwatch.workdays import tables as workdays
 from waterwatch.zones import tables as zones
 
 # Imported for their tables: the guard test compares them with the migrated database.
@@ -38,6 +40,7 @@ ROOMS = (
     agencies,
     audit,
     bulletins,
+    casework,
     duplicates,
     contacts,
     escalation,
@@ -55,6 +58,7 @@ ROOMS = (
     triage,
     watches,
     waters,
+    workdays,
     zones,
 )
 MIGRATION_LOCK = 0x57415445_4D494752  # "WATE MIGR"

@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("settle_due", sa.Integer(), nullable=False),
         sa.Column("verified_clean", sa.Integer(), nullable=False),
         sa.Column("claimed", sa.Integer(), nullable=False),
+        sa.Column("reopened", sa.Integer(), nullable=False),
         sa.Column("overdue", sa.Integer(), nullable=False),
         sa.UniqueConstraint(
             "period",
@@ -71,7 +72,7 @@ def upgrade() -> None:
         _check(
             "period_figures",
             "counts",
-            "least(cases, withdrawn, not_ours, supervising, not_reached, claimed, overdue) >= 0",
+            "least(cases, withdrawn, not_ours, supervising, not_reached, claimed, reopened, overdue) >= 0",
         ),
         _check(
             "period_figures", "acknowledged", "acknowledged_on_time <= acknowledged AND acknowledged <= acknowledge_due"

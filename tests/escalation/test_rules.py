@@ -1,7 +1,5 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from waterwatch.escalation import rules, tables
@@ -16,43 +14,6 @@ def at(text: str) -> datetime:
 def test_the_machines_know_exactly_the_states_the_tables_allow() -> None:
     assert rules.CASE.states == set(tables.CASE_STATES)
     assert rules.DELIVERY.states == set(tables.DELIVERY_STATES)
-
-
-@pytest.mark.parametrize(
-    ("severity", "since", "until"),
-    [
-        (4, "2026-05-20T10:30+08:00", "2026-05-20T12:30+08:00"),
-        (3, "2026-05-22T10:30+08:00", "2026-05-23T10:30+08:00"),  # orange runs through the weekend
-        (2, "2026-05-20T10:30+08:00", "2026-05-25T10:30+08:00"),  # Wednesday: Thursday, Friday, Monday
-        (2, "2026-05-23T10:30+08:00", "2026-05-27T10:30+08:00"),  # Saturday: Monday, Tuesday, Wednesday
-        (1, "2026-05-20T10:30+08:00", "2026-05-29T10:30+08:00"),
-        # Friday 23:00 UTC is Saturday in China already.
-        (2, "2026-05-22T23:00+00:00", "2026-05-26T23:00+00:00"),
-    ],
-)
-def test_an_agency_has_two_hours_a_day_three_or_seven_working_days(severity: int, since: str, until: str) -> None:
-    assert rules.acknowledge_by(severity, at(since)) == at(until)
-
-
-@given(severity=st.integers(1, 4), since=MOMENTS)
-def test_the_graver_a_case_the_sooner_it_must_be_acknowledged(severity: int, since: datetime) -> None:
-    due = [rules.acknowledge_by(rank, since) for rank in (4, 3, 2, 1)]
-    assert since < due[0] < due[1] < due[2] < due[3]
-
-
-@given(severity=st.sampled_from((1, 2)), since=MOMENTS)
-def test_a_deadline_in_working_days_ends_on_a_working_day_in_china(severity: int, since: datetime) -> None:
-    assert rules.acknowledge_by(severity, since).astimezone(rules.CHINA_TIME).weekday() < 5
-
-
-def test_a_graver_grade_shortens_the_time_but_a_lighter_one_never_takes_any_away() -> None:
-    delivered, decided = at("2026-05-20T02:00+00:00"), at("2026-05-20T05:00+00:00")
-    orange = rules.acknowledge_by(3, delivered)
-    red = rules.raised_deadline(orange, 4, told_at=decided)
-    assert red == decided + timedelta(hours=2)
-    assert rules.raised_deadline(red, 4, told_at=decided + timedelta(hours=1)) == red
-    yellow = rules.lowered_deadline(orange, 2, delivered_at=delivered)
-    assert yellow == rules.acknowledge_by(2, delivered)
 
 
 def test_pauses_of_the_transport_double_up_to_the_cap() -> None:

@@ -2,7 +2,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, text
@@ -317,7 +317,8 @@ def test_acknowledging_twice_counts_once(session: Session, case: Case, settings:
     again = service.acknowledge(session, case.id, actor=officer, now=now + timedelta(minutes=9))
     assert first == service.Acknowledgement(now + timedelta(minutes=5), is_new=True)
     assert again == replace(first, is_new=False)
-    assert (case.state, case.state_deadline_at) == ("acknowledged", None)
+    # From now on it owes an answer: an orange one within seven working days of the delivery.
+    assert (case.state, case.state_deadline_at) == ("acknowledged", datetime(2026, 5, 29, 2, 30, tzinfo=UTC))
     assert actions(session, case) == ["case.opened", "delivery.sent", "case.acknowledged"]
 
 

@@ -12,7 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness", "watches", "atlas",
+    "fairness", "watches", "atlas", "workdays", "casework",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -93,6 +93,11 @@ SPECIAL = {
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
+    ("casework", "pressing"): "reminders, superiors, reopening: what follows when nothing, or the wrong thing, happens",
+    ("casework", "incoming"): "answers that came as mail or as a remote status",
+    ("incidents", "answering"): "what an incident makes of answers",
+    ("escalation", "clocks"): "what agencies owe until when",
+    ("escalation", "rerouting"): "which other agency gets a case, and by what way",
     ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
 }
 

@@ -16,50 +16,54 @@ from waterwatch.kernel.errors import NotFound
 NUMBERS = (
     *("cases", "withdrawn", "not_ours", "supervising", "not_reached", "acknowledge_due", "acknowledged"),
     *("acknowledged_on_time", "acknowledge_median_s", "answer_due", "answered", "answered_on_time", "answer_median_s"),
-    *("settle_due", "verified_clean", "claimed", "overdue"),
+    *("settle_due", "verified_clean", "claimed", "reopened", "overdue"),
 )
-# A case belongs to the period in which it reached the department; one that never did, to that in which it was opened.
+# What is counted is a round: a case that a citizen's photo reopened begins again, and the round before it stays counted.
+# A round belongs to the period in which it reached the department; one that never did, to that in which it began.
 # Whoever answers has acknowledged, and whoever reports it done has answered. What came after the instant did not happen
 # yet. Once an incident is over nothing falls due any more: its times are cut at its end.
 _CASES = """
-WITH seen AS (
-    SELECT c.agency_id, c.state, c.role, i.state AS incident_state, c.acknowledge_by, c.answer_by, c.finish_by,
-           coalesce(c.delivered_at, CASE WHEN c.acknowledged_at IS NOT NULL THEN c.created_at END) AS reached_at,
-           c.created_at,
+WITH rounds AS (
+    SELECT c.incident_id, c.agency_id, c.state, c.role, c.delivered_at, c.acknowledged_at, c.answered_at, c.closed_at,
+           c.acknowledge_by, c.answer_by, c.finish_by, true AS is_present,
+           coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), c.created_at) AS begun_at
+    FROM escalation_case c WHERE c.agency_id IS NOT NULL AND c.created_at < :until
+    UNION ALL
+    SELECT c.incident_id, c.agency_id, c.state, c.role, r.delivered_at, r.acknowledged_at, r.answered_at, r.closed_at,
+           r.acknowledge_by, r.answer_by, r.finish_by, false, c.created_at
+    FROM case_round r JOIN escalation_case c ON c.id = r.case_id WHERE c.agency_id IS NOT NULL
+), seen AS (
+    SELECT c.agency_id, c.state, c.role, c.is_present, c.acknowledge_by, c.answer_by, c.finish_by, c.begun_at,
+           coalesce(c.delivered_at, CASE WHEN c.acknowledged_at IS NOT NULL THEN c.begun_at END) AS reached_at,
            least(c.acknowledged_at, c.answered_at, c.closed_at) AS said_acknowledged_at,
-           least(c.answered_at, c.closed_at) AS said_answered_at,
-           c.closed_at AS said_closed_at,
+           least(c.answered_at, c.closed_at) AS said_answered_at, c.closed_at AS said_closed_at,
            least(CAST(:as_of AS timestamptz), i.closed_at) AS ends_at,
            i.state = 'verified_clean' AND i.closed_at <= :as_of AS is_clean,
            i.closed_at <= :as_of AS is_over
-    FROM escalation_case c JOIN incident i ON i.id = c.incident_id
-    WHERE c.agency_id IS NOT NULL AND c.created_at < :until AND i.state NOT IN ('merged', 'retracted')
+    FROM rounds c JOIN incident i ON i.id = c.incident_id WHERE i.state NOT IN ('merged', 'retracted')
 ), dated AS (
     SELECT seen.*,
            CASE WHEN said_acknowledged_at <= :as_of THEN said_acknowledged_at END AS acknowledged_at,
            CASE WHEN said_answered_at <= :as_of THEN said_answered_at END AS answered_at,
-           CASE WHEN said_closed_at <= :as_of THEN said_closed_at END AS closed_at
-    FROM seen WHERE coalesce(reached_at, created_at) >= :since AND coalesce(reached_at, created_at) < :until
-), sorted AS (
-    SELECT dated.*,
+           CASE WHEN said_closed_at <= :as_of THEN said_closed_at END AS closed_at,
            CASE WHEN role = 'supervising' THEN 'supervising' WHEN state = 'withdrawn' THEN 'withdrawn'
                 WHEN state = 'refused_not_ours' THEN 'not_ours' WHEN reached_at IS NULL THEN 'not_reached'
                 ELSE 'counts' END AS sort
-    FROM dated
+    FROM seen WHERE coalesce(reached_at, begun_at) >= :since AND coalesce(reached_at, begun_at) < :until
 ), judged AS MATERIALIZED (
-    SELECT agency_id, sort, is_clean,
+    SELECT agency_id, sort, is_clean, sort = 'counts' AND NOT is_present AS reopened,
            sort = 'counts' AND (acknowledged_at IS NOT NULL OR acknowledge_by <= ends_at) IS TRUE AS acknowledge_due,
            sort = 'counts' AND (answered_at IS NOT NULL OR answer_by <= ends_at) IS TRUE AS answer_due,
-           sort = 'counts' AND (is_clean OR finish_by <= ends_at) IS TRUE AS settle_due,
+           sort = 'counts' AND is_present AND (is_clean OR finish_by <= ends_at) IS TRUE AS settle_due,
            acknowledged_at IS NOT NULL AS acknowledged, acknowledged_at <= acknowledge_by AS acknowledged_on_time,
            answered_at IS NOT NULL AS answered, answered_at <= answer_by AS answered_on_time,
-           closed_at IS NOT NULL AND is_clean IS NOT TRUE AS claimed,
-           sort = 'counts' AND is_over IS NOT TRUE AND (
+           is_present AND closed_at IS NOT NULL AND is_clean IS NOT TRUE AS claimed,
+           sort = 'counts' AND is_present AND is_over IS NOT TRUE AND (
                acknowledged_at IS NULL AND acknowledge_by <= :as_of OR answered_at IS NULL AND answer_by <= :as_of
                OR closed_at IS NULL AND finish_by <= :as_of) IS TRUE AS overdue,
            coalesce(extract(epoch FROM acknowledged_at - reached_at)::float8, 'infinity') AS acknowledge_s,
            coalesce(extract(epoch FROM answered_at - reached_at)::float8, 'infinity') AS answer_s
-    FROM sorted
+    FROM dated
 )
 """
 _COUNTS = """
@@ -79,6 +83,7 @@ percentile_disc(0.5) WITHIN GROUP (ORDER BY answer_s) FILTER (WHERE answer_due) 
 count(*) FILTER (WHERE settle_due) AS settle_due,
 count(*) FILTER (WHERE settle_due AND is_clean) AS verified_clean,
 count(*) FILTER (WHERE sort = 'counts' AND claimed) AS claimed,
+count(*) FILTER (WHERE reopened) AS reopened,
 count(*) FILTER (WHERE overdue) AS overdue
 """
 # Areas count what the departments of the area, and of those within it, were given.

@@ -106,7 +106,8 @@ class Figures:
     (somebody else's case), ``not_reached`` (our letter did not arrive). ``*_due``: what is done, or should be by now;
     an open case whose time is not over is not among them. Medians, in seconds, are of those due: what was not done
     counts as longer than anything that was, so ``inf`` means that more than half are not done. ``settle_due``: verified
-    clean, or past the time to finish; ``claimed``: closed by the department and verified by nobody.
+    clean, or past the time to finish; ``claimed``: closed by the department and verified by nobody;
+    ``reopened``: said to be done, and a citizen's photo showed that it was not.
     """
 
     cases: int = 0
@@ -125,6 +126,7 @@ class Figures:
     settle_due: int = 0
     verified_clean: int = 0
     claimed: int = 0
+    reopened: int = 0
     overdue: int = 0
 
     @property

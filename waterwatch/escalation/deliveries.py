@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import queries, rules, service
+from waterwatch.escalation import clocks, queries, rules, service
 from waterwatch.escalation.channels import letter
 from waterwatch.escalation.tables import Delivery
 from waterwatch.kernel import audit, outbox
@@ -102,9 +102,9 @@ def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:
         case.delivered_at = now
         service.say_moved(session, case, now=now)
         # From the start of the attempt, because that is the deadline the mail itself names.
-        case.state_deadline_at = rules.acknowledge_by(case.severity, claim.claimed_at)
-    elif case.state == "delivered" and claim.raised_from is not None and case.state_deadline_at is not None:
-        case.state_deadline_at = rules.raised_deadline(case.state_deadline_at, case.severity, told_at=claim.claimed_at)
+        clocks.start(session, case, since=claim.claimed_at)
+    elif case.state in clocks.OWED and claim.raised_from is not None:
+        clocks.shorten(session, case, told_at=claim.claimed_at)
     service.record(session, "delivery.sent", case, actor=_SENDER, now=now, after=facts)
 
 
@@ -192,10 +192,13 @@ def _hand_over(context: JobContext, claim: Claim) -> Failure | None:
     facts, pictures = letter.gather(context, claim.case_id, with_pictures=with_pictures)
     if pictures.are_held_back and context.now() < claim.queued_at + rules.picture_patience(facts.severity):
         return Failure("pictures_unavailable")
+    with transaction(context.sessions) as session:
+        terms = clocks.terms(session, facts.agency_id, claim.claimed_at)
     mail = letter.write(
         facts,
         pictures,
         settings=settings,
+        terms=terms,
         recipient=claim.address,
         message_id=claim.message_id,
         claimed_at=claim.claimed_at,

@@ -76,6 +76,26 @@ def locked_case(session: Session, case_id: uuid.UUID) -> Case:
     return case
 
 
+def incident_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID:
+    """The incident a case is of, for good. Raises :class:`NotFound`."""
+    incident_id = session.scalars(select(Case.incident_id).where(Case.id == case_id)).one_or_none()
+    if incident_id is None:
+        raise NotFound("case_not_found")
+    return incident_id
+
+
+def supervisors_of(session: Session, case_id: uuid.UUID) -> list[Case]:
+    """The cases of those above an agency that were opened for what it missed, locked; theirs above them included."""
+    found: list[Case] = []
+    waiting = [case_id]
+    while waiting:
+        wanted = select(Case).where(Case.supervises_id.in_(waiting)).order_by(Case.id).with_for_update()
+        above = [case for case in session.scalars(wanted) if case not in found]
+        found += above
+        waiting = [case.id for case in above]
+    return found
+
+
 def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
     """One delivery, locked. Raises :class:`NotFound`."""
     delivery = session.scalars(
@@ -111,6 +131,57 @@ def letters_of(session: Session, case_id: uuid.UUID) -> dict[str, list[Delivery]
     for delivery in session.scalars(wanted.with_for_update()):
         letters.setdefault(delivery.address, []).append(delivery)
     return letters
+
+
+def mail_addresses(session: Session, agency_id: uuid.UUID | None) -> list[str]:
+    """An agency's mail addresses, the preferred first."""
+    statement = text("""SELECT address FROM agency_contact WHERE agency_id = :id AND active AND channel = 'email'
+                        ORDER BY position, address""")
+    return list(session.execute(statement, {"id": agency_id}).scalars())
+
+
+# From an agency up its tree; should the tree bite its tail, ten levels are enough.
+_ABOVE = """
+WITH RECURSIVE above (id, parent_id, kind, depth) AS (
+    SELECT a.id, a.parent_id, a.kind, 0 FROM agency a WHERE a.id = :id
+    UNION ALL SELECT a.id, a.parent_id, a.kind, above.depth + 1
+    FROM above JOIN agency a ON a.id = above.parent_id WHERE above.depth < 10)
+"""
+_SUPERIORS = text(f"""{_ABOVE}
+SELECT above.id FROM above JOIN agency a USING (id) WHERE depth > 0 AND a.retired_at IS NULL AND above.id <> :id
+GROUP BY above.id ORDER BY min(depth)
+""")  # noqa: S608  # the piece is a constant of this module
+# The one that was named; else those of the same kind above, by the tree of agencies or, where that has a gap, of areas.
+_NEXT = text(f"""{_ABOVE},
+areas (id, parent_id, depth) AS (
+    SELECT j.id, j.parent_id, 0 FROM agency a JOIN jurisdiction j ON j.id = a.jurisdiction_id WHERE a.id = :id
+    UNION ALL SELECT j.id, j.parent_id, areas.depth + 1
+    FROM areas JOIN jurisdiction j ON j.id = areas.parent_id WHERE areas.depth < 10),
+next (id, rank) AS (
+    SELECT id, -1 FROM agency WHERE id = :suggested_id
+    UNION ALL SELECT above.id, above.depth FROM above JOIN agency me ON me.id = :id
+    WHERE depth > 0 AND above.kind = me.kind
+    UNION ALL SELECT a.id, areas.depth FROM areas JOIN agency a ON a.jurisdiction_id = areas.id
+    JOIN agency me ON me.id = :id WHERE depth > 0 AND a.kind = me.kind)
+SELECT next.id FROM next JOIN agency a USING (id) WHERE a.retired_at IS NULL AND next.id <> :id
+GROUP BY next.id ORDER BY min(rank), next.id
+""")  # noqa: S608  # the piece is a constant of this module
+
+
+def superiors_of(session: Session, agency_id: uuid.UUID | None) -> list[uuid.UUID]:
+    """The agencies above one, the nearest first."""
+    return list(session.execute(_SUPERIORS, {"id": agency_id}).scalars())
+
+
+def next_agencies(session: Session, agency_id: uuid.UUID | None, suggested_id: uuid.UUID | None) -> list[uuid.UUID]:
+    """Who may take a case an agency refused: the one it named, then those of its kind above it, the nearest first."""
+    return list(session.execute(_NEXT, {"id": agency_id, "suggested_id": suggested_id}).scalars())
+
+
+def is_known_agency(session: Session, agency_id: uuid.UUID) -> bool:
+    """Whether an agency exists and was not retired."""
+    statement = text("SELECT EXISTS (SELECT FROM agency WHERE id = :id AND retired_at IS NULL)")
+    return bool(session.execute(statement, {"id": agency_id}).scalar_one())
 
 
 def first_message_id(session: Session, delivery: Delivery) -> str | None:

@@ -1,7 +1,7 @@
 """Decisions of escalation: the lives of cases and deliveries, their deadlines, the pauses between attempts. No I/O."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from waterwatch.kernel.outbox import NORMAL, URGENT
 from waterwatch.kernel.settings import Settings
@@ -25,6 +25,9 @@ CASE = Machine(
             ("acknowledged", "answered"),
             ("delivered", "answered"),
             ("answered", "closed"),
+            ("answered", "refused_not_ours"),
+            # A citizen's photo shows that it is not over: the agency is told anew.
+            ("closed", "queued"),
             # An address became known, or another one was entered.
             ("no_contact", "queued"),
             ("dead", "queued"),
@@ -70,19 +73,12 @@ PREPARATION_S = 20.0
 # Pauses after a failure to reach our own mail server.
 TRANSPORT_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
-# Acknowledgement: ours, see docs/guide-officer.md. Red and orange run by the clock, the lower two by working days.
-ACKNOWLEDGE_HOURS = {4: 2, 3: 24}
-ACKNOWLEDGE_WORKING_DAYS = {2: 3, 1: 7}
-
 PICTURE_PATIENCE = {
     4: timedelta(seconds=30),
     3: timedelta(minutes=1),
     2: timedelta(minutes=5),
     1: timedelta(minutes=10),
 }
-
-# All of China keeps one civil time and no summer time since 1991, so no time-zone database is needed here.
-CHINA_TIME = timezone(timedelta(hours=8), "Asia/Shanghai")
 
 _PRIORITIES = {4: URGENT, 3: 2, 2: NORMAL, 1: 7}
 
@@ -111,35 +107,6 @@ def claim_lasts_s(settings: Settings) -> float:
 def priority(severity: int) -> int:
     """Place in the outbox for a severity rank 1 (blue) to 4 (red): a red case overtakes everything that waits."""
     return _PRIORITIES[severity]
-
-
-def acknowledge_by(severity: int, since: datetime) -> datetime:
-    """When an agency is to have acknowledged a case it received at ``since`` (aware), for a severity rank 1 to 4.
-
-    Red 2 hours, orange 24 hours, yellow 3 and blue 7 working days. Working days are Monday to Friday in China's time;
-    the calendar of shifted holidays and make-up days is not loaded yet, so around the long holidays the deadline
-    falls too early.
-    """
-    if severity in ACKNOWLEDGE_HOURS:
-        return since + timedelta(hours=ACKNOWLEDGE_HOURS[severity])
-    moment, left = since.astimezone(CHINA_TIME), ACKNOWLEDGE_WORKING_DAYS[severity]
-    while left:
-        moment += timedelta(days=1)
-        left -= moment.weekday() < 5
-    return moment.astimezone(since.tzinfo)
-
-
-def raised_deadline(deadline: datetime, severity: int, *, told_at: datetime) -> datetime:
-    """The deadline of a delivered case whose agency was told at ``told_at`` that the severity is higher now.
-
-    The shorter time counts from that letter, never from before; and nothing that was promised is postponed.
-    """
-    return min(deadline, acknowledge_by(severity, told_at))
-
-
-def lowered_deadline(deadline: datetime, severity: int, *, delivered_at: datetime) -> datetime:
-    """The deadline of a delivered case whose severity fell: the whole of the longer time from the delivery on."""
-    return max(deadline, acknowledge_by(severity, delivered_at))
 
 
 def transport_pause_s(attempts: int, cap_s: float) -> float:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.queries import CompetentAgency, competent_agencies, competent_within, opposite_banks
-from waterwatch.escalation import queries, rules
+from waterwatch.escalation import clocks, queries, rules
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
@@ -69,7 +69,7 @@ def escalate(
     for case in known.values():
         _regrade(session, case, place.severity, telling, is_correction=is_correction, actor=actor)
         if case.state == "withdrawn" and case.agency_id is None:
-            _say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
+            say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
     agencies = _competent(session, place)
     for agency in agencies:
         if agency.agency_id in known:
@@ -77,14 +77,14 @@ def escalate(
         elif None in known:
             case = known.pop(None)  # nobody was competent until now
         else:
-            case = _open_case(
+            case = open_case(
                 session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
             )
             cases.append(case)
         _address(session, case, agency, telling, actor=actor, is_known=case in before)
     if not agencies and not known:
-        case = _open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
-        _say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
+        case = open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
+        say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
         cases.append(case)
     for case in known.values():
         _come_back(session, case, telling, actor=actor)
@@ -117,7 +117,7 @@ def _competent(session: Session, place: queries.Place) -> list[CompetentAgency]:
     return competent_agencies(session, place.lon, place.lat, place.kind, place.severity, also=also)
 
 
-def _open_case(
+def open_case(
     session: Session,
     incident_id: uuid.UUID,
     agency_id: uuid.UUID | None,
@@ -127,7 +127,10 @@ def _open_case(
     actor: Actor,
     now: datetime,
 ) -> Case:
-    case = Case(id=new_id(), incident_id=incident_id, agency_id=agency_id, severity=severity, created_at=now)
+    """A case of an incident for one agency, ``queued``, nobody told yet; ``no_contact`` where there is no agency."""
+    case = Case(
+        id=new_id(), incident_id=incident_id, agency_id=agency_id, severity=severity, created_at=now, role="competent"
+    )
     rules.case_life(settings).enter(case, now=now)
     if agency_id is None:
         rules.case_life(settings).move(case, "no_contact", now=now)  # the row may exist in no other state
@@ -154,13 +157,13 @@ def _address(
     so_far = queries.addressed(session, case.id) if is_known else {}
     missing = [address for address in usable if not so_far.get(address, (0, False))[1]]
     if not usable:
-        _say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
+        say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
     if not missing:
         if case.state == "withdrawn":
             _reinstate(session, case, settings=settings, actor=actor, now=now)
         return
     if case.state == "withdrawn":
-        case.delivered_at = case.acknowledged_at = None  # they are told anew
+        clocks.reset(case)  # they are told anew
     if case.state != "queued":
         before = rules.case_life(settings).move(case, "queued", now=now)
         facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
@@ -183,9 +186,11 @@ def _reinstate(session: Session, case: Case, *, settings: Settings, actor: Actor
     rules.case_life(settings).move(case, "queued", now=now)
     if case.delivered_at is not None:
         rules.CASE.move(case, "delivered", now=now)
-        case.state_deadline_at = rules.acknowledge_by(case.severity, case.delivered_at)
     if case.acknowledged_at is not None:
         rules.CASE.move(case, "acknowledged", now=now)
+    if case.answered_at is not None:
+        rules.CASE.move(case, "answered", now=now)
+    clocks.run(case)
     facts: dict[str, audit.Fact] = {"state": case.state}
     record(session, "case.reinstated", case, actor=actor, now=now, before={"state": "withdrawn"}, after=facts)
 
@@ -226,9 +231,10 @@ def _queue_delivery(
     )
 
 
-def _say_no_contact(
+def say_no_contact(
     session: Session, case: Case, reason: str, *, settings: Settings, actor: Actor, now: datetime
 ) -> None:
+    """Nobody can be told: the case is ``no_contact``, loudly. Where that was said of an agency before, nothing."""
     if case.state in ("queued", "withdrawn"):
         rules.case_life(settings).move(case, "no_contact", now=now)
     elif case.agency_id is not None:
@@ -252,15 +258,8 @@ def _regrade(
         _tell_raised(session, case, telling)
     else:
         _lower_letters(session, case, telling, is_correction=is_correction)
-    if (
-        severity < before
-        and case.state == "delivered"
-        and case.state_deadline_at is not None
-        and case.delivered_at is not None
-    ):
-        case.state_deadline_at = rules.lowered_deadline(
-            case.state_deadline_at, severity, delivered_at=case.delivered_at
-        )
+    if severity < before and case.state in clocks.OWED:
+        clocks.lengthen(session, case)
     facts = {"severity": severity}
     record(session, "case.regraded", case, actor=actor, now=now, before={"severity": before}, after=facts)
 
@@ -299,6 +298,18 @@ def _lower_letters(session: Session, case: Case, telling: _Telling, *, is_correc
             _queue_delivery(session, case, address, telling, number=len(letters) + 1, says="lowered")
 
 
+def queue_letter(
+    session: Session, case: Case, *, says: str, settings: Settings, now: datetime, tell_at: datetime | None = None
+) -> None:
+    """One further letter of a case to each address of its agency."""
+    session.flush()
+    telling, letters = _Telling(settings, now, tell_at or now), queries.letters_of(session, case.id)
+    for address in queries.mail_addresses(session, case.agency_id):
+        if is_address(address):
+            number = len(letters.get(address, ())) + 1
+            _queue_delivery(session, case, address, telling, number=number, says=says)
+
+
 def withdraw_cases(
     session: Session,
     incident_id: uuid.UUID,
@@ -322,6 +333,7 @@ def withdraw_cases(
         if case.state in ("withdrawn", "closed"):
             continue
         before = rules.CASE.move(case, "withdrawn", now=now)
+        clocks.stop(case)
         for address, letters in queries.letters_of(session, case.id).items():
             _take_back(session, case, address, letters, telling)
         facts: dict[str, audit.Fact] = {"state": "withdrawn", "incident_id": incident_id}
@@ -365,6 +377,7 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
         return Acknowledgement(case.acknowledged_at, is_new=False)
     before = rules.CASE.move(case, "acknowledged", now=now)
     case.acknowledged_at = now
+    clocks.run(case)
     say_moved(session, case, now=now)
     mapping.request_publication(session, now=now)  # the map tells how far the answer has come
     facts = {"state": "acknowledged"}

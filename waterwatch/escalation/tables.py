@@ -29,6 +29,12 @@ class Case(Base):
     """An incident forwarded to an agency. ``agency_id`` is null when nobody is competent: state ``no_contact``.
 
     ``withdrawn``: the moderators took the incident back, or it turned out to be another one.
+
+    ``role`` ``supervising``: the agency is told because the one of the case ``supervises_id``, below it, missed a
+    deadline; ``escalated_at`` is when that happened to a case. ``acknowledge_by``, ``answer_by`` and ``finish_by`` are
+    what was promised when it was handed over, kept for who looks back; ``state_deadline_at`` is the one that runs now,
+    ``remind_at`` when it is reminded of, if it has not been. ``answered_at``: of the first answer; ``closed_at``: when
+    it said "done". Those of rounds before the case was reopened are in :class:`CaseRound`.
     """
 
     __tablename__ = "escalation_case"
@@ -41,6 +47,10 @@ class Case(Base):
         ),
         CheckConstraint("severity BETWEEN 1 AND 4", name="severity"),
         CheckConstraint("agency_id IS NOT NULL OR state IN ('no_contact', 'withdrawn')", name="agency_or_no_contact"),
+        CheckConstraint("role IN ('competent', 'supervising')", name="role"),
+        CheckConstraint("(role = 'supervising') = (supervises_id IS NOT NULL)", name="supervises"),
+        CheckConstraint("supervises_id <> id", name="not_itself"),
+        Index("ix_escalation_case_remind_at", "remind_at", postgresql_where=text("remind_at IS NOT NULL")),
         Index(
             "ix_escalation_case_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")
         ),
@@ -56,6 +66,38 @@ class Case(Base):
     created_at: Mapped[datetime]
     delivered_at: Mapped[datetime | None]
     acknowledged_at: Mapped[datetime | None]
+    role: Mapped[str] = mapped_column(Text, server_default=text("'competent'"))
+    supervises_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("escalation_case.id"), index=True)
+    answered_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    acknowledge_by: Mapped[datetime | None]
+    answer_by: Mapped[datetime | None]
+    finish_by: Mapped[datetime | None]
+    remind_at: Mapped[datetime | None]
+    escalated_at: Mapped[datetime | None]
+
+
+class CaseRound(Base):
+    """A former round of a case: what was promised and kept before a citizen's photo showed that it was not over.
+
+    The case itself holds the present round.
+    """
+
+    __tablename__ = "case_round"
+    __table_args__ = (CheckConstraint("number >= 1", name="number"),)
+
+    case_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("escalation_case.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    severity: Mapped[int] = mapped_column(SmallInteger)
+    delivered_at: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    acknowledge_by: Mapped[datetime | None]
+    answer_by: Mapped[datetime | None]
+    finish_by: Mapped[datetime | None]
+    escalated_at: Mapped[datetime | None]
+    reopened_at: Mapped[datetime]
 
 
 class Digest(Base):

@@ -94,6 +94,7 @@ INCIDENT = Machine(
             ("answered", "expired"),
             ("resolved_claimed", "verified_clean"),
             ("resolved_claimed", "reopened"),
+            ("resolved_claimed", "answered"),  # what said so is withheld, or another agency turned out to be competent
             ("resolved_claimed", "expired"),
             ("reopened", "answered"),
             ("reopened", "resolved_claimed"),

@@ -1,0 +1,103 @@
+"""A case goes on to another agency: it was not this one's business, or its superior is told what it missed."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from waterwatch.escalation import queries, rules
+from waterwatch.escalation.service import open_case, queue_letter, record, say_no_contact
+from waterwatch.escalation.tables import Case
+from waterwatch.kernel import audit
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.settings import Settings
+
+
+def reroute(
+    session: Session,
+    case: Case,
+    suggested_agency_id: uuid.UUID | None,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+) -> Case | None:
+    """A case was refused as not the agency's: it goes to the agency named, else to one of its kind a level up.
+
+    Never to one that refused the incident. Whoever has it already need not be told again; the case it has is returned.
+    Where nobody is left, the incident gets a case ``no_contact``: None, loudly. Assumes that the caller holds the
+    incident's lock and has moved ``case`` to ``refused_not_ours``.
+    """
+    session.flush()
+    known = queries.cases_by_agency(session, case.incident_id)
+    for agency_id in queries.next_agencies(session, case.agency_id, suggested_agency_id):
+        held = known.get(agency_id)
+        if held is not None and held.state == "refused_not_ours":
+            continue
+        if held is not None and held.state not in ("withdrawn", "no_contact"):
+            if held.role == "supervising":
+                held.role, held.supervises_id = "competent", None
+            facts: dict[str, audit.Fact] = {"agency_id": agency_id, "case_id": held.id}
+            record(session, "case.rerouted", case, actor=actor, now=now, after=facts)
+            return held
+        opened = _hand_on(session, case, agency_id, held, "case", settings=settings, actor=actor, now=now)
+        facts = {"agency_id": agency_id, "case_id": opened.id, "state": opened.state}
+        record(session, "case.rerouted", case, actor=actor, now=now, after=facts)
+        if opened.state != "no_contact":
+            return opened
+    nobody = known.get(None)
+    if nobody is None:
+        nobody = open_case(session, case.incident_id, None, case.severity, settings=settings, actor=actor, now=now)
+    elif nobody.state == "withdrawn":
+        rules.CASE.move(nobody, "no_contact", now=now)
+    say_no_contact(session, nobody, "all_refused", settings=settings, actor=actor, now=now)
+    return None
+
+
+def inform_superior(session: Session, case: Case, *, settings: Settings, actor: Actor, now: datetime) -> Case | None:
+    """The agency of ``case`` missed a deadline: the nearest one above it that can be reached gets a case, supervising.
+
+    One that has a case of the incident already is told so by a letter of it. None where nobody is above, or none of
+    them can be reached: a person must be told. Assumes that the caller holds the incident's lock.
+    """
+    session.flush()
+    known = queries.cases_by_agency(session, case.incident_id)
+    for agency_id in queries.superiors_of(session, case.agency_id):
+        held = known.get(agency_id)
+        if held is not None and held.state == "refused_not_ours":
+            continue
+        if held is not None and held.state not in ("withdrawn", "no_contact"):
+            queue_letter(session, held, says="overdue", settings=settings, now=now)
+            return held
+        opened = _hand_on(session, case, agency_id, held, "overdue", settings=settings, actor=actor, now=now)
+        if opened.state != "no_contact":
+            return opened
+    return None
+
+
+def _hand_on(
+    session: Session,
+    case: Case,
+    agency_id: uuid.UUID,
+    held: Case | None,
+    says: str,
+    *,
+    settings: Settings,
+    actor: Actor,
+    now: datetime,
+) -> Case:
+    """A case of this incident for another agency, with its letters; ``no_contact`` where it has no usable contact."""
+    made = held
+    if made is None:
+        made = open_case(session, case.incident_id, agency_id, case.severity, settings=settings, actor=actor, now=now)
+        if says == "overdue":
+            made.role, made.supervises_id = "supervising", case.id
+    else:
+        rules.case_life(settings).move(made, "queued", now=now)
+        made.severity = case.severity
+    session.flush()
+    queue_letter(session, made, says=says, settings=settings, now=now)
+    session.flush()
+    if not queries.letters_of(session, made.id):
+        say_no_contact(session, made, "no_address", settings=settings, actor=actor, now=now)
+    return made
