@@ -59,6 +59,13 @@ class Period:
         return f"{self.starts_on.year}Q{(self.starts_on.month + 2) // 3}"
 
     @property
+    def words(self) -> str:
+        """As Chinese letters write it: ``2026 年第 3 季度`` or ``2026 年 7 月``."""
+        if self.months == 1:
+            return f"{self.starts_on.year} 年 {self.starts_on.month} 月"
+        return f"{self.starts_on.year} 年第 {(self.starts_on.month + 2) // 3} 季度"
+
+    @property
     def ends_on(self) -> date:
         """The first day after it."""
         return _months_on(self.starts_on, self.months)

@@ -43,7 +43,8 @@ class PeriodFigures(Base):
         UniqueConstraint("period", "agency_id", "jurisdiction_id", postgresql_nulls_not_distinct=True),
         CheckConstraint("agency_id IS NULL OR jurisdiction_id IS NULL", name="one_subject"),
         CheckConstraint(
-            "least(cases, withdrawn, not_ours, supervising, not_reached, claimed, reopened, overdue) >= 0", name="counts"
+            "least(cases, withdrawn, not_ours, supervising, not_reached, claimed, reopened, overdue) >= 0",
+            name="counts",
         ),
         CheckConstraint(
             "acknowledged_on_time <= acknowledged AND acknowledged <= acknowledge_due", name="acknowledged"

@@ -1,5 +1,4 @@
-"""Decisions of bulletins: their life and that of their letters, what their numbers are, what goes into which file. Pure.
-"""
+"""Decisions of bulletins: their life and that of their letters, what their numbers are, what goes into which file. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
