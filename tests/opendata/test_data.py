@@ -25,6 +25,7 @@ from tests.opendata.places import (
     add_problem,
 )
 from waterwatch.atlas import addresses
+from waterwatch.kernel import sheets
 from waterwatch.kernel.db import transaction
 from waterwatch.opendata import exports, feeds
 from waterwatch.opendata.answers import IncidentsOut
@@ -186,10 +187,10 @@ def test_what_is_not_there_is_not_found(client: FlaskClient, places: dict[str, s
 
 @given(st.text(max_size=40))
 def test_no_cell_begins_as_a_formula_does(words: str) -> None:
-    written = exports.cell(words)
+    written = sheets.cell(words)
     assert written.endswith(words)
     assert written == words or written == "'" + words
-    assert not written.lstrip(" \u3000").startswith(exports.FORMULA_STARTS)
+    assert not written.lstrip(" \u3000").startswith(sheets.FORMULA_STARTS)
 
 
 @given(st.text(max_size=60))

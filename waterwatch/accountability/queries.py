@@ -141,6 +141,7 @@ SELECT a.id AS agency_id, a.code, a.kind, a.level, {_AGENCY_NAMES} AS names, j.c
        {_AREA_NAMES} AS area_names
 FROM agency a JOIN jurisdiction j ON j.id = a.jurisdiction_id WHERE a.code = :code OR a.id = CAST(:id AS uuid)
 """)  # noqa: S608
+_AREA_NAMED = text(f"SELECT {_AREA_NAMES} AS names FROM jurisdiction j WHERE j.code = :code")  # noqa: S608
 # The first address each department has for mails.
 _ADDRESSED = text("""
 SELECT f.id AS figures_id, a.id AS agency_id, k.address
@@ -315,3 +316,22 @@ def has_comments(session: Session, period: str) -> bool:
     """Whether any department has commented on a period."""
     found = select(AgencyComment.id).join(PeriodFigures, PeriodFigures.id == AgencyComment.figures_id)
     return session.scalars(found.where(PeriodFigures.period == period).limit(1)).first() is not None
+
+
+def release(session: Session, period: str) -> PeriodRelease | None:
+    """Where a period's figures stand."""
+    return session.get(PeriodRelease, period)
+
+
+def agency_of(session: Session, figures_id: uuid.UUID) -> uuid.UUID:
+    """Whose figures these are. Raises :class:`NotFound` also for an area's."""
+    found = session.get(PeriodFigures, figures_id)
+    if found is None or found.agency_id is None:
+        raise NotFound("figures_not_found")
+    return found.agency_id
+
+
+def area_names(session: Session, code: str) -> dict[str, str] | None:
+    """An area's names by language; None where there is no such area."""
+    row = session.execute(_AREA_NAMED, {"code": code}).first()
+    return None if row is None else row.names

@@ -1,20 +1,14 @@
 """Incidents written as GeoJSON and as CSV. Only public fields, each documented in docs/api.md; no I/O."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from waterwatch.atlas.incidents import PublicIncident
+from waterwatch.kernel import sheets
 
 LEVELS = {1: "blue", 2: "yellow", 3: "orange", 4: "red"}
 NOTICE = "公众观察等级，非政府预警 · public observation level, no warning of an authority"
-BOM = "\ufeff"
-# What a spreadsheet takes for a formula when it begins a cell (OWASP, CSV injection), with the full-width forms that
-# some turn into these.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-
 Facts = dict[str, Any]
 _COLUMNS: tuple[tuple[str, Callable[[PublicIncident], Any]], ...] = (
     ("code", lambda one: one.code),
@@ -61,17 +55,6 @@ def as_geojson(incidents: Sequence[PublicIncident], public_url: str, about: Mapp
 
 
 def as_csv(incidents: Sequence[PublicIncident], public_url: str) -> str:
-    """A table with a line of column names; begins with a byte order mark, for without one Excel garbles Chinese."""
-    written = io.StringIO()
-    table = csv.writer(written, lineterminator="\r\n")
-    table.writerow(COLUMNS)
-    for one in incidents:
-        table.writerow([cell(value) for value in (*facts_of(one, public_url).values(), one.lon, one.lat)])
-    return BOM + written.getvalue()
-
-
-def cell(value: Any) -> Any:
-    """A value as a cell that no spreadsheet computes: words that begin like a formula get an apostrophe before them."""
-    if isinstance(value, str) and value.lstrip(" \u3000").startswith(FORMULA_STARTS):
-        return "'" + value
-    return value
+    """A table with a line of column names, as spreadsheets read it."""
+    rows = ([*facts_of(one, public_url).values(), one.lon, one.lat] for one in incidents)
+    return sheets.as_csv(COLUMNS, rows)
