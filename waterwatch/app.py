@@ -9,7 +9,11 @@ from flask_wtf.csrf import CSRFProtect
 from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from waterwatch.accountability import desk_views as accountability_desk
+from waterwatch.accountability import views as accountability
 from waterwatch.accounts import views as accounts
+from waterwatch.bulletins import desk_views as bulletins_desk
+from waterwatch.bulletins import views as bulletins
 from waterwatch.escalation import views as escalation
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
@@ -91,6 +95,10 @@ def create_app(settings: Settings) -> Flask:
         photo_views.bp,
         screening.bp,
         fairness.bp,
+        accountability.bp,
+        accountability_desk.bp,
+        bulletins.bp,
+        bulletins_desk.bp,
         escalation.bp,
         mapping.bp,
         tiles.bp,

@@ -24,6 +24,7 @@ from waterwatch.moderation import actions
 from waterwatch.moderation import service as moderation
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
+from workers import papers
 
 BATCH = 200
 Remedy = Callable[[JobContext], int]
@@ -75,7 +76,18 @@ _OVERDUE = text(  # names of our own
     " UNION ALL ".join(  # noqa: S608
         f"SELECT '{name}' AS name, state, count(*)::int AS rows FROM {name}"  # noqa: S608  # names of our own
         " WHERE state_deadline_at < :now GROUP BY state"
-        for name in ("photo", "report", "incident", "escalation_case", "delivery", "posting", "question")
+        for name in (
+            "photo",
+            "report",
+            "incident",
+            "escalation_case",
+            "delivery",
+            "posting",
+            "question",
+            "bulletin",
+            "bulletin_letter",
+            "period_release",
+        )
     )
     + f" UNION ALL {_REDS_OVERDUE}"
 )
@@ -143,6 +155,11 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("posting", "pending"): send_again,
         ("posting", "sending"): send_again,
         ("question", "open"): lapse_questions,
+        ("bulletin", "making"): papers.make_again,
+        ("bulletin", "draft"): None,  # the lead moderator
+        ("bulletin_letter", "pending"): papers.send_again,
+        ("bulletin_letter", "sending"): papers.send_again,
+        ("period_release", "shown"): papers.publish_figures,
     }
 )
 

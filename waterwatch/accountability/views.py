@@ -119,7 +119,11 @@ def agency(code: str) -> str:
             raise NotFound("agency_not_found")
         rows = queries.history_of(session, code)
     return render_template(
-        "accountability/agency.html", agency=found, rows=rows, show=showing, history=[(row.period, row.figures) for row in rows]
+        "accountability/agency.html",
+        agency=found,
+        rows=rows,
+        show=showing,
+        history=[(row.period, row.figures) for row in rows],
     )
 
 
@@ -196,4 +200,3 @@ def _shown(
     response = Response(page, status=status)
     response.headers["X-Robots-Tag"] = "noindex, nofollow"  # the address is a key
     return response
-

@@ -16,7 +16,9 @@ QUIET = ("#245a74", "#b9cbd3")  # this period and the one before: dark and pale 
 _COMMENT = re.compile(r"<!--.*?-->", re.S)  # the library writes the day it draws on
 
 
-def levels_by_month(months: Sequence[str], by_month: Mapping[str, Mapping[int, int]], names: Mapping[int, str]) -> bytes:
+def levels_by_month(
+    months: Sequence[str], by_month: Mapping[str, Mapping[int, int]], names: Mapping[int, str]
+) -> bytes:
     """Incidents opened in each month, stacked by severity rank; ``names`` of the ranks."""
     chart = _make(pygal.StackedBar, [LEVEL_COLOURS[rank] for rank in sorted(names)], height=280)
     chart.x_labels = list(months)

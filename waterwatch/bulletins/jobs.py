@@ -171,4 +171,3 @@ def recall_spoilt(context: JobContext, *, limit: int = 50) -> int:
         for key in keys:
             context.objects.delete(key)
     return len(found)
-

@@ -171,9 +171,7 @@ def _files(content: Content, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
     drawn = {
         "map.png": content.map_png,
         "levels.svg": charts.levels_by_month(labels, by_label, levels),
-        "kinds.svg": charts.kinds_compared(
-            content.totals.by_kind, content.before.by_kind, kinds, this=this, last=last
-        ),
+        "kinds.svg": charts.kinds_compared(content.totals.by_kind, content.before.by_kind, kinds, this=this, last=last),
     }
     return drawn | {f"{code}.jpg": picture for code, picture in pictures.items()}
 

@@ -136,6 +136,14 @@ ORDER BY b.state_deadline_at LIMIT :limit
 """)
 
 
+_UNSENT = text("""
+SELECT l.id FROM bulletin_letter l WHERE l.state IN ('pending', 'sending') AND l.state_deadline_at < :now AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'bulletins.send' AND o.done_at IS NULL AND o.dead_at IS NULL
+      AND o.payload ->> 'letter_id' = l.id::text)
+ORDER BY l.state_deadline_at LIMIT :limit
+""")
+
+
 @dataclass(frozen=True)
 class Addressee:
     """The department a bulletin is for. ``bounds`` of its area: west, south, east, north in degrees."""
@@ -324,3 +332,8 @@ def letters_under_way(session: Session, bulletin_id: uuid.UUID) -> int:
 def forgotten_orders(session: Session, *, now: datetime, limit: int) -> list[tuple[uuid.UUID, int]]:
     """(bulletin, revision) that should have been made by now and nobody is making."""
     return [(row.id, row.revision) for row in session.execute(_MAKING, {"now": now, "limit": limit})]
+
+
+def forgotten_letters(session: Session, *, now: datetime, limit: int) -> list[uuid.UUID]:
+    """Letters that should have gone by now and nobody is sending."""
+    return list(session.execute(_UNSENT, {"now": now, "limit": limit}).scalars())

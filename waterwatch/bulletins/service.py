@@ -244,8 +244,8 @@ def correct(session: Session, bulletin_id: uuid.UUID, *, actor: Actor, now: date
 def recall(session: Session, bulletin_id: uuid.UUID, *, actor: Actor, now: datetime) -> list[str]:
     """Something it shows may not be shown any more: its files go, letters that wait do not go out.
 
-    Of one that was public a corrected edition is ordered; a draft is recalled, and made anew as another edition's
-    first order only by the lead. Idempotent. Gives the keys of the files, to be deleted once this is committed.
+    Of one that was public a corrected edition is ordered; a draft is made anew at once, one that is withheld when the
+    lead wants it. Idempotent. Gives the keys of the files, to be deleted once this is committed.
     """
     row = queries.bulletin(session, bulletin_id, is_locked=True)
     if row.state in ("making", "recalled"):
@@ -254,6 +254,7 @@ def recall(session: Session, bulletin_id: uuid.UUID, *, actor: Actor, now: datet
     if row.approved_at is None:
         # Nobody has seen it: it is simply made anew, without what is gone.
         _clear(session, row)
+        row.incident_ids = []
         if row.state == "draft":
             BULLETIN.move(row, "making", now=now)
             row.revision += 1
@@ -284,6 +285,4 @@ def _record(
     now: datetime,
     after: dict[str, audit.Fact] | None = None,
 ) -> None:
-    audit.record(
-        session, action=action, subject_kind="bulletin", subject_id=row.id, actor=actor, now=now, after=after
-    )
+    audit.record(session, action=action, subject_kind="bulletin", subject_id=row.id, actor=actor, now=now, after=after)
