@@ -16,6 +16,7 @@ from waterwatch.duplicates import tables as duplicates
 from waterwatch.escalation import tables as escalation
 from waterwatch.fairness import tables as fairness
 from waterwatch.imports import tables as imports
+from waterwatch.inbox import tables as inbox
 from waterwatch.incidents import tables as incidents
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.db import Base
@@ -46,6 +47,7 @@ ROOMS = (
     escalation,
     fairness,
     imports,
+    inbox,
     incidents,
     mapping,
     mine,

@@ -26,7 +26,15 @@ from waterwatch.mapping import views as mapping
 from waterwatch.mapping.tiles_serving import TileServer
 from waterwatch.messaging.fetching import Fetcher
 from waterwatch.mine import views as mine
-from waterwatch.moderation import action_views, batch_views, desk_views, incident_views, photo_views, record_views
+from waterwatch.moderation import (
+    action_views,
+    answer_views,
+    batch_views,
+    desk_views,
+    incident_views,
+    photo_views,
+    record_views,
+)
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
@@ -87,6 +95,7 @@ def create_app(settings: Settings) -> Flask:
         watches.bp,
         watches.one_click,
         moderation.bp,
+        answer_views.bp,
         desk_views.bp,
         action_views.bp,
         incident_views.bp,

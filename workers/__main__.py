@@ -50,6 +50,20 @@ def sweep() -> None:
 
 
 @main.command()
+def inbox() -> None:
+    """Take in what comes back by mail: bounces, automatic replies, answers."""
+    settings = _prepare()
+    if not settings.inbox_listen:
+        click.echo(
+            "未设置 WATERWATCH_INBOX_LISTEN · WATERWATCH_INBOX_LISTEN is not set: there is nowhere to listen", err=True
+        )
+        sys.exit(2)
+    from workers import inbox as process
+
+    process.run(settings)
+
+
+@main.command()
 @click.option("--dry-run", is_flag=True, help="Only list.")
 def reconcile(dry_run: bool) -> None:
     """Compare rows with files: remove orphaned objects, report missing ones (exit status 1)."""

@@ -1,21 +1,25 @@
 """Every state that must be left by a time, and what is done when it was not: one table, so that none is forgotten.
 
 Work that should be under way but has no open outbox row any more is ordered again. What only a person can hurry is
-counted (``waterwatch_overdue`` in ``/metrics``) and logged; telling the department's parent comes in a later version.
+counted (``waterwatch_overdue`` in ``/metrics``) and logged. A department that is late is reminded, and then told on.
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from waterwatch.casework import pressing
+from waterwatch.casework import queries as cases
 from waterwatch.escalation import service as escalation
+from waterwatch.inbox import service as inbox
 from waterwatch.incidents.queries import overdue_incidents
 from waterwatch.incidents.rules import RED_SECOND_WITHIN
 from waterwatch.kernel import outbox
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import DomainError
@@ -27,6 +31,7 @@ from waterwatch.postbox import service as postbox
 from workers import papers
 
 BATCH = 200
+SWEEP = Actor.system("sweep")
 Remedy = Callable[[JobContext], int]
 log = get_logger(__name__)
 
@@ -61,6 +66,13 @@ WHERE p.state IN ('pending', 'sending') AND p.state_deadline_at < :now AND NOT E
       AND o.payload ->> 'posting_id' = p.id::text)
 ORDER BY p.state_deadline_at LIMIT :limit
 """)
+_MAILS_FORGOTTEN = text("""
+SELECT m.id FROM incoming_mail m
+WHERE m.state = 'received' AND m.state_deadline_at < :now AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'inbox.sort' AND o.done_at IS NULL AND o.dead_at IS NULL
+      AND o.payload ->> 'incoming_mail_id' = m.id::text)
+ORDER BY m.state_deadline_at LIMIT :limit
+""")
 _QUESTIONS_OVERDUE = text("""
 SELECT id FROM question WHERE state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit
 """)
@@ -81,9 +93,11 @@ _OVERDUE = text(  # names of our own
             "report",
             "incident",
             "escalation_case",
+            "case_answer",
             "delivery",
             "posting",
             "question",
+            "incoming_mail",
             "bulletin",
             "bulletin_letter",
             "period_release",
@@ -111,6 +125,38 @@ def deliver_again(context: JobContext) -> int:
 def send_again(context: JobContext) -> int:
     """Postings nobody is trying to send any more. Returns how many were ordered."""
     return _order(context, _POSTINGS_FORGOTTEN, postbox.TOPIC_SEND, "posting_id")
+
+
+def sort_again(context: JobContext) -> int:
+    """Mails that came and that nobody is reading any more. Returns how many were ordered."""
+    return _order(context, _MAILS_FORGOTTEN, inbox.TOPIC_SORT, "incoming_mail_id")
+
+
+def remind_agencies(context: JobContext) -> int:
+    """Cases whose time is running out: one letter each says so. Returns how many went."""
+    with transaction(context.sessions) as session:
+        due = cases.reminders_due(session, now=context.now(), limit=BATCH)
+    return _press(context, due, pressing.remind)
+
+
+def tell_superiors(context: JobContext) -> int:
+    """Cases whose time is over: the agency above gets one of its own, once a level. Returns how many were told of."""
+    with transaction(context.sessions) as session:
+        due = cases.overdue_cases(session, now=context.now(), limit=BATCH)
+    return _press(context, due, pressing.escalate_overdue)
+
+
+def _press(context: JobContext, case_ids: Sequence[uuid.UUID], act: Callable[..., object]) -> int:
+    """Each case in a transaction of its own, so that one that cannot be helped keeps no other waiting."""
+    pressed = 0
+    for case_id in case_ids:
+        try:
+            with transaction(context.sessions) as session:
+                found = act(session, case_id, settings=context.settings, actor=SWEEP, now=context.now())
+                pressed += bool(found)
+        except DomainError as error:
+            log.warning("sweep.case_left", case_id=str(case_id), error=error.error_code)
+    return pressed
 
 
 def step_incidents_down(context: JobContext) -> int:
@@ -149,7 +195,11 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("incident", "resolved_claimed"): step_incidents_down,
         ("incident", "reopened"): step_incidents_down,
         ("escalation_case", "queued"): None,  # its deliveries are watched below; nobody knows a faster way
-        ("escalation_case", "delivered"): None,  # the department: it owes an acknowledgement
+        # The department owes an acknowledgement, an answer, an end: past its time whoever is above it is told.
+        ("escalation_case", "delivered"): tell_superiors,
+        ("escalation_case", "acknowledged"): tell_superiors,
+        ("escalation_case", "answered"): tell_superiors,
+        ("case_answer", "held"): None,  # a lead
         ("delivery", "pending"): deliver_again,
         ("delivery", "sending"): deliver_again,
         ("posting", "pending"): send_again,
@@ -160,6 +210,7 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("bulletin_letter", "pending"): papers.send_again,
         ("bulletin_letter", "sending"): papers.send_again,
         ("period_release", "shown"): papers.publish_figures,
+        ("incoming_mail", "received"): sort_again,
     }
 )
 

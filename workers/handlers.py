@@ -5,9 +5,11 @@ import uuid
 
 from sqlalchemy.orm import Session
 
+from waterwatch.casework import incoming
 from waterwatch.duplicates import service as duplicates
 from waterwatch.duplicates.queries import report_in_review
-from waterwatch.escalation import deliveries
+from waterwatch.escalation import deliveries, returns
+from waterwatch.inbox.queries import status_of as mail_status
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -95,6 +97,40 @@ def abandon_delivery(context: JobContext, message: Message) -> None:
         if claim is not None:
             failure = Failure("worker_failed")
             deliveries.record_failure(session, claim, failure, settings=context.settings, now=context.now())
+
+
+def take_mail(context: JobContext, message: Message) -> None:
+    """Something came back by mail: a bounce ends its delivery, an answer is one of its case; all is noted there.
+
+    Idempotent: a delivery ends once, and what is noted names the mail. Raises :class:`Unavailable` while the letter
+    is still on its way: its outcome is recorded first.
+    """
+    kind, mail_id = message.payload["kind"], _id(message, "incoming_mail_id")
+    delivery_id = _id(message, "delivery_id")
+    with transaction(context.sessions) as session:
+        now = context.now()
+        if kind == "bounce":
+            returns.record_bounce(session, delivery_id, mail_status(session, mail_id), now=now)
+        else:
+            returns.note_mail(session, delivery_id, mail_id, kind, now=now)
+        if kind == "answer":
+            incoming.answered_by_mail(session, delivery_id, mail_id, settings=context.settings, now=now)
+        outbox.finish(session, message.id)
+
+
+def take_remote_status(context: JobContext, message: Message) -> None:
+    """An agency's own system says how far a request of ours has come. Idempotent: the same word counts once."""
+    payload = message.payload
+    with transaction(context.sessions) as session:
+        incoming.told_by_remote(
+            session,
+            _id(message, "delivery_id"),
+            str(payload.get("status", "")),
+            str(payload.get("note") or ""),
+            settings=context.settings,
+            now=context.now(),
+        )
+        outbox.finish(session, message.id)
 
 
 def _move_report_on(context: JobContext, session: Session, photo_id: uuid.UUID) -> None:

@@ -14,7 +14,9 @@ YOUNG = timedelta(hours=1)  # an upload writes its object before its row
 
 _REFERENCES = text("""
 SELECT original_key AS key FROM photo WHERE original_key IS NOT NULL
-UNION ALL SELECT key FROM photo_derivative UNION SELECT key FROM bulletin_file
+UNION ALL SELECT key FROM photo_derivative
+UNION ALL SELECT object_key FROM incoming_mail WHERE object_key IS NOT NULL
+UNION ALL SELECT key FROM bulletin_file
 """)
 
 

@@ -12,8 +12,12 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from waterwatch.casework import pressing
+from waterwatch.casework.queries import withheld_long_ago
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
+from waterwatch.inbox import service as inbox
+from waterwatch.inbox.queries import to_forget as mails_to_forget
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
@@ -212,6 +216,19 @@ def forget_addressees(context: JobContext) -> int:
         return postbox.forget_digests(session, now=context.now())
 
 
+def forget_mails(context: JobContext) -> int:
+    """Mails that came in and were kept for long enough: what they say goes first, then the file."""
+    now = context.now()
+    with transaction(context.sessions) as session:
+        due = mails_to_forget(session, now=now, limit=BATCH)
+    for mail_id in due:
+        with transaction(context.sessions) as session:
+            key = inbox.forget(session, mail_id, now=now)
+        if key is not None:
+            context.objects.delete(key)
+    return len(due)
+
+
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -222,6 +239,17 @@ def redact_again(context: JobContext) -> int:
         due = session.execute(_REDACTIONS_FORGOTTEN, {"before": now - REDACT_AGAIN, "limit": BATCH}).scalars().all()
         for photo_id in due:
             outbox.emit(session, photos.TOPIC_REDACT, {"photo_id": str(photo_id)}, now=now)
+    return len(due)
+
+
+def erase_withheld(context: JobContext) -> int:
+    """Answers of agencies that were withheld long ago: their words and pictures."""
+    before = context.now() - timedelta(days=context.settings.withheld_retention_days)
+    with transaction(context.sessions) as session:
+        due = withheld_long_ago(session, before=before, limit=BATCH)
+    for answer_id in due:
+        with transaction(context.sessions) as session:
+            pressing.erase_withheld(session, answer_id, actor=SWEEP, now=context.now())
     return len(due)
 
 
@@ -267,6 +295,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     seal_audit,
     # Each remedy once, however many states it serves, in the order of the table.
     *dict.fromkeys(remedy for remedy in deadlines.REMEDIES.values() if remedy is not None),
+    deadlines.remind_agencies,
     forget_originals,
     forget_unclaimed,
     erase_ended,
@@ -274,7 +303,9 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_contacts,
     forget_watches,
     forget_addressees,
+    forget_mails,
     redact_again,
+    erase_withheld,
     prune_outbox,
     clear_spool,
     renew_publication,

@@ -12,7 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness", "watches", "atlas", "workdays", "casework",
+    "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -24,6 +24,7 @@ SPECIAL = {
     ("moderation", "showing"): "what the desk's pages show, put together; the views call it",
     ("moderation", "desk_views"): "the desk beside its reports, as large as the desk of reports",
     ("moderation", "pace"): "one's own pace; no I/O",
+    ("moderation", "answer_views"): "what departments said, before the public reads it",
     ("moderation", "photo_views"): "the desk of one photo, as large as the desk of reports",
     ("photos", "confinement"): "the limited process pictures are decoded in",
     ("mapping", "pages"): "folium pages; the only importer of folium",
@@ -74,6 +75,10 @@ SPECIAL = {
     ("moderation", "record_views"): "the lead's record of decisions",
     ("reports", "erasure"): "what is left of a report that ended; withdrawing and time use it alike",
     ("postbox", "writing"): "templates of mails outside of any request",
+    ("inbox", "reading"): "hostile mail; runs in a confined child",
+    ("inbox", "pages"): "the words of an HTML mail; no I/O",
+    ("inbox", "quoting"): "what a person wrote above the letter they answer; no I/O",
+    ("escalation", "returns"): "what comes back of deliveries: bounces, notes",
     ("watches", "letters"): "writes the mails watchers get, and their words",
     ("notices", "letters"): "writes the mails authors get, and their words",
     ("atlas", "incidents"): "incidents as data and feeds tell them",

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 import waterwatch
+from waterwatch.casework.rules import ANSWER
+from waterwatch.escalation.clocks import OWED
 from waterwatch.escalation.rules import CASE, DELIVERY, case_life, delivery_life
+from waterwatch.inbox.rules import MAIL
 from waterwatch.incidents.rules import INCIDENT
 from waterwatch.incidents.tables import CLOSED_STATES
 from waterwatch.kernel.settings import Settings
@@ -53,7 +56,9 @@ def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     timed = {(table, state) for table, machine in machines for state in machine.deadlines}
     # The deadlines of these depend on the row: the severity of an incident, the acknowledgement of a case.
     timed |= {("incident", state) for state in INCIDENT.states - set(CLOSED_STATES)}
-    timed |= {("escalation_case", "delivered")}
+    timed |= {("escalation_case", state) for state in OWED}
+    timed |= {("case_answer", state) for state in ANSWER.deadlines}
+    timed |= {("incoming_mail", state) for state in MAIL.deadlines}
     assert set(REMEDIES) == timed
     assert {("delivery", state) for state in DELIVERY.states} > {key for key in REMEDIES if key[0] == "delivery"}
     assert CASE.states >= {state for table, state in REMEDIES if table == "escalation_case"}

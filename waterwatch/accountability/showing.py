@@ -100,9 +100,9 @@ def shares_of(figures: Figures) -> dict[str, Share]:
 def median_words(seconds: float | None) -> str:
     """A median in the viewer's words."""
     if seconds is None:
-        return gettext("不足 %(least)s 起", least=LEAST_CASES)
+        return str(gettext("不足 %(least)s 起", least=LEAST_CASES))
     if seconds == float("inf"):
-        return gettext("过半没有做到")
+        return str(gettext("过半没有做到"))
     return duration(seconds)
 
 
@@ -110,8 +110,8 @@ def period_words(code: str) -> str:
     """A period in the viewer's words."""
     period = Period.parse(code)
     if period.months == 1:
-        return gettext("%(year)s 年 %(month)s 月", year=period.starts_on.year, month=period.starts_on.month)
-    return gettext("%(year)s 年第 %(quarter)s 季度", year=period.starts_on.year, quarter=code[-1])
+        return str(gettext("%(year)s 年 %(month)s 月", year=period.starts_on.year, month=period.starts_on.month))
+    return str(gettext("%(year)s 年第 %(quarter)s 季度", year=period.starts_on.year, quarter=code[-1]))
 
 
 def name_of(row: Any) -> str:

@@ -98,7 +98,8 @@ OR EXISTS (SELECT FROM incident i WHERE i.id = ANY(b.incident_ids) AND i.state =
 """
 _IS_SPOILT = text(f"SELECT {_SPOILT} FROM bulletin b WHERE b.id = :id")  # noqa: S608
 _ALL_SPOILT = text(f"""
-SELECT b.id FROM bulletin b WHERE b.made_at IS NOT NULL AND b.state <> 'making' AND b.state <> 'recalled' AND ({_SPOILT})
+SELECT b.id FROM bulletin b
+WHERE b.made_at IS NOT NULL AND b.state NOT IN ('making', 'recalled') AND ({_SPOILT})
 ORDER BY b.id LIMIT :limit
 """)  # noqa: S608
 _LISTED = """
@@ -137,7 +138,8 @@ ORDER BY b.state_deadline_at LIMIT :limit
 
 
 _UNSENT = text("""
-SELECT l.id FROM bulletin_letter l WHERE l.state IN ('pending', 'sending') AND l.state_deadline_at < :now AND NOT EXISTS (
+SELECT l.id FROM bulletin_letter l
+WHERE l.state IN ('pending', 'sending') AND l.state_deadline_at < :now AND NOT EXISTS (
     SELECT FROM outbox o WHERE o.topic = 'bulletins.send' AND o.done_at IS NULL AND o.dead_at IS NULL
       AND o.payload ->> 'letter_id' = l.id::text)
 ORDER BY l.state_deadline_at LIMIT :limit

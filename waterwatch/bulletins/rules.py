@@ -1,4 +1,4 @@
-"""Decisions of bulletins: their life and that of their letters, what their numbers are, what goes into which file. Pure."""
+"""Decisions of bulletins: the lives of them and their letters, what their numbers are, what goes into which file. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -127,7 +127,7 @@ class Entry:
         return "waiting"
 
     def overdue(self, as_of: datetime) -> str | None:
-        """Which time is over: ``acknowledge``, ``answer``, ``finish``; None where nothing is, or the incident is over."""
+        """Which time is over: ``acknowledge``, ``answer``, ``finish``; None where none is, or the incident is over."""
         if not self.is_open(as_of) or self.case_state in ("withdrawn", "refused_not_ours"):
             return None
         stage = self.stage(as_of)

@@ -1,12 +1,13 @@
 """What becomes of a case nobody finishes: a reminder, a superior; and of one that was finished too soon."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from waterwatch.casework import queries
+from waterwatch.casework import queries, rules
 from waterwatch.casework.tables import CaseAnswer, CaseAnswerPhoto
 from waterwatch.escalation import clocks, rerouting
 from waterwatch.escalation import queries as escalation_queries
@@ -22,6 +23,11 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
 from waterwatch.photos import forgetting
 
+# What a case and a former round of it both hold.
+_ROUND = (
+    *("delivered_at", "acknowledged_at", "answered_at", "closed_at"),
+    *("acknowledge_by", "answer_by", "finish_by", "escalated_at"),
+)
 log = get_logger(__name__)
 
 
@@ -108,6 +114,37 @@ def reopen(
     return again
 
 
+def close_again(
+    session: Session, incident_id: uuid.UUID, case_ids: Sequence[uuid.UUID], *, actor: Actor, now: datetime
+) -> int:
+    """The report that reopened some cases was taken back: those whose agency has not heard of it are closed as before.
+
+    Where a letter has gone, or may be going, the case stays open: its agency says again that it is done. Returns how
+    many are closed. Assumes the incident's lock.
+    """
+    closed = 0
+    for case_id in case_ids:
+        case = escalation_queries.locked_case(session, case_id)
+        if case.state != "queued" or not escalation.cancel_waiting(session, case, says="reopened", now=now):
+            continue
+        kept = session.scalars(
+            select(CaseRound).where(CaseRound.case_id == case_id).order_by(CaseRound.number.desc()).limit(1)
+        ).one()
+        escalation_rules.CASE.move(case, "closed", now=now)
+        for name in _ROUND:
+            setattr(case, name, getattr(kept, name))
+        session.delete(kept)
+        session.flush()
+        facts: dict[str, audit.Fact] = {"state": "closed"}
+        escalation.record(
+            session, "case.closed_again", case, actor=actor, now=now, before={"state": "queued"}, after=facts
+        )
+        closed += 1
+    if closed and rules.is_claimed_done(queries.standings(session, incident_id)):
+        answering.claim_resolved(session, incident_id, actor=actor, now=now)
+    return closed
+
+
 def erase_withheld(session: Session, answer_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
     """What was withheld long ago is erased: words, pictures, who wrote it. That it was, when and why, stays."""
     row = queries.locked_answer(session, answer_id)
@@ -156,15 +193,8 @@ def _keep_round(session: Session, case: Case, *, now: datetime) -> None:
             case_id=case.id,
             number=kept + 1,
             severity=case.severity,
-            delivered_at=case.delivered_at,
-            acknowledged_at=case.acknowledged_at,
-            answered_at=case.answered_at,
-            closed_at=case.closed_at,
-            acknowledge_by=case.acknowledge_by,
-            answer_by=case.answer_by,
-            finish_by=case.finish_by,
-            escalated_at=case.escalated_at,
             reopened_at=now,
+            **{name: getattr(case, name) for name in _ROUND},
         )
     )
     session.flush()

@@ -12,6 +12,7 @@ from waterwatch.casework.rules import Standing
 from waterwatch.casework.tables import CaseAnswer, CaseAssignment
 from waterwatch.kernel.errors import NotFound
 
+HELD_LISTED = 100
 _NAME_ORDER = (
     "ORDER BY n.lang = :language DESC, array_position(ARRAY['zh-Hans', 'zh-Hant', 'en', 'pinyin'], n.lang) LIMIT 1"
 )
@@ -95,9 +96,14 @@ def public_answers(
     return found
 
 
-def held_answers(session: Session, *, language: str = "zh-Hans", limit: int = 100) -> list[AnswerView]:
+def held_answers(session: Session, *, language: str = "zh-Hans", limit: int = HELD_LISTED) -> list[AnswerView]:
     """What waits for the lead, oldest first. Two queries."""
     return _views(session, session.execute(_HELD, {"language": language, "limit": limit}).all())
+
+
+def count_held(session: Session) -> int:
+    """How many answers wait for a lead."""
+    return int(session.execute(text("SELECT count(*) FROM case_answer WHERE state = 'held'")).scalar_one())
 
 
 def checked_answers(session: Session, state: str, *, language: str = "zh-Hans", limit: int = 20) -> list[AnswerView]:
@@ -229,3 +235,34 @@ ORDER BY state_since LIMIT :limit
 def withheld_long_ago(session: Session, *, before: datetime, limit: int) -> list[uuid.UUID]:
     """Answers that were withheld so long ago that nobody will ask for them back."""
     return list(session.execute(_WITHHELD_DUE, {"before": before, "limit": limit}).scalars())
+
+
+@dataclass(frozen=True)
+class LateCase:
+    """A case whose agency is late, and above which nobody is left to tell; ``state`` says what it owes."""
+
+    case_id: uuid.UUID
+    incident_id: uuid.UUID
+    code: str
+    agency_name: str | None
+    severity: int
+    state: str
+    due_at: datetime
+
+
+_LATE = text(f"""
+SELECT c.id AS case_id, c.incident_id, i.code, c.severity, c.state, c.state_deadline_at AS due_at,
+       (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
+FROM escalation_case c JOIN incident i ON i.id = c.incident_id
+WHERE c.escalated_at IS NOT NULL AND c.state IN ('delivered', 'acknowledged', 'answered')
+  AND c.state_deadline_at < :now AND i.closed_at IS NULL AND NOT EXISTS (
+      SELECT FROM audit_entry e WHERE e.subject_kind = 'case' AND e.subject_id = c.id AND e.action = 'case.overdue'
+        AND e.at >= c.escalated_at AND e.after ->> 'case_id' IS NOT NULL)
+ORDER BY c.severity DESC, c.state_deadline_at, c.id LIMIT :limit
+""")  # noqa: S608  # names of our own
+
+
+def late_cases(session: Session, *, now: datetime, language: str = "zh-Hans", limit: int = 100) -> list[LateCase]:
+    """Late cases of open incidents that no superior could be told of, the gravest first."""
+    rows = session.execute(_LATE, {"now": now, "language": language, "limit": limit})
+    return [LateCase(**row._mapping) for row in rows]

@@ -18,6 +18,7 @@ ANSWER = Machine(
 MAX_PHOTOS = 6
 PLANNED_AT_MOST = timedelta(days=5 * 366)  # later than that is no plan
 CUT = "……"
+CLOSED_ELSEWHERE = "（该部门的系统显示：已办结）"  # where a machine says so without a word; kept as what was said
 
 # What may stand in a text besides what is printed: a line's end. The rest moves words about, or hides them.
 _LINE_ENDS = re.compile(r"\r\n?|[\u2028\u2029\x85\x0b\x0c]")
@@ -27,6 +28,11 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 def is_checked_first(via: str, *, answers_are_checked: bool) -> bool:
     """Whether a lead looks at an answer before the public does: a mail's sender proves little."""
     return answers_are_checked or via == "email"
+
+
+def answers_at_once(via: str) -> bool:
+    """Whether what comes this way answers the case by itself. A mail acknowledges it, until a lead has read it."""
+    return via != "email"
 
 
 def clean_words(words: str, *, limit: int = MAX_WORDS) -> str:

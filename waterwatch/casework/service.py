@@ -67,8 +67,11 @@ def answer(
         return before
     kind = "comment" if said.is_comment else "answer"
     row = _keep(session, case, kind, said, settings=settings, actor=actor, now=now)
-    if not said.is_comment and case.state not in ("answered", "closed"):
-        _bring_to(session, case, "answered", actor=actor, now=now)
+    if rules.answers_at_once(said.via):
+        if not said.is_comment and case.state not in ("answered", "closed"):
+            _bring_to(session, case, "answered", actor=actor, now=now)
+    elif case.state not in ("acknowledged", "answered", "closed"):
+        _bring_to(session, case, "acknowledged", actor=actor, now=now)
     _publish_unless_checked(session, case, row, settings=settings, actor=actor, now=now)
     return row.id
 
@@ -298,7 +301,14 @@ def _take_photos(
     session.flush()
 
 
-def _bring_to(session: Session, case: Case, target: str, *, actor: Actor, now: datetime) -> None:
+def _is_of_this_round(case: Case, row: CaseAnswer) -> bool:
+    """Whether it was said since the case began, or began anew."""
+    return case.delivered_at is not None and row.said_at >= case.delivered_at
+
+
+def _bring_to(
+    session: Session, case: Case, target: str, *, actor: Actor, now: datetime, said_at: datetime | None = None
+) -> None:
     """Move a case on, through all that this implies: who answers has received it and acknowledged it."""
     before = case.state
     if before in ("queued", "delivered", "dead", "no_contact"):
@@ -308,13 +318,14 @@ def _bring_to(session: Session, case: Case, target: str, *, actor: Actor, now: d
             case.delivered_at = now
         escalation_rules.CASE.move(case, "acknowledged", now=now)
         case.acknowledged_at = case.acknowledged_at or now
+        escalation.say_moved(session, case, now=now)
         if case.acknowledge_by is None:
             clocks.start(session, case, since=case.delivered_at)
     for state in ("answered", "closed") if target == "closed" else (target,):
         if case.state != state:
             escalation_rules.CASE.move(case, state, now=now)
     if target in ("answered", "closed"):
-        case.answered_at = case.answered_at or now
+        case.answered_at = case.answered_at or said_at or now
     clocks.run(case)
     mapping.request_publication(session, now=now)
     facts: dict[str, audit.Fact] = {"state": case.state}
@@ -333,6 +344,8 @@ def _publish(
 ) -> None:
     before = rules.ANSWER.move(row, "published", now=now)
     row.published_at, row.checked_by, row.withheld_reason = row.published_at or now, checked_by, None
+    if row.kind == "answer" and case.state == "acknowledged" and _is_of_this_round(case, row):
+        _bring_to(session, case, "answered", actor=actor, now=now, said_at=row.said_at)
     session.flush()
     _follow(session, case.incident_id, actor=actor, now=now, is_answer=row.kind in ("answer", "done"))
     if case.role == "competent" and escalation_queries.is_anybody_told(session, case.incident_id):

@@ -1,5 +1,6 @@
 """``waterwatch bulletins make`` and ``waterwatch accountability count``: what they are told and what they say."""
 
+import uuid
 from collections.abc import Callable
 
 import click
@@ -61,7 +62,7 @@ def make_bulletins_command(period: Period, codes: tuple[str, ...]) -> None:
     )
 
 
-def _wanted(sessions: sessionmaker[Session], period: Period, codes: tuple[str, ...]) -> list[object]:
+def _wanted(sessions: sessionmaker[Session], period: Period, codes: tuple[str, ...]) -> list[uuid.UUID]:
     from waterwatch.bulletins import queries
 
     with transaction(sessions) as session:
@@ -96,5 +97,5 @@ def count_command(period: Period) -> None:
         counted = service.show_period(session, period, settings=settings, actor=OPERATOR, now=utc_now())
     click.echo(
         f"统计 {counted.rows} 行，发给 {counted.letters} 个部门；{counted.shown_until:%Y-%m-%d} 以后公布"
-        f" · {counted.rows} rows, {counted.letters} departments written to, published after {counted.shown_until:%Y-%m-%d}"
+        f" · {counted.rows} rows, {counted.letters} departments written to, published after that day"
     )

@@ -84,6 +84,19 @@ def incident_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID:
     return incident_id
 
 
+def agency_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID | None:
+    """The agency a case is for; None where nobody is competent."""
+    return session.scalars(select(Case.agency_id).where(Case.id == case_id)).one_or_none()
+
+
+def case_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
+    """The case a letter is of. Raises :class:`NotFound`."""
+    case_id = session.scalars(select(Delivery.case_id).where(Delivery.id == delivery_id)).one_or_none()
+    if case_id is None:
+        raise NotFound("delivery_not_found")
+    return case_id
+
+
 def supervisors_of(session: Session, case_id: uuid.UUID) -> list[Case]:
     """The cases of those above an agency that were opened for what it missed, locked; theirs above them included."""
     found: list[Case] = []
@@ -305,15 +318,20 @@ class CaseView:
     delivered_at: datetime | None
     acknowledged_at: datetime | None
     deadline_at: datetime | None
+    role: str = "competent"
+    answered_at: datetime | None = None
+    closed_at: datetime | None = None
+    escalated_at: datetime | None = None
 
     def is_late(self, *, now: datetime) -> bool:
-        """Whether the agency has not acknowledged although its time is over."""
-        return self.state == "delivered" and self.deadline_at is not None and self.deadline_at < now
+        """Whether the agency has not acknowledged, answered or finished although its time for that is over."""
+        is_owing = self.state in ("delivered", "acknowledged", "answered")
+        return is_owing and self.deadline_at is not None and self.deadline_at < now
 
 
 _CASES = text(f"""
 SELECT c.incident_id, c.id AS case_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
-       c.acknowledged_at, c.state_deadline_at AS deadline_at,
+       c.acknowledged_at, c.state_deadline_at AS deadline_at, c.role, c.answered_at, c.closed_at, c.escalated_at,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
 FROM escalation_case c WHERE c.incident_id = ANY(:incident_ids) ORDER BY c.created_at, c.id
 """)  # noqa: S608  # the pieces are constants of this module

@@ -19,6 +19,8 @@ CASE = Machine(
             # A mail may arrive although its acceptance was lost on the way to us: the link works before we know.
             ("queued", "acknowledged"),
             ("dead", "acknowledged"),
+            # The one letter that had arrived came back.
+            ("delivered", "dead"),
             ("delivered", "acknowledged"),
             ("delivered", "refused_not_ours"),
             ("acknowledged", "refused_not_ours"),
@@ -28,6 +30,7 @@ CASE = Machine(
             ("answered", "refused_not_ours"),
             # A citizen's photo shows that it is not over: the agency is told anew.
             ("closed", "queued"),
+            ("queued", "closed"),  # that report was taken back before the agency heard of it
             # An address became known, or another one was entered.
             ("no_contact", "queued"),
             ("dead", "queued"),
@@ -59,6 +62,7 @@ DELIVERY = Machine(
             ("pending", "sent"),
             ("refused", "sent"),
             ("dead", "sent"),
+            ("sent", "refused"),  # it came back
             # What it says was taken back before it went, or before it went again.
             ("pending", "cancelled"),
             ("sending", "cancelled"),

@@ -310,6 +310,20 @@ def queue_letter(
             _queue_delivery(session, case, address, telling, number=number, says=says)
 
 
+def cancel_waiting(session: Session, case: Case, *, says: str, now: datetime) -> bool:
+    """Cancel a case's letters of a kind that nobody has tried to send; False where one may have gone: then none is."""
+    session.flush()
+    waiting = [one for letters in queries.letters_of(session, case.id).values() for one in letters if one.says == says]
+    latest = [one for one in waiting if one.state in ("pending", "sending", "sent", "awaiting")]
+    fresh = [one for one in latest if one.created_at >= case.state_since]
+    if any(one.state != "pending" or one.attempts for one in fresh):
+        return False
+    for one in fresh:
+        rules.DELIVERY.move(one, "cancelled", now=now)
+    session.flush()
+    return True
+
+
 def withdraw_cases(
     session: Session,
     incident_id: uuid.UUID,

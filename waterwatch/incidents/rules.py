@@ -218,6 +218,8 @@ TOLD = {
     "incident.detached": "detached",
     "incident.verified_clean": "verified_clean",
     "incident.unverified": "reopened",
+    "incident.reopened": "reopened",
+    "incident.resolved_claimed": "resolved_claimed",
     "incident.expired": "expired",
 }
 

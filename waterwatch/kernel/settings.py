@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     mail_from: str = Field(default=DEFAULT_SENDER, validate_default=True)
 
     inbox_domain: str = ""
+    inbox_listen: str = ""
+    inbox_max_bytes: int = Field(default=20 * MEBIBYTE, ge=MEBIBYTE, le=64 * MEBIBYTE)
+    inbox_retention_days: int = Field(default=90, ge=1)
+    evidence_key: Path | None = None
     staging_mail: str = ""
     channel_timeout_s: float = Field(default=10.0, gt=0, le=60)
 
@@ -215,6 +219,16 @@ class Settings(BaseSettings):
             is_domain = False
         if not is_domain or not value.isascii() or value != value.lower():
             raise ValueError("is no mail domain, lower case; write it like answers.example.org")
+        return value
+
+    @field_validator("inbox_listen")
+    @classmethod
+    def _inbox_listens_somewhere(cls, value: str, info: ValidationInfo) -> str:
+        parts = _split(f"smtp://{value}" if value else "smtp://localhost:25", ("smtp",), "127.0.0.1:2525")
+        if parts.port is None or f"smtp://{parts.netloc}" != f"smtp://{value or 'localhost:25'}" or parts.username:
+            raise ValueError("must be written like 127.0.0.1:2525")
+        if value and not info.data.get("inbox_domain"):
+            raise ValueError("needs WATERWATCH_INBOX_DOMAIN")
         return value
 
     @field_validator("staging_mail")

@@ -91,7 +91,7 @@ def place_png(place: PlaceView, *, time: str) -> bytes:
 def overview_png(
     session: Session, bounds: tuple[float, float, float, float], dots: Sequence[tuple[float, float, int]]
 ) -> bytes:
-    """A map of 1400 by 840 px for print: the larger waters of a box, incidents as dots by (lon, lat, severity), a scale.
+    """A map of 1400 by 840 px for print: the larger waters of a box, incidents as dots (lon, lat, severity).
 
     Without colour the levels are told apart by size; the worst lie above.
     """

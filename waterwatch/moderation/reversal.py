@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from waterwatch.casework import pressing
 from waterwatch.fairness import service as fairness
 from waterwatch.incidents import service as incidents
 from waterwatch.incidents import undoing
@@ -133,6 +134,9 @@ def _detach(session: Session, decision: Decision, taking: _Taking) -> None:
     if (grade_id := decision.before.get("seconded_grade_id")) is not None and decision.incident_id is not None:
         undoing.unsecond(session, decision.incident_id, uuid.UUID(grade_id), actor=taking.actor, now=taking.now)
     incident = incidents.detach(session, decision.report_id, actor=taking.actor, now=taking.now)
+    if again := decision.before.get("reopened"):
+        case_ids = [uuid.UUID(case_id) for case_id in again]
+        pressing.close_again(session, incident.id, case_ids, actor=taking.actor, now=taking.now)
     _return(session, decision, taking)
     _follow(session, incident, taking)
 

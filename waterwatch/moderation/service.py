@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from waterwatch.advisories import service as advisories
+from waterwatch.casework import pressing
 from waterwatch.escalation import service as escalation
 from waterwatch.escalation.queries import Place
 from waterwatch.fairness import service as fairness
@@ -96,6 +97,17 @@ def _grade(
         reports.merge(session, under.row, actor=actor, now=now, tell_at=tell_at)
         session.flush()
         before["seconded_grade_id"] = undoing.seconded_grade(session, incident.id, person_of(actor), now)
+        # What was said to be done is not.
+        again = pressing.reopen(
+            session,
+            incident.id,
+            command.report_id,
+            settings=settings,
+            actor=actor,
+            now=now,
+            tell_at=None if command.judgement.severity is Severity.ESPECIALLY_MAJOR else tell_at,
+        )
+        before |= {"reopened": [str(case_id) for case_id in again]} if again else {}
         opened = None
     else:
         incident, opened = _open(session, command, under.judged, water_feature_id, actor=actor, now=now)

@@ -15,6 +15,8 @@ _HANDED_OVER = frozenset({"delivered", "acknowledged", "answered", "closed"})
 _ACKNOWLEDGED = frozenset({"acknowledged", "answered", "closed"})
 # What a case's state means to those whose reports it rests on.
 CASE_STEPS = {"delivered": "handed_over", "acknowledged": "acknowledged"}
+# What an answer means to them, by its kind; every other kind is simply an answer.
+ANSWER_STEPS = {"done": "claimed_done"}
 REFRESH_S = 5
 REFRESHING = frozenset({"received", "sanitising"})
 
@@ -28,6 +30,10 @@ class Handover:
     created_at: datetime
     delivered_at: datetime | None
     acknowledged_at: datetime | None
+    answered_at: datetime | None = None
+    closed_at: datetime | None = None
+    is_supervising: bool = False
+    is_late: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,11 +119,21 @@ def _handover_steps(handovers: Sequence[Handover], *, is_graded: bool) -> list[S
 
 
 def _case_steps(case: Handover) -> list[Step]:
+    if case.is_supervising:
+        return [Step("superior_told", DONE, case.created_at, case.agency)]
     if case.agency is None or case.state in ("no_contact", "dead", "refused_not_ours"):
         return [Step("no_contact" if case.agency is None else case.state, STOPPED, case.created_at, case.agency)]
     is_delivered = case.state in _HANDED_OVER
     is_acknowledged = case.state in _ACKNOWLEDGED
     handed = Step("handed_over", DONE if is_delivered else CURRENT, case.delivered_at, case.agency)
-    if is_acknowledged:
-        return [handed, Step("acknowledged", DONE, case.acknowledged_at, case.agency)]
-    return [handed, Step("acknowledged", CURRENT if is_delivered else WAITING, None, case.agency)]
+    if not is_acknowledged:
+        code = "acknowledged_late" if case.is_late else "acknowledged"
+        return [handed, Step(code, CURRENT if is_delivered else WAITING, None, case.agency)]
+    steps = [handed, Step("acknowledged", DONE, case.acknowledged_at, case.agency)]
+    if case.answered_at is not None:
+        steps.append(Step("answered", DONE, case.answered_at, case.agency))
+    if case.closed_at is not None:
+        steps.append(Step("claimed_done", DONE, case.closed_at, case.agency))
+    elif case.is_late:
+        steps.append(Step("late", CURRENT, None, case.agency))
+    return steps

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from waterwatch.casework import queries as casework
 from waterwatch.contacts import queries as contacts
 from waterwatch.contacts import service as contact_service
 from waterwatch.contacts.rules import Contact
@@ -184,6 +185,18 @@ def tell_case_moved(context: JobContext, message: outbox.Message) -> None:
         step = rules.CASE_STEPS[message.payload["state"]]
         for report_id in escalation.reports_behind(session, uuid.UUID(message.payload["case_id"])):
             tell(session, report_id, step, settings=context.settings, now=context.now())
+        outbox.finish(session, message.id)
+
+
+def tell_answer(context: JobContext, message: outbox.Message) -> None:
+    """The job of ``casework.TOPIC_ANSWER_PUBLIC``: what an agency said is public, and where it says that it is done,
+    whoever reported it is asked to look. Idempotent: see :func:`tell`. What was withheld meanwhile is not told."""
+    with transaction(context.sessions) as session:
+        said = casework.answer_by_id(session, uuid.UUID(message.payload["answer_id"]))
+        if said.state == "published":
+            step = rules.ANSWER_STEPS.get(said.kind, "answered")
+            for report_id in escalation.reports_behind(session, said.case_id):
+                tell(session, report_id, step, settings=context.settings, now=context.now(), time=f".{said.answer_id}")
         outbox.finish(session, message.id)
 
 

@@ -40,7 +40,10 @@ STEP_WORDS = {
     "withdrawn": _l("你已撤回"),
     "no_contact": _l("还没有可联系的主管部门，我们的工作人员会继续查找"),
     "dead": _l("没能送达，我们的工作人员会联系这个部门"),
-    "refused_not_ours": _l("这个部门说不属于其职责，我们的工作人员会改送别的部门"),
+    "refused_not_ours": _l("这个部门说不属于其职责，已改送别的部门"),
+    "answered": _l("部门已答复"),
+    "claimed_done": _l("部门说已经处理完"),
+    "superior_told": _l("下级部门逾期，已告知上级部门"),
 }
 # What a step is called while it has not happened yet.
 PENDING_WORDS = {
@@ -50,6 +53,8 @@ PENDING_WORDS = {
     "patrol_confirmed": _l("核实巡护"),
     "handed_over": _l("转交部门"),
     "acknowledged": _l("部门确认收到"),
+    "acknowledged_late": _l("部门逾期没有确认收到"),
+    "late": _l("部门逾期没有答复或办结"),
 }
 PHOTO_CACHE = "private, max-age=60"  # what is covered later is gone from the browser within a minute
 
@@ -59,7 +64,7 @@ PHOTO_CACHE = "private, max-age=60"  # what is covered later is gone from the br
 def follow(token: str) -> str:
     """Where the report stands. Never kept by a cache, never indexed; looks again by itself while machines work."""
     with transaction(house().sessions) as session:
-        found = queries.following(session, token, language=viewer_language())
+        found = queries.following(session, token, language=viewer_language(), now=utc_now())
         told = _how_told(session, found.report.report_id)
         talk = _talk(session, found.report)
     return render_template(

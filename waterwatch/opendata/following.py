@@ -46,7 +46,7 @@ def correct(token: str) -> Response:
             to_wgs84=to_wgs84,
             now=utc_now(),
         )
-        found = notices.following(session, token, language=viewer_language())
+        found = notices.following(session, token, language=viewer_language(), now=utc_now())
     return jsonify(followed(found).model_dump(mode="json"))
 
 

@@ -172,7 +172,7 @@ def create_report() -> Response:
 def follow(token: str) -> Response:
     """Where a report stands."""
     with transaction(house().sessions) as session:
-        found = notices.following(session, token, language=viewer_language())
+        found = notices.following(session, token, language=viewer_language(), now=utc_now())
     return _say(followed(found))
 
 
@@ -183,7 +183,7 @@ def withdraw(token: str) -> Response:
     with transaction(house().sessions) as session:
         report = reports.report_by_follow_token(session, token)
         report_service.withdraw(session, report.report_id, now=utc_now())
-        found = notices.following(session, token, language=viewer_language())
+        found = notices.following(session, token, language=viewer_language(), now=utc_now())
     return _say(followed(found))
 
 

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from waterwatch.agencies.search import search_areas
 from waterwatch.atlas import areas, incidents
 from waterwatch.atlas.addresses import snapshot_of
+from waterwatch.casework.queries import AnswerPhoto, AnswerView, public_answers
 from waterwatch.escalation.queries import CaseView, cases_of_each
 from waterwatch.incidents.queries import (
     IncidentView,
@@ -24,6 +25,7 @@ from waterwatch.incidents.queries import (
     timeline,
 )
 from waterwatch.incidents.rules import Event
+from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import NotFound
 from waterwatch.mapping.queries import levelled_waters
@@ -47,12 +49,21 @@ PICTURE_CACHE = "public, max-age=60"  # what a moderator withdraws is gone from 
 
 @dataclass(frozen=True)
 class IncidentCard:
-    """An incident on a page: its departments, the positions of its pictures and of those that show it clean."""
+    """An incident on a page: its departments, what they said, the positions of its pictures and of those that show it
+    clean."""
 
     incident: IncidentView
     cases: list[CaseView]
     photos: list[queries.PublicPhoto]
     after: list[queries.PublicPhoto]
+    answers: list[AnswerView]
+    now: datetime
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether a department has answered, and nobody may read it yet."""
+        is_answered = any(case.answered_at is not None and case.state != "withdrawn" for case in self.cases)
+        return is_answered and not self.answers
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,20 @@ def photo_after(code: str, position: int, size_px: int) -> Response:
     return _picture(found, photos, position, size_px)
 
 
-def _picture(found: IncidentView, photos: Sequence[queries.PublicPhoto], position: int, size_px: int) -> Response:
+@bp.get("/i/<code>/answer/<int:number>/<int:position>/<int:size_px>")
+@public
+def answer_photo(code: str, number: int, position: int, size_px: int) -> Response:
+    """A picture of a department's answer, by the place of both: of what is public alone."""
+    with transaction(house().sessions) as session:
+        found = known_incident(session, code)
+        answers = public_answers(session, [found.incident_id])[found.incident_id]
+    photos = answers[number - 1].photos if 0 < number <= len(answers) else ()
+    return _picture(found, photos, position, size_px)
+
+
+def _picture(
+    found: IncidentView, photos: Sequence[queries.PublicPhoto | AnswerPhoto], position: int, size_px: int
+) -> Response:
     if size_px not in PUBLIC_SIZES_PX or found.state in ("merged", "retracted"):
         raise NotFound("photo_not_found")
     photo = next((photo for photo in photos if photo.position == position), None)
@@ -175,13 +199,21 @@ def known_incident(session: Session, code: str) -> IncidentView:
 
 
 def cards_of(session: Session, found: Sequence[IncidentView]) -> list[IncidentCard]:
-    """With three queries, however many incidents."""
+    """With five queries, however many incidents."""
     keys = [one.incident_id for one in found]
     clean = [one.incident_id for one in found if one.state == "verified_clean"]
     cases, photos = cases_of_each(session, keys, language=viewer_language()), queries.public_photos(session, keys)
-    after = queries.photos_after(session, clean)
+    after, now = queries.photos_after(session, clean), utc_now()
+    answers = public_answers(session, keys, language=viewer_language())
     return [
-        IncidentCard(one, cases[one.incident_id], photos[one.incident_id], after.get(one.incident_id, []))
+        IncidentCard(
+            one,
+            cases[one.incident_id],
+            photos[one.incident_id],
+            after.get(one.incident_id, []),
+            answers[one.incident_id],
+            now,
+        )
         for one in found
     ]
 
@@ -189,10 +221,15 @@ def cards_of(session: Session, found: Sequence[IncidentView]) -> list[IncidentCa
 def _steps(events: Sequence[Event], cases: Sequence[CaseView]) -> list[Step]:
     """What became of an incident and what the departments said, newest first."""
     steps = [Step(event.at, event.code, event=event) for event in events]
-    steps += [Step(case.created_at, "forwarded", agency=case.agency_name) for case in cases if case.agency_name]
-    steps += [
-        Step(case.acknowledged_at, "acknowledged", agency=case.agency_name)
-        for case in cases
-        if case.acknowledged_at is not None
-    ]
+    for case in cases:
+        if case.agency_name:
+            code = "superior_told" if case.role == "supervising" else "forwarded"
+            steps.append(Step(case.created_at, code, agency=case.agency_name))
+        done = (
+            ("acknowledged", case.acknowledged_at),
+            ("answered", case.answered_at),
+            ("claimed_done", case.closed_at),
+            ("overdue", case.escalated_at),
+        )
+        steps += [Step(at, code, agency=case.agency_name) for code, at in done if at is not None]
     return sorted(steps, key=lambda step: step.at)[::-1]

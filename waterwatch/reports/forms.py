@@ -245,6 +245,11 @@ def _measured(fields: Mapping[str, str], faults: _Faults) -> dict[str, float]:
     return found
 
 
+def is_code(text: str) -> bool:
+    """Whether a text is written as the code of an incident is."""
+    return _CODE.fullmatch(text) is not None
+
+
 def _same_as(fields: Mapping[str, str], faults: _Faults) -> str | None:
     """The public incident the author saw too, by its code."""
     text = fields.get("same_as", "").strip().upper()

@@ -129,7 +129,14 @@ def _too_large(_error: RequestEntityTooLarge) -> Response:
 @public
 def new() -> str:
     """The empty form, with the key that makes sending it twice the same as once."""
-    return _form({"idempotency_key": str(uuid.uuid4())}, {})
+    return _form({"idempotency_key": str(uuid.uuid4())} | _asked(), {})
+
+
+def _asked() -> dict[str, str]:
+    """What a link already says: somebody is asked to look at an incident again. Anything else in it is left out."""
+    kind, same_as = request.args.get("kind", ""), request.args.get("same_as", "").strip().upper()
+    known = {"kind": kind} if kind in REPORT_KIND_WORDS else {}
+    return known | ({"same_as": same_as} if forms.is_code(same_as) else {})
 
 
 @bp.post("/report")

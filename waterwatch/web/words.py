@@ -104,6 +104,11 @@ TIMELINE_WORDS = {
     "detached": _l("有一条上报不再算在内"),
     "verified_clean": _l("新的照片证实水面已经干净"),
     "reopened": _l("重新打开"),
+    "resolved_claimed": _l("部门都称已经处理完，待公众核实"),
+    "answered": _l("部门答复"),
+    "claimed_done": _l("部门称已经处理完"),
+    "overdue": _l("部门逾期"),
+    "superior_told": _l("因下级部门逾期，告知上级部门"),
     "expired": _l("长期无人报告，结束"),
     "forwarded": _l("转交给部门"),
     "acknowledged": _l("部门确认收到"),
@@ -113,11 +118,17 @@ CASE_STATE_WORDS = {
     "delivered": _l("已送达，等待确认"),
     "acknowledged": _l("部门已确认收到"),
     "answered": _l("部门已答复"),
-    "closed": _l("已办结"),
+    "closed": _l("部门称已办结"),
     "no_contact": _l("没有可联系的部门"),
     "refused_not_ours": _l("部门称不属其职责"),
     "dead": _l("无法送达，已转人工处理"),
     "withdrawn": _l("已撤回，不再需要处理"),
+}
+ANSWER_KIND_WORDS = {
+    "answer": _l("答复"),
+    "done": _l("称已处理完"),
+    "not_ours": _l("称不属其职责"),
+    "comment": _l("补充"),
 }
 REFUSAL_WORDS = {
     "not_water": _l("照片里看不到水体"),

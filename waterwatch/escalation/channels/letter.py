@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from jinja2.ext import i18n
 from sqlalchemy.exc import DBAPIError
 
-from waterwatch.escalation import rules
 from waterwatch.escalation.channels import Pictures
 from waterwatch.escalation.queries import CaseFacts, case_facts
 from waterwatch.kernel.context import JobContext
@@ -25,11 +24,14 @@ from waterwatch.mapping.snapshot import incident_png
 from waterwatch.messaging.email import InlineImage, Mailbox, compose
 from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
 from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SEVERITY_WORDS
+from waterwatch.workdays.rules import CHINA_TIME, Terms
 
 LINK_PURPOSE = "acknowledge"
 LANGUAGE = "zh-Hans"  # of every agency so far; the words of codes outside of a request are their msgids
 SIZE_BUDGET_BYTES = 5 * 1024 * 1024  # departments' servers turn larger mails away; 10 MB is the usual limit
 _TEXT_ALLOWANCE_BYTES = 64 * 1024
+
+DEFAULT_TERMS = Terms()
 
 log = get_logger(__name__)
 
@@ -78,6 +80,7 @@ def write(
     recipient: str,
     message_id: str,
     claimed_at: datetime,
+    terms: Terms = DEFAULT_TERMS,
     raised_from: int | None = None,
     answers: str | None = None,
     says: str = "case",
@@ -85,13 +88,14 @@ def write(
     """Compose the mail for one address. ``claimed_at`` is the attempt's beginning, from which the deadline counts
     unless another of the agency's addresses got the case before. Pictures that would burst the budget stay out.
 
+    ``terms``: how long the agency has (``clocks.terms``).
     ``raised_from``: the letter says that the severity is higher now than that, and follows the letter ``answers``.
     ``says``: ``lowered``, that it is lower than was said by mistake, or ``withdrawn``, that there is nothing to do.
     """
     images = _fitting(pictures)
     reply_by = facts.state_deadline_at if facts.state == "delivered" else None
     if reply_by is not None and raised_from is not None:
-        reply_by = rules.raised_deadline(reply_by, facts.severity, told_at=claimed_at)
+        reply_by = min(reply_by, terms.due("acknowledge", facts.severity, claimed_at))
     is_raise = raised_from is not None and raised_from < facts.severity
     words = {
         "raised_from": str(SEVERITY_WORDS[raised_from]) if is_raise and raised_from is not None else None,
@@ -102,7 +106,7 @@ def write(
         "extent": str(EXTENT_WORDS[facts.extent]) if facts.extent else None,
         "colour": LEVEL_COLOURS[facts.severity],
         "ink": "#1c2733" if facts.severity in (2, 3) else "#ffffff",  # white on yellow or orange is hard to read
-        "reply_by": reply_by or rules.acknowledge_by(facts.severity, claimed_at),
+        "reply_by": reply_by or terms.due("acknowledge", facts.severity, claimed_at),
         "acknowledge_url": acknowledge_url(settings, facts.case_id, facts.created_at),
         "incident_url": f"{settings.public_url}/i/{facts.code}",
         "images": {image.content_id for image in images},
@@ -154,4 +158,4 @@ def _environment() -> Environment:
 
 
 def _china_time(moment: datetime) -> str:
-    return f"{moment.astimezone(rules.CHINA_TIME):%Y-%m-%d %H:%M}"
+    return f"{moment.astimezone(CHINA_TIME):%Y-%m-%d %H:%M}"

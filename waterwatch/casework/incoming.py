@@ -1,0 +1,87 @@
+"""Answers that came by mail, or as what an agency's Open311 server says of a request. All of it is hostile text.
+
+A mail acknowledges its case at once: somebody has it. That it answers, and what, is for a lead to read first.
+"""
+
+import hashlib
+import uuid
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from waterwatch.casework import rules, service
+from waterwatch.casework.service import Answer
+from waterwatch.escalation import queries as escalation_queries
+from waterwatch.escalation import service as escalation
+from waterwatch.inbox import service as inbox
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.errors import Conflict, NotFound
+from waterwatch.kernel.log import get_logger
+from waterwatch.kernel.settings import Settings
+
+TOPIC_REMOTE_STATUS = "escalation.remote_status"
+CLOSED = "closed"  # GeoReport v2 knows two: open, closed
+MAX_NOTE = 4000
+
+log = get_logger(__name__)
+
+
+def answered_by_mail(
+    session: Session, delivery_id: uuid.UUID, mail_id: uuid.UUID, *, settings: Settings, now: datetime
+) -> uuid.UUID | None:
+    """Somebody answered a letter by mail: an answer of its case, held for the lead. Idempotent: once for each mail.
+
+    None where there is nothing to keep: an empty mail, one that was forgotten, a case in which nothing can be said any
+    more (the mail itself is kept by the inbox, and noted on the case).
+    """
+    case_id = escalation_queries.case_of_delivery(session, delivery_id)
+    try:
+        words = inbox.answer_text(session, mail_id, settings)
+    except NotFound:
+        return None
+    said = Answer(words, via="email", source_key=f"mail:{mail_id}")
+    return _keep(session, case_id, said, is_done=False, settings=settings, now=now)
+
+
+def told_by_remote(
+    session: Session, delivery_id: uuid.UUID, status: str, note: str, *, settings: Settings, now: datetime
+) -> uuid.UUID | None:
+    """What an agency's own system says of a request of ours now. Idempotent: the same status and note once.
+
+    ``closed`` is what "done" is elsewhere, and as little of a proof. An open request with a note is answered, one
+    without is acknowledged.
+    """
+    case_id = escalation_queries.case_of_delivery(session, delivery_id)
+    words, is_done = rules.clean_words(note[:MAX_NOTE]), status == CLOSED
+    if not words and not is_done:
+        _acknowledge(session, case_id, now=now)
+        return None
+    digest = hashlib.sha256(f"{is_done}\n{words}".encode()).hexdigest()[:24]
+    said = Answer(words or rules.CLOSED_ELSEWHERE, via="open311", source_key=f"open311:{delivery_id}:{digest}")
+    return _keep(session, case_id, said, is_done=is_done, settings=settings, now=now)
+
+
+def _keep(
+    session: Session, case_id: uuid.UUID, said: Answer, *, is_done: bool, settings: Settings, now: datetime
+) -> uuid.UUID | None:
+    if not rules.clean_words(said.words):
+        _acknowledge(session, case_id, now=now)
+        return None
+    act = service.report_done if is_done else service.answer
+    try:
+        return act(session, case_id, said, settings=settings, actor=_agency(session, case_id), now=now)
+    except Conflict as refused:
+        log.warning("casework.answer_left", case_id=str(case_id), via=said.via, reason=refused.error_code)
+        return None
+
+
+def _acknowledge(session: Session, case_id: uuid.UUID, *, now: datetime) -> None:
+    try:
+        escalation.acknowledge(session, case_id, actor=_agency(session, case_id), now=now)
+    except Conflict as refused:
+        log.warning("casework.answer_left", case_id=str(case_id), reason=refused.error_code)
+
+
+def _agency(session: Session, case_id: uuid.UUID) -> Actor:
+    agency_id = escalation_queries.agency_of_case(session, case_id)
+    return Actor.system("inbox") if agency_id is None else Actor.agency_link(agency_id)
