@@ -35,7 +35,7 @@ CHECK_EVERY_S = 0.5
 MARKER = "this-is-a-waterwatch-demo"
 OWN = frozenset(
     {
-        *(MARKER, "lock", "running.json", "environment", "loaded", "secret", "smtp.port", "mailbox.port"),
+        *(MARKER, "lock", "running.json", "environment", "loaded", "secret", "smtp.port", "mailbox.port", "inbox.port"),
         *("postgres", "redis", "objects", "spool", "published", "mail", "logs"),
     }
 )
@@ -164,6 +164,8 @@ class Demo:
             "WATERWATCH_SPOOL_DIR": str(self.folder / "spool"),
             "WATERWATCH_PUBLISH_DIR": str(self.folder / "published"),
             "WATERWATCH_MAIL_FROM": "waterwatch@demo.invalid",
+            "WATERWATCH_INBOX_DOMAIN": "inbox.demo.invalid",
+            "WATERWATCH_INBOX_LISTEN": f"127.0.0.1:{self._remembered_port('inbox')}",
             "WATERWATCH_SNAP_LIMIT_M": "5000",  # at 1:10 million a drawn river is up to 2 km from its bank
         }
         names = ("WATERWATCH_", "SMTP_URL")

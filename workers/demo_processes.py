@@ -94,13 +94,16 @@ def mailbox_process(environment: Mapping[str, str], smtp_port: int, http_port: i
 
 
 def processes_of(environment: Mapping[str, str], web_port: int, logs: Path) -> list[Process]:
-    """Web server, relay, queue workers and sweep, in the order in which they start.
+    """Web server, relay, queue workers, sweep and inbox, in the order in which they start.
 
     The sweep is ready when it runs: it looks at what is overdue, and nothing waits for its first round.
     """
 
     def is_relay_listening() -> bool:
         return has_said(logs / "relay.log", "relay.listening")
+
+    def is_inbox_listening() -> bool:
+        return has_said(logs / "inbox.log", "inbox.listening")
 
     web = (
         sys.executable,
@@ -115,6 +118,7 @@ def processes_of(environment: Mapping[str, str], web_port: int, logs: Path) -> l
             "work", "任务进程", "the queue workers", _worker("work"), environment, lambda: is_queue_served(redis_url)
         ),
         Process("sweep", "巡检", "the sweep", _worker("sweep"), environment, lambda: True),
+        Process("inbox", "收信", "the inbox", _worker("inbox"), environment, is_inbox_listening),
     ]
 
 

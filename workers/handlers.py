@@ -110,7 +110,7 @@ def take_mail(context: JobContext, message: Message) -> None:
     with transaction(context.sessions) as session:
         now = context.now()
         if kind == "bounce":
-            returns.record_bounce(session, delivery_id, mail_status(session, mail_id), now=now)
+            returns.take_bounce(session, delivery_id, mail_status(session, mail_id), settings=context.settings, now=now)
         else:
             returns.note_mail(session, delivery_id, mail_id, kind, now=now)
         if kind == "answer":

@@ -23,10 +23,11 @@ from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.outbox import Ring
 from waterwatch.kernel.settings import Settings
 from workers.stopping import Stop
-from workers.teams import QUEUES
+from workers.teams import DRAINED, QUEUES
 from workers.topics import TOPICS, topics_of
 
 JOB = "workers.jobs.run"
+DRAINED_WINDOW = 4
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.4, 5.0
 log = get_logger(__name__)
 
@@ -81,9 +82,10 @@ class Relay:
             for name in QUEUES:
                 rung[name] = outbox.lease(
                     session,
-                    window=self._settings.relay_window,
+                    window=DRAINED_WINDOW if name in DRAINED else self._settings.relay_window,
                     lease_s=self._settings.outbox_lease_s,
                     topics=topics_of(name),
+                    counts_begun=name not in DRAINED,
                 )
         self._ring(rung)
         return sum(len(rings) for rings in rung.values())

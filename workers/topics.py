@@ -10,7 +10,7 @@ from waterwatch.bulletins.service import TOPIC_MAKE, TOPIC_SEND
 from waterwatch.casework import incoming
 from waterwatch.casework import service as casework
 from waterwatch.contacts import service as contacts
-from waterwatch.escalation import deliveries
+from waterwatch.escalation import alarms, sending
 from waterwatch.escalation import service as escalation
 from waterwatch.inbox import service as inbox
 from waterwatch.kernel.context import JobContext
@@ -23,7 +23,7 @@ from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
 from waterwatch.watches import service as watches
 from workers import handlers
-from workers.teams import MAIL, MAP, PAPER, PHOTOS
+from workers.teams import CALLS, LETTERS, MAIL, MAP, PAPER, PHOTOS
 
 Handler = Callable[[JobContext, Message], None]
 
@@ -73,7 +73,9 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         photos.TOPIC_SETTLED: Topic(handlers.settle, PHOTOS, 20, Retry(1, 30, 50)),
         reports.TOPIC_RESNAP: Topic(handlers.resnap, PHOTOS, 20, Retry(1, 30, 50)),
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.
-        escalation.TOPIC_DELIVER: Topic(deliveries.deliver, MAIL, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        escalation.TOPIC_DELIVER: Topic(sending.deliver, LETTERS, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        escalation.TOPIC_CALL: Topic(sending.call, CALLS, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        alarms.TOPIC_ALARM: Topic(alarms.tell, MAIL, 20, Retry(1, 30, 50)),
         contacts.TOPIC_GIVEN: Topic(notices.tell_given, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_JUDGED: Topic(notices.tell_judged, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_RETURNED: Topic(notices.tell_returned, MAIL, 20, Retry(1, 30, 50)),

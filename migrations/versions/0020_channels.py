@@ -23,6 +23,9 @@ def upgrade() -> None:
     _agencies()
     _digests_and_endpoints()
     _deliveries()
+    _alarms()
+    is_rung: sa.Column[bool] = sa.Column("is_rung", sa.Boolean(), nullable=False, server_default=sa.text("false"))
+    op.add_column("outbox", is_rung)
 
 
 def _agencies() -> None:
@@ -50,6 +53,7 @@ def _digests_and_endpoints() -> None:
         sa.Column("agency_id", sa.Uuid(), sa.ForeignKey("agency.id"), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column("created_at", NOW, nullable=False),
+        sa.Column("retry_at", NOW),
         sa.UniqueConstraint("message_id", name=op.f("uq_digest_message_id")),
     )
     op.create_index("ix_digest_agency_id", "digest", ["agency_id"])
@@ -67,12 +71,28 @@ def _digests_and_endpoints() -> None:
     )
 
 
+def _alarms() -> None:
+    op.create_table(
+        "case_alarm",
+        sa.Column("case_id", sa.Uuid(), sa.ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("raised_at", NOW, nullable=False),
+        sa.Column("told_at", NOW),
+        sa.CheckConstraint("reason ~ '^[a-z_]{1,40}$'", name=op.f("ck_case_alarm_reason")),
+    )
+    op.create_index("ix_case_alarm_untold", "case_alarm", ["raised_at"], postgresql_where=sa.text("told_at IS NULL"))
+
+
 def _deliveries() -> None:
     contact = sa.ForeignKey("agency_contact.id", ondelete="SET NULL")
     op.add_column("delivery", sa.Column("contact_id", sa.Uuid(), contact))
     op.add_column("delivery", sa.Column("due_at", NOW, nullable=False, server_default=sa.text("now()")))
     op.add_column("delivery", sa.Column("awaits", sa.Text()))
     op.add_column("delivery", sa.Column("remote_id", sa.Text()))
+    op.add_column("delivery", sa.Column("endpoint", sa.Text()))
+    op.add_column("delivery", sa.Column("remote_status", sa.Text()))
+    op.add_column("delivery", sa.Column("remote_digest", sa.LargeBinary()))
+    op.add_column("delivery", sa.Column("polled_at", NOW))
     op.add_column("delivery", sa.Column("digest_id", sa.Uuid(), sa.ForeignKey("digest.id")))
     is_digested: sa.Column[bool] = sa.Column(
         "is_digested", sa.Boolean(), nullable=False, server_default=sa.text("false")
@@ -90,7 +110,10 @@ def _deliveries() -> None:
     _check_anew("delivery", "says", "says IN ('case', 'lowered', 'withdrawn', 'reminder', 'overdue', 'reopened')")
     _check_anew("delivery", "channel", CHANNELS)
     _check("delivery", "awaits", "(state = 'awaiting') = (awaits IS NOT NULL)")
+    _check("delivery", "remote_status", "remote_status IN ('open', 'closed')")
+    _index("polled", ["polled_at"], "channel = 'open311' AND remote_id IS NOT NULL")
     _index("waiting", ["contact_id", "due_at"], "state = 'pending'")
+    _index("sending", ["endpoint"], "state = 'sending'")
     _index("awaiting", ["channel"], "state = 'awaiting'")
     _index("digest_id", ["digest_id"], "digest_id IS NOT NULL")
     _index("remote_id", ["contact_id", "remote_id"], "remote_id IS NOT NULL")

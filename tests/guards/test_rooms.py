@@ -12,7 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence",
+    "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -104,6 +104,14 @@ SPECIAL = {
     ("escalation", "clocks"): "what agencies owe until when",
     ("escalation", "rerouting"): "which other agency gets a case, and by what way",
     ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
+    ("escalation", "links"): "what each link of a letter opens; no I/O",
+    ("escalation", "polling"): "asks the cities' Open311 servers what became of our requests",
+    ("escalation", "posting"): "letters on paper: which wait, what they say, when they went",
+    ("escalation", "feeding"): "an agency's private feed of alerts, and who fetched what",
+    ("escalation", "photo_views"): "the photo of a case by itself, for servers that publish what they are told",
+    ("printing", "pdf"): "HTML to PDF; the only importer of WeasyPrint",
+    ("opendata", "cap_views"): "the public and the agencies' feeds of alerts",
+    ("moderation", "post_views"): "the lead's letters on paper",
 }
 
 

@@ -324,9 +324,9 @@ US, WHEN = "江湖网 <waterwatch@example.org>", "2026年5月20日 10:30"
 MARKED = "> " + OUR_LETTER.replace("\n", "\n> ")
 ABOVE = {
     "outlook": f"发件人: {US}\n发送时间: {WHEN}\n收件人: huanbao@wuhan.example\n主题: 橙色\n\n{OUR_LETTER}",
-    "outlook with a rule": f"{'_' * 32}\n发件人： {US}\n发送时间： {WHEN}\n收件人： huanbao\n主题： 橙色\n\n{OUR_LETTER}",
-    "qq": f"\n\n------------------\xa0原始邮件\xa0------------------\n发件人: {US};\n发送时间: 2026年5月20日(星期三) 上午10:30\n"
-    f"收件人: huanbao@qq.com;\n\n主题: 橙色\n\n{OUR_LETTER}",
+    "outlook with a rule": f"{'_' * 32}\n发件人： {US}\n发送时间： {WHEN}\n主题： 橙色\n\n{OUR_LETTER}",
+    "qq": f"\n\n------------------\xa0原始邮件\xa0------------------\n发件人: {US};\n"
+    f"发送时间: 2026年5月20日(星期三) 上午10:30\n收件人: huanbao@qq.com;\n\n主题: 橙色\n\n{OUR_LETTER}",
     "foxmail": f"\n\n发件人： 江湖网\n发送时间： 2026-05-20 10:30\n收件人： huanbao\n主题： 橙色\n{OUR_LETTER}",
     "apple mail": f"> 2026年5月20日 上午10:30，江湖网·预警图 <case+abc@in.example.org> 写道：\n> \n{MARKED}",
     "apple mail, wrapped": f"2026年5月20日 上午10:30，江湖网·预警图\n<case+abc@in.example.org> 写道：\n\n{MARKED}",

@@ -52,7 +52,7 @@ def test_every_handler_says_why_it_may_run_twice(topic: str) -> None:
 def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     machines = [("photo", photo_life(settings)), ("report", report_life(settings))]
     machines += [("escalation_case", case_life(settings)), ("delivery", delivery_life(settings))]
-    machines += [("posting", posting_life(settings)), ("question", question_life(settings))]
+    machines += [("posting", posting_life(settings)), ("question", question_life(settings)), ("incoming_mail", MAIL)]
     timed = {(table, state) for table, machine in machines for state in machine.deadlines}
     # The deadlines of these depend on the row: the severity of an incident, the acknowledgement of a case.
     timed |= {("incident", state) for state in INCIDENT.states - set(CLOSED_STATES)}

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from waterwatch.accounts.tables import Organisation, Person, Role
+from waterwatch.accounts.tables import Membership, Organisation, Person, Role
 from waterwatch.kernel.ids import token_digest
 
 
@@ -50,3 +50,22 @@ def client_by_token(session: Session, token: str) -> ClientView | None:
 def clients(session: Session) -> list[ClientView]:
     """All applications, the revoked ones included, oldest first."""
     return [ClientView(*row) for row in session.execute(text(_CLIENTS + "ORDER BY created_at, id"))]
+
+
+@dataclass(frozen=True)
+class Staff:
+    """Somebody who acts for the organisation, as far as a mail to them needs."""
+
+    person_id: uuid.UUID
+    email: str
+    language: str
+
+
+def people_with_role(session: Session, role: str) -> list[Staff]:
+    """Everybody who has a role and an account that is in use."""
+    wanted = (
+        select(Person.id, Person.email, Person.language)
+        .where(Person.active, Person.id.in_(select(Membership.person_id).join(Role).where(Role.name == role)))
+        .order_by(Person.email)
+    )
+    return [Staff(row.id, row.email, row.language) for row in session.execute(wanted)]

@@ -53,11 +53,17 @@ class WebhookSettings:
 
 @dataclass(frozen=True)
 class Open311Settings:
-    """An Open311 server: which of its services each kind of observation is; the key ``other`` serves all the rest."""
+    """An Open311 server: which of its services each kind of observation is; the key ``other`` serves all the rest.
+
+    ``attributes``: what is answered to questions it insists on. ``is_private``: it publishes none of its requests, so
+    that it may have the exact place.
+    """
 
     jurisdiction_id: str | None = None
     services: Mapping[str, str] = field(default_factory=dict)
-    form: Literal["json", "xml"] = "json"
+    form: Literal["json", "xml"] = "xml"
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    is_private: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,16 +119,26 @@ def _webhook(left: dict[str, Any], errors: dict[str, list[str]]) -> WebhookSetti
 
 def _open311(left: dict[str, Any], errors: dict[str, list[str]]) -> Open311Settings:
     jurisdiction, services = left.pop("jurisdiction_id", None), left.pop("services", {})
-    form = left.pop("form", "json")
+    form, attributes = left.pop("form", "xml"), left.pop("attributes", {})
+    is_private = left.pop("is_private", False)
     if jurisdiction is not None and not (isinstance(jurisdiction, str) and 0 < len(jurisdiction) <= _WORD_MAX):
         errors["jurisdiction_id"] = ["not_a_word"]
     if not isinstance(services, dict) or not all(
         isinstance(code, str) and _CODE.fullmatch(code) and _CODE.fullmatch(kind) for kind, code in services.items()
     ):
         errors["services"] = ["not_a_mapping"]
+    if not isinstance(attributes, dict) or not all(
+        isinstance(answer, str) and len(answer) <= _WORD_MAX and _CODE.fullmatch(code)
+        for code, answer in attributes.items()
+    ):
+        errors["attributes"] = ["not_a_mapping"]
     if form not in ("json", "xml"):
         errors["form"] = ["not_a_choice"]
-    return Open311Settings() if errors else Open311Settings(jurisdiction, services, form)
+    if not isinstance(is_private, bool):
+        errors["is_private"] = ["not_a_choice"]
+    if errors:
+        return Open311Settings()
+    return Open311Settings(jurisdiction, services, form, attributes, is_private)
 
 
 def _post(left: dict[str, Any], errors: dict[str, list[str]]) -> PostSettings:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
+from waterwatch.cli.mail import mail_group
 from waterwatch.cli.map import build_map_command
 from waterwatch.cli.papers import count_command, make_bulletins_command
 from waterwatch.cli.privacy import list_command, replay_command
@@ -106,6 +107,9 @@ def privacy_group() -> None:
 
 for _command in (list_command, replay_command):
     privacy_group.add_command(_command)
+
+
+main.add_command(mail_group)
 
 
 @main.group("waters")

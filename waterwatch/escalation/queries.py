@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import select, text
@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel.errors import NotFound
 from waterwatch.waters.rules import from_wgs84, is_mainland
+from waterwatch.workdays.queries import terms_of
+from waterwatch.workdays.rules import Terms
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,21 @@ def cases_by_agency(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID 
     return {case.agency_id: case for case in cases}
 
 
-_IS_TOLD = text("""
-SELECT EXISTS (
-    SELECT FROM incident_report ir WHERE ir.incident_id = :incident_id AND (
-        EXISTS (SELECT FROM report_contact c WHERE c.report_id = ir.report_id)
-        OR EXISTS (SELECT FROM push_subscription s WHERE s.report_id = ir.report_id)))
+_TOLD = text("""
+SELECT DISTINCT ir.incident_id FROM incident_report ir WHERE ir.incident_id = ANY(:incident_ids) AND (
+    EXISTS (SELECT FROM report_contact c WHERE c.report_id = ir.report_id)
+    OR EXISTS (SELECT FROM push_subscription s WHERE s.report_id = ir.report_id))
 """)
 
 
 def is_anybody_told(session: Session, incident_id: uuid.UUID) -> bool:
     """Whether the author of a report an incident rests on left a way to be told."""
-    return bool(session.execute(_IS_TOLD, {"incident_id": incident_id}).scalar_one())
+    return bool(told_among(session, [incident_id]))
+
+
+def told_among(session: Session, incident_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the incidents of whose authors one at least left a way to be told."""
+    return set(session.execute(_TOLD, {"incident_ids": list(incident_ids)}).scalars())
 
 
 def locked_case(session: Session, case_id: uuid.UUID) -> Case:
@@ -120,16 +126,26 @@ def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
 
 
 _ADDRESSED = text("""
-SELECT DISTINCT ON (address) address, max(number) OVER (PARTITION BY address) AS number,
-       state <> 'cancelled' AND says <> 'withdrawn' AS is_live
-FROM delivery WHERE case_id = :id ORDER BY address, state = 'cancelled' AND says = 'withdrawn', number DESC
+SELECT DISTINCT ON (channel, address) channel, address, max(number) OVER (PARTITION BY channel, address) AS number,
+       state <> 'cancelled' AND says <> 'withdrawn' AS is_live, state IN ('refused', 'dead') AS has_failed
+FROM delivery WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says = 'withdrawn', number DESC
 """)
 
 
-def addressed(session: Session, case_id: uuid.UUID) -> dict[str, tuple[int, bool]]:
-    """By address, how many letters a case has for it, and whether the latest still stands, whatever became of it."""
+@dataclass(frozen=True)
+class Addressed:
+    """How many letters a case has for one address; ``is_live``: the latest stands, whatever became of it; or it
+    ``has_failed``."""
+
+    number: int
+    is_live: bool
+    has_failed: bool
+
+
+def addressed(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], Addressed]:
+    """By channel and address, what a case has for it."""
     rows = session.execute(_ADDRESSED, {"id": case_id})
-    return {row.address: (row.number, row.is_live) for row in rows}
+    return {(row.channel, row.address): Addressed(row.number, row.is_live, row.has_failed) for row in rows}
 
 
 def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
@@ -137,20 +153,15 @@ def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
     return session.scalars(select(Case.state).where(Case.id == case_id)).one_or_none() == "withdrawn"
 
 
-def letters_of(session: Session, case_id: uuid.UUID) -> dict[str, list[Delivery]]:
-    """A case's deliveries by address, oldest first, locked."""
-    letters: dict[str, list[Delivery]] = {}
-    wanted = select(Delivery).where(Delivery.case_id == case_id).order_by(Delivery.address, Delivery.number)
+def letters_of(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], list[Delivery]]:
+    """A case's deliveries by channel and address, oldest first, locked."""
+    letters: dict[tuple[str, str], list[Delivery]] = {}
+    wanted = select(Delivery).where(Delivery.case_id == case_id).order_by(Delivery.id)
     for delivery in session.scalars(wanted.with_for_update()):
-        letters.setdefault(delivery.address, []).append(delivery)
+        letters.setdefault((delivery.channel, delivery.address), []).append(delivery)
+    for each in letters.values():
+        each.sort(key=lambda letter: letter.number)
     return letters
-
-
-def mail_addresses(session: Session, agency_id: uuid.UUID | None) -> list[str]:
-    """An agency's mail addresses, the preferred first."""
-    statement = text("""SELECT address FROM agency_contact WHERE agency_id = :id AND active AND channel = 'email'
-                        ORDER BY position, address""")
-    return list(session.execute(statement, {"id": agency_id}).scalars())
 
 
 # From an agency up its tree; should the tree bite its tail, ten levels are enough.
@@ -197,23 +208,13 @@ def is_known_agency(session: Session, agency_id: uuid.UUID) -> bool:
     return bool(session.execute(statement, {"id": agency_id}).scalar_one())
 
 
-def first_message_id(session: Session, delivery: Delivery) -> str | None:
-    """The Message-ID of the first letter that went to a delivery's address, where that is another letter."""
-    earlier = (
-        select(Delivery.message_id)
-        .where(Delivery.case_id == delivery.case_id, Delivery.address == delivery.address, Delivery.id < delivery.id)
-        .where(Delivery.state != "cancelled")
-        .order_by(Delivery.id)
-    )
-    return session.scalars(earlier.limit(1)).first()
-
-
 def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
     """Whether no delivery of the case was sent or still can be."""
-    alive = select(Delivery.id).where(Delivery.case_id == case_id, Delivery.state.in_(("pending", "sending", "sent")))
+    alive = select(Delivery.id).where(Delivery.case_id == case_id, Delivery.state.in_(ALIVE))
     return session.scalars(alive.limit(1)).first() is None
 
 
+ALIVE = ("pending", "sending", "sent", "awaiting")
 _REPORTS_BEHIND = text("""
 SELECT ir.report_id FROM escalation_case c JOIN incident_report ir ON ir.incident_id = c.incident_id
 WHERE c.id = :id ORDER BY ir.joined_at, ir.report_id
@@ -230,7 +231,8 @@ class CaseFacts:
     """What the competent agency may know of its case, exact place included; of the citizen, nothing.
 
     The note a citizen may have written is not among it: it could name a person. ``lon``, ``lat`` are WGS-84 degrees.
-    ``is_photo_pending``: the photo is being made anew, because more of it must be covered.
+    ``is_photo_pending``: the photo is being made anew, because more of it must be covered. ``public_lon``,
+    ``public_lat`` are the place as anybody may know it.
     """
 
     case_id: uuid.UUID
@@ -247,6 +249,8 @@ class CaseFacts:
     kind: str
     lon: float
     lat: float
+    public_lon: float
+    public_lat: float
     water_name: str | None
     seen_at: datetime | None
     reports: int
@@ -256,6 +260,7 @@ class CaseFacts:
     affects_people: bool | None
     photo_key: str | None
     is_photo_pending: bool | None
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def gcj02(self) -> tuple[float, float] | None:
@@ -271,6 +276,8 @@ _NAME_ORDER = (
 _FACTS = text(f"""
 SELECT c.id AS case_id, c.incident_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
        c.acknowledged_at, c.state_deadline_at, i.code, i.kind, ST_X(i.exact_point) AS lon, ST_Y(i.exact_point) AS lat,
+       round(ST_X(i.public_point)::numeric, 5)::float8 AS public_lon,
+       round(ST_Y(i.public_point)::numeric, 5)::float8 AS public_lat,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
        (SELECT n.name FROM water_name n WHERE n.water_body_id = f.water_body_id AND n.is_primary {_NAME_ORDER})
            AS water_name,
@@ -290,7 +297,7 @@ LEFT JOIN LATERAL (
     JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready'
     JOIN photo_derivative d ON d.photo_id = p.id AND d.size_px = 1024
     WHERE ir.incident_id = i.id ORDER BY ir.joined_at, ir.report_id, rp.position LIMIT 1) cover ON true
-WHERE c.id = :id
+WHERE c.id = ANY(:ids)
 """)  # noqa: S608  # the pieces are constants of this module
 
 
@@ -299,10 +306,21 @@ def case_facts(session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans
 
     Raises :class:`NotFound`.
     """
-    row = session.execute(_FACTS, {"id": case_id, "language": language}).first()
-    if row is None:
+    found = facts_of_cases(session, [case_id], language=language)
+    if case_id not in found:
         raise NotFound("case_not_found")
-    return CaseFacts(**row._mapping)
+    return found[case_id]
+
+
+def facts_of_cases(
+    session: Session, case_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans"
+) -> dict[uuid.UUID, CaseFacts]:
+    """Every named case as :func:`case_facts` gives it: one query for all."""
+    rows = session.execute(_FACTS, {"ids": list(case_ids), "language": language})
+    return {
+        row.case_id: CaseFacts(**row._mapping, terms=terms_of(session, row.agency_id, row.created_at.date()))
+        for row in rows.all()
+    }
 
 
 @dataclass(frozen=True)
@@ -355,7 +373,10 @@ def cases_of_each(
 
 @dataclass(frozen=True)
 class OpenNoContact:
-    """A case nobody could be told of; ``agency_name`` is None when nobody is competent."""
+    """A case nobody could be told of: ``state`` is ``no_contact`` or ``dead``, every letter having failed.
+
+    ``agency_name`` is None when nobody is competent.
+    """
 
     case_id: uuid.UUID
     incident_id: uuid.UUID
@@ -365,17 +386,21 @@ class OpenNoContact:
     agency_name: str | None
     severity: int
     since: datetime
+    state: str
 
 
 _NO_CONTACT = text(f"""
-SELECT c.id AS case_id, c.incident_id, i.code, i.kind, c.agency_id, c.severity, c.state_since AS since,
+SELECT c.id AS case_id, c.incident_id, i.code, i.kind, c.agency_id, c.severity, c.state_since AS since, c.state,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id
-WHERE c.state = 'no_contact' AND i.closed_at IS NULL ORDER BY c.severity DESC, c.created_at LIMIT :limit
+WHERE c.state IN ('no_contact', 'dead') AND i.closed_at IS NULL ORDER BY c.severity DESC, c.created_at LIMIT :limit
 """)  # noqa: S608  # the pieces are constants of this module
 
 
 def open_no_contact(session: Session, *, language: str = "zh-Hans", limit: int = 200) -> list[OpenNoContact]:
-    """Open incidents' cases that wait because nobody is competent or no address is known; gravest, then oldest."""
+    """Open incidents' cases that reached nobody: nobody is competent, no address is known, or every letter failed.
+
+    Gravest first, then oldest.
+    """
     rows = session.execute(_NO_CONTACT, {"language": language, "limit": limit})
     return [OpenNoContact(**row._mapping) for row in rows]

@@ -6,58 +6,40 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import queries, rules, service
+from waterwatch.escalation import delivery_queries, queries, service
+from waterwatch.escalation.deliveries import record_bounce
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import NotFound, Unavailable
-from waterwatch.kernel.log import get_logger
+from waterwatch.kernel.settings import Settings
 
 _INBOX = Actor.system("inbox")
 UNDER_WAY_RETRY_S = 15.0
 
-log = get_logger(__name__)
 
+def take_bounce(
+    session: Session, delivery_id: uuid.UUID, status: str | None, *, settings: Settings, now: datetime
+) -> bool:
+    """A bounce came for a delivery; gives whether that changed anything. ``status`` is its code (RFC 3463), if any.
 
-def record_bounce(session: Session, delivery_id: uuid.UUID, status: str | None, *, now: datetime) -> bool:
-    """A letter the first server took was returned: its delivery is ``refused``. Gives whether anything changed.
-
-    A case that nobody can be told of any more is ``dead``, unless the agency has acknowledged it. ``status`` is the
-    enhanced code (RFC 3463) the bounce names. Idempotent: only a delivery that was sent can come back. A bounce for a
-    delivery that is not there, or that was given up or taken back, changes nothing.
+    A delivery that is gone, was given up or was taken back stays what it is. Idempotent.
 
     Raises:
-        Unavailable: the delivery is being sent, and its outcome is not recorded yet.
+        Unavailable: the letter is being sent, and what became of it is not recorded yet: bounces may be that fast.
     """
     try:
-        delivery = queries.locked_delivery(session, delivery_id)
+        queries.locked_case(session, delivery_queries.case_of(session, delivery_id))  # first, as everybody does
     except NotFound:
         return False
-    if delivery.state in ("pending", "sending"):
+    if queries.locked_delivery(session, delivery_id).state in ("pending", "sending"):
         raise Unavailable("delivery_under_way", retry_after_s=UNDER_WAY_RETRY_S)
-    if delivery.state != "sent":
-        return False
-    rules.DELIVERY.move(delivery, "refused", now=now)
-    delivery.sent_at, delivery.last_error = None, f"bounced_{status}" if status else "bounced"
-    session.flush()
-    case = queries.locked_case(session, delivery.case_id)
-    facts: dict[str, audit.Fact] = {"delivery_id": delivery.id, "status": status}
-    service.record(session, "delivery.bounced", case, actor=_INBOX, now=now, after=facts)
-    log.warning("delivery.bounced", case_id=str(case.id), delivery_id=str(delivery.id), status=status)
-    if case.state in ("queued", "delivered") and queries.is_hopeless(session, case.id):
-        before = case.state
-        rules.CASE.move(case, "dead", now=now)
-        case.delivered_at = None
-        service.record(
-            session, "case.dead", case, actor=_INBOX, now=now, before={"state": before}, after={"state": "dead"}
-        )
-        log.error("case.dead", case_id=str(case.id), incident_id=str(case.incident_id))
-    return True
+    code = f"bounced_{status}" if status else "bounced"
+    return record_bounce(session, delivery_id, code, settings=settings, now=now)
 
 
 def note_mail(session: Session, delivery_id: uuid.UUID, mail_id: uuid.UUID, kind: str, *, now: datetime) -> None:
     """A mail came that changes nothing by itself (a delay, an automatic reply, one nobody understands): on record."""
     with contextlib.suppress(NotFound):
-        delivery = queries.locked_delivery(session, delivery_id)
-        case = queries.locked_case(session, delivery.case_id)
-        facts: dict[str, audit.Fact] = {"delivery_id": delivery.id, "mail_id": mail_id, "kind": kind}
+        case = queries.locked_case(session, delivery_queries.case_of(session, delivery_id))
+        facts: dict[str, audit.Fact] = {"delivery_id": delivery_id, "mail_id": mail_id, "kind": kind}
         service.record(session, "case.mail_came", case, actor=_INBOX, now=now, after=facts)

@@ -1,12 +1,18 @@
 """Decisions of escalation: the lives of cases and deliveries, their deadlines, the pauses between attempts. No I/O."""
 
-from dataclasses import replace
-from datetime import timedelta
+import hashlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
 
 from waterwatch.kernel.outbox import NORMAL, URGENT
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import Machine
 from waterwatch.messaging.attempts import DEFERRAL_PAUSES_S, pause_s
+from waterwatch.workdays import rules as workdays
+
+CHINA_TIME = workdays.CHINA_TIME
 
 CASE = Machine(
     "case",
@@ -19,8 +25,7 @@ CASE = Machine(
             # A mail may arrive although its acceptance was lost on the way to us: the link works before we know.
             ("queued", "acknowledged"),
             ("dead", "acknowledged"),
-            # The one letter that had arrived came back.
-            ("delivered", "dead"),
+            ("delivered", "dead"),  # the mail came back
             ("delivered", "acknowledged"),
             ("delivered", "refused_not_ours"),
             ("acknowledged", "refused_not_ours"),
@@ -56,13 +61,22 @@ DELIVERY = Machine(
             ("sending", "sending"),  # the sender was killed; somebody else takes over when its claim runs out
             ("sending", "pending"),
             ("sending", "sent"),
+            ("sending", "awaiting"),  # handed over, but somebody has yet to do something
+            ("awaiting", "sent"),
+            ("awaiting", "refused"),
+            ("awaiting", "dead"),
+            ("awaiting", "cancelled"),
+            ("sent", "refused"),  # it came back
             ("sending", "refused"),
             ("sending", "dead"),
             # The acceptance came after the claim had run out, and somebody else recorded a failure meanwhile.
             ("pending", "sent"),
             ("refused", "sent"),
             ("dead", "sent"),
-            ("sent", "refused"),  # it came back
+            ("pending", "awaiting"),
+            ("refused", "awaiting"),
+            ("dead", "awaiting"),
+            ("cancelled", "awaiting"),
             # What it says was taken back before it went, or before it went again.
             ("pending", "cancelled"),
             ("sending", "cancelled"),
@@ -86,6 +100,29 @@ PICTURE_PATIENCE = {
 
 _PRIORITIES = {4: URGENT, 3: 2, 2: NORMAL, 1: 7}
 
+RED = 4
+# An agency that gets more letters than ten at one time gets one mail that lists them, fifty at most.
+ONE_BY_ONE = 10
+DIGEST_MAX = 50
+# What a digest may hold back: what is near its deadline goes by itself.
+DIGESTED = frozenset({"case", "lowered", "reopened"})
+
+JITTER = 0.1
+RETRY_AFTER_MAX_S = 3600.0
+
+# A breaker: after so many failures in a row it opens for a minute, doubled each time its probe fails, up to an hour.
+BREAKER_FAILURES = 5
+BREAKER_FIRST_S, BREAKER_CAP_S = 60.0, 3600.0
+PROBE_PATIENCE_S = 5.0  # how long others wait while one asks for all
+
+# How long somebody may take for what is left to do after the hand-over; ours.
+AWAITING_PATIENCE = {
+    4: timedelta(minutes=30),
+    3: timedelta(hours=4),
+    2: timedelta(days=1),
+    1: timedelta(days=2),
+}
+
 
 def case_life(settings: Settings) -> Machine:
     """The machine of cases with the deadline for handing them over; the one to acknowledge depends on the severity."""
@@ -105,7 +142,7 @@ def delivery_life(settings: Settings) -> Machine:
 
 def claim_lasts_s(settings: Settings) -> float:
     """How long one worker may hold a delivery, seconds: preparation, plus the send, which is bounded as a whole."""
-    return PREPARATION_S + settings.smtp_timeout_s + 2.0
+    return PREPARATION_S + max(settings.smtp_timeout_s, settings.channel_timeout_s) + 2.0
 
 
 def priority(severity: int) -> int:
@@ -137,3 +174,66 @@ def picture_patience(severity: int) -> timedelta:
 def deferral_pause_s(deferrals: int) -> float:
     """Seconds to wait after the recipient's server has said "later" for the ``deferrals``-th time (≥ 1)."""
     return pause_s(DEFERRAL_PAUSES_S, deferrals)
+
+
+def jitter(delivery_id: uuid.UUID, attempt: int) -> float:
+    """By which factor a pause is longer, 1 to 1.1: the same each time for one attempt, and different for another.
+
+    A thousand letters that were put off by one server do not come back in the same second.
+    """
+    drawn = hashlib.sha256(delivery_id.bytes + attempt.to_bytes(8, "big")).digest()
+    return 1 + JITTER * int.from_bytes(drawn[:4], "big") / 2**32
+
+
+def retry_pause_s(delivery_id: uuid.UUID, attempt: int, deferrals: int, retry_after_s: float | None) -> float:
+    """Seconds until the next try after the recipient's side put one off for the ``deferrals``-th time (≥ 1).
+
+    1, 5, 15 min, then an hour each time, with jitter; never sooner than the other side asked for, up to an hour.
+    """
+    asked_s = min(max(retry_after_s or 0.0, 0.0), RETRY_AFTER_MAX_S)
+    return max(deferral_pause_s(deferrals), asked_s) * jitter(delivery_id, attempt)
+
+
+def awaiting_patience(severity: int) -> timedelta:
+    """How long a delivery may await somebody: fetching the feed, posting the letter, naming the request."""
+    return AWAITING_PATIENCE[severity]
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """What is known of an endpoint: failures in a row, how often it opened since it last answered, until when."""
+
+    failures: int = 0
+    opened: int = 0
+    open_until: datetime | None = None
+
+
+def after_failure(breaker: Breaker, *, now: datetime) -> Breaker:
+    """One more failure: opens it at the fifth in a row, and anew, for twice as long, when it was a probe that failed.
+
+    Failures of what was under way when it opened change nothing.
+    """
+    failures = breaker.failures + 1
+    if breaker.open_until is not None and breaker.open_until > now:
+        return replace(breaker, failures=failures)
+    if breaker.open_until is None and failures < BREAKER_FAILURES:
+        return replace(breaker, failures=failures)
+    pause = min(BREAKER_CAP_S, BREAKER_FIRST_S * 2 ** min(breaker.opened, 16))
+    return Breaker(failures, breaker.opened + 1, now + timedelta(seconds=pause))
+
+
+def next_digest(now: datetime, at: time, *, is_working: Callable[[datetime], bool] | None = None) -> datetime:
+    """The next time of day ``at`` in China on a working day, after ``now`` (aware).
+
+    ``is_working`` tells of a day in China's time; by default Monday to Friday.
+    """
+    is_working = is_working or (lambda day: day.weekday() < 5)
+    day = now.astimezone(CHINA_TIME).replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+    while day <= now or not is_working(day):
+        day += timedelta(days=1)
+    return day.astimezone(now.tzinfo)
+
+
+def is_held_for_digest(channel: str, severity: int, says: str, digest_upto: int) -> bool:
+    """Whether a letter waits for its agency's digest. Red never does, whatever the agency prefers."""
+    return channel == "email" and severity <= min(digest_upto, RED - 1) and says in DIGESTED

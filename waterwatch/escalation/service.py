@@ -5,14 +5,16 @@ How a letter is handed over is in ``deliveries``.
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.queries import CompetentAgency, competent_agencies, competent_within, opposite_banks
-from waterwatch.escalation import clocks, queries, rules
-from waterwatch.escalation.tables import Case, Delivery
+from waterwatch.escalation import clocks, letters, queries, rules
+from waterwatch.escalation.delivery_queries import Reach, Way, reach_of
+from waterwatch.escalation.letters import Telling
+from waterwatch.escalation.tables import Case
 from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.gathering import put
@@ -20,22 +22,13 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.mapping import service as mapping
-from waterwatch.messaging.email import is_address
 from waterwatch.waters.queries import BANK_M, BANK_REACH_M, banks_along
 
-TOPIC_DELIVER = "escalation.deliver"
+TOPIC_DELIVER, TOPIC_CALL = letters.TOPIC_DELIVER, letters.TOPIC_CALL
 TOPIC_CASE_MOVED = "escalation.case_moved"
 
+SYSTEM = Actor.system("escalation")
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class _Telling:
-    """When letters are written, and before when none of them leaves: whoever caused them may undo it until then."""
-
-    settings: Settings
-    now: datetime
-    tell_at: datetime
 
 
 def escalate(
@@ -65,12 +58,13 @@ def escalate(
     known = {} if opened else queries.cases_by_agency(session, incident_id)
     before = tuple(known.values())
     cases = list(before)
-    telling = _Telling(settings, now, tell_at or now)
+    telling = Telling(settings, now, tell_at or now)
     for case in known.values():
         _regrade(session, case, place.severity, telling, is_correction=is_correction, actor=actor)
         if case.state == "withdrawn" and case.agency_id is None:
             say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
     agencies = _competent(session, place)
+    reaches = reach_of(session, [agency.agency_id for agency in agencies])
     for agency in agencies:
         if agency.agency_id in known:
             case = known.pop(agency.agency_id)
@@ -81,7 +75,8 @@ def escalate(
                 session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
             )
             cases.append(case)
-        _address(session, case, agency, telling, actor=actor, is_known=case in before)
+        reach = reaches.get(agency.agency_id)
+        _address(session, case, agency, reach, telling, actor=actor, is_known=case in before)
     if not agencies and not known:
         case = open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
         say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
@@ -92,13 +87,13 @@ def escalate(
     return cases
 
 
-def _come_back(session: Session, case: Case, telling: _Telling, *, actor: Actor) -> None:
+def _come_back(session: Session, case: Case, telling: Telling, *, actor: Actor) -> None:
     """A withdrawn case nobody would be told of at this level: it stands where it stood unless they know."""
     if case.state != "withdrawn" or case.agency_id is None:
         return
-    _cancel_withdrawals(session, case, now=telling.now)
-    letters = queries.addressed(session, case.id).values()
-    if letters and all(is_live for _number, is_live in letters):
+    letters.cancel_withdrawals(session, case, now=telling.now)
+    so_far = queries.addressed(session, case.id).values()
+    if so_far and all(each.is_live for each in so_far):
         _reinstate(session, case, settings=telling.settings, actor=actor, now=telling.now)
 
 
@@ -142,20 +137,26 @@ def open_case(
 
 
 def _address(
-    session: Session, case: Case, agency: CompetentAgency, telling: _Telling, *, actor: Actor, is_known: bool
+    session: Session,
+    case: Case,
+    agency: CompetentAgency,
+    reach: Reach | None,
+    telling: Telling,
+    *,
+    actor: Actor,
+    is_known: bool,
 ) -> None:
-    """Give the case its agency and a delivery for each address that has none yet."""
+    """Give the case its agency and a letter for each of its contacts that has none yet, as the agency wants it."""
     settings, now = telling.settings, telling.now
     if case.state == "withdrawn":
-        _cancel_withdrawals(session, case, now=now)
+        letters.cancel_withdrawals(session, case, now=now)
     elif case.state not in ("queued", "no_contact", "dead"):
         return
     if case.agency_id is None:
         case.agency_id = agency.agency_id
         record(session, "case.assigned", case, actor=actor, now=now, after={"agency_id": agency.agency_id})
-    usable = [address for address in dict.fromkeys(agency.addresses) if is_address(address)]
     so_far = queries.addressed(session, case.id) if is_known else {}
-    missing = [address for address in usable if not so_far.get(address, (0, False))[1]]
+    usable, missing = _missing(reach, agency.addresses, so_far)
     if not usable:
         say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
     if not missing:
@@ -168,17 +169,28 @@ def _address(
         before = rules.case_life(settings).move(case, "queued", now=now)
         facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
         record(session, "case.queued", case, actor=actor, now=now, before={"state": before}, after=facts)
-    for address in missing:
-        _queue_delivery(session, case, address, telling, number=so_far.get(address, (0, False))[0] + 1)
+    for way in missing:
+        before_it = so_far.get((way.channel, way.address))
+        letters.queue(session, case, way, telling, number=before_it.number + 1 if before_it else 1, reach=reach)
 
 
-def _cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
-    """Whoever has not yet been told that the case is withdrawn need not be."""
-    session.flush()
-    for letters in queries.letters_of(session, case.id).values():
-        if letters[-1].says == "withdrawn" and letters[-1].state == "pending" and not letters[-1].attempts:
-            rules.DELIVERY.move(letters[-1], "cancelled", now=now)
-    session.flush()
+def _missing(
+    reach: Reach | None, addresses: tuple[str, ...], so_far: Mapping[tuple[str, str], queries.Addressed]
+) -> tuple[list[Way], list[Way]]:
+    """All that can be told now, and those of them that have no letter yet that stands.
+
+    Where one contact is told after the other and one has the case, the others need not be.
+    """
+    contacts, others = letters.usable_ways(reach, addresses)
+
+    def has_letter(way: Way) -> bool:
+        return (found := so_far.get((way.channel, way.address))) is not None and found.is_live
+
+    missing = [way for way in contacts if not has_letter(way)]
+    if reach is not None and reach.channels_in == "order":
+        in_hand = [so_far[way.channel, way.address] for way in contacts if has_letter(way)]
+        missing = [] if any(not found.has_failed for found in in_hand) else missing[:1]
+    return contacts + others, missing + [way for way in others if not has_letter(way)]
 
 
 def _reinstate(session: Session, case: Case, *, settings: Settings, actor: Actor, now: datetime) -> None:
@@ -195,42 +207,6 @@ def _reinstate(session: Session, case: Case, *, settings: Settings, actor: Actor
     record(session, "case.reinstated", case, actor=actor, now=now, before={"state": "withdrawn"}, after=facts)
 
 
-def _queue_delivery(
-    session: Session,
-    case: Case,
-    address: str,
-    telling: _Telling,
-    *,
-    number: int,
-    raised_from: int | None = None,
-    says: str = "case",
-) -> None:
-    delivery_id, settings, now = new_id(), telling.settings, telling.now
-    delivery = Delivery(
-        id=delivery_id,
-        case_id=case.id,
-        channel="email",
-        address=address,
-        message_id=f"<{delivery_id}@{settings.public_host}>",
-        severity=case.severity,
-        raised_from=raised_from,
-        says=says,
-        number=number,
-        created_at=now,
-    )
-    rules.delivery_life(settings).enter(delivery, now=now)
-    put(session, delivery)
-    payload = {"delivery_id": str(delivery_id)}
-    outbox.emit(
-        session,
-        TOPIC_DELIVER,
-        payload,
-        now=now,
-        priority=rules.priority(case.severity),
-        available_at=telling.tell_at,
-    )
-
-
 def say_no_contact(
     session: Session, case: Case, reason: str, *, settings: Settings, actor: Actor, now: datetime
 ) -> None:
@@ -245,7 +221,7 @@ def say_no_contact(
 
 
 def _regrade(
-    session: Session, case: Case, severity: int, telling: _Telling, *, is_correction: bool, actor: Actor
+    session: Session, case: Case, severity: int, telling: Telling, *, is_correction: bool, actor: Actor
 ) -> None:
     """The case follows its incident. Who was told a lower severity is told the higher one by a letter of its own."""
     if case.severity == severity:
@@ -255,59 +231,13 @@ def _regrade(
     if case.state == "withdrawn":
         pass  # its letters say so; when it comes back, they say the severity of then
     elif severity > before:
-        _tell_raised(session, case, telling)
+        letters.tell_raised(session, case, telling)
     else:
-        _lower_letters(session, case, telling, is_correction=is_correction)
+        letters.lower(session, case, telling, is_correction=is_correction)
     if severity < before and case.state in clocks.OWED:
         clocks.lengthen(session, case)
     facts = {"severity": severity}
     record(session, "case.regraded", case, actor=actor, now=now, before={"severity": before}, after=facts)
-
-
-def _tell_raised(session: Session, case: Case, telling: _Telling) -> None:
-    """One further letter to each address whose latest one has gone out, or may be going out just now.
-
-    A letter that still waits will name the severity of the moment it is sent. A severity that was told before, and has
-    fallen meanwhile, is not told twice.
-    """
-    for address, letters in queries.letters_of(session, case.id).items():
-        latest = letters[-1]
-        if latest.state == "pending":
-            if all(letter.severity != case.severity for letter in letters):
-                latest.severity = case.severity
-            if telling.tell_at > telling.now:
-                outbox.postpone(session, TOPIC_DELIVER, "delivery_id", latest.id, until=telling.tell_at)
-        elif latest.state in ("sending", "sent") and max(letter.severity for letter in letters) < case.severity:
-            _queue_delivery(session, case, address, telling, number=len(letters) + 1, raised_from=latest.severity)
-
-
-def _lower_letters(session: Session, case: Case, telling: _Telling, *, is_correction: bool) -> None:
-    """What still waits tells the lower severity, or nothing where it would only have told of the higher one.
-
-    Where the higher one was an error, whoever was told of it gets one further letter.
-    """
-    for address, letters in queries.letters_of(session, case.id).items():
-        latest = letters[-1]
-        if latest.state == "pending" and latest.severity > case.severity:
-            if latest.raised_from is not None and latest.raised_from >= case.severity:
-                rules.DELIVERY.move(latest, "cancelled", now=telling.now)
-            else:
-                latest.severity = case.severity
-        told = [letter for letter in letters if letter.state in ("sending", "sent")]
-        if is_correction and told and told[-1].severity > case.severity and told[-1].says != "withdrawn":
-            _queue_delivery(session, case, address, telling, number=len(letters) + 1, says="lowered")
-
-
-def queue_letter(
-    session: Session, case: Case, *, says: str, settings: Settings, now: datetime, tell_at: datetime | None = None
-) -> None:
-    """One further letter of a case to each address of its agency."""
-    session.flush()
-    telling, letters = _Telling(settings, now, tell_at or now), queries.letters_of(session, case.id)
-    for address in queries.mail_addresses(session, case.agency_id):
-        if is_address(address):
-            number = len(letters.get(address, ())) + 1
-            _queue_delivery(session, case, address, telling, number=number, says=says)
 
 
 def cancel_waiting(session: Session, case: Case, *, says: str, now: datetime) -> bool:
@@ -342,14 +272,13 @@ def withdraw_cases(
         NotFound: there is no such incident.
     """
     queries.lock_place(session, incident_id)
-    telling, withdrawn = _Telling(settings, now, tell_at or now), []
+    telling, withdrawn = Telling(settings, now, tell_at or now), []
     for case in queries.cases_by_agency(session, incident_id).values():
         if case.state in ("withdrawn", "closed"):
             continue
         before = rules.CASE.move(case, "withdrawn", now=now)
         clocks.stop(case)
-        for address, letters in queries.letters_of(session, case.id).items():
-            _take_back(session, case, address, letters, telling)
+        letters.take_back(session, case, telling)
         facts: dict[str, audit.Fact] = {"state": "withdrawn", "incident_id": incident_id}
         record(session, "case.withdrawn", case, actor=actor, now=now, before={"state": before}, after=facts)
         withdrawn.append(case)
@@ -357,18 +286,38 @@ def withdraw_cases(
     return withdrawn
 
 
-def _take_back(session: Session, case: Case, address: str, letters: list[Delivery], telling: _Telling) -> None:
-    """Cancel what waits; tell the address where something may have reached it since it was last told so."""
-    for letter in letters:
-        if letter.state == "pending":
-            rules.DELIVERY.move(letter, "cancelled", now=telling.now)
-    since = [number for number, letter in enumerate(letters) if letter.says == "withdrawn"]
-    fresh = letters[since[-1] + 1 :] if since else letters
-    if any(letter.attempts or letter.state == "sent" for letter in fresh):
-        is_going = any(letter.state == "sending" for letter in fresh)
-        after_it = telling.now + timedelta(seconds=rules.claim_lasts_s(telling.settings))
-        later = replace(telling, tell_at=max(after_it, telling.tell_at)) if is_going else telling
-        _queue_delivery(session, case, address, later, number=len(letters) + 1, says="withdrawn")
+def queue_letter(
+    session: Session,
+    case: Case,
+    *,
+    says: str,
+    settings: Settings,
+    now: datetime,
+    tell_at: datetime | None = None,
+    actor: Actor = SYSTEM,
+) -> int:
+    """Tell the case's agency something further: ``reminder``, ``overdue``, ``reopened``, ``lowered``. Returns to how
+    many addresses.
+
+    Whoever has got the case gets it. Where nobody has yet, the agency's contacts are told as of a new case, and where
+    it has none, that is said as loudly. Not idempotent: whoever calls it sees to it that it is said once.
+    """
+    telling = Telling(settings, now, tell_at or now)
+    session.flush()
+    queued = letters.follow_up(session, case, says, telling)
+    if queued or case.agency_id is None:
+        return queued
+    so_far = queries.addressed(session, case.id)
+    if any(each.is_live and not each.has_failed for each in so_far.values()):
+        return 0  # the first letter still waits, and tells it
+    reach = reach_of(session, [case.agency_id]).get(case.agency_id)
+    for way in letters.first_ways(reach, ()):
+        before = so_far.get((way.channel, way.address))
+        letters.queue(session, case, way, telling, number=before.number + 1 if before else 1, reach=reach, says=says)
+        queued += 1
+    if not queued and case.state in ("queued", "withdrawn"):
+        say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
+    return queued
 
 
 @dataclass(frozen=True)
@@ -402,7 +351,12 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
 def say_moved(session: Session, case: Case, *, now: datetime) -> None:
     """Those whose reports the case rests on may want to know; most have left no way to tell them."""
     if queries.is_anybody_told(session, case.incident_id):
-        outbox.emit(session, TOPIC_CASE_MOVED, {"case_id": str(case.id), "state": case.state}, now=now)
+        say_moved_now(session, case, now=now)
+
+
+def say_moved_now(session: Session, case: Case, *, now: datetime) -> None:
+    """As :func:`say_moved`, where it is known that one of them does."""
+    outbox.emit(session, TOPIC_CASE_MOVED, {"case_id": str(case.id), "state": case.state}, now=now)
 
 
 def record(

@@ -3,7 +3,17 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.agencies.tables import Agency, AgencyContact
@@ -101,7 +111,10 @@ class CaseRound(Base):
 
 
 class Digest(Base):
-    """Letters of one agency to one address that go as one mail. What became of each is in its own delivery."""
+    """Letters of one agency to one address that go as one mail. What became of each is in its own delivery.
+
+    ``retry_at``: it was put off until then.
+    """
 
     __tablename__ = "digest"
 
@@ -109,6 +122,7 @@ class Digest(Base):
     agency_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Agency.id), index=True)
     message_id: Mapped[str] = mapped_column(Text, unique=True)
     created_at: Mapped[datetime]
+    retry_at: Mapped[datetime | None]
 
 
 class Delivery(Base):
@@ -120,9 +134,11 @@ class Delivery(Base):
     (``overdue``), or that the water is not clean after all (``reopened``). ``number`` counts the letters to an
     address. ``cancelled``: what it would have said was taken back before anybody tried to send it.
 
-    ``contact_id`` is null where the address is no contact of the agency (any more), such as a river chief's. It leaves
-    no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits`` names.
-    ``remote_id``: what the other side calls it.
+    ``contact_id`` is null where the address is no contact of the agency (any more), such as a river chief's. It first
+    leaves no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits``
+    names. ``endpoint``: what was last asked for it. ``is_digested``: it waits for its agency's digest. ``remote_id``:
+    what the other side calls it; ``remote_status`` and ``remote_digest`` (SHA-256 of its words) are what it said when
+    it was asked last, ``polled_at``.
 
     ``attempts`` counts every try, ``deferrals`` those of them that the recipient's side put off (SMTP 4xx, an HTTP
     server that was away): the two are retried after different pauses.
@@ -145,7 +161,14 @@ class Delivery(Base):
         CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         CheckConstraint("(state = 'awaiting') = (awaits IS NOT NULL)", name="awaits"),
         Index("ix_delivery_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+        CheckConstraint("remote_status IN ('open', 'closed')", name="remote_status"),
+        Index(
+            "ix_delivery_polled",
+            "polled_at",
+            postgresql_where=text("channel = 'open311' AND remote_id IS NOT NULL"),
+        ),
         Index("ix_delivery_waiting", "contact_id", "due_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_delivery_sending", "endpoint", postgresql_where=text("state = 'sending'")),
         Index("ix_delivery_awaiting", "channel", postgresql_where=text("state = 'awaiting'")),
         Index("ix_delivery_digest_id", "digest_id", postgresql_where=text("digest_id IS NOT NULL")),
         Index("ix_delivery_remote_id", "contact_id", "remote_id", postgresql_where=text("remote_id IS NOT NULL")),
@@ -171,6 +194,10 @@ class Delivery(Base):
     sent_at: Mapped[datetime | None]
     awaits: Mapped[str | None] = mapped_column(Text)
     remote_id: Mapped[str | None] = mapped_column(Text)
+    endpoint: Mapped[str | None] = mapped_column(Text)
+    remote_status: Mapped[str | None] = mapped_column(Text)
+    remote_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    polled_at: Mapped[datetime | None]
     digest_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Digest.id))
     is_digested: Mapped[bool] = mapped_column(server_default=text("false"))
     last_error: Mapped[str | None] = mapped_column(Text)
@@ -196,3 +223,18 @@ class Endpoint(Base):
     probing_until: Mapped[datetime | None]
     last_error: Mapped[str | None] = mapped_column(Text)
     changed_at: Mapped[datetime]
+
+
+class CaseAlarm(Base):
+    """A case that reached nobody: the lead moderators are told once, of all that wait to be told in one mail."""
+
+    __tablename__ = "case_alarm"
+    __table_args__ = (
+        CheckConstraint("reason ~ '^[a-z_]{1,40}$'", name="reason"),
+        Index("ix_case_alarm_untold", "raised_at", postgresql_where=text("told_at IS NULL")),
+    )
+
+    case_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    raised_at: Mapped[datetime]
+    told_at: Mapped[datetime | None]

@@ -46,6 +46,7 @@ class OutboxRow(Base):
     created_at: Mapped[datetime]
     available_at: Mapped[datetime]
     leased_until: Mapped[datetime | None]
+    is_rung: Mapped[bool] = mapped_column(server_default=text("false"))  # leased for a worker that has not begun it
     lease_no: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     done_at: Mapped[datetime | None]
@@ -124,14 +125,29 @@ def row(
         "priority": priority,
         "created_at": now,
         "available_at": available_at or now,
+        "is_rung": False,
         "lease_no": 0,
         "attempts": 0,
         "request_id": current_request_id(),
     }
 
 
+_HASTEN = text("""
+UPDATE outbox SET available_at = coalesce(:at, available_at), priority = least(priority, :priority)
+WHERE done_at IS NULL AND dead_at IS NULL AND topic = :topic AND payload ->> :name = :value
+""")
+
+
+def hasten(session: Session, topic: str, name: str, value: uuid.UUID, *, at: datetime | None, priority: int) -> None:
+    """Let what is ordered for one thing be done from ``at`` on (None: no sooner than before), and ahead of others.
+
+    ``name`` is what the payload calls it. Assumes that little is open, as :func:`postpone` does."""
+    session.execute(_HASTEN, {"at": at, "priority": priority, "topic": topic, "name": name, "value": str(value)})
+
+
 _LEASE = text("""
-UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s), lease_no = lease_no + 1
+UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s), lease_no = lease_no + 1,
+                  is_rung = true
 WHERE id IN (
     SELECT id FROM outbox
     WHERE done_at IS NULL AND dead_at IS NULL AND available_at <= clock_timestamp()
@@ -140,27 +156,41 @@ WHERE id IN (
     ORDER BY priority, available_at
     LIMIT GREATEST(0, :window - (
         SELECT count(*) FROM outbox
-        WHERE done_at IS NULL AND dead_at IS NULL AND leased_until >= clock_timestamp()
+        WHERE done_at IS NULL AND dead_at IS NULL AND leased_until >= clock_timestamp() AND (is_rung OR NOT :only_rung)
           AND (CAST(:topics AS text[]) IS NULL OR topic = ANY(CAST(:topics AS text[])))))
     FOR UPDATE SKIP LOCKED)
 RETURNING id, lease_no, topic, priority, available_at
 """)
 
 
-def lease(session: Session, *, window: int, lease_s: float, topics: Sequence[str] | None = None) -> list[Ring]:
+def lease(
+    session: Session,
+    *,
+    window: int,
+    lease_s: float,
+    topics: Sequence[str] | None = None,
+    counts_begun: bool = True,
+) -> list[Ring]:
     """Lease open rows of ``topics`` (None: all), most urgent first, so that at most ``window`` of them are out.
 
     The window keeps the order in the database: a red case overtakes a thousand waiting mails, and rows do not sit in
     Redis until their lease runs out. Counted per queue, so that hanging mails never use up the window of the photos;
-    see ``docs/decisions/0004``. Two callers at the same moment may together exceed it, once.
+    see ``docs/decisions/0004``. Two callers at the same moment may together exceed it, once. Without ``counts_begun``
+    only those count that nobody has begun: a job that goes on with its kind (:func:`take`) holds as many as it likes.
     """
-    values = {"window": window, "lease_s": lease_s, "topics": None if topics is None else list(topics)}
+    values = {
+        "only_rung": not counts_begun,
+        "window": window,
+        "lease_s": lease_s,
+        "topics": None if topics is None else list(topics),
+    }
     rows = session.execute(_LEASE, values).all()
     return [Ring(row.id, row.lease_no, row.topic) for row in sorted(rows, key=lambda r: (r.priority, r.available_at))]
 
 
 _BEGIN = text("""
-UPDATE outbox SET attempts = attempts + 1, leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+UPDATE outbox SET attempts = attempts + 1, leased_until = clock_timestamp() + make_interval(secs => :lease_s),
+                  is_rung = false
 WHERE id = :id AND lease_no = :lease_no AND attempts < lease_no AND leased_until IS NOT NULL
   AND done_at IS NULL AND dead_at IS NULL
 RETURNING topic, payload, attempts, clock_timestamp() - created_at AS age, request_id, last_error
@@ -178,6 +208,39 @@ def begin(session: Session, row_id: uuid.UUID, lease_no: int, *, lease_s: float)
     if row is None:
         return None
     return Message(row_id, lease_no, row.topic, row.payload, row.attempts, row.age, row.request_id, row.last_error)
+
+
+_TAKE = text("""
+UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s), lease_no = lease_no + 1,
+                  attempts = attempts + 1, is_rung = false
+WHERE id IN (
+    SELECT id FROM outbox
+    WHERE done_at IS NULL AND dead_at IS NULL AND available_at <= clock_timestamp()
+      AND (leased_until IS NULL OR leased_until < clock_timestamp() OR is_rung) AND topic = :topic
+    ORDER BY priority, available_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+RETURNING id, lease_no, topic, payload, attempts, clock_timestamp() - created_at AS age, request_id, last_error,
+          priority, available_at
+""")
+
+
+def take(session: Session, topic: str, *, limit: int, lease_s: float) -> list[Message]:
+    """Lease and begin at most ``limit`` further rows of a topic, most urgent first: for a job that goes on with its
+    kind while it has a worker. What was rung for but nobody has begun is taken, too: its ring is out of date then, and
+    would have waited behind this very job."""
+    rows = session.execute(_TAKE, {"topic": topic, "limit": limit, "lease_s": lease_s}).all()
+    return [
+        Message(row.id, row.lease_no, row.topic, row.payload, row.attempts, row.age, row.request_id, row.last_error)
+        for row in sorted(rows, key=lambda row: (row.priority, row.available_at))
+    ]
+
+
+def finish_all(session: Session, row_ids: Sequence[uuid.UUID]) -> None:
+    """Mark rows done, as :func:`finish` does."""
+    session.execute(
+        text("""UPDATE outbox SET done_at = clock_timestamp(), leased_until = NULL
+                WHERE id = ANY(:ids) AND done_at IS NULL AND dead_at IS NULL"""),
+        {"ids": list(row_ids)},
+    )
 
 
 def renew(session: Session, row_id: uuid.UUID, lease_no: int, *, lease_s: float) -> bool:
@@ -227,7 +290,7 @@ def retry(
     Does nothing for a lease that is over.
     """
     session.execute(
-        text("""UPDATE outbox SET leased_until = NULL, last_error = :error,
+        text("""UPDATE outbox SET leased_until = NULL, is_rung = false, last_error = :error,
                 attempts = CASE WHEN :is_counted THEN attempts ELSE greatest(0, attempts - 1) END,
                 available_at = clock_timestamp() + make_interval(secs => :after_s)
                 WHERE id = :id AND lease_no = :lease_no AND leased_until IS NOT NULL

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     evidence_key: Path | None = None
     staging_mail: str = ""
     channel_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    webhook_allow: str = ""
 
     objects_url: str
     spool_dir: Path
@@ -102,7 +103,6 @@ class Settings(BaseSettings):
     delivery_deadline_s: int = Field(default=15 * 60, ge=5)
     review_lease_s: int = Field(default=600, ge=30)
     undo_s: int = Field(default=10, ge=0, le=60)
-    red_undo_s: int = Field(default=3, ge=0, le=60)
     answers_are_checked: bool = True
     withheld_retention_days: int = Field(default=90, ge=1)
     figures_after_days: int = Field(default=21, ge=0, le=80)
@@ -265,7 +265,7 @@ class Settings(BaseSettings):
         read_base_tiles(value)
         return value
 
-    @field_validator("media_url_hosts")
+    @field_validator("media_url_hosts", "webhook_allow")
     @classmethod
     def _hosts_are_hosts(cls, value: str) -> str:
         for host in value.split():

@@ -9,6 +9,7 @@ from email.headerregistry import Address, BaseHeader, HeaderRegistry, Unstructur
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import format_datetime
+from typing import Any
 
 
 class _Whole(UnstructuredHeader, BaseHeader):
@@ -55,6 +56,15 @@ class InlineImage:
     filename: str
 
 
+@dataclass(frozen=True)
+class Attachment:
+    """A file beside the words; ``media_type`` may carry parameters."""
+
+    filename: str
+    media_type: str
+    content: bytes
+
+
 def is_address(address: str) -> bool:
     """Whether this is one plain ASCII mail address. International domains are to be entered in their ``xn--`` form."""
     return _ADDRESS.fullmatch(address) is not None
@@ -72,16 +82,20 @@ def compose(
     language: str,
     images: Sequence[InlineImage] = (),
     headers: Mapping[str, str] | None = None,
+    reply_to: str | None = None,
+    attachments: Sequence[Attachment] = (),
 ) -> EmailMessage:
     """A message of two alternatives, plain text and HTML, the HTML with its pictures inside (multipart/related).
 
     Names and the subject may come from data: control characters in them become spaces, so none can start a header.
-    ``headers`` are further ones named by our own code. ``language`` is a BCP 47 tag.
+    ``headers`` are further ones named by our own code. ``language`` is a BCP 47 tag. With ``attachments`` the whole is
+    multipart/mixed. Nothing in it is longer than a line of mail may be, or needs more than 7 bits, so that a signature
+    (DKIM) made of it by a relay stays true on its way.
 
     Raises:
         ValueError: an address, the Message-ID or a Content-ID is not of its exact form.
     """
-    for address in (sender.address, recipient):
+    for address in (sender.address, recipient, *([reply_to] if reply_to else [])):
         if not is_address(address):
             raise ValueError("not a mail address")
     if not _MESSAGE_ID.fullmatch(message_id):
@@ -89,6 +103,8 @@ def compose(
     message = EmailMessage(POLICY)
     message["From"] = Address(one_line(sender.name), addr_spec=sender.address)
     message["To"] = recipient
+    if reply_to:
+        message["Reply-To"] = reply_to
     message["Subject"] = one_line(subject)[:SUBJECT_MAX_LENGTH]
     message["Date"] = format_datetime(sent_at)
     message["Message-ID"] = message_id
@@ -102,7 +118,15 @@ def compose(
     assert isinstance(page, EmailMessage)
     for image in images:
         _attach(page, image)
+    for attached in attachments:
+        main, _, sub = attached.media_type.partition("/")
+        message.add_attachment(attached.content, main, sub, filename=one_line(attached.filename))
     return message
+
+
+def compose_bytes(**parts: Any) -> bytes:
+    """The message :func:`compose` makes, as it goes over the wire."""
+    return compose(**parts).as_bytes()
 
 
 def _attach(page: EmailMessage, image: InlineImage) -> None:

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -148,7 +149,7 @@ class Guarded:
 
         Waits at most ``timeout_s`` in all. Assumes no transaction is open.
         """
-        with Limit(self._timeout_s) as limit:
+        with Limit(self._left_s()) as limit:
             address = _resolve(target, is_allowed or self._is_allowed, limit)
             connection = self._connection(limit, address, target)
             said = {"Host": target.netloc, "Accept-Encoding": "identity", "User-Agent": USER_AGENT, **headers}
@@ -167,6 +168,9 @@ class Guarded:
                 connection.close()
             if limit.is_over:  # the cut may have looked like the end
                 raise FetchError("timeout")
+
+    def _left_s(self) -> float:
+        return self._timeout_s
 
     def _connection(self, limit: Limit, address: str, target: Target) -> HTTPConnection:
         if target.scheme == "http":
@@ -190,9 +194,28 @@ class Client(Guarded):
     ``allowed`` are the hosts (``host`` or ``host:port``, lower case) that may be inner ones and speak plain http.
     """
 
-    def __init__(self, allowed: frozenset[str] = frozenset(), **options: Any) -> None:
+    def __init__(self, allowed: frozenset[str] = frozenset(), *, ends_at: float | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._allowed = allowed
+        self._ends_at = ends_at
+
+    def limited(self) -> "Client":
+        """The same client for several requests that take no longer together than one may."""
+        return Client(
+            self._allowed,
+            ends_at=time.monotonic() + self._timeout_s,
+            timeout_s=self._timeout_s,
+            is_allowed=self._is_allowed,
+            tls=self._tls,
+        )
+
+    def _left_s(self) -> float:
+        if self._ends_at is None:
+            return self._timeout_s
+        left_s = self._ends_at - time.monotonic()
+        if left_s <= 0:
+            raise FetchError("timeout")
+        return min(left_s, self._timeout_s)
 
     def examine(self, url: str) -> Target:
         """Where an address leads, without asking anybody. Raises :class:`FetchError`."""
@@ -248,8 +271,9 @@ _LATER = frozenset({408, 425, 429})
 
 
 def failure_of(error: FetchError) -> Failure:
-    """What a conversation that came to nothing means for the next attempt."""
-    return Failure(error.code, is_permanent=error.code in _FOR_GOOD)
+    """What a conversation that came to nothing means for the next attempt: all but a refusal may pass."""
+    is_permanent = error.code in _FOR_GOOD
+    return Failure(error.code, is_deferred=not is_permanent, is_permanent=is_permanent)
 
 
 def judge(answer: Answer, *, now: datetime) -> Failure | None:

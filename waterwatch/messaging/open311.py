@@ -160,7 +160,7 @@ def create(client: Client, server: Server, new: NewRequest, *, now: datetime) ->
         token = _word(item, "token", ID_MAX_CHARACTERS)
         if request_id or token:
             return Created(request_id, token)
-    raise Refused(Failure("answer_garbled"))
+    raise Refused(Failure("answer_garbled", is_deferred=True))
 
 
 def exchange(client: Client, server: Server, token: str, *, now: datetime) -> str | None:
@@ -177,7 +177,7 @@ def state_of(client: Client, server: Server, request_id: str, *, now: datetime) 
     for item in _items(root, "request"):
         if (state := _state(item)) is not None and state.request_id == request_id:
             return state
-    raise Refused(Failure("answer_garbled"))
+    raise Refused(Failure("answer_garbled", is_deferred=True))
 
 
 def find(
@@ -256,7 +256,7 @@ def _parse(answer: Answer) -> Any:
         parser.feed(answer.body)
         return parser.close()
     except (ValueError, LookupError, ElementTree.ParseError, RecursionError):
-        raise Refused(Failure("answer_garbled")) from None
+        raise Refused(Failure("answer_garbled", is_deferred=True)) from None
 
 
 def _items(root: Any, name: str) -> Iterator[Any]:

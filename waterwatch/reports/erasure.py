@@ -40,6 +40,14 @@ _FORGET_ABOVE = (
     UPDATE grade SET inputs = '{}', departure_reason = NULL FROM gone
     WHERE grade.incident_id = gone.id AND grade.report_id IS NULL AND grade.reversed_at IS NOT NULL
     """),
+    # Mails that came back about what it evidenced: they quote our letter, with the place and the picture. The sweep
+    # deletes their files; one that nobody has read yet is read first.
+    text("""
+    UPDATE incoming_mail m SET sealed = NULL,
+           keep_until = least(m.keep_until, now() + make_interval(mins => CASE m.state WHEN 'received' THEN 10 ELSE 0 END))
+    FROM delivery d JOIN escalation_case c ON c.id = d.case_id JOIN grade g ON g.incident_id = c.incident_id
+    WHERE m.delivery_id = d.id AND g.report_id = :id
+    """),
     text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id"),
     text("DELETE FROM blind_review WHERE report_id = :id"),
     text("DELETE FROM calibration_case WHERE report_id = :id"),

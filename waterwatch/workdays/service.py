@@ -14,6 +14,7 @@ from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Invalid, NotFound
 from waterwatch.kernel.ids import new_id
+from waterwatch.workdays.queries import forget_ground
 from waterwatch.workdays.rules import MOST, STAGES, UNITS, Limit
 from waterwatch.workdays.tables import DeadlineRule, Workday
 
@@ -36,6 +37,7 @@ def load(session: Session, days: Mapping[date, bool], *, actor: Actor, now: date
         statement.on_conflict_do_update(index_elements=["day"], set_={"is_working": statement.excluded.is_working}),
         rows,
     )
+    forget_ground(session)
     after: dict[str, audit.Fact] = {"from": years[0], "to": years[-1], "days": len(rows)}
     audit.record(
         session,
@@ -103,6 +105,7 @@ def set_deadline(session: Session, command: SetDeadline, *, actor: Actor, now: d
         session.add(rule)
     rule.unit, rule.amount = command.limit.unit, command.limit.amount
     session.flush()
+    forget_ground(session)
     _record(session, "deadline_rule.set", rule, before, _facts(rule), actor, now)
     return rule.id
 
@@ -114,6 +117,7 @@ def drop_deadline(session: Session, rule_id: uuid.UUID, *, actor: Actor, now: da
         raise NotFound("deadline_rule_not_found")
     _record(session, "deadline_rule.dropped", rule, _facts(rule), None, actor, now)
     session.execute(delete(DeadlineRule).where(DeadlineRule.id == rule_id))
+    forget_ground(session)
 
 
 def _facts(rule: DeadlineRule) -> dict[str, audit.Fact]:

@@ -1,43 +1,57 @@
-"""The mail an agency gets: what was seen, where, how grave, until when to acknowledge. Nothing of the citizen."""
+"""What a letter says, whatever channel takes it: the facts of its case, the photo and the map, the links."""
 
+import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from email.message import EmailMessage
-from functools import cache
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from jinja2.ext import i18n
 from sqlalchemy.exc import DBAPIError
 
-from waterwatch.escalation.channels import Pictures
-from waterwatch.escalation.queries import CaseFacts, case_facts
+from waterwatch.escalation.channels import Contact, Letter, Pictures
+from waterwatch.escalation.claims import Claim
+from waterwatch.escalation.queries import CaseFacts
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
-from waterwatch.mapping.rules import LEVEL_COLOURS
 from waterwatch.mapping.snapshot import incident_png
-from waterwatch.messaging.email import InlineImage, Mailbox, compose
 from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
-from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SEVERITY_WORDS
-from waterwatch.workdays.rules import CHINA_TIME, Terms
 
 LINK_PURPOSE = "acknowledge"
-LANGUAGE = "zh-Hans"  # of every agency so far; the words of codes outside of a request are their msgids
-SIZE_BUDGET_BYTES = 5 * 1024 * 1024  # departments' servers turn larger mails away; 10 MB is the usual limit
-_TEXT_ALLOWANCE_BYTES = 64 * 1024
-
-DEFAULT_TERMS = Terms()
+KEPT_PICTURES = 64  # of a hundred kilobytes each
 
 log = get_logger(__name__)
 
 
-def gather(context: JobContext, case_id: uuid.UUID, *, with_pictures: bool = True) -> tuple[CaseFacts, Pictures]:
-    """Read the case, draw its map, then fetch its photo with no transaction open. Raises :class:`NotFound`."""
+class PictureShelf:
+    """Photos and maps this worker has just fetched or drawn: the agencies of one incident get the same ones.
+
+    A photo that was covered anew has another key, a map of another level or place another name. Kept for one job.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def get(self, key: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
+        """What is kept under ``key``, or made now; two threads may make the same."""
+        with self._turn:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._turn:
+            self._kept[key] = made
+            while len(self._kept) > KEPT_PICTURES:
+                self._kept.popitem(last=False)
+        return made
+
+
+def gather_pictures(context: JobContext, facts: CaseFacts, shelf: PictureShelf) -> Pictures:
+    """Draw the map, then fetch the photo with no transaction open, unless this worker has them."""
 
     def draw() -> bytes:
         with transaction(context.sessions) as session:
@@ -46,15 +60,17 @@ def gather(context: JobContext, case_id: uuid.UUID, *, with_pictures: bool = Tru
     def fetch() -> bytes:
         if facts.is_photo_pending:
             raise Unavailable("photo_is_made_anew", retry_after_s=MADE_ANEW_WITHIN_S)
-        return b"".join(context.objects.open(facts.photo_key)) if facts.photo_key is not None else b""
+        if facts.photo_key is None:
+            return b""
+        key = facts.photo_key
+        return shelf.get((key,), lambda: b"".join(context.objects.open(key)))
 
-    with transaction(context.sessions) as session:
-        facts = case_facts(session, case_id, language=LANGUAGE)
-    if not with_pictures:
-        return facts, Pictures(None, None)
-    photo, is_photo_held = _obtain(fetch, "photo", case_id)
-    drawn, is_map_held = _obtain(draw, "map", case_id)
-    return facts, Pictures(photo, drawn, is_photo_held or is_map_held)
+    def draw_once() -> bytes:
+        return shelf.get((facts.incident_id, facts.severity, facts.lon, facts.lat, facts.code), draw)
+
+    photo, is_photo_held = _obtain(fetch, "photo", facts.case_id)
+    drawn, is_map_held = _obtain(draw_once, "map", facts.case_id)
+    return Pictures(photo or None, drawn, is_photo_held or is_map_held)
 
 
 def _obtain(source: Callable[[], bytes], what: str, case_id: uuid.UUID) -> tuple[bytes | None, bool]:
@@ -72,90 +88,45 @@ def acknowledge_url(settings: Settings, case_id: uuid.UUID, created_at: datetime
     return f"{settings.public_url}/a/{sign_link(settings, LINK_PURPOSE, case_id, expires_at=expires_at)}"
 
 
-def write(
+def make_letter(
+    claim: Claim,
     facts: CaseFacts,
     pictures: Pictures,
     *,
     settings: Settings,
-    recipient: str,
-    message_id: str,
-    claimed_at: datetime,
-    terms: Terms = DEFAULT_TERMS,
-    raised_from: int | None = None,
-    answers: str | None = None,
-    says: str = "case",
-) -> EmailMessage:
-    """Compose the mail for one address. ``claimed_at`` is the attempt's beginning, from which the deadline counts
-    unless another of the agency's addresses got the case before. Pictures that would burst the budget stay out.
-
-    ``terms``: how long the agency has (``clocks.terms``).
-    ``raised_from``: the letter says that the severity is higher now than that, and follows the letter ``answers``.
-    ``says``: ``lowered``, that it is lower than was said by mistake, or ``withdrawn``, that there is nothing to do.
-    """
-    images = _fitting(pictures)
-    reply_by = facts.state_deadline_at if facts.state == "delivered" else None
-    if reply_by is not None and raised_from is not None:
-        reply_by = min(reply_by, terms.due("acknowledge", facts.severity, claimed_at))
-    is_raise = raised_from is not None and raised_from < facts.severity
-    words = {
-        "raised_from": str(SEVERITY_WORDS[raised_from]) if is_raise and raised_from is not None else None,
-        "facts": facts,
-        "says": says,
-        "kind": str(KIND_WORDS[facts.kind]),
-        "severity": str(SEVERITY_WORDS[facts.severity]),
-        "extent": str(EXTENT_WORDS[facts.extent]) if facts.extent else None,
-        "colour": LEVEL_COLOURS[facts.severity],
-        "ink": "#1c2733" if facts.severity in (2, 3) else "#ffffff",  # white on yellow or orange is hard to read
-        "reply_by": reply_by or terms.due("acknowledge", facts.severity, claimed_at),
-        "acknowledge_url": acknowledge_url(settings, facts.case_id, facts.created_at),
-        "incident_url": f"{settings.public_url}/i/{facts.code}",
-        "images": {image.content_id for image in images},
-    }
-    render, page = _environment().get_template, "withdrawn" if says == "withdrawn" else "mail"
-    return compose(
-        sender=Mailbox(render("escalation/mail_sender.txt").render(), settings.mail_from),
-        recipient=recipient,
-        subject=render("escalation/mail_subject.txt").render(words),
-        text=render(f"escalation/{page}.txt").render(words),
-        html=render(f"escalation/{page}.html").render(words),
-        message_id=message_id,
-        sent_at=claimed_at,
-        language=LANGUAGE,
-        images=images,
-        headers={"In-Reply-To": answers, "References": answers} if answers is not None else None,
+    others: tuple[Letter, ...] = (),
+) -> Letter:
+    """The letter of a claim."""
+    url = acknowledge_url(settings, facts.case_id, facts.created_at)
+    return Letter(
+        delivery_id=claim.delivery_id,
+        case_id=claim.case_id,
+        says=claim.says,
+        facts=facts,
+        pictures=pictures,
+        contact=claim.contact or Contact(claim.contact_id, claim.channel, claim.address),
+        message_id=claim.message_id,
+        attempt=claim.attempt,
+        claimed_at=claim.claimed_at,
+        queued_at=claim.queued_at,
+        reply_by=reply_by(facts, claim.claimed_at, claim.raised_from),
+        answer_url=url,
+        photo_url=f"{url}/photo.jpg" if facts.photo_key else None,
+        map_url=f"{url}/map.png",
+        incident_url=f"{settings.public_url}/i/{facts.code}",
+        raised_from=claim.raised_from,
+        answers=claim.answers,
+        answers_at=claim.answers_at,
+        remote_id=claim.remote_id,
+        others=others,
     )
 
 
-def _fitting(pictures: Pictures) -> list[InlineImage]:
-    """The pictures that keep the mail within its budget; base64 makes four bytes of three, plus line ends."""
-    wanted = [
-        InlineImage("photo", "image/jpeg", pictures.photo or b"", "photo.jpg"),
-        InlineImage("map", "image/png", pictures.map or b"", "map.png"),
-    ]
-    left, fitting = SIZE_BUDGET_BYTES - _TEXT_ALLOWANCE_BYTES, []
-    for image in wanted:
-        encoded_bytes = len(image.content) * 4 * 78 // (3 * 76)
-        if 0 < encoded_bytes <= left:
-            fitting.append(image)
-            left -= encoded_bytes
-    return fitting
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("waterwatch.escalation"),
-        extensions=[i18n],
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    translations: Any = environment
-    translations.install_null_translations(newstyle=True)
-    environment.filters["china_time"] = _china_time
-    return environment
-
-
-def _china_time(moment: datetime) -> str:
-    return f"{moment.astimezone(CHINA_TIME):%Y-%m-%d %H:%M}"
+def reply_by(facts: CaseFacts, claimed_at: datetime, raised_from: int | None) -> datetime:
+    """When the case is to be acknowledged: from this attempt's beginning, unless the time runs already."""
+    running = facts.state_deadline_at if facts.state == "delivered" else None
+    if running is None:
+        return facts.terms.due("acknowledge", facts.severity, claimed_at)
+    if raised_from is not None:
+        return min(running, facts.terms.due("acknowledge", facts.severity, claimed_at))
+    return running

@@ -1,0 +1,90 @@
+"""A case that reached nobody is told to the lead moderators by mail: once each, and many in one."""
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from waterwatch.accounts.queries import Staff, people_with_role
+from waterwatch.escalation import delivery_queries as queries
+from waterwatch.escalation.delivery_queries import AlarmingCase
+from waterwatch.escalation.tables import CaseAlarm
+from waterwatch.kernel import outbox
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.log import get_logger
+from waterwatch.kernel.settings import Settings
+from waterwatch.kernel.writing import environment, in_language
+from waterwatch.postbox import service as postbox
+from waterwatch.postbox.service import About, Mail
+from waterwatch.web.words import SEVERITY_WORDS
+
+TOPIC_ALARM: Final = "escalation.alarm"
+GATHER_FOR: Final = timedelta(seconds=30)  # what fails together is told together
+LISTED: Final = 40
+
+log = get_logger(__name__)
+
+
+def raise_alarm(session: Session, case_id: UUID, reason: str, *, now: datetime) -> None:
+    """The leads are to be told of a case, in the caller's transaction. Once for each case."""
+    statement = insert(CaseAlarm).values(case_id=case_id, reason=reason, raised_at=now).on_conflict_do_nothing()
+    if session.execute(statement.returning(CaseAlarm.case_id)).first() is not None:
+        outbox.emit(session, TOPIC_ALARM, {}, now=now, priority=2, available_at=now + GATHER_FOR)
+
+
+def tell(context: JobContext, message: outbox.Message) -> None:
+    """The job of :data:`TOPIC_ALARM`: one mail to each lead about every case they have not been told of.
+
+    Idempotent: the cases are marked in the transaction that posts the mails; a second run finds none.
+    """
+    now = context.now()
+    with transaction(context.sessions) as session:
+        alarms = queries.untold_alarms(session)
+        leads = people_with_role(session, "lead_moderator") or people_with_role(session, "admin")
+        for lead in leads if alarms else ():
+            _post(session, lead, alarms, message.id, settings=context.settings, now=now)
+        if alarms and leads:
+            told = update(CaseAlarm).where(CaseAlarm.case_id.in_([alarm.case_id for alarm in alarms]))
+            session.execute(told.values(told_at=now))
+        elif alarms:
+            log.error("alarm.nobody_to_tell", cases=len(alarms))
+        outbox.finish(session, message.id)
+
+
+def _post(
+    session: Session, lead: Staff, alarms: list[AlarmingCase], message_id: UUID, *, settings: Settings, now: datetime
+) -> None:
+    render = environment(lead.language, "waterwatch.escalation").get_template
+    words = {
+        "alarms": alarms[:LISTED],
+        "count": len(alarms),
+        "more": max(0, len(alarms) - LISTED),
+        "desk_url": f"{settings.public_url}/desk/",
+        "public_url": settings.public_url,
+        "language": lead.language,
+        "severities": {rank: in_language(lead.language, words) for rank, words in SEVERITY_WORDS.items()},
+    }
+    mail = Mail(
+        address=lead.email,
+        subject=render("escalation/alarm_subject.txt").render(words),
+        text=render("escalation/alarm.txt").render(words),
+        html=render("escalation/alarm.html").render(words),
+        language=lead.language,
+    )
+    about = About("case.alarm", message_id, lead.person_id, f"case.alarm:{message_id}:{lead.person_id}")
+    postbox.post_mail(session, about, mail, settings=settings, now=now)
+
+
+_FORGOTTEN = text("SELECT EXISTS (SELECT FROM case_alarm WHERE told_at IS NULL AND raised_at < :before)")
+
+
+def tell_again(session: Session, *, now: datetime) -> int:
+    """Cases that nobody was told of for an hour, because there was no lead, or the order was lost. Returns 1 if any."""
+    is_due = bool(session.execute(_FORGOTTEN, {"before": now - timedelta(hours=1)}).scalar_one())
+    if is_due:
+        outbox.emit(session, TOPIC_ALARM, {}, now=now)
+    return int(is_due)

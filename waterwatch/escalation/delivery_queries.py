@@ -1,0 +1,222 @@
+"""What is asked for deliveries: many at once, because a worker takes many at once."""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, time
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from waterwatch.agencies.tables import AgencyContact
+from waterwatch.escalation.rules import RED
+from waterwatch.escalation.tables import Case, Delivery, Digest, Endpoint
+from waterwatch.kernel.errors import NotFound
+
+
+@dataclass(frozen=True)
+class Way:
+    """One contact of an agency. ``contact_id`` None: an address that is no contact of it, such as a river chief's."""
+
+    contact_id: uuid.UUID | None
+    channel: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How an agency is reached, and what it prefers."""
+
+    channels_in: str
+    digest_upto: int
+    digest_at: time
+    ways: tuple[Way, ...]
+
+
+_REACH = text("""
+SELECT a.id, a.channels_in, a.digest_upto, a.digest_at,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(k.id, k.channel, k.address) ORDER BY k.position, k.address), '[]')
+        FROM agency_contact k WHERE k.agency_id = a.id AND k.active) AS ways
+FROM agency a WHERE a.id = ANY(:ids)
+""")
+
+
+def reach_of(session: Session, agency_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Reach]:
+    """How each of these agencies is reached: one query."""
+    if not agency_ids:
+        return {}
+    return {
+        row.id: Reach(
+            row.channels_in,
+            row.digest_upto,
+            row.digest_at,
+            tuple(Way(uuid.UUID(contact_id), channel, address) for contact_id, channel, address in row.ways),
+        )
+        for row in session.execute(_REACH, {"ids": list(agency_ids)})
+    }
+
+
+def locked_deliveries(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Delivery]:
+    """Deliveries by id, locked in the order of their ids."""
+    wanted = select(Delivery).where(Delivery.id.in_(list(ids))).order_by(Delivery.id).with_for_update()
+    found = session.scalars(wanted.execution_options(populate_existing=True))
+    return {delivery.id: delivery for delivery in found}
+
+
+def locked_cases(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Case]:
+    """Cases by id, locked in the order of their ids."""
+    wanted = select(Case).where(Case.id.in_(list(ids))).order_by(Case.id).with_for_update()
+    found = session.scalars(wanted.execution_options(populate_existing=True))
+    return {case.id: case for case in found}
+
+
+def free_deliveries(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Delivery]:
+    """Those of the deliveries nobody else has locked, locked."""
+    wanted = select(Delivery).where(Delivery.id.in_(list(ids))).order_by(Delivery.id)
+    found = session.scalars(wanted.with_for_update(skip_locked=True).execution_options(populate_existing=True))
+    return {delivery.id: delivery for delivery in found}
+
+
+def case_of(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
+    """The case a delivery belongs to. Raises :class:`NotFound`."""
+    found = session.scalars(select(Delivery.case_id).where(Delivery.id == delivery_id)).one_or_none()
+    if found is None:
+        raise NotFound("delivery_not_found")
+    return found
+
+
+def withdrawn_among(session: Session, case_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the cases that were taken back."""
+    wanted = select(Case.id).where(Case.id.in_(list(case_ids)), Case.state == "withdrawn")
+    return set(session.scalars(wanted))
+
+
+_FIRST_LETTERS = text("""
+SELECT d.id, first.message_id, first.created_at
+FROM delivery d CROSS JOIN LATERAL (
+    SELECT e.message_id, e.created_at FROM delivery e
+    WHERE e.case_id = d.case_id AND e.channel = d.channel AND e.address = d.address AND e.id < d.id
+      AND e.state <> 'cancelled' ORDER BY e.id LIMIT 1) first
+WHERE d.id = ANY(:ids)
+""")
+
+
+def first_letters(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[str, datetime]]:
+    """Message-ID and time of the first letters to the addresses of these deliveries, where those are others."""
+    if not ids:
+        return {}
+    rows = session.execute(_FIRST_LETTERS, {"ids": list(ids)})
+    return {row.id: (row.message_id, row.created_at) for row in rows}
+
+
+def contacts_by_id(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, AgencyContact]:
+    """The contacts of deliveries."""
+    if not ids:
+        return {}
+    found = session.scalars(select(AgencyContact).where(AgencyContact.id.in_(list(ids))))
+    return {contact.id: contact for contact in found}
+
+
+def breakers(session: Session, names: Collection[str]) -> dict[str, Endpoint]:
+    """The endpoints among these that are not closed, locked."""
+    wanted = select(Endpoint).where(Endpoint.name.in_(list(names)), Endpoint.open_until.is_not(None))
+    found = session.scalars(wanted.order_by(Endpoint.name).with_for_update().execution_options(populate_existing=True))
+    return {endpoint.name: endpoint for endpoint in found}
+
+
+def endpoints(session: Session, names: Collection[str]) -> dict[str, Endpoint]:
+    """What is known of these endpoints, locked."""
+    wanted = select(Endpoint).where(Endpoint.name.in_(list(names))).order_by(Endpoint.name).with_for_update()
+    found = session.scalars(wanted.execution_options(populate_existing=True))
+    return {endpoint.name: endpoint for endpoint in found}
+
+
+_TAKE_TURNS = text("""
+SELECT pg_advisory_xact_lock(hashtextextended('endpoint ' || name, 0))
+FROM (SELECT unnest(CAST(:names AS text[])) AS name ORDER BY 1) named
+""")
+
+
+def take_turns(session: Session, names: Collection[str]) -> None:
+    """Whoever else counts what these endpoints have in hand waits until this transaction is over."""
+    session.execute(_TAKE_TURNS, {"names": sorted(names)})
+
+
+_IN_HAND = text("""
+SELECT endpoint, count(*) AS deliveries FROM delivery
+WHERE state = 'sending' AND endpoint = ANY(:names) AND state_deadline_at > :now GROUP BY endpoint
+""")
+
+
+def in_hand(session: Session, names: Collection[str], *, now: datetime) -> dict[str, int]:
+    """How many deliveries somebody is handing over to each of these endpoints just now."""
+    rows = session.execute(_IN_HAND, {"names": list(names), "now": now})
+    return {row.endpoint: row.deliveries for row in rows}
+
+
+def waiting_for(
+    session: Session, contact_ids: Collection[uuid.UUID], *, now: datetime
+) -> dict[uuid.UUID, list[Delivery]]:
+    """By contact, the mails below red that are due and that nobody has tried yet, locked; whatever others hold is left
+    to them. Those due first come first."""
+    if not contact_ids:
+        return {}
+    wanted = (
+        select(Delivery)
+        .where(Delivery.contact_id.in_(list(contact_ids)), Delivery.state == "pending", Delivery.due_at <= now)
+        .where(Delivery.channel == "email", Delivery.severity < RED, Delivery.attempts == 0)
+        .where(Delivery.digest_id.is_(None))
+        .order_by(Delivery.due_at, Delivery.id)
+    )
+    found: dict[uuid.UUID, list[Delivery]] = {}
+    for delivery in session.scalars(wanted.with_for_update(skip_locked=True)):
+        assert delivery.contact_id is not None
+        found.setdefault(delivery.contact_id, []).append(delivery)
+    return found
+
+
+def digest_members(session: Session, digest_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Delivery]]:
+    """By digest, its letters that are still to be sent, locked, oldest first."""
+    if not digest_ids:
+        return {}
+    wanted = select(Delivery).where(Delivery.digest_id.in_(list(digest_ids)))
+    wanted = wanted.where(Delivery.state.in_(("pending", "sending"))).order_by(Delivery.id).with_for_update()
+    found: dict[uuid.UUID, list[Delivery]] = {}
+    for delivery in session.scalars(wanted):
+        assert delivery.digest_id is not None
+        found.setdefault(delivery.digest_id, []).append(delivery)
+    return found
+
+
+def digests(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Digest]:
+    """Digests by id."""
+    if not ids:
+        return {}
+    found = session.scalars(select(Digest).where(Digest.id.in_(list(ids))).execution_options(populate_existing=True))
+    return {digest.id: digest for digest in found}
+
+
+@dataclass(frozen=True)
+class AlarmingCase:
+    """A case the leads are to be told of."""
+
+    case_id: uuid.UUID
+    incident_id: uuid.UUID
+    code: str
+    severity: int
+    reason: str
+    agency_name: str | None
+
+
+_ALARMS = text("""
+SELECT a.case_id, c.incident_id, i.code, c.severity, a.reason,
+       (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id AND n.lang = 'zh-Hans') AS agency_name
+FROM case_alarm a JOIN escalation_case c ON c.id = a.case_id JOIN incident i ON i.id = c.incident_id
+WHERE a.told_at IS NULL ORDER BY c.severity DESC, a.raised_at
+FOR UPDATE OF a SKIP LOCKED
+""")
+
+
+def untold_alarms(session: Session) -> list[AlarmingCase]:
+    """Cases that reached nobody and that no lead has been told of; locked, gravest first."""
+    return [AlarmingCase(**row._mapping) for row in session.execute(_ALARMS)]

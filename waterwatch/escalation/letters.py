@@ -1,0 +1,252 @@
+"""Which letters a case gets, for whom, and when they leave. How one is handed over is in ``deliveries``."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from waterwatch.agencies.rules import address_faults
+from waterwatch.escalation import delivery_queries, queries, rules
+from waterwatch.escalation.delivery_queries import Reach, Way
+from waterwatch.escalation.tables import Case, Delivery
+from waterwatch.kernel import outbox
+from waterwatch.kernel.gathering import put
+from waterwatch.kernel.ids import new_id
+from waterwatch.kernel.settings import Settings
+from waterwatch.messaging.email import is_address
+
+TOPIC_DELIVER = "escalation.deliver"  # mails: one after the other over one conversation
+TOPIC_CALL = "escalation.call"  # every other channel: some at a time, each bounded
+# What a letter that failed is followed by, where the agency's next contact is to be told: nothing of what it never got.
+_TOLD_NEXT = frozenset({"case", "reopened", "overdue"})
+
+
+@dataclass(frozen=True)
+class Telling:
+    """When letters are written, and before when none of them leaves: whoever caused them may undo it until then."""
+
+    settings: Settings
+    now: datetime
+    tell_at: datetime
+
+
+def topic_of(channel: str) -> str:
+    """The topic that hands letters of a channel over."""
+    return TOPIC_DELIVER if channel == "email" else TOPIC_CALL
+
+
+def usable_ways(reach: Reach | None, addresses: Iterable[str] = ()) -> tuple[list[Way], list[Way]]:
+    """The contacts of an agency that can be used, in their order, and further mail addresses that are none of them.
+
+    ``addresses`` are those the case's routing names; whoever is a contact is no further one.
+    """
+    ways = list(reach.ways) if reach is not None else []
+    known = {way.address for way in ways if way.channel == "email"}
+    others = [Way(None, "email", address) for address in dict.fromkeys(addresses) if address not in known]
+    return [way for way in ways if _is_usable(way)], [way for way in others if _is_usable(way)]
+
+
+def _is_usable(way: Way) -> bool:
+    return is_address(way.address) if way.channel == "email" else not address_faults(way.channel, way.address)
+
+
+def first_ways(reach: Reach | None, addresses: Iterable[str]) -> list[Way]:
+    """Whom a new case is told to: every usable contact at once, or the first where the agency wants one by one.
+
+    Further addresses are told in any case; where they are all there is, they are the agency's.
+    """
+    contacts, others = usable_ways(reach, addresses)
+    if reach is not None and reach.channels_in == "order":
+        contacts = contacts[:1]
+    return contacts + others
+
+
+def queue(
+    session: Session,
+    case: Case,
+    way: Way,
+    telling: Telling,
+    *,
+    number: int,
+    reach: Reach | None = None,
+    raised_from: int | None = None,
+    says: str = "case",
+) -> None:
+    """Write one letter and order its hand-over; one that its agency wants in a digest waits for that."""
+    delivery_id, settings, now = new_id(), telling.settings, telling.now
+    due_at, digest_upto = telling.tell_at, reach.digest_upto if reach is not None and way.contact_id else 0
+    is_digested = rules.is_held_for_digest(way.channel, case.severity, says, digest_upto)
+    if is_digested and reach is not None:
+        due_at = max(due_at, rules.next_digest(now, reach.digest_at))
+    delivery = Delivery(
+        id=delivery_id,
+        case_id=case.id,
+        contact_id=way.contact_id,
+        channel=way.channel,
+        address=way.address,
+        message_id=f"<{delivery_id}@{settings.public_host}>",
+        severity=case.severity,
+        raised_from=raised_from,
+        says=says,
+        number=number,
+        created_at=now,
+        due_at=due_at,
+        is_digested=is_digested,
+    )
+    life = rules.delivery_life(settings)
+    life.enter(delivery, now=now)
+    if due_at > now:
+        delivery.state_deadline_at = life.deadline("pending", now=due_at)
+    put(session, delivery)
+    outbox.emit(
+        session,
+        topic_of(way.channel),
+        {"delivery_id": str(delivery_id)},
+        now=now,
+        priority=rules.priority(case.severity),
+        available_at=due_at,
+    )
+
+
+def follow_up(session: Session, case: Case, says: str, telling: Telling) -> int:
+    """One further letter to every address that has got the case, or that may be getting it; returns how many.
+
+    One whose first letter still waits is told by that.
+    """
+    reach = _reach(session, case)
+    queued = 0
+    for letters in queries.letters_of(session, case.id).values():
+        told = [letter for letter in letters if letter.state in ("sending", "sent", "awaiting")]
+        if told and letters[-1].says != "withdrawn":
+            queue(session, case, _way(letters[-1]), telling, number=letters[-1].number + 1, reach=reach, says=says)
+            queued += 1
+    return queued
+
+
+def tell_raised(session: Session, case: Case, telling: Telling) -> None:
+    """One further letter to each address whose latest one has gone out, or may be going out just now.
+
+    A letter that still waits will name the severity of the moment it is sent. A severity that was told before, and has
+    fallen meanwhile, is not told twice.
+    """
+    reach = _reach(session, case)
+    for letters in queries.letters_of(session, case.id).values():
+        latest = letters[-1]
+        if latest.state == "pending":
+            if all(letter.severity != case.severity for letter in letters):
+                latest.severity = case.severity
+            _hurry(session, latest, case, telling, reach)
+        elif (
+            latest.state in ("sending", "sent", "awaiting")
+            and max(letter.severity for letter in letters) < case.severity
+        ):
+            queue(
+                session,
+                case,
+                _way(latest),
+                telling,
+                number=latest.number + 1,
+                reach=reach,
+                raised_from=latest.severity,
+            )
+
+
+def _hurry(session: Session, letter: Delivery, case: Case, telling: Telling, reach: Reach | None) -> None:
+    """A letter that waits has become graver: it goes before others, and no digest holds it back any more.
+
+    Where whoever raised it may still undo that, it does not go before.
+    """
+    topic, priority = topic_of(letter.channel), rules.priority(case.severity)
+    is_held = rules.is_held_for_digest(
+        letter.channel, case.severity, letter.says, reach.digest_upto if reach is not None else 0
+    )
+    if letter.is_digested and not is_held and letter.digest_id is None:
+        letter.is_digested, letter.due_at = False, telling.tell_at
+        letter.state_deadline_at = rules.delivery_life(telling.settings).deadline("pending", now=telling.tell_at)
+        outbox.hasten(session, topic, "delivery_id", letter.id, at=telling.tell_at, priority=priority)
+    else:
+        outbox.hasten(session, topic, "delivery_id", letter.id, at=None, priority=priority)
+    if telling.tell_at > telling.now:
+        outbox.postpone(session, topic, "delivery_id", letter.id, until=telling.tell_at)
+
+
+def lower(session: Session, case: Case, telling: Telling, *, is_correction: bool) -> None:
+    """What still waits tells the lower severity, or nothing where it would only have told of the higher one.
+
+    Where the higher one was an error, whoever was told of it gets one further letter.
+    """
+    reach = _reach(session, case)
+    for letters in queries.letters_of(session, case.id).values():
+        latest = letters[-1]
+        if latest.state == "pending" and latest.severity > case.severity:
+            if latest.raised_from is not None and latest.raised_from >= case.severity:
+                rules.DELIVERY.move(latest, "cancelled", now=telling.now)
+            else:
+                latest.severity = case.severity
+        told = [letter for letter in letters if letter.state in ("sending", "sent", "awaiting")]
+        if is_correction and told and told[-1].severity > case.severity and told[-1].says != "withdrawn":
+            queue(session, case, _way(latest), telling, number=latest.number + 1, reach=reach, says="lowered")
+
+
+def take_back(session: Session, case: Case, telling: Telling) -> None:
+    """Cancel what waits; tell each address where something may have reached it since it was last told so."""
+    for letters in queries.letters_of(session, case.id).values():
+        for letter in letters:
+            if letter.state == "pending":
+                rules.DELIVERY.move(letter, "cancelled", now=telling.now)
+        since = [number for number, letter in enumerate(letters) if letter.says == "withdrawn"]
+        fresh = letters[since[-1] + 1 :] if since else letters
+        if any(letter.attempts or letter.state == "sent" for letter in fresh):
+            is_going = any(letter.state == "sending" for letter in fresh)
+            after_it = telling.now + timedelta(seconds=rules.claim_lasts_s(telling.settings))
+            later = replace(telling, tell_at=max(after_it, telling.tell_at)) if is_going else telling
+            queue(session, case, _way(letters[-1]), later, number=letters[-1].number + 1, says="withdrawn")
+
+
+def cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
+    """Whoever has not yet been told that the case is withdrawn need not be."""
+    session.flush()
+    for letters in queries.letters_of(session, case.id).values():
+        if letters[-1].says == "withdrawn" and letters[-1].state == "pending" and not letters[-1].attempts:
+            rules.DELIVERY.move(letters[-1], "cancelled", now=now)
+    session.flush()
+
+
+def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settings, now: datetime) -> bool:
+    """A letter has failed for good: where the agency is told one by one, its next contact gets one.
+
+    Whether there was one. Contacts that have, or had, a letter of this case are not asked again.
+    """
+    if case.agency_id is None or failed.says not in _TOLD_NEXT or case.state not in ("queued", "delivered", "dead"):
+        return False
+    reach = _reach(session, case)
+    if reach is None or reach.channels_in != "order":
+        return False
+    so_far = queries.addressed(session, case.id)
+    contacts, _others = usable_ways(reach)
+    for way in contacts:
+        before = so_far.get((way.channel, way.address))
+        if before is None:
+            telling = Telling(settings, now, now)
+            queue(session, case, way, telling, number=1, reach=reach, says=failed.says)
+            return True
+        if before.is_live and not before.has_failed:
+            return False  # one that was asked after it still may have it
+    return False
+
+
+def _way(letter: Delivery) -> Way:
+    return Way(letter.contact_id, letter.channel, letter.address)
+
+
+def _reach(session: Session, case: Case) -> Reach | None:
+    if case.agency_id is None:
+        return None
+    return delivery_queries.reach_of(session, [case.agency_id]).get(case.agency_id)
+
+
+def reach_of_each(session: Session, agency_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Reach]:
+    """How each agency is reached."""
+    return delivery_queries.reach_of(session, list(agency_ids))
