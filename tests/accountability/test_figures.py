@@ -135,8 +135,8 @@ def test_a_reopened_case_counts_again_from_its_new_letter(session: Session, agen
     clocks = {**CLOCKS, "delivered_at": again, "acknowledge_by": again + 24 * HOUR, "answer_by": again + 168 * HOUR}
     case_id = add_case(session, agency, DAY, **clocks, state="acknowledged", acknowledged_at=again + HOUR)
     session.execute(
-        text("""INSERT INTO case_round (case_id, number, severity, delivered_at, acknowledged_at, answered_at, closed_at,
-                    acknowledge_by, answer_by, finish_by, reopened_at)
+        text("""INSERT INTO case_round (case_id, number, severity, delivered_at, acknowledged_at, answered_at,
+                    closed_at, acknowledge_by, answer_by, finish_by, reopened_at)
                 VALUES (:id, 1, 3, :day, :at, :at, :at, :by, :by, :by, :again)"""),
         {"id": case_id, "day": DAY, "at": DAY + 3 * HOUR, "by": DAY + 24 * HOUR, "again": again},
     )

@@ -20,7 +20,7 @@ NUMBERS = (
     *("acknowledged_on_time", "acknowledge_median_s", "answer_due", "answered", "answered_on_time", "answer_median_s"),
     *("settle_due", "verified_clean", "claimed", "reopened", "overdue"),
 )
-# What is counted is a round: a case that a citizen's photo reopened begins again, and the round before it stays counted.
+# What is counted is a round: a case that a citizen's photo reopened begins again, and the round before it still counts.
 # A round belongs to the period in which it reached the department; one that never did, to that in which it began.
 # Whoever answers has acknowledged, and whoever reports it done has answered. What came after the instant did not happen
 # yet. Once an incident is over nothing falls due any more: its times are cut at its end.
@@ -116,8 +116,8 @@ _COMMENT = """
 LEFT JOIN agency_comment k ON k.figures_id = f.id AND k.state = 'published'
 """
 _ROWS = f"""
-SELECT f.id AS figures_id, f.period, a.code AS agency_code, a.kind, a.level, {_AGENCY_NAMES} AS names, j.code AS area_code,
-       {_AREA_NAMES} AS area_names, k.words AS comment, k.written_at AS commented_at, {_FIGURES}
+SELECT f.id AS figures_id, f.period, a.code AS agency_code, a.kind, a.level, {_AGENCY_NAMES} AS names,
+       j.code AS area_code, {_AREA_NAMES} AS area_names, k.words AS comment, k.written_at AS commented_at, {_FIGURES}
 FROM period_figures f JOIN period_release r ON r.period = f.period
 JOIN agency a ON a.id = f.agency_id JOIN jurisdiction j ON j.id = a.jurisdiction_id {_COMMENT}
 """  # noqa: S608

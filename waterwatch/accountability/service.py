@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -18,11 +18,10 @@ from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging.email import is_address
 from waterwatch.postbox import service as postbox
-from waterwatch.workdays.queries import calendar_between
+from waterwatch.workdays.queries import terms_of
 from waterwatch.workdays.rules import CHINA_TIME, add_working_days
 
 KIND = "accountability.figures"
-CALENDAR_DAYS = 60  # how far the calendar is read for a handful of working days
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ def show_period(session: Session, period: Period, *, settings: Settings, actor: 
     if release is not None and release.state == "published":
         raise Conflict("figures_are_published")
     today = now.astimezone(CHINA_TIME).date()
-    calendar = calendar_between(session, today, today + timedelta(days=CALENDAR_DAYS))
-    until = add_working_days(now, settings.comment_working_days, calendar)
+    until = add_working_days(now, settings.comment_working_days, terms_of(session, None, today).calendar)
     if release is None:
         release = PeriodRelease(period=period.code, id=new_id(), as_of=now)
         RELEASE.enter(release, now=now)

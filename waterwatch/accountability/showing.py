@@ -1,4 +1,4 @@
-"""What the pages and files of accountability show, put together: columns, their order, shares with what is behind them."""
+"""What the pages and files of accountability show, put together: columns, their order, shares and what is behind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

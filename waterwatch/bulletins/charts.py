@@ -1,15 +1,19 @@
-"""The charts of a bulletin, as SVG; the only importer of pygal. Each value is written beside its bar, for black and white.
+"""The charts of a bulletin, as SVG; the only importer of pygal. Each value is written at its bar, for black and white.
 
 Drawn from the same numbers, a chart is the same letter for letter.
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 
 import pygal
 from pygal.style import Style
 
 from waterwatch.mapping.rules import INK_COLOUR, LEVEL_COLOURS
+
+# The library looks for plugins of its own whenever anything is imported, in a manner Python has given up. There are none.
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PluginImportFixer"]
 
 FONTS = "Noto Sans CJK SC, Noto Sans CJK TC, sans-serif"
 QUIET = ("#245a74", "#b9cbd3")  # this period and the one before: dark and pale also without colour

@@ -2,13 +2,13 @@
 
 import tempfile
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from waterwatch.accountability.rules import Period
-from waterwatch.bulletins import letters, making, queries, service
-from waterwatch.bulletins.making import Tell
+from waterwatch.bulletins import letters, queries, service
 from waterwatch.bulletins.rules import LETTER, letter_life, letter_pause_s
 from waterwatch.kernel import outbox
 from waterwatch.kernel.audit import Actor
@@ -19,6 +19,7 @@ from waterwatch.kernel.log import get_logger
 from waterwatch.messaging.attempts import Failure, send_mail
 
 SENDER = Actor.system("bulletins")
+Tell = Callable[[str, int, int], None]
 log = get_logger(__name__)
 
 
@@ -35,6 +36,8 @@ def make(context: JobContext, message: outbox.Message) -> None:
 
 def make_files(context: JobContext, bulletin_id: uuid.UUID, revision: int, *, tell: Tell | None = None) -> bool:
     """Make one bulletin now. False when that is not wanted any more."""
+    from waterwatch.bulletins import making  # what lays pages out takes a second to load, and most workers never do
+
     with transaction(context.sessions) as session:
         row = queries.bulletin(session, bulletin_id)
         if row.state != "making" or row.revision != revision:

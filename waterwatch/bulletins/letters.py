@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from waterwatch.accountability.rules import Period
 from waterwatch.bulletins import queries
-from waterwatch.bulletins.making import LANGUAGE, NUMBER_WORDS
 from waterwatch.bulletins.queries import Addressee
 from waterwatch.bulletins.tables import Bulletin, BulletinFile
+from waterwatch.bulletins.words import LANGUAGE, NUMBER_WORDS
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.writing import environment
@@ -55,7 +55,7 @@ def filename_of(agency_code: str, period: str, edition: int, form: str, volume: 
 
 
 def write(facts: Facts, objects: ObjectStore, *, settings: Settings, sent_at: datetime) -> EmailMessage:
-    """Compose the mail. All files go with it, or none where they are larger than the budget: then it says where they are.
+    """Compose the mail. All files go with it, or none where they exceed the budget: then it says where they are.
 
     Raises ``FileNotFoundError``: a file is not in the store.
     """

@@ -1,4 +1,4 @@
-"""Decisions of bulletins: the lives of them and their letters, what their numbers are, what goes into which file. Pure."""
+"""Decisions of bulletins: the lives of them and their letters, what their numbers are, what goes where. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

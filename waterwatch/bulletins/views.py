@@ -9,8 +9,8 @@ from waterwatch.accountability.rules import Period
 from waterwatch.accountability.showing import named
 from waterwatch.bulletins import queries
 from waterwatch.bulletins.letters import filename_of
-from waterwatch.bulletins.making import NUMBER_WORDS
 from waterwatch.bulletins.tables import Bulletin
+from waterwatch.bulletins.words import NUMBER_WORDS
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Gone, Invalid, NotFound
 from waterwatch.web.guards import public
