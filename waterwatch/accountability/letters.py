@@ -19,7 +19,7 @@ LANGUAGE = "zh-Hans"
 def figures_shown(
     row: AgencyRow, release: PeriodRelease, recipient: str, meant_for: str, *, settings: Settings, now: datetime
 ) -> Mail:
-    """The mail to one department. A staging installation writes to ``recipient`` and names whom it was ``meant_for``."""
+    """The mail to one department; of a staging installation to ``recipient``, naming whom it was ``meant_for``."""
     token = sign_link(settings, PURPOSE, row.figures_id, expires_at=now + LINK_FOR)
     until = release.state_deadline_at
     assert until is not None, "it is only shown"

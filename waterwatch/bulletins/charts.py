@@ -12,12 +12,13 @@ from pygal.style import Style
 
 from waterwatch.mapping.rules import INK_COLOUR, LEVEL_COLOURS
 
-# The library looks for plugins of its own whenever anything is imported, in a manner Python has given up. There are none.
+# The library looks for plugins of its own whenever anything is imported, in a manner Python gave up. There are none.
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PluginImportFixer"]
 
 FONTS = "Noto Sans CJK SC, Noto Sans CJK TC, sans-serif"
 QUIET = ("#245a74", "#b9cbd3")  # this period and the one before: dark and pale also without colour
-_COMMENT = re.compile(r"<!--.*?-->", re.S)  # the library writes the day it draws on
+# The library writes the day it draws on; and rules for the whole, whose name it leaves out.
+_NEEDLESS = re.compile(r"<!--.*?-->|(?<=[>}])\s*\{[^{}]*\}", re.S)
 
 
 def levels_by_month(
@@ -88,4 +89,4 @@ def _make(kind: type, colours: Sequence[str], *, height: int) -> pygal.graph.gra
 
 def _drawn(chart: pygal.graph.graph.Graph) -> bytes:
     written = chart.render(is_unicode=True)
-    return _COMMENT.sub("", written).encode()
+    return _NEEDLESS.sub("", written).encode()

@@ -105,7 +105,7 @@ def write(
     ``tell``: (step, done, total), for whoever waits.
     """
     pictures = fetch_photos(content.photos, objects)
-    volumes = list(rules.volumes_of(content.entries))
+    volumes = list(rules.volumes_of(content.entries, settings.bulletin_volume))
     for number, listed in enumerate(volumes, 1):
         if tell:
             tell("volumes", number - 1, len(volumes))

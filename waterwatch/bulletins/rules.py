@@ -47,8 +47,6 @@ LETTER = Machine(
 )
 PUBLIC_STATES = ("approved", "archived")
 ENDED_LETTERS = ("sent", "refused", "dead", "cancelled")
-# A page holds some 25; so many lay out in half a minute within half a gigabyte (decision 50).
-VOLUME_INCIDENTS = 2000
 PHOTOS_AT_MOST = 24
 OVERDUE_AT_MOST = 500  # in the table of its own; all are marked where they are listed
 WATERS_AT_MOST = 500
@@ -221,7 +219,7 @@ def waters_of(entries: Iterable[Entry], as_of: datetime) -> list[WaterLine]:
     return sorted(lines, key=lambda line: (-(line.level or 0), -line.incidents, line.name, line.water))
 
 
-def volumes_of(entries: Sequence[Entry], size: int = VOLUME_INCIDENTS) -> Iterator[Sequence[Entry]]:
+def volumes_of(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:
     """What each volume lists; a bulletin without any incident is one volume."""
     yield entries[:size]
     for start in range(size, len(entries), size):
