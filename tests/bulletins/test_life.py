@@ -357,7 +357,7 @@ def test_reviewing_is_for_the_lead(
     bulletin_id = make(context, agency)
     if who:
         visitor.sign_in(people[who])
-    for path in ("", f"/{bulletin_id}", f"/{bulletin_id}/1.pdf"):
+    for path in ("", f"/{bulletin_id}", f"/{bulletin_id}/pdf/1"):
         assert visitor.get(f"/desk/bulletins{path}").status_code == status
 
 

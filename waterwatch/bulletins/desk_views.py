@@ -1,7 +1,7 @@
 """The lead's review of bulletins: look, correct the foreword, let go, keep back, correct what is out."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
@@ -78,7 +78,8 @@ def show(bulletin_id: uuid.UUID) -> str:
         )
 
 
-@bp.get("/<uuid:bulletin_id>/<int(max=999):volume>.<any(pdf,csv):form>")
+@bp.get("/<uuid:bulletin_id>/pdf/<int:volume>", defaults={"form": "pdf"})
+@bp.get("/<uuid:bulletin_id>/csv/<int:volume>", defaults={"form": "csv"})
 @requires("reverse")
 def file(bulletin_id: uuid.UUID, volume: int, form: str) -> Response:
     """A draft's file."""
@@ -90,13 +91,39 @@ def file(bulletin_id: uuid.UUID, volume: int, form: str) -> Response:
     return response
 
 
-@bp.post("/<uuid:bulletin_id>/<any(foreword,approve,withhold,correct):act>")
+@bp.post("/<uuid:bulletin_id>/foreword")
 @requires("reverse")
-def act(bulletin_id: uuid.UUID, act: str) -> WerkzeugResponse:
-    """Do one of the four things that may be done with a bulletin."""
+def change_foreword(bulletin_id: uuid.UUID) -> WerkzeugResponse:
+    """Another foreword; the files are made anew."""
+    return _do(_foreword, bulletin_id)
+
+
+@bp.post("/<uuid:bulletin_id>/approve")
+@requires("reverse")
+def approve(bulletin_id: uuid.UUID) -> WerkzeugResponse:
+    """Let it go."""
+    return _do(_approve, bulletin_id)
+
+
+@bp.post("/<uuid:bulletin_id>/withhold")
+@requires("reverse")
+def withhold(bulletin_id: uuid.UUID) -> WerkzeugResponse:
+    """Keep it back."""
+    return _do(_withhold, bulletin_id)
+
+
+@bp.post("/<uuid:bulletin_id>/correct")
+@requires("reverse")
+def correct(bulletin_id: uuid.UUID) -> WerkzeugResponse:
+    """Order a further edition."""
+    return _do(_correct, bulletin_id)
+
+
+def _do(act: Callable[[Session, uuid.UUID], uuid.UUID], bulletin_id: uuid.UUID) -> WerkzeugResponse:
     try:
         with transaction(house().sessions) as session:
-            shown = _ACTS[act](session, bulletin_id)
+            queries.bulletin(session, bulletin_id)
+            shown = act(session, bulletin_id)
     except (Invalid, Conflict) as fault:
         _say(fault)
         shown = bulletin_id
@@ -129,14 +156,6 @@ def _correct(session: Session, bulletin_id: uuid.UUID) -> uuid.UUID:
     row = service.correct(session, bulletin_id, actor=current_actor(), now=utc_now())
     flash(gettext("正在生成第 %(edition)s 版。", edition=row.edition), "success")
     return row.id
-
-
-_ACTS: Mapping[str, Callable[[Session, uuid.UUID], uuid.UUID]] = {
-    "foreword": _foreword,
-    "approve": _approve,
-    "withhold": _withhold,
-    "correct": _correct,
-}
 
 
 def _say(fault: DomainError) -> None:
