@@ -39,10 +39,14 @@ def load_contents(progress: Progress, stamp: Path) -> list[DemoLogin]:
     with progress.step("准备载入示例", "preparing to load the contents"):
         from waterwatch.accounts.service import load_demo_people
         from waterwatch.agencies.service import load_builtin as load_agencies
+        from waterwatch.kernel.audit import Actor
         from waterwatch.kernel.clock import utc_now
         from waterwatch.kernel.db import make_engine, make_sessions, transaction
         from waterwatch.kernel.settings import Settings
         from waterwatch.waters.service import load_builtin as load_waters
+        from waterwatch.workdays.known import packaged
+        from waterwatch.workdays.queries import loaded_years
+        from waterwatch.workdays.service import load as load_calendar
 
         settings = Settings.from_environ()
         engine = make_engine(settings.database_url, statement_timeout_s=300)
@@ -54,6 +58,11 @@ def load_contents(progress: Progress, stamp: Path) -> list[DemoLogin]:
         with progress.step("载入内置部门", "loading the built-in agencies"), transaction(sessions) as session:
             load_agencies(session, now=utc_now())
         stamp.write_text(content)
+    with transaction(sessions) as session:
+        has_calendar = bool(loaded_years(session))
+    if not has_calendar:
+        with progress.step("载入工作日历", "loading the calendar of working days"), transaction(sessions) as session:
+            load_calendar(session, packaged(), actor=Actor.system("demo"), now=utc_now())
     with progress.step("准备演示人员", "making the demo people"), transaction(sessions) as session:
         people = load_demo_people(session, settings=settings, now=utc_now())
     engine.dispose()

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from waterwatch.advisories import service as advisories
 from waterwatch.bulletins import jobs as bulletins
 from waterwatch.bulletins.service import TOPIC_MAKE, TOPIC_SEND
-from waterwatch.casework import incoming
 from waterwatch.casework import service as casework
 from waterwatch.contacts import service as contacts
 from waterwatch.escalation import alarms, sending
@@ -83,7 +82,7 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         escalation.TOPIC_CASE_MOVED: Topic(notices.tell_case_moved, MAIL, 20, Retry(1, 30, 50)),
         advisories.TOPIC_CHANGED: Topic(watches.tell_changed, MAIL, 60, Retry(1, 30, 50)),
         inbox.TOPIC_SORT: Topic(inbox.sort, MAIL, 60, Retry(1, 60, 5), inbox.give_up),
-        incoming.TOPIC_REMOTE_STATUS: Topic(handlers.take_remote_status, MAIL, 20, Retry(1, 30, 50)),
+        casework.TOPIC_REMOTE_STATUS: Topic(handlers.take_remote_status, MAIL, 20, Retry(1, 30, 50)),
         casework.TOPIC_ANSWER_PUBLIC: Topic(notices.tell_answer, MAIL, 20, Retry(1, 30, 50)),
         inbox.TOPIC_RECEIVED: Topic(handlers.take_mail, MAIL, 20, Retry(1, 30, 50)),
         # A posting gives itself up by its own age, as a delivery does.

@@ -95,7 +95,7 @@ def _answers() -> None:
         _check(table, "withheld_reason_known", f"withheld_reason IN ({_REASONS})"),
         _check(table, "published_at", "(state = 'published') <= (published_at IS NOT NULL)"),
         _check(table, "suggestion", "suggested_agency_id IS NULL OR kind = 'not_ours'"),
-        _check(table, "erased", "erased_at IS NULL OR (state = 'withheld' AND words IS NULL)"),
+        _check(table, "erased", "erased_at IS NULL OR words IS NULL"),
     )
     op.create_index(op.f("ix_case_answer_case_id"), table, ["case_id"])
     op.create_index("ix_case_answer_held", table, ["said_at"], postgresql_where=sa.text("state = 'held'"))

@@ -97,6 +97,11 @@ def test_every_level_is_told_in_its_turn_and_at_the_top_it_is_loud(
     assert told[:2] == [case_of(session, incident_id, agency_id).id for agency_id in tree[1:]]
     assert told[2] is None
     assert "case.overdue_unsupervised" in caplog.text
+    top = case_of(session, incident_id, tree[2])
+    alarms = session.execute(text("SELECT case_id, reason FROM case_alarm")).all()
+    assert [tuple(alarm) for alarm in alarms] == [(top.id, "overdue")]
+    (late,) = queries.late_cases(session, now=at)
+    assert (late.case_id, late.agency_name, late.state) == (top.id, "省厅ecology_environment", "delivered")
 
 
 def test_an_agency_above_that_cannot_be_reached_is_passed_over_loudly(

@@ -12,7 +12,8 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "fairness", "watches", "atlas", "accountability", "bulletins", "workdays", "casework", "inbox", "evidence", "alerts", "printing",
+    "accountability", "bulletins",
+    "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
@@ -107,6 +108,7 @@ SPECIAL = {
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
+    ("workdays", "known"): "the calendar of the package chinesecalendar; its only importer",
     ("casework", "pressing"): "reminders, superiors, reopening: what follows when nothing, or the wrong thing, happens",
     ("casework", "incoming"): "answers that came as mail or as a remote status",
     ("incidents", "answering"): "what an incident makes of answers",

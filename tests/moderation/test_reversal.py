@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from tests.escalation.rows import IN_WUHAN
 from tests.moderation.rows import add_river, add_waiting, count, grading, judgement, state_of
 from tests.reports.rows import acts_on
+from waterwatch.casework import service as casework
 from waterwatch.contacts import service as contacts
 from waterwatch.contacts.rules import Contact
 from waterwatch.escalation import deliveries
@@ -395,3 +396,54 @@ def test_nobody_is_compared_with_a_slip(
     accept(session, river, first, settings, now)
     reversal.reverse(session, last(session), "wrong_level", settings=settings, actor=other, now=now)
     assert count(session, "blind_review") == 1
+
+
+def close_case(session: Session, settings: Settings, now: datetime) -> uuid.UUID:
+    """The one case's agency says that it is done, and the public reads it."""
+    case_id = uuid.UUID(str(session.execute(text("SELECT id FROM escalation_case")).scalar_one()))
+    said = casework.Answer("已清理完毕。")
+    officer = Actor.system("tests")
+    casework.report_done(
+        session,
+        case_id,
+        said,
+        settings=settings.model_copy(update={"answers_are_checked": False}),
+        actor=officer,
+        now=now,
+    )
+    session.flush()
+    return case_id
+
+
+def test_a_report_that_joins_what_was_said_to_be_done_reopens_it_and_undoing_closes_it_again(
+    session: Session, river: uuid.UUID, first: Actor, settings: Settings, now: datetime
+) -> None:
+    _report_id, incident = accept(session, river, first, settings, now)
+    let_letters_go(session, settings, now + timedelta(minutes=1))
+    case_id = close_case(session, settings, now + timedelta(hours=1))
+    assert incident.state == "resolved_claimed"
+    at = now + LATER
+    further = add_waiting(session, river, now=at)
+    command = grading(further, join_incident_id=incident.id)
+    service.grade_report(session, command, settings=settings, actor=first, now=at)
+    assert (incident.state, state_of(session, "escalation_case", case_id)) == ("reopened", "queued")
+    assert letters(session)[-1] == ("reopened", "pending")
+    reversal.undo(session, last(session), settings=settings, actor=first, now=at + SOON)
+    assert (incident.state, state_of(session, "escalation_case", case_id)) == ("resolved_claimed", "closed")
+    assert letters(session)[-1] == ("reopened", "cancelled")
+
+
+def test_of_an_incident_taken_back_with_its_last_report_nothing_an_agency_wrote_is_left(
+    session: Session, river: uuid.UUID, first: Actor, settings: Settings, now: datetime
+) -> None:
+    report_id, incident = accept(session, river, first, settings, now)
+    let_letters_go(session, settings, now + timedelta(minutes=1))
+    close_case(session, settings, now + timedelta(hours=1))
+    decision_id = last(session)
+    reversal.reverse(session, decision_id, "not_pollution", settings=settings, actor=first, now=now + LATER)
+    session.flush()
+    assert incident.state == "retracted"
+    assert session.execute(text("SELECT words FROM case_answer")).scalar_one() == "已清理完毕。"
+    reports.withdraw(session, report_id, now=now + LATER)
+    kept = session.execute(text("SELECT words, planned_on, said_by, erased_at FROM case_answer")).one()
+    assert tuple(kept) == (None, None, None, now + LATER)

@@ -8,7 +8,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 from click.testing import CliRunner, Result
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from waterwatch.cli import main
 from waterwatch.cli.doctor import Finding, examine
@@ -56,12 +56,29 @@ def environment(
 
 
 def faults() -> dict[str, Finding]:
-    """What the doctor finds wrong, leaving out what depends on how this checkout was built."""
-    return {f.check: f for f in examine() if not f.is_ok and f.check not in {"packages", "catalogs", "fonts"}}
+    """What the doctor finds wrong, leaving out what depends on how this checkout was built, or on the year."""
+    left_out = {"packages", "catalogs", "fonts", "calendar"}
+    return {f.check: f for f in examine() if not f.is_ok and f.check not in left_out}
 
 
 def test_a_healthy_system_has_no_fault(environment: pytest.MonkeyPatch) -> None:
     assert faults() == {}
+
+
+def test_a_year_without_its_working_days_is_named_with_the_command_that_loads_it(
+    environment: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    def found() -> Finding:
+        return next(finding for finding in examine() if finding.check == "calendar")
+
+    missing = found()
+    assert (missing.is_ok, "waterwatch calendar load" in missing.remedy) == (False, True)
+    with engine.begin() as connection:
+        connection.execute(
+            text("""INSERT INTO workday (day, is_working)
+                    SELECT day, true FROM generate_series(current_date, current_date + 366, interval '1 day') day""")
+        )
+    assert found().is_ok
 
 
 def test_every_unusable_setting_is_named_at_once(environment: pytest.MonkeyPatch) -> None:

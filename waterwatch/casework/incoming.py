@@ -19,7 +19,6 @@ from waterwatch.kernel.errors import Conflict, NotFound
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 
-TOPIC_REMOTE_STATUS = "escalation.remote_status"
 CLOSED = "closed"  # GeoReport v2 knows two: open, closed
 MAX_NOTE = 4000
 

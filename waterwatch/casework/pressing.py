@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.casework import queries, rules
 from waterwatch.casework.tables import CaseAnswer, CaseAnswerPhoto
-from waterwatch.escalation import clocks, rerouting
+from waterwatch.escalation import alarms, clocks, rerouting
 from waterwatch.escalation import queries as escalation_queries
 from waterwatch.escalation import rules as escalation_rules
 from waterwatch.escalation import service as escalation
@@ -76,6 +76,7 @@ def escalate_overdue(
     }
     escalation.record(session, "case.overdue", case, actor=actor, now=now, after=facts)
     if above is None:
+        alarms.raise_alarm(session, case.id, "overdue", now=now)
         log.error("case.overdue_unsupervised", case_id=str(case.id), incident_id=str(case.incident_id), owes=owes)
         return None
     return above.id

@@ -65,9 +65,9 @@ SELECT a.id AS answer_id, a.case_id, c.incident_id, i.code, a.kind, a.via, a.wor
 FROM case_answer a JOIN escalation_case c ON c.id = a.case_id JOIN incident i ON i.id = c.incident_id
 """  # noqa: S608  # names of our own
 _OF_CASE = text(f"{_ANSWERS} WHERE a.case_id = :case_id ORDER BY a.said_at, a.id")
-_PUBLIC = text(f"""{_ANSWERS} WHERE c.incident_id = ANY(:incident_ids) AND a.state = 'published'
+_PUBLIC = text(f"""{_ANSWERS} WHERE c.incident_id = ANY(:incident_ids) AND a.state = 'published' AND a.erased_at IS NULL
                    AND c.state <> 'withdrawn' ORDER BY a.said_at, a.id""")
-_HELD = text(f"""{_ANSWERS} WHERE a.state = 'held' AND i.state NOT IN ('merged', 'retracted')
+_HELD = text(f"""{_ANSWERS} WHERE a.state = 'held' AND a.erased_at IS NULL AND i.state NOT IN ('merged', 'retracted')
                  ORDER BY a.said_at, a.id LIMIT :limit""")
 _CHECKED = text(f"""{_ANSWERS} WHERE a.state = :state AND a.erased_at IS NULL AND a.checked_by IS NOT NULL
                     ORDER BY a.state_since DESC, a.id DESC LIMIT :limit""")
@@ -103,7 +103,11 @@ def held_answers(session: Session, *, language: str = "zh-Hans", limit: int = HE
 
 def count_held(session: Session) -> int:
     """How many answers wait for a lead."""
-    return int(session.execute(text("SELECT count(*) FROM case_answer WHERE state = 'held'")).scalar_one())
+    return int(
+        session.execute(
+            text("SELECT count(*) FROM case_answer WHERE state = 'held' AND erased_at IS NULL")
+        ).scalar_one()
+    )
 
 
 def checked_answers(session: Session, state: str, *, language: str = "zh-Hans", limit: int = 20) -> list[AnswerView]:
@@ -158,7 +162,7 @@ def photos_of_answer(session: Session, answer_id: uuid.UUID) -> list[uuid.UUID]:
 
 _STANDINGS = text("""
 SELECT c.role, c.state, EXISTS (
-    SELECT FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'done' AND a.state = 'published'
+    SELECT FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'done' AND a.state = 'published' AND a.erased_at IS NULL
       AND a.said_at >= coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), '-infinity'))
     AS has_public_done
 FROM escalation_case c WHERE c.incident_id = :incident_id

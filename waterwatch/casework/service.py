@@ -31,6 +31,7 @@ from waterwatch.reports.intake import ReceivedPhoto
 from waterwatch.workdays.rules import CHINA_TIME
 
 TOPIC_ANSWER_PUBLIC = "casework.answer_public"
+TOPIC_REMOTE_STATUS = "escalation.remote_status"  # said by whoever polls the agencies' servers, taken in here
 
 
 @dataclass(frozen=True)

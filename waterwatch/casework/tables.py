@@ -25,7 +25,7 @@ class CaseAnswer(Base):
 
     ``held`` until the lead has checked it, where that is asked for; only what is ``published`` is public.
     ``source_key``: what it came from, where the same may come twice (a mail, an Open311 status). ``erased_at``: it was
-    withheld long ago, and its words and pictures are gone.
+    withheld long ago, or its incident was taken back with its last report: its words and pictures are gone.
     """
 
     __tablename__ = "case_answer"
@@ -41,7 +41,7 @@ class CaseAnswer(Base):
         ),
         CheckConstraint("(state = 'published') <= (published_at IS NOT NULL)", name="published_at"),
         CheckConstraint("suggested_agency_id IS NULL OR kind = 'not_ours'", name="suggestion"),
-        CheckConstraint("erased_at IS NULL OR (state = 'withheld' AND words IS NULL)", name="erased"),
+        CheckConstraint("erased_at IS NULL OR words IS NULL", name="erased"),
         Index("ix_case_answer_held", "said_at", postgresql_where=text("state = 'held'")),
         Index("ix_case_answer_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
     )

@@ -22,6 +22,7 @@ from waterwatch.cli.privacy import list_command, replay_command
 from waterwatch.cli.reports import import_reports_command
 from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
 from waterwatch.cli.walk import walk_command
+from waterwatch.cli.workdays import calendar_group, deadlines_group
 from waterwatch.kernel import audit, migrate
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
@@ -110,6 +111,8 @@ for _command in (list_command, replay_command):
 
 
 main.add_command(mail_group)
+main.add_command(calendar_group)
+main.add_command(deadlines_group)
 
 
 @main.group("waters")

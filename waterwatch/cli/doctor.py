@@ -26,6 +26,7 @@ from waterwatch.kernel.db import APP_ROLE, make_engine
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings, SettingsError
 from waterwatch.messaging.smtp import Server, parse_url
+from waterwatch.workdays.rules import missing_years
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MIN_PYTHON = (3, 11)
@@ -154,6 +155,15 @@ def _check_clock(settings: Settings) -> str:
     if abs(difference_s) > MAX_CLOCK_DIFFERENCE_S:
         raise Fault(f"the database's clock differs by {difference_s:+.1f} s", "Run a time service (NTP) on both.")
     return f"{difference_s:+.2f} s"
+
+
+def _check_calendar(settings: Settings) -> str:
+    """The years deadlines are counted in: without them a week-long holiday counts as working days."""
+    remedy = "Run: waterwatch calendar load (or: … load FILE.csv with day,is_working, from the State Council's notice)"
+    years = _ask(settings, "SELECT array_agg(DISTINCT extract(year FROM day)::int) FROM workday", remedy) or []
+    if missing := missing_years(years, utc_now().date()):
+        raise Fault(f"missing: {', '.join(map(str, missing))}", remedy)
+    return f"{min(years)}–{max(years)}"
 
 
 def _ask(settings: Settings, statement: str, remedy: str, *, role: str | None = None) -> Any:
@@ -311,6 +321,7 @@ _CHECKS: tuple[tuple[str, str, Callable[[Settings], str]], ...] = (
     ("schema", "数据库结构 · schema", _check_schema),
     ("role", "受限角色 · restricted role", _check_role),
     ("clock", "时钟差 · clock against the database", _check_clock),
+    ("calendar", "工作日历 · working days", _check_calendar),
     ("redis", "Redis", _check_redis),
     ("smtp", "邮件服务器 · mail server", _check_smtp),
     ("objects", "照片存储 · object store", _check_objects),

@@ -230,6 +230,7 @@ def reports_behind(session: Session, case_id: uuid.UUID) -> list[uuid.UUID]:
 class CaseFacts:
     """What the competent agency may know of its case, exact place included; of the citizen, nothing.
 
+    ``terms``: how long the agency has, where it was asked for (:func:`facts_of_cases`); else what holds by default.
     The note a citizen may have written is not among it: it could name a person. ``lon``, ``lat`` are WGS-84 degrees.
     ``is_photo_pending``: the photo is being made anew, because more of it must be covered. ``public_lon``,
     ``public_lat`` are the place as anybody may know it.
@@ -306,16 +307,16 @@ def case_facts(session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans
 
     Raises :class:`NotFound`.
     """
-    found = facts_of_cases(session, [case_id], language=language)
-    if case_id not in found:
+    row = session.execute(_FACTS, {"ids": [case_id], "language": language}).first()
+    if row is None:
         raise NotFound("case_not_found")
-    return found[case_id]
+    return CaseFacts(**row._mapping)
 
 
 def facts_of_cases(
     session: Session, case_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans"
 ) -> dict[uuid.UUID, CaseFacts]:
-    """Every named case as :func:`case_facts` gives it: one query for all."""
+    """Every named case as :func:`case_facts` gives it, with the terms of its agency: three queries for all."""
     rows = session.execute(_FACTS, {"ids": list(case_ids), "language": language})
     return {
         row.case_id: CaseFacts(**row._mapping, terms=terms_of(session, row.agency_id, row.created_at.date()))

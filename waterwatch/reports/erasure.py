@@ -22,6 +22,24 @@ ORDER BY p.id FOR UPDATE OF p
 _UNLINK = text("DELETE FROM report_photo WHERE report_id = :id RETURNING photo_id")
 # By name: these rooms lie above this one, and what names an erased report goes with it at once. Of a grade that was
 # reversed only the numbers stay, without what was seen or said.
+# What agencies wrote about an incident that was taken back with its last report, and their pictures of it.
+_KIN = """
+WITH RECURSIVE kin (id) AS (
+    SELECT incident_id FROM grade WHERE report_id = :id
+    UNION SELECT CASE WHEN d.incident_id = kin.id THEN d.other_incident_id ELSE d.incident_id END
+    FROM kin JOIN decision d ON d.other_incident_id IS NOT NULL AND kin.id IN (d.incident_id, d.other_incident_id)),
+said AS (
+    SELECT a.id FROM kin JOIN incident i ON i.id = kin.id AND i.state = 'retracted'
+    JOIN escalation_case c ON c.incident_id = i.id JOIN case_answer a ON a.case_id = c.id
+    WHERE NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = i.id))
+"""
+_UNLINK_ANSWERS = text(
+    f"{_KIN} DELETE FROM case_answer_photo p USING said WHERE p.answer_id = said.id RETURNING photo_id"  # noqa: S608
+)
+_FORGET_ANSWERS = text(f"""{_KIN} UPDATE case_answer a
+SET words = NULL, planned_on = NULL, said_by = NULL, suggested_agency_id = NULL, erased_at = :now
+FROM said WHERE a.id = said.id AND a.erased_at IS NULL
+""")  # noqa: S608  # the piece is a constant of this module
 _FORGET_ABOVE = (
     # Of an incident that was taken back with its last report, or of one it had been split into: where it was, and what
     # was said of it as a whole. Its place is then any of its water.
@@ -78,8 +96,10 @@ def erase(session: Session, report_id: uuid.UUID, reason: str, *, actor: Actor, 
     """
     session.flush()
     photo_ids = session.execute(_UNLINK, {"id": report_id}).scalars().all()
+    said_with = session.execute(_UNLINK_ANSWERS, {"id": report_id}).scalars().all()
+    session.execute(_FORGET_ANSWERS, {"id": report_id, "now": now})
     for statement in _FORGET_ABOVE:
         session.execute(statement, {"id": report_id})
     session.execute(_ERASE, {"id": report_id, "now": now})
     contacts.erase(session, report_id, reason, actor=actor, now=now)
-    forgetting.erase(session, photo_ids, actor=actor, now=now)
+    forgetting.erase(session, [*photo_ids, *said_with], actor=actor, now=now)

@@ -1,0 +1,105 @@
+import uuid
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from tests.casework.rows import acts, letters, state_of
+from tests.escalation.rows import insert
+from waterwatch.casework import incoming, queries, service
+from waterwatch.escalation.tables import Case
+from waterwatch.inbox.reading import Contents
+from waterwatch.inbox.service import record_sorted
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.ids import new_id
+from waterwatch.kernel.settings import Settings
+
+
+def add_mail(
+    session: Session, case: Case, words: str, settings: Settings, now: datetime
+) -> tuple[uuid.UUID, uuid.UUID]:
+    """A mail that answers a case's letter, sorted: (delivery, mail)."""
+    delivery_id = letters(session, case)[0].id
+    mail_id = insert(
+        session,
+        "incoming_mail",
+        purpose="case",
+        delivery_id=delivery_id,
+        state="received",
+        state_since=now,
+        received_at=now,
+        has_null_sender=False,
+        fingerprint=new_id().bytes * 2,
+        sha256=bytes(32),
+        raw_bytes=1,
+        object_key=f"quarantine/mail/{new_id()}",
+        keep_until=now + timedelta(days=90),
+    )
+    contents = Contents(kind="answer", status=None, text=words, subject="回复", sender="a@gov.example", attachments=())
+    record_sorted(session, mail_id, contents, settings=settings, now=now)
+    session.flush()
+    return delivery_id, mail_id
+
+
+def test_a_mail_acknowledges_at_once_and_answers_when_a_lead_has_read_it(
+    session: Session, case: Case, lead: Actor, unchecked: Settings, now: datetime
+) -> None:
+    at = now + timedelta(hours=1)
+    delivery_id, mail_id = add_mail(session, case, "收到，已派员处理。", unchecked, at)
+    answer_id = incoming.answered_by_mail(session, delivery_id, mail_id, settings=unchecked, now=at)
+    assert incoming.answered_by_mail(session, delivery_id, mail_id, settings=unchecked, now=at) == answer_id
+    assert answer_id is not None
+    assert (case.state, case.acknowledged_at, case.answered_at) == ("acknowledged", at, None)
+    assert [one.state for one in queries.answers_of_case(session, case.id)] == ["held"]
+    service.publish_answer(session, answer_id, actor=lead, now=at + timedelta(hours=5))
+    # It answered when it wrote, not when somebody of ours had time.
+    assert (case.state, case.answered_at) == ("answered", at)
+    assert state_of(session, case.incident_id) == "answered"
+
+
+@pytest.mark.parametrize("words", ["", " \n\u200b "])
+def test_a_mail_without_words_acknowledges_and_says_nothing(
+    session: Session, case: Case, settings: Settings, now: datetime, words: str
+) -> None:
+    delivery_id, mail_id = add_mail(session, case, words, settings, now)
+    assert incoming.answered_by_mail(session, delivery_id, mail_id, settings=settings, now=now) is None
+    assert (case.state, queries.answers_of_case(session, case.id)) == ("acknowledged", [])
+
+
+def test_a_mail_about_a_case_taken_back_changes_nothing(
+    session: Session, case: Case, settings: Settings, now: datetime
+) -> None:
+    session.execute(text("UPDATE escalation_case SET state = 'withdrawn' WHERE id = :id"), {"id": case.id})
+    session.expire_all()
+    delivery_id, mail_id = add_mail(session, case, "收到", settings, now)
+    assert incoming.answered_by_mail(session, delivery_id, mail_id, settings=settings, now=now) is None
+    assert case.state == "withdrawn"
+
+
+def test_a_mail_that_is_forgotten_says_nothing(session: Session, case: Case, settings: Settings, now: datetime) -> None:
+    assert (
+        incoming.answered_by_mail(session, letters(session, case)[0].id, new_id(), settings=settings, now=now) is None
+    )
+    assert case.state == "delivered"
+
+
+def test_a_citys_system_acknowledges_answers_and_claims_to_be_done(
+    session: Session, case: Case, unchecked: Settings, now: datetime
+) -> None:
+    delivery_id = letters(session, case)[0].id
+    told = {"settings": unchecked, "now": now}
+    assert incoming.told_by_remote(session, delivery_id, "open", "", **told) is None
+    assert case.state == "acknowledged"
+    incoming.told_by_remote(session, delivery_id, "open", "已分派<b>队伍</b>", **told)
+    assert case.state == "answered"
+    first = incoming.told_by_remote(session, delivery_id, "closed", "", **told)
+    assert incoming.told_by_remote(session, delivery_id, "closed", "", **told) == first
+    assert case.state == "closed"
+    assert [(one.kind, one.words, one.via) for one in queries.answers_of_case(session, case.id)] == [
+        ("answer", "已分派<b>队伍</b>", "open311"),
+        ("done", "（该部门的系统显示：已办结）", "open311"),
+    ]
+    # However surely it says so: no machine's word shows the water clean.
+    assert state_of(session, case.incident_id) == "resolved_claimed"
+    assert "incident.verified_clean" not in acts(session, case.incident_id)
