@@ -16,6 +16,7 @@ from waterwatch.casework import pressing
 from waterwatch.casework.queries import withheld_long_ago
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
+from waterwatch.escalation import polling
 from waterwatch.inbox import service as inbox
 from waterwatch.inbox.queries import to_forget as mails_to_forget
 from waterwatch.kernel import audit, outbox
@@ -229,6 +230,12 @@ def forget_mails(context: JobContext) -> int:
     return len(due)
 
 
+def ask_cities(context: JobContext) -> int:
+    """Cities' Open311 servers that have something to be asked: a round for each. Returns how many were ordered."""
+    with transaction(context.sessions) as session:
+        return polling.order(session, now=context.now())
+
+
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -304,6 +311,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_watches,
     forget_addressees,
     forget_mails,
+    ask_cities,
     redact_again,
     erase_withheld,
     prune_outbox,
