@@ -64,6 +64,10 @@ def test_every_incident_is_in_the_pdf_and_in_the_table(
     assert "2026年第1季度季报" in words
     assert "长江（江岸区）" in words
     assert f"{len(reader.pages)}/{len(reader.pages)}" in words
+    with transaction(sessions) as session:
+        assert session.execute(text("SELECT pages FROM bulletin_file WHERE form = 'pdf'")).scalar_one() == len(
+            reader.pages
+        )
     table = list(csv.DictReader(io.StringIO(found["csv1"].decode().removeprefix("\ufeff"))))
     assert [row["code"] for row in table] == [pictured, *codes]
     assert table[0]["county"] == "江岸区"

@@ -35,7 +35,7 @@ COLUMNS = (
     Column("answered_on_time", _l("按时答复"), lambda row: row.figures.answered_on_time_percent),
     Column("answer_time", _l("答复用时（中位数）"), lambda row: row.figures.answer_median, more_first=False),
     Column("clean", _l("公众核实已清洁"), lambda row: row.figures.verified_clean_percent),
-    Column("overdue", _l("现在逾期"), lambda row: row.figures.overdue),
+    Column("overdue", _l("当时逾期"), lambda row: row.figures.overdue),
 )
 _BY_KEY = {column.key: column for column in COLUMNS}
 

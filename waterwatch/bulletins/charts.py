@@ -3,6 +3,7 @@
 Drawn from the same numbers, a chart is the same letter for letter.
 """
 
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,9 @@ def levels_by_month(
     months: Sequence[str], by_month: Mapping[str, Mapping[int, int]], names: Mapping[int, str]
 ) -> bytes:
     """Incidents opened in each month, stacked by severity rank; ``names`` of the ranks."""
+    most = max((sum(by_month.get(month, {}).values()) for month in months), default=0)
     chart = _make(pygal.StackedBar, [LEVEL_COLOURS[rank] for rank in sorted(names)], height=280)
+    chart.range = (0, max(4, math.ceil(most * 1.1)))
     chart.x_labels = list(months)
     for rank in sorted(names):
         chart.add(names[rank], [by_month.get(month, {}).get(rank, 0) or None for month in months])
@@ -36,9 +39,11 @@ def kinds_compared(
     now: Mapping[str, int], before: Mapping[str, int], names: Mapping[str, str], *, this: str, last: str
 ) -> bytes:
     """Incidents by kind in this period and in the one before, the commonest first; at most eight kinds."""
-    kinds = sorted(now.keys() | before.keys(), key=lambda kind: (-now.get(kind, 0), -before.get(kind, 0), kind))[:8]
-    chart = _make(pygal.Bar, list(QUIET), height=300)
+    kinds = sorted(now.keys() | before.keys(), key=lambda kind: (-now.get(kind, 0), -before.get(kind, 0), kind))[7::-1]
+    chart = _make(pygal.HorizontalBar, list(QUIET), height=90 + 42 * max(1, len(kinds)))
     chart.x_labels = [names[kind] for kind in kinds]
+    chart.margin_left = 70  # it takes Chinese for as narrow as Latin
+    chart.range = (0, max(4, math.ceil(max([*now.values(), *before.values(), 0]) * 1.1)))
     chart.add(this, [now.get(kind, 0) for kind in kinds])
     chart.add(last, [before.get(kind, 0) for kind in kinds])
     return _drawn(chart)

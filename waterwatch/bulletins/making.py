@@ -1,7 +1,6 @@
 """The files of a bulletin: what is read, how it is drawn, what is written. The same rows give the same bytes."""
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,11 +18,10 @@ from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.writing import environment
 from waterwatch.mapping.snapshot import overview_png
-from waterwatch.printing.pdf import print_pdf
+from waterwatch.printing.pdf import print_counted
 from waterwatch.web.words import KIND_WORDS, SEVERITY_WORDS
 from waterwatch.workdays.rules import CHINA_TIME
 
-_PAGES = re.compile(rb"/Type /Pages\b[^>]*?/Count (\d+)|/Count (\d+)[^>]*?/Type /Pages\b")
 _EDGES_DEG = 0.05
 log = get_logger(__name__)
 Tell = Callable[[str, int, int], None]
@@ -111,8 +109,8 @@ def write(
             tell("volumes", number - 1, len(volumes))
         page = _page(content, listed, number, len(volumes), pictures, settings)
         files = _files(content, pictures) if number == 1 else {}
-        printed = print_pdf(page, files, styles=_styles())
-        yield MadeFile("pdf", number, printed, hashlib.sha256(printed).digest(), _count_pages(printed))
+        printed, pages = print_counted(page, files, styles=_styles())
+        yield MadeFile("pdf", number, printed, hashlib.sha256(printed).digest(), pages)
     if tell:
         tell("volumes", len(volumes), len(volumes))
     table = table_of(content, settings.public_url.rstrip("/")).encode()
@@ -223,8 +221,3 @@ def _line(one: Entry, as_of: datetime, public_url: str) -> list[object]:
         *(STAGE_WORDS[one.stage(as_of)], one.overdue(as_of) or "", one.planned_on or "", one.answer or ""),
         *(one.photos, f"{public_url}/i/{one.code}"),
     ]
-
-
-def _count_pages(pdf: bytes) -> int:
-    found = _PAGES.search(pdf)
-    return int(found[1] or found[2]) if found else 1

@@ -91,7 +91,6 @@ WORDS = {
     "case_refused": _l("你们已经答复不属其职责，案件已经转给别的部门。"),
     "case_closed": _l("这个案件已经答复处理完，不能再说不属其职责。"),
     "delivery_not_found": _l("没有这次转交。"),
-    "case_withdrawn": _l("这起事件已经撤回，原来的内容不再提供。"),
     "letter_not_waiting": _l("这封信已经不在等待寄出。"),
     "pictures_unavailable": _l("照片或地图暂时取不到，请稍后再试。"),
     "object_not_found": _l("没有这张照片。"),
