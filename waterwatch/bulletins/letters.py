@@ -69,7 +69,7 @@ def write(facts: Facts, objects: ObjectStore, *, settings: Settings, sent_at: da
         "is_quarter": period.months == 3,
         "edition": row.edition,
         "corrects": facts.corrects,
-        "numbers": [(label, row.facts.get(name, 0)) for name, label in NUMBER_WORDS.items()],
+        "numbers": [(str(label), row.facts.get(name, 0)) for name, label in NUMBER_WORDS.items()],
         "is_attached": is_attached,
         "url": settings.public_url.rstrip("/") + address_of(agency.code, row.period, row.edition),
         "staging_for": facts.address if settings.staging_mail else None,

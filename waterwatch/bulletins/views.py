@@ -1,7 +1,6 @@
 """Bulletins for everybody: the list, a department's, one edition at an address that stays, and its files."""
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -121,4 +120,4 @@ def serve(session: Session, found: Bulletin, code: str, form: str, volume: int) 
 
 def number_words() -> dict[str, str]:
     """The numbers' names in the viewer's language."""
-    return {name: gettext(words) for name, words in NUMBER_WORDS.items()}
+    return {name: str(words) for name, words in NUMBER_WORDS.items()}

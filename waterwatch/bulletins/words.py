@@ -1,4 +1,6 @@
-"""The words of bulletins. What is printed is simplified Chinese, whoever asks; pages take them through gettext."""
+"""The words of bulletins. What is printed is simplified Chinese, whoever asks; the names of numbers are read on pages, too."""
+
+from flask_babel import lazy_gettext as _l
 
 LANGUAGE = "zh-Hans"
 NOTICE = "公众观察等级，非政府预警"
@@ -20,12 +22,12 @@ STATE_WORDS = {
     "expired": "长期无人确认，已结束",
 }
 NUMBER_WORDS = {
-    "going_on": "本期内存在的事件",
-    "opened": "其中本期新发生",
-    "carried_over": "其中上期延续",
-    "ended": "本期内结束",
-    "clean": "其中公众核实已清洁",
-    "answered": "已答复",
-    "overdue": "逾期",
-    "waters": "涉及水体",
+    "going_on": _l("本期内存在的事件"),
+    "opened": _l("其中本期新发生"),
+    "carried_over": _l("其中上期延续"),
+    "ended": _l("本期内结束"),
+    "clean": _l("其中公众核实已清洁"),
+    "answered": _l("已答复"),
+    "overdue": _l("逾期"),
+    "waters": _l("涉及水体"),
 }
