@@ -5,9 +5,11 @@ from typing import Any
 from alembic import context
 from sqlalchemy import create_engine, pool, text
 
+from waterwatch.accountability import tables as accountability
 from waterwatch.accounts import tables as accounts
 from waterwatch.advisories import tables as advisories
 from waterwatch.agencies import tables as agencies
+from waterwatch.bulletins import tables as bulletins
 from waterwatch.casework import tables as casework
 from waterwatch.contacts import tables as contacts
 from waterwatch.duplicates import tables as duplicates
@@ -34,10 +36,12 @@ from waterwatch.zones import tables as zones
 
 # Imported for their tables: the guard test compares them with the migrated database.
 ROOMS = (
+    accountability,
     accounts,
     advisories,
     agencies,
     audit,
+    bulletins,
     casework,
     duplicates,
     contacts,

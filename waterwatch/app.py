@@ -9,7 +9,11 @@ from flask_wtf.csrf import CSRFProtect
 from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from waterwatch.accountability import desk_views as accountability_desk
+from waterwatch.accountability import views as accountability
 from waterwatch.accounts import views as accounts
+from waterwatch.bulletins import desk_views as bulletins_desk
+from waterwatch.bulletins import views as bulletins
 from waterwatch.directory import agency_views
 from waterwatch.directory import views as directory
 from waterwatch.escalation import photo_views as case_photo
@@ -113,6 +117,10 @@ def create_app(settings: Settings) -> Flask:
         agency_views.bp,
         fairness.bp,
         evidence.bp,
+        accountability.bp,
+        accountability_desk.bp,
+        bulletins.bp,
+        bulletins_desk.bp,
         escalation.bp,
         officers.bp,
         office_case.bp,

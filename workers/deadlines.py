@@ -28,6 +28,7 @@ from waterwatch.moderation import actions
 from waterwatch.moderation import service as moderation
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
+from workers import papers
 
 BATCH = 200
 SWEEP = Actor.system("sweep")
@@ -101,6 +102,9 @@ _OVERDUE = text(  # names of our own
             "posting",
             "question",
             "incoming_mail",
+            "bulletin",
+            "bulletin_letter",
+            "period_release",
         )
     )
     + f" UNION ALL {_REDS_OVERDUE}"
@@ -223,6 +227,11 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("posting", "pending"): send_again,
         ("posting", "sending"): send_again,
         ("question", "open"): lapse_questions,
+        ("bulletin", "making"): papers.make_again,
+        ("bulletin", "draft"): None,  # the lead moderator
+        ("bulletin_letter", "pending"): papers.send_again,
+        ("bulletin_letter", "sending"): papers.send_again,
+        ("period_release", "shown"): papers.publish_figures,
         ("incoming_mail", "received"): sort_again,
     }
 )

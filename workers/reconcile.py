@@ -9,13 +9,14 @@ from sqlalchemy import text
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 
-ZONES = ("quarantine/", "public/")
+ZONES = ("quarantine/", "public/", "bulletins/")
 YOUNG = timedelta(hours=1)  # an upload writes its object before its row
 
 _REFERENCES = text("""
 SELECT original_key AS key FROM photo WHERE original_key IS NOT NULL
 UNION ALL SELECT key FROM photo_derivative
 UNION ALL SELECT object_key FROM incoming_mail WHERE object_key IS NOT NULL
+UNION ALL SELECT key FROM bulletin_file
 """)
 
 

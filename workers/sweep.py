@@ -34,7 +34,7 @@ from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
 from waterwatch.watches import service as watches
-from workers import deadlines
+from workers import deadlines, papers
 from workers.stopping import Stop
 from workers.topics import TOPICS
 
@@ -335,6 +335,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_mails,
     forget_mails,
     forget_notes,
+    forget_mails,
     ask_cities,
     redact_again,
     erase_withheld,
@@ -342,4 +343,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     prune_outbox,
     clear_spool,
     renew_publication,
+    papers.show_figures,
+    papers.propose_bulletins,
+    papers.recall_bulletins,
 )

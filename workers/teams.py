@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from waterwatch.kernel.log import get_logger
 from workers.stopping import Stop
 
-PHOTOS, LETTERS, CALLS, MAIL, MAP = "photos", "letters", "calls", "mail", "map"
-QUEUES = (PHOTOS, LETTERS, CALLS, MAIL, MAP)
+PHOTOS, LETTERS, CALLS, MAIL, MAP, PAPER = "photos", "letters", "calls", "mail", "map", "paper"
+QUEUES = (PHOTOS, LETTERS, CALLS, MAIL, MAP, PAPER)
 # A job of these queues goes on with what else is due: a ring or two wake it, and more would only wait for it.
 DRAINED = frozenset({LETTERS, CALLS})
 # A mail server that hangs holds the mail process alone; pictures and the map go on beside it. Letters to departments go
-# before mails to single people, and beside them in the last. Servers that hang hold a process of their own.
-TEAMS: tuple[tuple[str, ...], ...] = ((PHOTOS, MAP), (LETTERS, MAIL), (CALLS,), (MAP, MAIL, LETTERS, PHOTOS))
+# before mails to single people, and beside them in the last. Servers that hang hold a process of their own. Bulletins
+# take minutes, and nobody waits for them: the last makes them when it has nothing else to do.
+TEAMS: tuple[tuple[str, ...], ...] = ((PHOTOS, MAP), (LETTERS, MAIL), (CALLS,), (MAP, MAIL, LETTERS, PHOTOS, PAPER))
 LOOK_EVERY_S = 0.5
 RESTART_PAUSE_FIRST_S, RESTART_PAUSE_CAP_S = 0.5, 5.0
 STOP_GRACE_S = 12.0  # for the job under way

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from waterwatch.advisories import service as advisories
+from waterwatch.bulletins import jobs as bulletins
+from waterwatch.bulletins.service import TOPIC_MAKE, TOPIC_SEND
 from waterwatch.casework import service as casework
 from waterwatch.contacts import service as contacts
 from waterwatch.escalation import alarms, polling, sending
@@ -20,7 +22,7 @@ from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
 from waterwatch.watches import service as watches
 from workers import handlers
-from workers.teams import CALLS, LETTERS, MAIL, MAP, PHOTOS
+from workers.teams import CALLS, LETTERS, MAIL, MAP, PAPER, PHOTOS
 
 Handler = Callable[[JobContext, Message], None]
 
@@ -91,6 +93,9 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         mapping.TOPIC_PUBLISH: Topic(mapping.publish, MAP, 120, Retry(1, 30, None, DAY_S)),
         # A country of a million reaches takes its time; killed, the next attempt goes on where this one was.
         mapping.TOPIC_ARCHIVE: Topic(mapping.build_archive, MAP, 3600, Retry(5, 60, None, DAY_S)),
+        # Ten thousand incidents take some minutes. A bulletin that cannot be made is ordered again by the sweep.
+        TOPIC_MAKE: Topic(bulletins.make, PAPER, 1800, Retry(5, 600, 5, DAY_S)),
+        TOPIC_SEND: Topic(bulletins.send, MAIL, 60, Retry(1, 30, None)),
     }
 )
 

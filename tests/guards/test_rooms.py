@@ -12,6 +12,7 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
+    "accountability", "bulletins",
     "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing",
     "fairness", "watches", "atlas", "alerts", "printing", "directory",
     "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing", "officers",
@@ -19,6 +20,15 @@ SLICES = (
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.
 SPECIAL = {
+    ("accountability", "letters"): "writes the mail that shows a department its figures",
+    ("accountability", "showing"): "what the pages and files of figures show, put together",
+    ("accountability", "desk_views"): "the lead's check, beside the pages for everybody",
+    ("bulletins", "charts"): "the only importer of pygal",
+    ("bulletins", "words"): "the words that are printed",
+    ("bulletins", "making"): "the files as they are drawn and written, loaded by those alone who make them",
+    ("bulletins", "jobs"): "what is done outside of any request",
+    ("bulletins", "letters"): "writes the mail that brings a bulletin",
+    ("bulletins", "desk_views"): "the lead's review, beside the pages for everybody",
     ("photos", "pixels"): "decodes pictures; with the next two the only importer of PIL",
     ("photos", "colour"): "from whatever a decoder gives to plain sRGB",
     ("photos", "evidence"): "what a photo's EXIF says of place and time",

@@ -25,6 +25,7 @@ from tests.opendata.places import (
     add_problem,
 )
 from waterwatch.atlas import addresses
+from waterwatch.kernel import sheets
 from waterwatch.kernel.cells import FORMULA_STARTS, cell
 from waterwatch.kernel.db import transaction
 from waterwatch.opendata import exports, feeds
@@ -191,6 +192,10 @@ def test_no_cell_begins_as_a_formula_does(words: str) -> None:
     assert written.endswith(words)
     assert written == words or written == "'" + words
     assert not written.lstrip(" \u3000").startswith(FORMULA_STARTS)
+    written = sheets.cell(words)
+    assert written.endswith(words)
+    assert written == words or written == "'" + words
+    assert not written.lstrip(" \u3000").startswith(sheets.FORMULA_STARTS)
 
 
 @given(st.text(max_size=60))

@@ -19,6 +19,7 @@ from waterwatch.cli.doctor import examine, render
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
 from waterwatch.cli.mail import mail_group
 from waterwatch.cli.map import build_map_command
+from waterwatch.cli.papers import count_command, make_bulletins_command
 from waterwatch.cli.privacy import list_command, replay_command
 from waterwatch.cli.reports import import_reports_command
 from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
@@ -148,6 +149,22 @@ def zones_group() -> None:
 
 
 zones_group.add_command(import_zones_command)
+
+
+@main.group("bulletins")
+def bulletins_group() -> None:
+    """What departments are told of their waters, quarter by quarter."""
+
+
+bulletins_group.add_command(make_bulletins_command)
+
+
+@main.group("accountability")
+def accountability_group() -> None:
+    """How departments answered."""
+
+
+accountability_group.add_command(count_command)
 
 
 @main.group("reports")

@@ -1,7 +1,8 @@
 """The object store for photos: one door, a local folder or an S3-compatible bucket behind it (obstore).
 
-Keys are made by us, never by a visitor. Two zones: ``quarantine/`` holds sealed originals that nothing serves,
-``public/`` holds rebuilt pictures; who may see one is decided by the views, not by the store.
+Keys are made by us, never by a visitor. Zones: ``quarantine/`` holds sealed originals that nothing serves,
+``public/`` holds rebuilt pictures, ``bulletins/`` what departments are told; who may see one is decided by the views,
+not by the store.
 """
 
 import os
@@ -28,7 +29,7 @@ RETRY_AFTER_S = 5.0
 SILENCE, REPEAT = timedelta(seconds=10), timedelta(seconds=5)
 BRIEF_SILENCE, BRIEF_REPEAT = timedelta(seconds=2), timedelta(seconds=1)
 _CREDENTIALS = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY"}
-_KEY = re.compile(r"(?:quarantine|public|probe)/[A-Za-z0-9][A-Za-z0-9_\-./]{0,200}")
+_KEY = re.compile(r"(?:quarantine|public|bulletins|probe)/[A-Za-z0-9][A-Za-z0-9_\-./]{0,200}")
 
 
 @dataclass(frozen=True)

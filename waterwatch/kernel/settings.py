@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     undo_s: int = Field(default=10, ge=0, le=60)
     answers_are_checked: bool = True
     withheld_retention_days: int = Field(default=90, ge=1)
+    figures_after_days: int = Field(default=21, ge=0, le=80)
+    comment_working_days: int = Field(default=10, ge=1, le=30)
+    bulletin_volume: int = Field(default=1000, ge=10, le=5000)
+    bulletin_mail_bytes: int = Field(default=8 * MEBIBYTE, ge=0)
     question_wait_s: int = Field(default=48 * 3600, ge=60)
     blind_share: float = Field(default=0.05, ge=0, le=1)
 

@@ -3,7 +3,8 @@
 import math
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.incidents.queries import exact_point, incident_by_id
 from waterwatch.kernel.errors import NotFound
-from waterwatch.mapping.publishing_queries import PlaceView
+from waterwatch.mapping.publishing_queries import PlaceView, ground_of
 from waterwatch.mapping.publishing_words import COUNTS, NATIONAL, NOT_OFFICIAL, SITE, name_in, say
 from waterwatch.mapping.queries import DrawnWater, waters_in_frame
 from waterwatch.mapping.rules import (
@@ -31,6 +32,7 @@ from waterwatch.mapping.rules import (
 
 WIDTH_PX, HEIGHT_PX = 640, 400
 PLACE_PX = (1200, 630)  # what messengers and search engines show of a page (Open Graph)
+OVERVIEW_PX = (1400, 840)
 PANEL_PX = 96  # of its height for words
 NAME_PX = 15
 HALF_WIDTH_M = 20_000.0
@@ -81,6 +83,36 @@ def place_png(place: PlaceView, *, time: str) -> bytes:
         *dots,
         "</g>",
         *_draw_panel(place, time),
+        "</svg>",
+    ]
+    return render_png("".join(parts))
+
+
+def overview_png(
+    session: Session, bounds: tuple[float, float, float, float], dots: Sequence[tuple[float, float, int]]
+) -> bytes:
+    """A map of 1400 by 840 px for print: the larger waters of a box, incidents as dots (lon, lat, severity).
+
+    Without colour the levels are told apart by size; the worst lie above.
+    """
+    frame = _frame_around(bounds, *OVERVIEW_PX)
+    west, _south, east, _north = frame.bounds
+    zoom = max(2, min(12, round(math.log2(360 * frame.width_px / 256 / (east - west)))))
+    ground = [_as_drawn(geometry, None) for geometry in ground_of(session, frame.bounds, zoom=zoom)]
+    waters = ground or [replace(water, level=None) for water in waters_in_frame(session, frame.bounds)]
+    marks = (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{5 + 2 * severity}" fill="{LEVEL_COLOURS[severity]}" '
+        f'stroke="{INK_COLOUR}" stroke-width="1.5"/>'
+        for lon, lat, severity in sorted(dots, key=lambda dot: dot[2])
+        for x, y in [frame.project(lon, lat)]
+    )
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{frame.width_px}" height="{frame.height_px}" '
+        f'viewBox="0 0 {frame.width_px} {frame.height_px}" font-family="{FONTS}">',
+        '<rect width="100%" height="100%" fill="#fff"/>',
+        *(_draw_water(frame, water) for water in sorted(waters, key=lambda water: water.kind != "lake")),
+        *marks,
+        _draw_scale(frame),
         "</svg>",
     ]
     return render_png("".join(parts))

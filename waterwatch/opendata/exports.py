@@ -1,7 +1,5 @@
 """Incidents written as GeoJSON and as CSV. Only public fields, each documented in docs/api.md; no I/O."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +10,10 @@ from waterwatch.kernel.cells import BOM, cell
 LEVELS = {1: "blue", 2: "yellow", 3: "orange", 4: "red"}
 NOTICE = "公众观察等级，非政府预警 · public observation level, no warning of an authority"
 
+from waterwatch.kernel import sheets
+
+LEVELS = {1: "blue", 2: "yellow", 3: "orange", 4: "red"}
+NOTICE = "公众观察等级，非政府预警 · public observation level, no warning of an authority"
 Facts = dict[str, Any]
 _COLUMNS: tuple[tuple[str, Callable[[PublicIncident], Any]], ...] = (
     ("code", lambda one: one.code),
@@ -65,3 +67,6 @@ def as_csv(incidents: Sequence[PublicIncident], public_url: str) -> str:
     for one in incidents:
         table.writerow([cell(value) for value in (*facts_of(one, public_url).values(), one.lon, one.lat)])
     return BOM + written.getvalue()
+    """A table with a line of column names, as spreadsheets read it."""
+    rows = ([*facts_of(one, public_url).values(), one.lon, one.lat] for one in incidents)
+    return sheets.as_csv(COLUMNS, rows)

@@ -61,15 +61,26 @@ def print_pdf(html: str, files: Mapping[str, bytes] | None = None, *, styles: st
     Raises:
         NotGiven: the page names anything else.
     """
+    return print_counted(html, files, styles=styles)[0]
+
+
+def print_counted(html: str, files: Mapping[str, bytes] | None = None, *, styles: str = "") -> tuple[bytes, int]:
+    """What :func:`print_pdf` makes, and how many pages it has."""
+    counts: list[int] = []
+
+    def finish(document: Any, pdf: Any) -> None:
+        counts.append(len(document.pages))
+        _say_nothing(document, pdf)
+
     fonts = FontConfiguration()
     fetcher = _Given(files or {})
     sheets = [CSS(string=sheet, font_config=fonts, url_fetcher=fetcher) for sheet in (STYLES, styles) if sheet]
     page = HTML(string=html, url_fetcher=fetcher, base_url=None)
     written = page.write_pdf(
-        stylesheets=sheets, font_config=fonts, finisher=_say_nothing, pdf_tags=True, pdf_identifier=b"", dpi=200
+        stylesheets=sheets, font_config=fonts, finisher=finish, pdf_tags=True, pdf_identifier=b"", dpi=200
     )
     assert isinstance(written, bytes)
-    return written
+    return written, counts[0]
 
 
 def _say_nothing(_document: object, pdf: Any) -> None:

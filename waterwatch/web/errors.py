@@ -48,6 +48,22 @@ PAGES = {
 }
 
 WORDS = {
+    "period_unreadable": _l("没有看懂时间。写季度或月份，例如 2026Q3 或 2026-07。"),
+    "period_not_over": _l("这一期还没有结束。"),
+    "figures_not_found": _l("没有这一期的数字，或者还没有公布。"),
+    "figures_are_published": _l("这一期已经公布，不再改动。"),
+    "figures_still_shown": _l("各部门看数字的时间还没有到。"),
+    "figures_are_commented": _l("已有部门对这一期写了意见，不能重新统计。"),
+    "comment_not_found": _l("没有这条意见。"),
+    "comment_was_checked": _l("这条意见已经核对，不能再改。"),
+    "comments_are_closed": _l("这一期的数字已经公布，不再收意见。"),
+    "bulletin_not_found": _l("没有这份公报，或者还没有公开。"),
+    "bulletin_recalled": _l("这份文件已经撤下：里面有内容不再公开。"),
+    "bulletin_is_spoilt": _l("里面有内容不再公开，正在重新生成。"),
+    "bulletin_is_not_public": _l("还没有公开的公报不用更正。"),
+    "bulletin_has_later_edition": _l("已经有更新的一版。"),
+    "foreword_too_long": _l("前言最多 2000 字。"),
+    "reason_missing": _l("请写下理由。"),
     "report_not_found": _l("没有这条上报，或者它已被撤回。"),
     "incident_not_found": _l("没有这个事件编号。"),
     "evidence_is_for_leads": _l("只有审核组长和管理员可以取用证据包。"),
