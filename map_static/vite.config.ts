@@ -4,8 +4,7 @@ import { resolve } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 
 const here = import.meta.dirname;
-const entries = ["site.css", "page.ts", "map.ts", "report.ts", "correct.ts", "follow.ts", "my.ts", "desk.ts", "directory.ts", "mini-map.ts", "water-page.ts", "api-docs.ts"];
-const entries = ["site.css", "page.ts", "map.ts", "report.ts", "correct.ts", "follow.ts", "my.ts", "desk.ts", "office.ts", "mini-map.ts", "water-page.ts", "api-docs.ts"];
+const entries = ["site.css", "page.ts", "map.ts", "report.ts", "correct.ts", "follow.ts", "my.ts", "desk.ts", "directory.ts", "office.ts", "mini-map.ts", "water-page.ts", "api-docs.ts"];
 
 /** Unbundled, by fixed paths: Leaflet for the folium pages, Swagger UI for the API's document. */
 const VENDORED = ["leaflet/dist/leaflet.js", "leaflet/dist/leaflet.css", "swagger-ui-dist/swagger-ui.css", "swagger-ui-dist/swagger-ui-bundle.js"];

@@ -244,12 +244,6 @@ def forget_notes(context: JobContext) -> int:
         return officers.forget_notes(session, now=context.now())
 
 
-def ask_cities(context: JobContext) -> int:
-    """Cities' Open311 servers that have something to be asked: a round for each. Returns how many were ordered."""
-    with transaction(context.sessions) as session:
-        return polling.order(session, now=context.now())
-
-
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -333,10 +327,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_addressees,
     ask_cities,
     forget_mails,
-    forget_mails,
     forget_notes,
-    forget_mails,
-    ask_cities,
     redact_again,
     erase_withheld,
     tell_leads_again,

@@ -12,10 +12,8 @@ SLICES = (
     "accounts", "waters", "agencies", "photos", "reports", "incidents", "advisories", "mapping",
     "escalation", "notices", "moderation", "portal", "imports", "flow", "zones", "rosters",
     "uploads", "opendata", "open311", "duplicates", "screening", "contacts", "postbox", "following", "mine", "triage",
-    "accountability", "bulletins",
     "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing",
-    "fairness", "watches", "atlas", "alerts", "printing", "directory",
-    "fairness", "watches", "atlas", "workdays", "casework", "inbox", "evidence", "alerts", "printing", "officers",
+    "accountability", "bulletins", "directory", "officers",
 )  # fmt: skip
 GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"}
 # Files a slice has beside the grammar, each for a reason of its own.

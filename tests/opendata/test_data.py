@@ -26,7 +26,6 @@ from tests.opendata.places import (
 )
 from waterwatch.atlas import addresses
 from waterwatch.kernel import sheets
-from waterwatch.kernel.cells import FORMULA_STARTS, cell
 from waterwatch.kernel.db import transaction
 from waterwatch.opendata import exports, feeds
 from waterwatch.opendata.answers import IncidentsOut
@@ -188,10 +187,6 @@ def test_what_is_not_there_is_not_found(client: FlaskClient, places: dict[str, s
 
 @given(st.text(max_size=40))
 def test_no_cell_begins_as_a_formula_does(words: str) -> None:
-    written = cell(words)
-    assert written.endswith(words)
-    assert written == words or written == "'" + words
-    assert not written.lstrip(" \u3000").startswith(FORMULA_STARTS)
     written = sheets.cell(words)
     assert written.endswith(words)
     assert written == words or written == "'" + words

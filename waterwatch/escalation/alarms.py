@@ -25,6 +25,7 @@ from waterwatch.web.words import SEVERITY_WORDS
 
 TOPIC_ALARM: Final = "escalation.alarm"
 ALARMING: Final = ("dead", "no_contact")
+LATE: Final = ("delivered", "acknowledged", "answered")
 GATHER_FOR: Final = timedelta(seconds=30)  # what fails together is told together
 LISTED: Final = 40
 
@@ -32,14 +33,20 @@ REASON_WORDS: Final = {
     "nobody_competent": _l("没有部门负责这个地点的这类问题"),
     "no_address": _l("部门没有能用的联系方式"),
     "every_letter_failed": _l("所有信件都没有送达"),
+    "overdue": _l("逾期，没有上级可以再告知"),
 }
 
 log = get_logger(__name__)
 
 
 def raise_alarm(session: Session, case_id: UUID, reason: str, *, now: datetime) -> None:
-    """The leads are to be told of a case, in the caller's transaction. Once for each case."""
-    statement = insert(CaseAlarm).values(case_id=case_id, reason=reason, raised_at=now).on_conflict_do_nothing()
+    """The leads are to be told of a case, in the caller's transaction. Once for each reason that follows another."""
+    statement = insert(CaseAlarm).values(case_id=case_id, reason=reason, raised_at=now)
+    statement = statement.on_conflict_do_update(
+        index_elements=[CaseAlarm.case_id],
+        set_={"reason": reason, "raised_at": now, "told_at": None},
+        where=CaseAlarm.reason != reason,
+    )
     if session.execute(statement.returning(CaseAlarm.case_id)).first() is not None:
         outbox.emit(session, TOPIC_ALARM, {}, now=now, priority=2, available_at=now + GATHER_FOR)
 
@@ -52,8 +59,8 @@ def tell(context: JobContext, message: outbox.Message) -> None:
     now = context.now()
     with transaction(context.sessions) as session:
         waiting = queries.untold_alarms(session)
-        alarms = [alarm for alarm in waiting if alarm.state in ALARMING]
-        _forget(session, [alarm.case_id for alarm in waiting if alarm.state not in ALARMING])
+        alarms = [alarm for alarm in waiting if _is_alarming(alarm)]
+        _forget(session, [alarm.case_id for alarm in waiting if not _is_alarming(alarm)])
         leads = people_with_role(session, "lead_moderator") or people_with_role(session, "admin")
         for lead in leads if alarms else ():
             _post(session, lead, alarms, message.id, settings=context.settings, now=now)
@@ -63,6 +70,10 @@ def tell(context: JobContext, message: outbox.Message) -> None:
         elif alarms:
             log.error("alarm.nobody_to_tell", cases=len(alarms))
         outbox.finish(session, message.id)
+
+
+def _is_alarming(alarm: AlarmingCase) -> bool:
+    return alarm.state in (LATE if alarm.reason == "overdue" else ALARMING)
 
 
 def _forget(session: Session, case_ids: list[UUID]) -> None:

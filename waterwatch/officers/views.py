@@ -1,7 +1,5 @@
 """The officers' desk: what waits, until when; several acknowledged at once; map, figures, tables to take away."""
 
-import csv
-import io
 import json
 from datetime import timedelta
 from typing import Any
@@ -11,7 +9,7 @@ from flask_babel import gettext
 from flask_login import current_user
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from waterwatch.kernel.cells import BOM, cell
+from waterwatch.kernel import sheets
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid
@@ -146,13 +144,8 @@ def geojson() -> Response:
 @requires("agency_desk")
 def table() -> Response:
     """The cases of a list as a table no spreadsheet computes."""
-    written = io.StringIO()
-    lines = csv.writer(written, lineterminator="\r\n")
-    lines.writerow(COLUMNS)
-    for row in _all_rows():
-        told = _told(row) | {"lon": row.lon, "lat": row.lat}
-        lines.writerow([cell(told[name]) for name in COLUMNS])
-    return _file(BOM + written.getvalue(), "text/csv", "csv")
+    told = (_told(row) | {"lon": row.lon, "lat": row.lat} for row in _all_rows())
+    return _file(sheets.as_csv(COLUMNS, ([one[name] for name in COLUMNS] for one in told)), "text/csv", "csv")
 
 
 def _all_rows() -> list[Row]:

@@ -5,11 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from waterwatch.atlas.incidents import PublicIncident
-from waterwatch.kernel.cells import BOM, cell
-
-LEVELS = {1: "blue", 2: "yellow", 3: "orange", 4: "red"}
-NOTICE = "公众观察等级，非政府预警 · public observation level, no warning of an authority"
-
 from waterwatch.kernel import sheets
 
 LEVELS = {1: "blue", 2: "yellow", 3: "orange", 4: "red"}
@@ -60,13 +55,6 @@ def as_geojson(incidents: Sequence[PublicIncident], public_url: str, about: Mapp
 
 
 def as_csv(incidents: Sequence[PublicIncident], public_url: str) -> str:
-    """A table with a line of column names; begins with a byte order mark, for without one Excel garbles Chinese."""
-    written = io.StringIO()
-    table = csv.writer(written, lineterminator="\r\n")
-    table.writerow(COLUMNS)
-    for one in incidents:
-        table.writerow([cell(value) for value in (*facts_of(one, public_url).values(), one.lon, one.lat)])
-    return BOM + written.getvalue()
     """A table with a line of column names, as spreadsheets read it."""
     rows = ([*facts_of(one, public_url).values(), one.lon, one.lat] for one in incidents)
     return sheets.as_csv(COLUMNS, rows)
