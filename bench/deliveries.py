@@ -21,19 +21,15 @@ import contextlib
 import multiprocessing
 import os
 import random
-import re
 import smtplib
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
-from email import message_from_bytes
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -50,12 +46,10 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
-from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import configure
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-from workers.processes import pick_free_port
-from workers.services import PrivatePostgres, PrivateRedis
+from workers.services import PrivatePostgres
 
 HOST = "127.0.0.1"
 AREAS, KINDS, INCIDENTS_AN_AREA = 100, ("ecology_environment", "water", "urban_management", "agriculture"), 2.5
@@ -184,7 +178,7 @@ def settle(session: Session, objects: ObjectStore, folder: Path, letters_wanted:
 def one_incident(session: Session, objects: ObjectStore, path: Path, area: int, *, severity: int) -> uuid.UUID:
     """An incident in an area, with a report and its photo."""
     now = utc_now()
-    at = (100.5 + area % 10 + random.uniform(-0.3, 0.3), 22.5 + area // 10 + random.uniform(-0.3, 0.3))  # noqa: S311
+    at = (100.5 + area % 10 + random.uniform(-0.3, 0.3), 22.5 + area // 10 + random.uniform(-0.3, 0.3))
     incident = add_incident(session, now=now, severity=severity, at=at)
     report = add_report(session, incident, now=now, extent="under_1_km")
     photo_id = insert(
@@ -257,6 +251,7 @@ def base(folder: Path) -> Iterator[tuple[Settings, str]]:
 def measure_rate(args: argparse.Namespace) -> None:
     """Part (a)."""
     with tempfile.TemporaryDirectory() as name, base(Path(name)) as (settings, url):
+        settings.spool_dir.mkdir()
         engine = make_engine(url)
         objects = ObjectStore(settings.objects_url)
         context = JobContext(settings, make_sessions(engine), objects)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from waterwatch.accounts import views as accounts
+from waterwatch.escalation import photo_views as case_photo
 from waterwatch.escalation import views as escalation
 from waterwatch.evidence import views as evidence
 from waterwatch.fairness import views as fairness
@@ -30,12 +31,13 @@ from waterwatch.moderation import (
     desk_views,
     incident_views,
     photo_views,
+    post_views,
     record_views,
 )
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.open311 import views as open311
-from waterwatch.opendata import data_views, site_views
+from waterwatch.opendata import cap_views, data_views, site_views
 from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import place_views as portal  # with the views it adds to
@@ -98,11 +100,13 @@ def create_app(settings: Settings) -> Flask:
         incident_views.bp,
         batch_views.bp,
         record_views.bp,
+        post_views.bp,
         photo_views.bp,
         screening.bp,
         fairness.bp,
         evidence.bp,
         escalation.bp,
+        case_photo.bp,
         mapping.bp,
         tiles.bp,
         installed.bp,
@@ -111,6 +115,7 @@ def create_app(settings: Settings) -> Flask:
         api_following.bp,
         data_views.bp,
         site_views.bp,
+        cap_views.bp,
         open311.bp,
         health.make_blueprint(registry),
     ):

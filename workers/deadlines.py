@@ -54,7 +54,8 @@ ORDER BY r.id LIMIT :limit
 _DELIVERIES_FORGOTTEN = text("""
 SELECT d.id, d.channel FROM delivery d
 WHERE d.state IN ('pending', 'sending') AND d.state_deadline_at < :now AND NOT EXISTS (
-    SELECT FROM outbox o WHERE o.topic IN ('escalation.deliver', 'escalation.call') AND o.done_at IS NULL AND o.dead_at IS NULL
+    SELECT FROM outbox o WHERE o.topic IN ('escalation.deliver', 'escalation.call')
+      AND o.done_at IS NULL AND o.dead_at IS NULL
       AND o.payload ->> 'delivery_id' = d.id::text)
 ORDER BY d.state_deadline_at LIMIT :limit
 """)

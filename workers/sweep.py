@@ -16,7 +16,7 @@ from waterwatch.casework import pressing
 from waterwatch.casework.queries import withheld_long_ago
 from waterwatch.contacts import service as contacts
 from waterwatch.duplicates import service as duplicates
-from waterwatch.escalation import alarms
+from waterwatch.escalation import alarms, polling
 from waterwatch.inbox import service as inbox
 from waterwatch.inbox.queries import to_forget as mails_to_forget
 from waterwatch.kernel import audit, outbox
@@ -41,6 +41,7 @@ BATCH = 200
 KEEP_DONE = timedelta(days=7)
 REDACT_AGAIN = timedelta(minutes=10)
 STALE_SPOOL_S = 3600.0
+STALE_MAP_S = 3600  # of a letter; its further letters come sooner or draw it again
 SWEEP = Actor.system("sweep")
 log = get_logger(__name__)
 
@@ -230,6 +231,12 @@ def forget_mails(context: JobContext) -> int:
     return len(due)
 
 
+def ask_cities(context: JobContext) -> int:
+    """Cities' Open311 servers that have something to be asked: a round for each. Returns how many were ordered."""
+    with transaction(context.sessions) as session:
+        return polling.order(session, now=context.now())
+
+
 def redact_again(context: JobContext) -> int:
     """Pictures that should long show what their redactions say, and that nobody is working on. Returns how many.
 
@@ -277,6 +284,7 @@ def clear_spool(context: JobContext) -> int:
     folders = [folder for folder in named if folder.is_dir() and not folder.is_symlink()]
     inside = [path for folder in folders for path in sorted(folder.rglob("*"), reverse=True)]
     stale = [(path, now - STALE_SPOOL_S) for path in (*inside, *folders, *spool.glob("*.part"))]
+    stale += [(path, now - STALE_MAP_S) for path in spool.glob("map-*.png")]
     stale += [(path, now - context.settings.upload_keep_s) for path in spool.glob("*.upload")]
     if (bodies := context.settings.proxy_bodies_dir) is not None:  # of a proxy that was killed
         stale += [(path, now - STALE_SPOOL_S) for path in bodies.glob("[0-9]" * 10 + "*")]
@@ -311,6 +319,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     forget_watches,
     forget_addressees,
     forget_mails,
+    ask_cities,
     redact_again,
     erase_withheld,
     tell_leads_again,

@@ -196,7 +196,7 @@ def test_no_cell_begins_as_a_formula_does(words: str) -> None:
 def test_whatever_a_water_is_called_its_badge_and_its_feed_are_xml(words: str) -> None:
     drawn = ElementTree.fromstring(draw_badge(words, 3, "橙色·重大", "zh-Hans"))
     assert len(list(drawn.iter("{http://www.w3.org/2000/svg}text"))) == 2
-    entry = feeds.Entry("http://localhost/i/A", words, words, NOW, NOW, *TOLD, "foam")
+    entry = feeds.Entry("http://localhost/i/A", words, words, NOW, NOW, TOLD, "foam")
     feed = feeds.Feed(words, "http://localhost/", "http://localhost/feeds/national.atom", words, "zh-Hans")
     root = ElementTree.fromstring(feeds.write_feed(feed, [entry]).encode())
     assert root.tag == "{http://www.w3.org/2005/Atom}feed"

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from waterwatch.escalation import delivery_queries as queries
 from waterwatch.escalation import rules
 from waterwatch.escalation.channels import Failed, Outcome
+from waterwatch.escalation.claims import Claim
 from waterwatch.escalation.tables import Endpoint
 from waterwatch.kernel.log import get_logger
 
@@ -22,12 +23,16 @@ _NOT_ASKED = text("UPDATE endpoint SET probing_until = NULL WHERE name = ANY(:na
 log = get_logger(__name__)
 
 
-def note(session: Session, outcomes: Sequence[tuple[str | None, Outcome]], *, now: datetime) -> None:
+def note(session: Session, results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> None:
     """Note, in their order, what endpoints answered.
 
     A refusal is an answer. A fault on our side says nothing, and lets somebody else ask in its place.
     """
-    known = [(name, outcome) for name, outcome in outcomes if name is not None]
+    known = [
+        (claim.endpoint, outcome)
+        for claim, outcome in results
+        if claim.endpoint is not None and (claim.is_failing or _is_silent(outcome))
+    ]
     put_off = {name for name, outcome in known if isinstance(outcome, Failed) and outcome.failure.is_deferred}
     answered = {name for name, outcome in known if not _is_silent(outcome)} - put_off
     not_asked = {name for name, _outcome in known} - put_off - answered

@@ -28,7 +28,7 @@ class Claim:
     """One worker's hold on one delivery. ``attempt`` tells it from every other hold on the same delivery.
 
     ``contact`` is None where the letter cannot go at all, for the reason ``fault`` (the contact was removed).
-    ``others`` go in the same mail.
+    ``others`` go in the same mail. ``is_failing``: the endpoint's breaker has something to forget.
     """
 
     delivery_id: uuid.UUID
@@ -51,6 +51,7 @@ class Claim:
     fault: str | None = None
     endpoint: str | None = None
     remote_id: str | None = None
+    is_failing: bool = False
     others: tuple["Claim", ...] = ()
 
     @property
@@ -151,6 +152,7 @@ class _Taking:
         self._digests = digests
         self._life = rules.delivery_life(settings)
         self._contacts: dict[uuid.UUID, AgencyContact] = {}
+        self._failing: set[str] = set()
 
     def take(self, rows: list[Delivery]) -> dict[uuid.UUID, Held]:
         if not rows:
@@ -208,6 +210,7 @@ class _Taking:
             reached if isinstance(reached, str) else None,
             endpoint,
             row.remote_id,
+            is_failing=endpoint in self._failing,
         )
 
     def _contact(self, row: Delivery) -> Contact | str:
@@ -255,6 +258,8 @@ class _Taking:
             if name is None:
                 continue
             breaker = closed_not.get(name)
+            if breaker is not None:
+                self._failing.add(name)
             if breaker is not None and (later := self._behind(breaker, row)) is not None:
                 away[row.id] = later
             elif in_hand.get(name, 0) >= AT_ONCE:
@@ -268,7 +273,9 @@ class _Taking:
 
         A red asks once a minute, however long the breaker would stay open.
         """
-        now, until = self._now, breaker.open_until or self._now
+        if breaker.open_until is None:
+            return None
+        now, until = self._now, breaker.open_until
         if row.severity == rules.RED:
             until = min(until, breaker.changed_at + timedelta(seconds=rules.BREAKER_FIRST_S))
         if breaker.probing_until is not None and breaker.probing_until > now:

@@ -64,7 +64,7 @@ def record(
             one.delivery_id: recording.note(one, outcome, rows[one.delivery_id], cases[one.case_id])
             for one, outcome in every
         }
-        breakers.note(session, [(claim.endpoint, outcome) for claim, outcome in results], now=now)
+        breakers.note(session, results, now=now)
         session.flush()
         recording.finish()
     return [pauses[claim.delivery_id] for claim, _outcome in results]

@@ -118,8 +118,8 @@ def contacts_by_id(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UU
 
 
 def breakers(session: Session, names: Collection[str]) -> dict[str, Endpoint]:
-    """The endpoints among these that are not closed, locked."""
-    wanted = select(Endpoint).where(Endpoint.name.in_(list(names)), Endpoint.open_until.is_not(None))
+    """The endpoints among these of which something is known to have failed, locked."""
+    wanted = select(Endpoint).where(Endpoint.name.in_(list(names)), Endpoint.failures > 0)
     found = session.scalars(wanted.order_by(Endpoint.name).with_for_update().execution_options(populate_existing=True))
     return {endpoint.name: endpoint for endpoint in found}
 

@@ -19,6 +19,7 @@ from waterwatch.messaging.email import is_address
 
 TOPIC_DELIVER = "escalation.deliver"  # mails: one after the other over one conversation
 TOPIC_CALL = "escalation.call"  # every other channel: some at a time, each bounded
+PAPER = "post"
 # What a letter that failed is followed by, where the agency's next contact is to be told: nothing of what it never got.
 _TOLD_NEXT = frozenset({"case", "reopened", "overdue"})
 
@@ -40,9 +41,10 @@ def topic_of(channel: str) -> str:
 def usable_ways(reach: Reach | None, addresses: Iterable[str] = ()) -> tuple[list[Way], list[Way]]:
     """The contacts of an agency that can be used, in their order, and further mail addresses that are none of them.
 
+    Paper comes last, wherever it stands: it is slow, and somebody's work.
     ``addresses`` are those the case's routing names; whoever is a contact is no further one.
     """
-    ways = list(reach.ways) if reach is not None else []
+    ways = sorted(reach.ways, key=lambda way: way.channel == PAPER) if reach is not None else []
     known = {way.address for way in ways if way.channel == "email"}
     others = [Way(None, "email", address) for address in dict.fromkeys(addresses) if address not in known]
     return [way for way in ways if _is_usable(way)], [way for way in others if _is_usable(way)]
@@ -55,9 +57,11 @@ def _is_usable(way: Way) -> bool:
 def first_ways(reach: Reach | None, addresses: Iterable[str]) -> list[Way]:
     """Whom a new case is told to: every usable contact at once, or the first where the agency wants one by one.
 
-    Further addresses are told in any case; where they are all there is, they are the agency's.
+    Paper only where nothing else is known. Further addresses are told in any case; where they are all there is,
+    they are the agency's.
     """
     contacts, others = usable_ways(reach, addresses)
+    contacts = [way for way in contacts if way.channel != PAPER] or contacts
     if reach is not None and reach.channels_in == "order":
         contacts = contacts[:1]
     return contacts + others
@@ -217,15 +221,20 @@ def cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
 def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settings, now: datetime) -> bool:
     """A letter has failed for good: where the agency is told one by one, its next contact gets one.
 
-    Whether there was one. Contacts that have, or had, a letter of this case are not asked again.
+    Where it is told at once, its postal address does, when nothing else is left. Whether there was one. Contacts that
+    have, or had, a letter of this case are not asked again.
     """
     if case.agency_id is None or failed.says not in _TOLD_NEXT or case.state not in ("queued", "delivered", "dead"):
         return False
     reach = _reach(session, case)
-    if reach is None or reach.channels_in != "order":
+    if reach is None:
         return False
-    so_far = queries.addressed(session, case.id)
     contacts, _others = usable_ways(reach)
+    if reach.channels_in != "order":
+        contacts = [way for way in contacts if way.channel == PAPER]
+        if not contacts or not queries.is_hopeless(session, case.id):
+            return False
+    so_far = queries.addressed(session, case.id)
     for way in contacts:
         before = so_far.get((way.channel, way.address))
         if before is None:

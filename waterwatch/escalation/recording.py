@@ -1,7 +1,7 @@
-"""A second thread that puts on record what became of letters, while the first hands the next ones over."""
+"""Puts on record what became of letters: some in one transaction, because each would cost as much as all."""
 
-import queue
 import threading
+import time
 from dataclasses import dataclass
 
 from waterwatch.escalation import deliveries
@@ -14,7 +14,8 @@ from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.outbox import Message
 from waterwatch.messaging.attempts import Failure
 
-UNRECORDED_MAX = 16  # how many may have been handed over without being on record, at any moment: the crash window
+TOGETHER_S = 0.2
+UNRECORDED_MAX = 8  # how many may have been handed over without being on record, at any moment: the crash window
 NOT_TRIED = Failed(Failure(deliveries.NOT_TRIED))
 
 log = get_logger(__name__)
@@ -29,51 +30,39 @@ class Task:
 
 
 class Recorder:
-    """Takes outcomes in the order of their coming; records as many as have come together in one transaction.
+    """Puts outcomes on record, in their order, some in one transaction: at most :data:`UNRECORDED_MAX` wait for it,
+    and none for long. Several threads may use one.
 
-    When one transaction fails, everything after it is left to the claims that run out, and whoever puts the next
-    outcome, or closes, gets the error.
+    When a transaction fails, its letters are left to their claims, which run out.
     """
 
-    def __init__(self, context: JobContext) -> None:
-        self._context = context
-        self._waiting: queue.Queue[tuple[Task, Outcome] | None] = queue.Queue(maxsize=UNRECORDED_MAX // 2)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._thread.start()
+    def __init__(self, context: JobContext, *, together: int = UNRECORDED_MAX) -> None:
+        self._context, self._together = context, together
+        self._waiting: list[tuple[Task, Outcome]] = []
+        self._since = 0.0
+        self._turn = threading.Lock()
 
     def put(self, task: Task, outcome: Outcome) -> None:
-        """Let an outcome be recorded; waits while too many wait. Raises what kept an earlier one from it."""
-        self._raise()
-        self._waiting.put((task, outcome))
+        """Take an outcome; it is on record at the latest when the next one is that comes a fifth of a second later."""
+        with self._turn:
+            if not self._waiting:
+                self._since = time.monotonic()
+            self._waiting.append((task, outcome))
+            is_due = len(self._waiting) >= self._together or time.monotonic() - self._since >= TOGETHER_S
+            results = self._waiting if is_due else []
+            if is_due:
+                self._waiting = []
+        if results:
+            self._record(results)
 
-    def close(self) -> None:
-        """Wait until everything is on record. Raises what kept it from it."""
-        self._waiting.put(None)
-        self._thread.join()
-        self._raise()
+    def flush(self) -> None:
+        """Put on record whatever waits."""
+        with self._turn:
+            results, self._waiting = self._waiting, []
+        if results:
+            self._record(results)
 
-    def _raise(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-
-    def _run(self) -> None:
-        is_over = False
-        while not is_over:
-            taken = [self._waiting.get()]
-            while len(taken) < UNRECORDED_MAX // 2:
-                try:
-                    taken.append(self._waiting.get_nowait())
-                except queue.Empty:
-                    break
-            is_over = None in taken
-            results = [one for one in taken if one is not None]
-            if results and self._error is None:
-                try:
-                    self._record(results)
-                except Exception as error:  # whatever it is, the other thread raises it
-                    self._error = error
+    close = flush
 
     def _record(self, results: list[tuple[Task, Outcome]]) -> None:
         context = self._context

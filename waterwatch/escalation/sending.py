@@ -2,8 +2,8 @@
 
 A process forked for each letter, and a conversation begun for each, would be most of the work. So a job that has handed
 its own letter over leases further rows of its topic itself, most urgent first, in small batches: claims them in one
-transaction, hands them over with none open, and lets a second thread record what became of them meanwhile, as many as
-have come together in one transaction. A red that is graded now goes before everything that is not claimed yet.
+transaction, hands them over with none open, and records what became of them some at a time. A red that is graded now
+goes before everything that is not claimed yet.
 """
 
 import contextlib
@@ -74,11 +74,14 @@ def deliver(context: JobContext, message: Message, *, channels: Channels = CHANN
             for number, task in enumerate(batch.tasks):
                 outcome = mouth.say(task, batch)
                 recorder.put(task, outcome)
+                if isinstance(outcome, Failed):
+                    recorder.flush()  # whatever it waits for next may take its time as well
                 broken = broken + 1 if _is_broken(outcome) else 0
                 if broken == BROKEN_MAX:
                     for left in batch.tasks[number + 1 :]:
                         recorder.put(left, NOT_TRIED)
                     return
+            recorder.flush()
             pace_s = (time.monotonic() - started) / len(batch.tasks)
             left_s = go_on_s - (time.monotonic() - began)
             if left_s <= 0:
@@ -102,7 +105,7 @@ def call(context: JobContext, message: Message, *, channels: Channels = CHANNELS
             mouths.append(own.mouth)
         recorder.put(task, own.mouth.say(task, batch))
 
-    with contextlib.closing(Recorder(context)) as recorder:
+    with contextlib.closing(Recorder(context, together=1)) as recorder:
         with ThreadPoolExecutor(THREADS) as pool:
             batch, running = _begin(context, channels, message), set[Future[None]]()
             while True:

@@ -179,7 +179,8 @@ def _missing(
 ) -> tuple[list[Way], list[Way]]:
     """All that can be told now, and those of them that have no letter yet that stands.
 
-    Where one contact is told after the other and one has the case, the others need not be.
+    Where one contact is told after the other and one has the case, the others need not be. Paper is for when there is
+    nothing else, or all else has failed.
     """
     contacts, others = letters.usable_ways(reach, addresses)
 
@@ -187,6 +188,9 @@ def _missing(
         return (found := so_far.get((way.channel, way.address))) is not None and found.is_live
 
     missing = [way for way in contacts if not has_letter(way)]
+    tried = [so_far.get((way.channel, way.address)) for way in contacts + others if way.channel != letters.PAPER]
+    if not all(found is not None and found.has_failed for found in tried):
+        missing = [way for way in missing if way.channel != letters.PAPER]
     if reach is not None and reach.channels_in == "order":
         in_hand = [so_far[way.channel, way.address] for way in contacts if has_letter(way)]
         missing = [] if any(not found.has_failed for found in in_hand) else missing[:1]

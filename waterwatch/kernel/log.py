@@ -35,6 +35,10 @@ def request_scope(request_id: str | None) -> Iterator[None]:
         _request_id.reset(marker)
 
 
+# Libraries whose warnings quote what they were given: the address of a webhook, words of a page.
+QUOTERS = ("urllib3", "weasyprint", "weasyprint.progress", "fontTools")
+
+
 def configure(level: str, form: str) -> None:
     """Set up structlog and the standard library's logging for this process: ``form`` is ``json`` or ``console``."""
     renderer: Any = (
@@ -58,6 +62,8 @@ def configure(level: str, form: str) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.getLogger("gunicorn.access").addFilter(_withhold_request)
     logging.getLogger("gunicorn.error").addFilter(_withhold_request)
+    for talker in QUOTERS:
+        logging.getLogger(talker).setLevel(logging.ERROR)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -217,7 +217,7 @@ WHERE id IN (
     SELECT id FROM outbox
     WHERE done_at IS NULL AND dead_at IS NULL AND available_at <= clock_timestamp()
       AND (leased_until IS NULL OR leased_until < clock_timestamp() OR is_rung) AND topic = :topic
-    ORDER BY priority, available_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    ORDER BY priority, available_at, id LIMIT :limit FOR UPDATE SKIP LOCKED)
 RETURNING id, lease_no, topic, payload, attempts, clock_timestamp() - created_at AS age, request_id, last_error,
           priority, available_at
 """)
@@ -230,7 +230,7 @@ def take(session: Session, topic: str, *, limit: int, lease_s: float) -> list[Me
     rows = session.execute(_TAKE, {"topic": topic, "limit": limit, "lease_s": lease_s}).all()
     return [
         Message(row.id, row.lease_no, row.topic, row.payload, row.attempts, row.age, row.request_id, row.last_error)
-        for row in sorted(rows, key=lambda row: (row.priority, row.available_at))
+        for row in sorted(rows, key=lambda row: (row.priority, row.available_at, row.id))
     ]
 
 

@@ -274,6 +274,8 @@ def _children(parent: Any, group: str, name: str) -> Sequence[Any]:
     if isinstance(parent, ElementTree.Element):
         found = parent.find(group)
         return found.findall(name)[:ITEMS_MAX] if found is not None else ()
+    if isinstance(parent, list):  # some wrap the one thing that was asked for
+        parent = parent[0] if parent else None
     inside = parent.get(group) if isinstance(parent, dict) else None
     return [one for one in inside[:ITEMS_MAX] if isinstance(one, dict)] if isinstance(inside, list) else ()
 

@@ -185,7 +185,7 @@ class _Kept:
             _expect(client.mail(envelope_from), "sender_refused", Unreachable)
             _expect(client.rcpt(recipient), "recipient_refused")
             _expect(client.docmd("DATA"), "data_refused", Unreachable, wanted=354)
-        client.send(_LEADING_DOT.sub(b"..", content) + b".\r\n")
+        client.send((_LEADING_DOT.sub(b"..", content) if b"\n." in content else content) + b".\r\n")
         try:
             answer = client.getreply()
         except (OSError, smtplib.SMTPException):

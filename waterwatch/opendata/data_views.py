@@ -50,7 +50,7 @@ def incident(code: str, form: str) -> Response | WerkzeugResponse:
     with transaction(house().sessions) as session:
         found = atlas.by_code(session, code)
         if found is None:
-            return redirect(url_for("opendata_data.incident", code=_where_it_went(session, code), form=form), code=301)
+            return redirect(url_for("opendata_data.incident", code=where_it_went(session, code), form=form), code=301)
     return _answer([found], form, {"what": "incident", "code": found.code}, found.code)
 
 
@@ -103,7 +103,7 @@ def public_answer(body: str, media_type: str) -> Response:
     return response
 
 
-def _where_it_went(session: Session, code: str) -> str:
+def where_it_went(session: Session, code: str) -> str:
     """The code of the incident another was merged into. Raises :class:`Gone` for one that was withdrawn."""
     gone = incident_by_code(session, code)
     if gone is None:

@@ -18,15 +18,14 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udf
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry in words; ``lon``, ``lat`` WGS-84 degrees of a public point."""
+    """One entry in words; ``place`` is (lon, lat) in WGS-84 degrees: a public point, unless the feed is private."""
 
     url: str
     title: str
     summary: str
     published_at: datetime
     updated_at: datetime
-    lon: float
-    lat: float
+    place: tuple[float, float] | None
     kind: str
 
 
@@ -51,8 +50,9 @@ class GeoAtom(Atom1Feed):  # type: ignore[misc]  # the library is untyped
     def add_item_elements(self, handler: Any, item: dict[str, Any]) -> None:
         """The entry, then where it is."""
         super().add_item_elements(handler, item)
-        lon, lat = item["place"]
-        handler.addQuickElement("georss:point", f"{lat:.{DECIMALS}f} {lon:.{DECIMALS}f}")
+        if item["place"] is not None:
+            lon, lat = item["place"]
+            handler.addQuickElement("georss:point", f"{lat:.{DECIMALS}f} {lon:.{DECIMALS}f}")
 
 
 def write_feed(feed: Feed, entries: Sequence[Entry]) -> str:
@@ -75,7 +75,7 @@ def write_feed(feed: Feed, entries: Sequence[Entry]) -> str:
             pubdate=entry.published_at,
             updateddate=entry.updated_at,
             categories=[entry.kind],
-            place=(entry.lon, entry.lat),
+            place=entry.place,
         )
     return str(atom.writeString("utf-8"))
 

@@ -41,7 +41,7 @@ ANSWER_WORDS = {
 # Pages for one person or for staff: nothing a search engine could use, and links that are secrets begin so.
 NOT_FOR_ROBOTS = (
     "/desk/", "/f/", "/n/", "/my", "/watch/", "/account", "/login", "/logout", "/register", "/reset", "/confirm",
-    "/tf-", "/api/v1/reports", "/api/v1/unsubscribe", "/api/v1/watch", "/search",
+    "/tf-", "/case-photo/", "/feeds/agency/", "/api/v1/reports", "/api/v1/unsubscribe", "/api/v1/watch", "/search",
 )  # fmt: skip
 
 
@@ -170,7 +170,6 @@ def _entry(one: PublicIncident, language: str) -> Entry:
         summary=f"{state} · {ANSWER_WORDS[one.answer]} · {notice}",
         published_at=one.opened_at,
         updated_at=one.changed_at,
-        lon=one.lon,
-        lat=one.lat,
+        place=(one.lon, one.lat),
         kind=one.kind,
     )

@@ -14,7 +14,7 @@ MEDIA_TYPE: Final = "application/pdf"
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "svg": "image/svg+xml"}
 # Quiet paper: black on white, one grey. The numbers of pages are outside of the text, as letters have them.
 STYLES: Final = """
-@page { size: A4; margin: 24mm 22mm 22mm;
+@page { size: A4; margin: 20mm 22mm 18mm;
         @bottom-center { content: counter(page) " / " counter(pages); font: 9pt "Noto Sans CJK SC", sans-serif; } }
 html { font-family: "Noto Serif CJK SC", "Noto Serif CJK TC", serif; font-size: 11pt; line-height: 1.6; color: #111;
      }
@@ -24,7 +24,7 @@ h1 { font-size: 16pt; line-height: 1.35; margin: 0 0 6mm; }
 h2 { font-size: 12pt; margin: 6mm 0 2mm; break-after: avoid; }
 p { margin: 0 0 2.5mm; orphans: 2; widows: 2; text-align: justify; }
 table { width: 100%; border-collapse: collapse; }
-th, td { text-align: left; vertical-align: top; padding: 1.2mm 2mm 1.2mm 0; border-bottom: 0.2mm solid #999; }
+th, td { text-align: left; vertical-align: top; padding: 1mm 2mm 1mm 0; border-bottom: 0.2mm solid #999; }
 thead { display: table-header-group; }
 tr, img, figure { break-inside: avoid; }
 img { max-width: 100%; }

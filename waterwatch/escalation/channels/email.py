@@ -15,7 +15,8 @@ from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import delivery_token
 from waterwatch.mapping.rules import LEVEL_COLOURS
 from waterwatch.messaging.attempts import Failure
-from waterwatch.messaging.email import Attachment, InlineImage, Mailbox, compose_bytes
+from waterwatch.messaging.email import Attachment, InlineImage, Mailbox
+from waterwatch.messaging.email import write as write_mail
 from waterwatch.messaging.smtp import Refused, SendError
 from waterwatch.web.words import EXTENT_WORDS, SEVERITY_WORDS
 
@@ -68,7 +69,7 @@ def write(letter: Letter, *, settings: Settings, to: str | None = None, staged_f
     page = "digest" if letter.others else "withdrawn" if letter.says == "withdrawn" else "mail"
     if letter.others:
         words["items"] = [_words(one) for one in (letter, *letter.others)]
-    return compose_bytes(
+    return write_mail(
         sender=Mailbox(render("escalation/mail_sender.txt").render(), settings.mail_from),
         recipient=to or letter.contact.address,
         subject=render("escalation/mail_subject.txt").render(words),
@@ -137,7 +138,7 @@ def make_geojson(letter: Letter) -> bytes:
     }
     place = {"type": "Point", "coordinates": [round(facts.lon, 6), round(facts.lat, 6)]}
     feature = {"type": "Feature", "id": facts.code, "geometry": place, "properties": properties}
-    return json.dumps({"type": "FeatureCollection", "features": [feature]}, ensure_ascii=False, indent=1).encode()
+    return json.dumps({"type": "FeatureCollection", "features": [feature]}, ensure_ascii=False).encode()
 
 
 def _encoded_bytes(content: bytes) -> int:

@@ -1,10 +1,14 @@
 """What a letter says, whatever channel takes it: the facts of its case, the photo and the map, the links."""
 
+import contextlib
+import hashlib
+import tempfile
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
@@ -21,7 +25,7 @@ from waterwatch.mapping.snapshot import incident_png
 from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
 
 LINK_PURPOSE = "acknowledge"
-KEPT_PICTURES = 64  # of a hundred kilobytes each
+KEPT_PICTURES = 100  # of a hundred kilobytes each
 
 log = get_logger(__name__)
 
@@ -54,8 +58,13 @@ def gather_pictures(context: JobContext, facts: CaseFacts, shelf: PictureShelf) 
     """Draw the map, then fetch the photo with no transaction open, unless this worker has them."""
 
     def draw() -> bytes:
+        path = _kept_map(context.settings, facts)
+        with contextlib.suppress(OSError):
+            return path.read_bytes()
         with transaction(context.sessions) as session:
-            return incident_png(session, facts.incident_id)
+            drawn = incident_png(session, facts.incident_id)
+        _keep(path, drawn)
+        return drawn
 
     def fetch() -> bytes:
         if facts.is_photo_pending:
@@ -71,6 +80,22 @@ def gather_pictures(context: JobContext, facts: CaseFacts, shelf: PictureShelf) 
     photo, is_photo_held = _obtain(fetch, "photo", facts.case_id)
     drawn, is_map_held = _obtain(draw_once, "map", facts.case_id)
     return Pictures(photo or None, drawn, is_photo_held or is_map_held)
+
+
+def _kept_map(settings: Settings, facts: CaseFacts) -> Path:
+    """Where a map that was drawn lies for the further letters of its incident; the sweep clears it after an hour."""
+    shown = f"{facts.incident_id} {facts.severity} {facts.lon} {facts.lat}"
+    return settings.spool_dir / f"map-{hashlib.sha256(shown.encode()).hexdigest()[:32]}.png"
+
+
+def _keep(path: Path, drawn: bytes) -> None:
+    """Keep a map; where that fails, it is drawn again."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix="map-", suffix=".part", delete=False) as file:
+            file.write(drawn)
+        Path(file.name).replace(path)
+    except OSError as error:
+        log.warning("letter.map_not_kept", error=type(error).__name__)
 
 
 def _obtain(source: Callable[[], bytes], what: str, case_id: uuid.UUID) -> tuple[bytes | None, bool]:

@@ -11,27 +11,29 @@ AWAITS_POSTING = "posting"
 PATIENCE_S = 3 * 24 * 3600.0  # a weekend; then the case is a person's to settle otherwise
 STYLES = """
 header { display: flex; justify-content: space-between; align-items: flex-end; border-bottom: 0.5mm solid #1c4a66;
-         padding-bottom: 2mm; margin-bottom: 8mm; }
+         padding-bottom: 2mm; margin-bottom: 6mm; }
 .from { font-family: "Noto Sans CJK SC", sans-serif; font-weight: 700; font-size: 17pt; color: #1c4a66; margin: 0;
         letter-spacing: 0.06em; }
 .number { text-align: right; font-size: 9.5pt; margin: 0; color: #444; }
-h1 { text-align: center; font-size: 17pt; margin: 0 6mm 7mm; }
-.to { font-weight: 700; text-align: left; }
-.text { text-indent: 2em; }
-table { margin: 4mm 0 5mm; border-top: 0.2mm solid #999; }
+h1 { text-align: center; font-size: 17pt; margin: 0 6mm 5mm; }
+.to { font-weight: 700; text-align: left; margin-bottom: 0; }
+.address { margin-bottom: 2mm; }
+.text { text-indent: 2em; text-align: left; margin-bottom: 1.5mm; }
+table { margin: 3mm 0 4mm; line-height: 1.45; border-top: 0.2mm solid #999; }
 th { width: 24mm; font-weight: 500; color: #444; white-space: nowrap; }
 .small { font-size: 8.5pt; color: #444; line-height: 1.45; }
-.pictures { display: flex; gap: 5mm; break-inside: avoid; margin-bottom: 5mm; }
-figure { flex: 1 1 0; margin: 0; }
-figure img { width: 100%; height: 56mm; object-fit: cover; border: 0.2mm solid #999; }
-.answer { display: flex; gap: 6mm; break-inside: avoid; border: 0.2mm solid #999; padding: 4mm; align-items: center; }
+.pictures { display: flex; gap: 5mm; break-inside: avoid; margin-bottom: 3mm; }
+figure { flex: 1 1 0; max-width: calc(50% - 2.5mm); margin: 0; }
+figure img { width: 100%; height: 46mm; object-fit: contain; background: #f2f2f2; border: 0.2mm solid #999; }
+.answer { display: flex; gap: 6mm; break-inside: avoid; border: 0.2mm solid #999; padding: 3mm; align-items: center; }
 .answer > div { flex: 1 1 0; }
 .answer h2 { margin: 0 0 1.5mm; }
-.code { width: 34mm; height: 34mm; }
+.code { width: 30mm; height: 30mm; }
 .link { font-size: 8.5pt; overflow-wrap: anywhere; text-align: left; line-height: 1.4; }
-footer { break-inside: avoid; margin-top: 5mm; }
+footer { display: flex; gap: 6mm; break-inside: avoid; margin-top: 3mm; }
+footer > div { flex: 1 1 0; }
 footer p { margin-bottom: 1mm; text-align: left; }
-.signed { text-align: right; margin-top: 5mm; }
+.signed { text-align: right; white-space: nowrap; }
 """
 
 
@@ -62,6 +64,7 @@ def print_letter(letter: Letter) -> bytes:
         letter,
         "post.html",
         addressee=settings.addressee if isinstance(settings, PostSettings) else None,
+        address=letter.contact.address,
         date=_date(letter.queued_at),
         shown=tuple(shown),
     )
