@@ -157,7 +157,7 @@ def test_in_a_closed_case_an_agency_may_still_say_something(
     assert case.state == "closed"
 
 
-@pytest.mark.parametrize(("state", "code"), [("withdrawn", "case_withdrawn"), ("refused_not_ours", "case_refused")])
+@pytest.mark.parametrize(("state", "code"), [("withdrawn", "case_taken_back"), ("refused_not_ours", "case_refused")])
 def test_in_a_case_that_is_no_longer_its_own_an_agency_says_nothing(
     session: Session, case: Case, acting: dict[str, Any], state: str, code: str
 ) -> None:

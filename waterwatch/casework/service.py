@@ -61,7 +61,7 @@ def answer(
     Raises:
         NotFound: there is no such case.
         Invalid: ``words`` ``missing``, ``planned_on`` ``out_of_range``, ``photo`` ``too_many``.
-        Conflict: ``case_withdrawn``, ``case_refused``, ``case_has_nobody``: nothing can be said in it.
+        Conflict: ``case_taken_back``, ``case_refused``, ``case_has_nobody``: nothing can be said in it.
     """
     case = _held(session, case_id)
     if (before := _said_before(session, said)) is not None:
@@ -217,7 +217,7 @@ def _held(session: Session, case_id: uuid.UUID) -> Case:
     """The case, locked after its incident, if its agency can say anything in it."""
     case = _locked(session, case_id)
     if case.state == "withdrawn":
-        raise Conflict("case_withdrawn")
+        raise Conflict("case_taken_back")
     if case.agency_id is None:
         raise Conflict("case_has_nobody")
     if case.state == "refused_not_ours":

@@ -88,7 +88,7 @@ WORDS = {
     "answer_erased": _l("这条答复已经抹去，不能再公开。"),
     "assignment_not_found": _l("没有这项分工。"),
     "deadline_rule_not_found": _l("没有这条时限规则。"),
-    "case_withdrawn": _l("这个案件已经撤回，不需要再处理。"),
+    "case_taken_back": _l("这个案件已经撤回，不需要再处理。"),
     "case_has_nobody": _l("这个案件还没有主管部门。"),
     "case_refused": _l("你们已经答复不属其职责，案件已经转给别的部门。"),
     "case_closed": _l("这个案件已经答复处理完，不能再说不属其职责。"),
