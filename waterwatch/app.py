@@ -17,7 +17,6 @@ from waterwatch.bulletins import views as bulletins
 from waterwatch.directory import agency_views
 from waterwatch.directory import views as directory
 from waterwatch.escalation import photo_views as case_photo
-from waterwatch.escalation import views as escalation
 from waterwatch.evidence import views as evidence
 from waterwatch.fairness import views as fairness
 from waterwatch.following import views as following
@@ -121,7 +120,6 @@ def create_app(settings: Settings) -> Flask:
         accountability_desk.bp,
         bulletins.bp,
         bulletins_desk.bp,
-        escalation.bp,
         officers.bp,
         office_case.bp,
         office_people.bp,

@@ -242,10 +242,6 @@ def forget_notes(context: JobContext) -> int:
     """What officers noted of cases that were taken back, or ended a year ago."""
     with transaction(context.sessions) as session:
         return officers.forget_notes(session, now=context.now())
-def ask_cities(context: JobContext) -> int:
-    """Cities' Open311 servers that have something to be asked: a round for each. Returns how many were ordered."""
-    with transaction(context.sessions) as session:
-        return polling.order(session, now=context.now())
 
 
 def redact_again(context: JobContext) -> int:
@@ -332,8 +328,6 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     ask_cities,
     forget_mails,
     forget_notes,
-    forget_mails,
-    ask_cities,
     redact_again,
     erase_withheld,
     tell_leads_again,
