@@ -15,6 +15,8 @@ from tests.escalation.engine import Engine
 from tests.escalation.rows import add_agency, add_incident
 from tests.messaging.servers import Fickle, rude_server
 from waterwatch.escalation import service
+from waterwatch.escalation.channels.letter import kept_map
+from waterwatch.escalation.queries import facts_of_cases
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
@@ -68,10 +70,15 @@ def country(make_settings: Callable[..., Settings], database_url: str, sessions:
                 at = (100.2 + area % 25 * 0.4, 25.2 + area // 25 * 0.4)
                 incident_id = add_incident(session, now=now, at=at, severity=drawn.randint(1, 4))
                 service.escalate(session, incident_id, settings=settings, actor=TESTS, now=now)
+    with transaction(sessions) as session:  # maps were drawn before: a thousand of them take a minute
+        cases = list(session.execute(text("SELECT id FROM escalation_case")).scalars())
+        for facts in facts_of_cases(session, cases).values():
+            kept_map(settings, facts).write_bytes(b"PNG")
     return Engine(settings, sessions)
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(1200)
 def test_everybody_competent_is_reached_under_one_id_or_a_person_is_told(country: Engine) -> None:
     departments = Departments(seed=3)
     server = Fickle(departments.behave)
