@@ -1,4 +1,4 @@
-"""A thousand incidents, and departments whose servers do what servers do: who is told, how often, and who is not hurt."""
+"""A thousand incidents, and departments whose servers do as servers do: who is told, how often, who is not hurt."""
 
 import random
 from collections import Counter
@@ -35,7 +35,7 @@ class Departments:
     """How each department's server behaves; those that break off do so at their first mail."""
 
     def __init__(self, seed: int) -> None:
-        drawn = random.Random(seed)  # noqa: S311  # a test's own dice
+        drawn = random.Random(seed)  # a test's own dice
         manners = [manner for manner, share in MANNERS.items() for _ in range(share)]
         self.manners = {f"a{number}@x.example": drawn.choice(manners) for number in range(AREAS)}
 
@@ -62,7 +62,7 @@ def country(make_settings: Callable[..., Settings], database_url: str, sessions:
             add_agency(
                 session, f"第 {area} 局", [f"a{area}@x.example"], area=f"MULTIPOLYGON((({ring})))", level="county"
             )
-    drawn = random.Random(7)  # noqa: S311  # a test's own dice
+    drawn = random.Random(7)  # a test's own dice
     for first in range(0, INCIDENTS, 100):
         with transaction(sessions) as session:
             for number in range(first, first + 100):
