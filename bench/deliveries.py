@@ -6,14 +6,17 @@ once.
 
 `rate`: the engine as a job runs it, with real rows: claimed, written, handed over, recorded, committed. Beside it, in
 turn, a bare ``smtplib`` loop that sends the very same bytes to the same addresses over one connection. Once with a
-server that knows PIPELINING, as Postfix does, once with one that does not; and once more while an HTTP endpoint hangs
-with a hundred letters waiting for it.
+server that knows PIPELINING, as Postfix does, once with one that does not.
+
+`hang`: the engine alone and beside a job of the other channels whose one endpoint takes connections and never answers,
+in turn.
 
 `red`: real worker processes (relay and teams, Redis), a thousand other letters waiting for a server that takes a mail
-each ``--server-ms``; every half second an incident is graded red, by the whole of ``escalate`` in a transaction, and
-the clock runs from before it to the last byte of its mail at the server.
+each ``--server-ms``; one incident after the other is red, by the whole of ``escalate`` in a transaction, and the clock
+runs from before it until the last of its departments' letters is on record as taken, while the others are kept at a
+thousand.
 
-    python -m bench.deliveries [rate] [red] [--letters 1000] [--rounds 5] [--reds 40] [--server-ms 20]
+    python -m bench.deliveries [rate] [hang] [red] [--letters 1000] [--rounds 5] [--reds 40] [--server-ms 20]
 """
 
 import argparse
@@ -24,6 +27,7 @@ import random
 import smtplib
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -40,16 +44,21 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.escalation.rows import add_incident, add_report, insert
+from waterwatch.agencies.tables import SEALED_FOR
 from waterwatch.escalation import letters, sending, service
 from waterwatch.kernel import migrate, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
+from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.log import configure
 from waterwatch.kernel.objects import ObjectStore
+from waterwatch.kernel.sealing import seal_value
 from waterwatch.kernel.settings import Settings
-from workers.services import PrivatePostgres
+from waterwatch.messaging.webhook import make_secret
+from workers.services import PrivatePostgres, PrivateRedis
+from workers.teams import TEAMS
 
 HOST = "127.0.0.1"
 AREAS, KINDS, INCIDENTS_AN_AREA = 100, ("ecology_environment", "water", "urban_management", "agriculture"), 2.5
@@ -60,11 +69,13 @@ END = b"\r\n.\r\n"
 # The server: its own process, one thread a connection, answers as fast as Python can.
 
 
-def serve(listener: socket.socket, to_us: Connection, *, pipelining: bool, pause_s: float, keeps: bool) -> None:
+def serve(  # noqa: C901  # a protocol, in one place
+    listener: socket.socket, to_us: Connection, *, pipelining: bool, pause_s: float, keeps: bool
+) -> None:
     """Take mails until killed; tells of each (recipient, red?, when, bytes or size)."""
     turn = threading.Lock()
 
-    def talk(connection: socket.socket) -> None:
+    def talk(connection: socket.socket) -> None:  # noqa: C901
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(b"220 bench\r\n")
         buffer, recipient = b"", ""
@@ -155,7 +166,8 @@ def settle(session: Session, objects: ObjectStore, folder: Path, letters_wanted:
     for area in range(AREAS):
         west = 100 + (area % 10)
         south = 22 + area // 10
-        box = f"MULTIPOLYGON((({west} {south},{west + 1} {south},{west + 1} {south + 1},{west} {south + 1},{west} {south})))"
+        east, north = west + 1, south + 1
+        box = f"MULTIPOLYGON((({west} {south},{east} {south},{east} {north},{west} {north},{west} {south})))"
         jurisdiction = insert(session, "jurisdiction", code=str(400000 + area), level="county", geom=box)
         for kind in KINDS:
             code = f"{kind}-{area}"
@@ -298,19 +310,186 @@ def one_rate(context: JobContext, args: argparse.Namespace, title: str, *, pipel
     server.close()
 
 
+def measure_hang(args: argparse.Namespace) -> None:
+    """The rate with one HTTP endpoint that hangs, a hundred letters waiting for it, and both jobs at work."""
+    with tempfile.TemporaryDirectory() as name, base(Path(name)) as (basic, url):
+        basic.spool_dir.mkdir()
+        engine = make_engine(url)
+        objects = ObjectStore(basic.objects_url)
+        silent = socket.create_server((HOST, 0), backlog=128)
+        server = Server()
+        changes = {"smtp_url": f"smtp://{HOST}:{server.port}", "webhook_allow": HOST}
+        settings = basic.model_copy(update=changes)
+        context = JobContext(settings, make_sessions(engine), objects)
+        with transaction(context.sessions) as session:
+            incidents = settle(session, objects, Path(name), args.letters)
+            hook = f"http://{HOST}:{silent.getsockname()[1]}/hook"
+            agencies = list(session.execute(text("SELECT id FROM agency ORDER BY code LIMIT 40")).scalars())
+            for agency in agencies:
+                key = new_id()
+                sealed = seal_value(settings, SEALED_FOR, key, make_secret().encode())
+                insert(session, "agency_contact", id=key, agency_id=agency, channel="webhook", address=hook,
+                       position=1, sealed_secret=sealed)  # fmt: skip
+            for incident in incidents:
+                service.escalate(session, incident, settings=settings, actor=ACTOR, now=utc_now())
+        run_engine(context)
+        alone, beside = [], []
+        for number in range(args.rounds):
+            waiting = all_back(context)
+            alone.append(waiting / run_engine(context))
+            waiting = all_back(context)
+            calling = threading.Thread(target=call_once, args=(context,))
+            calling.start()
+            beside.append(waiting / run_engine(context))
+            calling.join()
+            print(f"round {number + 1}: alone {alone[-1]:5.0f}/s   beside one that hangs {beside[-1]:5.0f}/s")
+        print(f"median ratio {statistics.median(b / a for a, b in zip(alone, beside, strict=True)):.2f}")
+        server.close()
+        silent.close()
+        engine.dispose()
+
+
+def call_once(context: JobContext) -> None:
+    """One job of the other channels."""
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE outbox SET available_at = now() WHERE topic = 'escalation.call'"))
+        session.execute(text("DELETE FROM endpoint"))
+    with transaction(context.sessions) as session:
+        taken = outbox.take(session, letters.TOPIC_CALL, limit=1, lease_s=30)
+    for message in taken:
+        sending.call(context, message, go_on_s=8)
+
+
+def measure_red(args: argparse.Namespace) -> None:
+    """Part (b): real processes, and the clock from before the grade to the last byte at the server."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        base(Path(name)) as (basic, url),
+        PrivateRedis(Path(name) / "redis") as redis,
+    ):
+        server = Server(pause_s=args.server_ms / 1000)
+        changes = {"smtp_url": f"smtp://{HOST}:{server.port}", "redis_url": redis.url()}
+        settings = basic.model_copy(update=changes)
+        engine = make_engine(url)
+        objects = ObjectStore(settings.objects_url)
+        context = JobContext(settings, make_sessions(engine), objects)
+        with transaction(context.sessions) as session:
+            incidents = settle(session, objects, Path(name), args.letters)
+            path = photo(Path(name), 2)
+            reds = [one_incident(session, objects, path, number % AREAS, severity=4) for number in range(args.reds)]
+        children = [start_process(name, settings, url) for name in ("relay", "work")]
+        try:
+            watch_reds(context, incidents, reds)
+        finally:
+            for child in children:
+                child.terminate()
+            for child in children:
+                child.wait()
+            server.close()
+            engine.dispose()
+
+
+def start_process(name: str, settings: Settings, url: str) -> "subprocess.Popen[bytes]":
+    """A relay or the teams, as in production."""
+    environment = os.environ | {
+        "WATERWATCH_MODE": "test",
+        "WATERWATCH_SECRET_KEY": settings.secret_key.get_secret_value(),
+        "WATERWATCH_PUBLIC_URL": settings.public_url,
+        "WATERWATCH_OBJECTS_URL": settings.objects_url,
+        "WATERWATCH_SPOOL_DIR": str(settings.spool_dir),
+        "WATERWATCH_PUBLISH_DIR": str(settings.publish_dir),
+        "WATERWATCH_MAIL_FROM": settings.mail_from,
+        "WATERWATCH_INBOX_DOMAIN": settings.inbox_domain,
+        "WATERWATCH_LOG_LEVEL": "ERROR",
+        "DATABASE_URL": url,
+        "REDIS_URL": settings.redis_url,
+        "SMTP_URL": settings.smtp_url,
+    }
+    return subprocess.Popen([sys.executable, "-m", "workers", name], env=environment)
+
+
+def watch_reds(context: JobContext, incidents: list[uuid.UUID], reds: list[uuid.UUID]) -> None:
+    """Keep a thousand letters waiting, grade a red now and then, and say how long each took to its first department."""
+    while not _is_working(context):
+        time.sleep(0.2)
+    waited_s, graded = [], {}
+    for number, red in enumerate(reds):
+        top_up(context, incidents)
+        with transaction(context.sessions) as session:
+            waiting = session.execute(
+                text("SELECT count(*) FROM outbox WHERE topic = 'escalation.deliver' AND done_at IS NULL")
+            ).scalar_one()
+        graded[red] = time.time()
+        with transaction(context.sessions) as session:
+            service.escalate(session, red, settings=context.settings, actor=ACTOR, now=utc_now())
+        with transaction(context.sessions) as session:
+            wanted = set(
+                session.execute(
+                    text(
+                        "SELECT d.id FROM delivery d JOIN escalation_case c ON c.id = d.case_id"
+                        " WHERE c.incident_id = :id"
+                    ),
+                    {"id": red},
+                ).scalars()
+            )
+        while True:
+            with transaction(context.sessions) as session:
+                rows = session.execute(
+                    text("SELECT state, sent_at FROM delivery WHERE id = ANY(:ids)"), {"ids": list(wanted)}
+                ).all()
+            if all(row.state == "sent" for row in rows):
+                break
+            time.sleep(0.05)
+        waited_s.append(max(row.sent_at.timestamp() for row in rows) - graded[red])
+        print(f"red {number + 1:>3}: {waited_s[-1]:5.2f} s to all {len(rows)} departments, {waiting} others waiting, "
+              f"load {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
+    ranked = sorted(waited_s)
+    p95 = ranked[min(len(ranked) - 1, round(0.95 * len(ranked)))]
+    verdict = "reached" if p95 <= 10 else "missed"
+    print(f"{len(ranked)} reds: p50 {statistics.median(ranked):.2f} s   p95 {p95:.2f} s   most {ranked[-1]:.2f} s;"
+          f" goal p95 ≤ 10 s: {verdict}")  # fmt: skip
+
+
+def _is_working(context: JobContext) -> bool:
+    from redis import Redis
+
+    with contextlib.suppress(OSError), Redis.from_url(context.settings.redis_url) as client:
+        return bool(client.scard("rq:workers") >= len(TEAMS))
+    return False
+
+
+def top_up(context: JobContext, incidents: list[uuid.UUID]) -> None:
+    """Whatever has left waits again: a thousand others, whenever a red comes."""
+    with transaction(context.sessions) as session:
+        there = session.execute(text("SELECT count(*) FROM delivery")).scalar_one()
+        if there < len(incidents):
+            for incident in incidents:
+                service.escalate(session, incident, settings=context.settings, actor=ACTOR, now=utc_now())
+            return
+        session.execute(
+            text(
+                "WITH again AS (UPDATE delivery SET state = 'pending', attempts = 0, sent_at = NULL, digest_id = NULL,"
+                " state_deadline_at = now() + interval '15 minutes' WHERE state = 'sent' AND severity < 4 RETURNING id)"
+                " UPDATE outbox SET done_at = NULL, leased_until = NULL, is_rung = false, attempts = 0,"
+                " available_at = now() FROM again WHERE topic = 'escalation.deliver' AND done_at IS NOT NULL"
+                " AND payload ->> 'delivery_id' = again.id::text"
+            )
+        )
+
+
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("parts", nargs="*", choices=["rate", "red"])
+    parser.add_argument("parts", nargs="*", choices=["rate", "hang", "red"])
     parser.add_argument("--letters", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reds", type=int, default=40)
     parser.add_argument("--server-ms", type=float, default=20.0)
-    parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
     configure("ERROR", "json")
-    if "rate" in (args.parts or ["rate", "red"]):
-        measure_rate(args)
+    for part, measure in (("rate", measure_rate), ("hang", measure_hang), ("red", measure_red)):
+        if not args.parts or part in args.parts:
+            measure(args)
 
 
 if __name__ == "__main__":

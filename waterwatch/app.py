@@ -155,6 +155,7 @@ def create_app(settings: Settings) -> Flask:
         words=words,
         public_url=settings.public_url.rstrip("/"),
         is_demo=settings.mode == "demo",
+        staging_mail=settings.staging_mail,
         base_tiles=[source.described() for source in settings.base_maps],
     )
 

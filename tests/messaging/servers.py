@@ -101,6 +101,10 @@ class Peer:
         """Play the whole dialogue up to and including the final dot, without answering it."""
         self.say("220 mail.test")
         self.exchange("250 mail.test", "250 OK", "250 OK", "354 go on")
+        return self.hear_mail()
+
+    def hear_mail(self) -> bytes:
+        """What follows 354, up to the final dot."""
         lines = []
         while (line := self._lines.readline()) not in (b".\r\n", b""):
             lines.append(line)
@@ -153,3 +157,70 @@ def rude_server(*scripts: Callable[[Peer], None]) -> Iterator[int]:
         server.join()
         for thread in threads:
             thread.join()
+
+
+@dataclass
+class Copy:
+    """One mail as it reached a fickle server; ``is_accepted``: it said so, and the client could hear it."""
+
+    recipient: str
+    content: bytes
+    is_accepted: bool
+
+
+Behaviour = Callable[[str, int], str]
+
+
+class Fickle:
+    """A mail server that treats each recipient as a script says: ``behave(recipient, how often it was asked)``.
+
+    ``kind`` · ``450`` · ``550`` (at RCPT) · ``452`` · ``554`` (after the data) · ``drop`` (takes the mail, hangs up without
+    a word) · ``hang`` (takes it and says nothing more) · ``trickle`` (a byte now and then) · ``garbage`` · ``421``.
+    """
+
+    def __init__(self, behave: Behaviour) -> None:
+        self.copies: list[Copy] = []
+        self.conversations = 0
+        self._behave = behave
+        self._asked: dict[str, int] = {}
+
+    def __call__(self, peer: Peer) -> None:
+        self.conversations += 1
+        peer.say("220 mail.test")
+        recipient = ""
+        while line := peer.hear():
+            verb = line[:4].upper()
+            if verb == "RCPT":
+                recipient = line.partition("<")[2].partition(">")[0]
+                self._asked[recipient] = self._asked.get(recipient, 0) + 1
+                manner = self._behave(recipient, self._asked[recipient])
+                peer.say({"450": "450 later", "550": "550 nobody here", "421": "421 closing"}.get(manner, "250 OK"))
+                if manner == "421":
+                    return
+            elif verb == "DATA":
+                peer.say("354 go on")
+                content = peer.hear_mail()
+                if not self._answer(peer, recipient, content):
+                    return
+            else:
+                peer.say("221 bye" if verb == "QUIT" else "250 OK")
+                if verb == "QUIT":
+                    return
+
+    def _answer(self, peer: Peer, recipient: str, content: bytes) -> bool:
+        manner = self._behave(recipient, self._asked[recipient])
+        said = {"452": "452 full", "554": "554 not wanted"}.get(manner)
+        if said is not None:
+            peer.say(said)
+            return True
+        self.copies.append(Copy(recipient, content, is_accepted=manner == "kind"))
+        if manner == "kind":
+            peer.say("250 taken")
+        elif manner == "hang":
+            peer.hang()
+        elif manner == "trickle":
+            while not peer.is_over.wait(0.05):
+                peer.connection.sendall(b"2")
+        elif manner == "garbage":
+            peer.say("<html>")
+        return manner == "kind"

@@ -300,7 +300,7 @@ class _Taking:
                 continue
             group, message_id = [row], None
             if row.digest_id is not None:
-                group = begun[row.digest_id]
+                group = [row, *(one for one in begun[row.digest_id] if one.id != row.id)]
                 message_id = self._digests[row.digest_id].message_id
             elif row.contact_id is not None and not row.attempts:
                 group = self._companions(row, [one for one in waiting.get(row.contact_id, []) if one.id not in done])

@@ -14,8 +14,8 @@ from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.outbox import Message
 from waterwatch.messaging.attempts import Failure
 
-TOGETHER_S = 0.2
-UNRECORDED_MAX = 8  # how many may have been handed over without being on record, at any moment: the crash window
+TOGETHER_S = 0.25
+UNRECORDED_MAX = 16  # how many may have been handed over without being on record, at any moment: the crash window
 NOT_TRIED = Failed(Failure(deliveries.NOT_TRIED))
 
 log = get_logger(__name__)
@@ -43,7 +43,7 @@ class Recorder:
         self._turn = threading.Lock()
 
     def put(self, task: Task, outcome: Outcome) -> None:
-        """Take an outcome; it is on record at the latest when the next one is that comes a fifth of a second later."""
+        """Take an outcome; it is on record at the latest when the next one is that comes a quarter of a second later."""
         with self._turn:
             if not self._waiting:
                 self._since = time.monotonic()

@@ -37,6 +37,7 @@ PURPOSE = "posting"
 # What no further try can change: the service is not listed any more, or not where it may be, or our key is another.
 HOPELESS = frozenset({"not_https", "host_not_listed", "address_not_public", "key_gone"})
 TOO_MANY = 429
+REHEARSAL = "【演练】"
 SENDER_NAME = "江湖網·预警图"
 _FORGET_DIGESTS = text("""
 WITH gone AS (
@@ -272,10 +273,11 @@ def _send_mail(settings: Settings, held: Claim) -> Failure | None:
             "List-Unsubscribe": f"<{mail.unsubscribe_url}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         }
+    recipient = settings.staging_mail or mail.address  # a rehearsal reaches nobody but ourselves
     letter = compose(
         sender=Mailbox(SENDER_NAME, settings.mail_from),
-        recipient=mail.address,
-        subject=mail.subject,
+        recipient=recipient,
+        subject=f"{REHEARSAL}{mail.subject}" if settings.staging_mail else mail.subject,
         text=mail.text,
         html=mail.html,
         message_id=f"<posting.{held.posting_id}@{settings.public_host}>",
@@ -283,10 +285,13 @@ def _send_mail(settings: Settings, held: Claim) -> Failure | None:
         language=mail.language,
         headers=headers,
     )
-    return send_mail(letter, mail.address, settings=settings)
+    return send_mail(letter, recipient, settings=settings)
 
 
 def _send_push(settings: Settings, held: Claim, pusher: Pusher) -> Failure | None:
+    if settings.staging_mail:
+        log.info("posting.rehearsed", posting_id=str(held.posting_id))
+        return None
     subscription = Subscription(**held.content["subscription"])
     try:
         status = pusher.push(subscription, held.content["payload"].encode(), settings=settings)

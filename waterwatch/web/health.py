@@ -37,7 +37,8 @@ def make_blueprint(registry: CollectorRegistry) -> Blueprint:
     def readyz() -> Response:
         checks = examination.outcome(house())
         is_ready = all(value == "ok" for name, value in checks.items() if name != "redis")
-        response = jsonify({"status": "ready" if is_ready else "not_ready", "checks": checks})
+        mode = "rehearsal" if house().settings.staging_mail else "live"
+        response = jsonify({"status": "ready" if is_ready else "not_ready", "mail": mode, "checks": checks})
         response.status_code = 200 if is_ready else 503
         return response
 

@@ -68,7 +68,9 @@ def write(letter: Letter, *, settings: Settings, to: str | None = None, staged_f
     render = wording.environment().get_template
     page = "digest" if letter.others else "withdrawn" if letter.says == "withdrawn" else "mail"
     if letter.others:
-        words["items"] = [_words(one) for one in (letter, *letter.others)]
+        # In an order of their own: whichever of them was claimed first, every attempt sends the same mail.
+        listed = sorted((letter, *letter.others), key=lambda one: (-one.facts.severity, one.delivery_id))
+        words["items"] = [_words(one) for one in listed]
     return write_mail(
         sender=Mailbox(render("escalation/mail_sender.txt").render(), settings.mail_from),
         recipient=to or letter.contact.address,

@@ -58,7 +58,7 @@ def gather_pictures(context: JobContext, facts: CaseFacts, shelf: PictureShelf) 
     """Draw the map, then fetch the photo with no transaction open, unless this worker has them."""
 
     def draw() -> bytes:
-        path = _kept_map(context.settings, facts)
+        path = kept_map(context.settings, facts)
         with contextlib.suppress(OSError):
             return path.read_bytes()
         with transaction(context.sessions) as session:
@@ -82,7 +82,7 @@ def gather_pictures(context: JobContext, facts: CaseFacts, shelf: PictureShelf) 
     return Pictures(photo or None, drawn, is_photo_held or is_map_held)
 
 
-def _kept_map(settings: Settings, facts: CaseFacts) -> Path:
+def kept_map(settings: Settings, facts: CaseFacts) -> Path:
     """Where a map that was drawn lies for the further letters of its incident; the sweep clears it after an hour."""
     shown = f"{facts.incident_id} {facts.severity} {facts.lon} {facts.lat}"
     return settings.spool_dir / f"map-{hashlib.sha256(shown.encode()).hexdigest()[:32]}.png"
