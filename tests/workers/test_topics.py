@@ -32,6 +32,10 @@ def declared_topics() -> set[str]:
         if "\nTOPIC_" in path.read_text():
             module = importlib.import_module(f"waterwatch.{path.parent.name}.{path.stem}")
             found |= {value for name, value in vars(module).items() if name.startswith("TOPIC_")}
+        if "TOPIC_" not in path.read_text():
+            continue
+        module = importlib.import_module(f"waterwatch.{path.parent.name}.{path.stem}")
+        found |= {value for name, value in vars(module).items() if name.startswith("TOPIC_")}
     return found
 
 

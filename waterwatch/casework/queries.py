@@ -163,7 +163,8 @@ def photos_of_answer(session: Session, answer_id: uuid.UUID) -> list[uuid.UUID]:
 _STANDINGS = text("""
 SELECT c.role, c.state, EXISTS (
     SELECT FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'done' AND a.state = 'published'
-      AND a.erased_at IS NULL AND a.said_at >= coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), '-infinity'))
+      AND a.erased_at IS NULL
+      AND a.said_at >= coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), '-infinity'))
     AS has_public_done
 FROM escalation_case c WHERE c.incident_id = :incident_id
 """)
