@@ -68,7 +68,9 @@ def acknowledge(token: str) -> BaseResponse:
     with transaction(house().sessions) as session:
         facts = _facts(session, case_id)
         if facts.state != "withdrawn":  # the page says so
-            escalation.acknowledge(session, case_id, actor=_actor(facts), now=utc_now())
+            done = escalation.acknowledge(session, case_id, actor=_actor(facts), now=utc_now())
+            if done.is_new:
+                flash(gettext("已确认收到，公开页面会显示确认时间。"), "success")
     return _back(token)
 
 
