@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from waterwatch.accountability import service as accountability
-from waterwatch.accountability.queries import releases
+from waterwatch.accountability.queries import has_cases, releases
 from waterwatch.accountability.rules import ended_quarters
 from waterwatch.bulletins import jobs, queries
 from waterwatch.bulletins import service as bulletins
@@ -48,14 +48,14 @@ def publish_figures(context: JobContext) -> int:
 def show_figures(context: JobContext) -> int:
     """A quarter ended long enough ago for its cases to have come due: count it, show each department its figures.
 
-    Idempotent: a quarter that was counted is left alone. Returns 1 when one was.
+    Idempotent: a quarter that was counted, or in which nothing was, is left alone. Returns 1 when one was counted.
     """
     now = context.now()
     (period,) = ended_quarters(now, known=())
     if now < period.until + timedelta(days=context.settings.figures_after_days):
         return 0
     with transaction(context.sessions) as session:
-        if any(one.period == period.code for one in releases(session)):
+        if not has_cases(session, period) or any(one.period == period.code for one in releases(session)):
             return 0
         accountability.show_period(session, period, settings=context.settings, actor=SWEEP, now=now)
     return 1

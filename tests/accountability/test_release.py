@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.accountability.rows import add_case
+from tests.bulletins.rows import context_of
 from tests.escalation.rows import add_agency
 from tests.web.site import Visitor
 from waterwatch.accountability import queries, service
@@ -25,6 +26,7 @@ from waterwatch.kernel.errors import Conflict, Gone, Invalid
 from waterwatch.kernel.sealing import open_value
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
+from workers import papers
 
 DAY = datetime(2026, 2, 2, 8, tzinfo=UTC)
 NOW = datetime(2026, 4, 22, 4, tzinfo=UTC)  # a Wednesday; 1 to 5 May are holidays, 9 May is worked
@@ -232,3 +234,23 @@ def test_checking_comments_is_for_the_lead(visitor: Visitor, people: People, who
     if who:
         visitor.sign_in(people[who])
     assert visitor.get("/desk/accountability").status_code == status
+
+
+def test_the_sweep_counts_a_quarter_once_when_its_cases_have_come_due(
+    sessions: sessionmaker[Session], settings: Settings, agency: uuid.UUID
+) -> None:
+    context = context_of(settings, sessions)
+    context.at = PERIOD.until + timedelta(days=21) - timedelta(seconds=1)
+    assert papers.show_figures(context) == 0
+    context.at += timedelta(seconds=1)
+    assert papers.show_figures(context) == 1
+    assert papers.show_figures(context) == 0
+    assert papers.publish_figures(context) == 0
+    context.at += timedelta(days=20)
+    assert papers.publish_figures(context) == 1
+
+
+def test_a_quarter_in_which_nothing_was_is_not_counted(sessions: sessionmaker[Session], settings: Settings) -> None:
+    context = context_of(settings, sessions)
+    context.at = PERIOD.until + timedelta(days=30)
+    assert papers.show_figures(context) == 0

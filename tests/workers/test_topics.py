@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import waterwatch
+from waterwatch.bulletins.rules import BULLETIN, letter_life
 from waterwatch.casework.rules import ANSWER
 from waterwatch.escalation.clocks import OWED
 from waterwatch.escalation.rules import CASE, DELIVERY, case_life, delivery_life
@@ -64,6 +65,8 @@ def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     timed |= {("escalation_case", state) for state in OWED} | {("delivery", "awaiting")}
     timed |= {("case_answer", state) for state in ANSWER.deadlines}
     timed |= {("incoming_mail", state) for state in MAIL.deadlines}
+    timed |= {("bulletin", state) for state in BULLETIN.deadlines} | {("period_release", "shown")}
+    timed |= {("bulletin_letter", state) for state in letter_life(settings).deadlines}
     assert set(REMEDIES) == timed
     assert {("delivery", state) for state in DELIVERY.states} > {key for key in REMEDIES if key[0] == "delivery"}
     assert CASE.states >= {state for table, state in REMEDIES if table == "escalation_case"}

@@ -147,6 +147,9 @@ SELECT a.id AS agency_id, a.code, a.kind, a.level, {_AGENCY_NAMES} AS names, j.c
 FROM agency a JOIN jurisdiction j ON j.id = a.jurisdiction_id WHERE a.code = :code OR a.id = CAST(:id AS uuid)
 """)  # noqa: S608
 _AREA_NAMED = text(f"SELECT {_AREA_NAMES} AS names FROM jurisdiction j WHERE j.code = :code")  # noqa: S608
+_HAS_CASES = text("""
+SELECT EXISTS (SELECT FROM escalation_case WHERE agency_id IS NOT NULL AND created_at >= :since AND created_at < :until)
+""")
 # The first address each department has for mails.
 _ADDRESSED = text("""
 SELECT f.id AS figures_id, a.id AS agency_id, k.address
@@ -342,3 +345,8 @@ def area_names(session: Session, code: str) -> dict[str, str] | None:
     """An area's names by language; None where there is no such area."""
     row = session.execute(_AREA_NAMED, {"code": code}).first()
     return None if row is None else row.names
+
+
+def has_cases(session: Session, period: Period) -> bool:
+    """Whether any department was given a case in a period."""
+    return bool(session.execute(_HAS_CASES, {"since": period.since, "until": period.until}).scalar_one())
