@@ -20,6 +20,12 @@ PACKAGE = Path(__file__).resolve().parents[2] / "waterwatch"
 KINDS = {"NotFound", "Forbidden", "Gone", "Conflict", "Unavailable", "DomainError", "IllegalMove"}
 # Met only on the command line, by a job, or by nobody: no page ever shows them.
 NEVER_SHOWN = {
+    "address_unknown",
+    "delivery_under_way",
+    "letter_claimed",
+    "letter_not_found",
+    "mail_forgotten",
+    "mail_not_found",
     "another_publishes",
     "code_space_exhausted",
     "delivery_claimed",
