@@ -27,8 +27,8 @@ from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import make_engine, make_sessions, transaction
 from waterwatch.kernel.settings import Settings
 from workers.processes import ChildProcess, pick_free_port
-from workers.teams import TEAMS
 from workers.services import PrivatePostgres, PrivateRedis
+from workers.teams import TEAMS
 
 ROOT = Path(__file__).resolve().parents[2]
 INJECTED = Path(__file__).parent / "injected"
