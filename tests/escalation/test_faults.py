@@ -106,7 +106,7 @@ def test_everybody_competent_is_reached_under_one_id_or_a_person_is_told(country
         assert copies[key] <= (2 if manner in UNSURE else 1), (row, manner)
         # What one department's server does costs no other an attempt.
         assert manner != "kind" or row.attempts == 1, row
-    assert {key for key in copies} <= {(row.address, row.message_id) for row in rows}
+    assert set(copies) <= {(row.address, row.message_id) for row in rows}
     assert {departments.manners[row.address] for row in rows if row.case_state == "dead"} == {
         "550",
         "554",

@@ -241,3 +241,33 @@ def test_leasing_uses_the_index_of_open_rows(explain: Callable[[str, dict[str, A
         {},
     )
     assert "ix_outbox_open" in plan
+
+
+def test_a_job_takes_what_nobody_has_begun_most_urgent_first(session: Session, now: datetime) -> None:
+    for priority in (5, 1, 9):
+        outbox.emit(session, "letters", {"n": priority}, now=now, priority=priority)
+    (rung,) = outbox.lease(session, window=1, lease_s=60, topics=["letters"])
+    taken = outbox.take(session, "letters", limit=2, lease_s=60)
+    assert [message.payload["n"] for message in taken] == [1, 5]
+    assert outbox.begin(session, rung.id, rung.lease_no, lease_s=60) is None  # its ring is out of date
+    assert [message.payload["n"] for message in outbox.take(session, "letters", limit=9, lease_s=60)] == [9]
+    assert outbox.take(session, "letters", limit=9, lease_s=60) == []
+
+
+def test_what_a_job_has_taken_does_not_use_up_the_window_of_its_rings(session: Session, now: datetime) -> None:
+    for number in range(4):
+        outbox.emit(session, "letters", {"n": number}, now=now)
+    outbox.take(session, "letters", limit=2, lease_s=60)
+    assert outbox.lease(session, window=2, lease_s=60, topics=["letters"]) == []
+    rings = outbox.lease(session, window=2, lease_s=60, topics=["letters"], counts_begun=False)
+    assert len(rings) == 2
+
+
+def test_what_has_become_urgent_goes_ahead_of_others(session: Session, now: datetime) -> None:
+    first, second = uuid.uuid4(), uuid.uuid4()
+    for letter in (first, second):
+        later = now + timedelta(days=400)
+        outbox.emit(session, "letters", {"letter_id": str(letter)}, now=now, priority=7, available_at=later)
+    outbox.hasten(session, "letters", "letter_id", second, at=now, priority=1)
+    (message,) = outbox.take(session, "letters", limit=9, lease_s=60)
+    assert message.payload == {"letter_id": str(second)}

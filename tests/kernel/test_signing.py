@@ -1,6 +1,7 @@
 """Links that prove what they may do."""
 
 import base64
+import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import pytest
 
 from waterwatch.kernel.errors import Gone, NotFound
 from waterwatch.kernel.settings import Settings
-from waterwatch.kernel.signing import derive_token, open_link, sign_link
+from waterwatch.kernel.signing import delivery_token, derive_token, open_delivery_token, open_link, sign_link
 
 NOW = datetime(2026, 5, 20, 2, 30, tzinfo=UTC)
 LATER = NOW + timedelta(days=30)
@@ -78,3 +79,30 @@ def test_a_derived_token_is_the_same_every_time_and_another_for_everything_else(
     }
     assert token not in others
     assert len(others) == 3
+
+
+def test_a_deliverys_token_fits_a_mail_address_in_whatever_letters_it_comes_back(ours: Settings) -> None:
+    for delivery_id in (CASE, *(uuid.uuid4() for _ in range(200))):
+        token = delivery_token(ours, delivery_id)
+        assert len(f"case+{token}") <= 64
+        assert re.fullmatch("[a-z2-7]{45}", token)
+        assert open_delivery_token(ours, token) == open_delivery_token(ours, token.upper()) == delivery_id
+
+
+def test_a_deliverys_token_with_another_letter_names_nothing(ours: Settings) -> None:
+    token = delivery_token(ours, CASE)
+    for at in range(44):  # of the last letter one bit is spare
+        forged = token[:at] + ("b" if token[at] == "a" else "a") + token[at + 1 :]
+        with pytest.raises(NotFound):
+            open_delivery_token(ours, forged)
+
+
+def test_a_deliverys_token_outlives_the_secret_that_is_rotated_out(make_settings: MakeSettings) -> None:
+    token = delivery_token(make_settings(secret_key=OLD), CASE)
+    assert open_delivery_token(make_settings(secret_key=NEW, secret_key_previous=OLD), token) == CASE
+
+
+@pytest.mark.parametrize("token", ["", "a", "!" * 45, "字" * 10, "a" * 45, "a" * 500])
+def test_what_is_no_deliverys_token_names_nothing(ours: Settings, token: str) -> None:
+    with pytest.raises(NotFound):
+        open_delivery_token(ours, token)

@@ -174,8 +174,8 @@ Behaviour = Callable[[str, int], str]
 class Fickle:
     """A mail server that treats each recipient as a script says: ``behave(recipient, how often it was asked)``.
 
-    ``kind`` · ``450`` · ``550`` (at RCPT) · ``452`` · ``554`` (after the data) · ``drop`` (takes the mail, hangs up without
-    a word) · ``hang`` (takes it and says nothing more) · ``trickle`` (a byte now and then) · ``garbage`` · ``421``.
+    ``kind`` · ``450`` · ``550`` (at RCPT) · ``452`` · ``554`` (after the data) · ``drop`` (takes the mail, hangs up) ·
+    ``hang`` (takes it and says nothing more) · ``trickle`` (a byte now and then) · ``garbage`` · ``421``.
     """
 
     def __init__(self, behave: Behaviour) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import shutil
 import ssl
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.messaging.servers import HOST, Inbox, Peer, closed_port, kind_server, rude_server
+from tests.messaging.servers import HOST, Fickle, Inbox, Peer, closed_port, kind_server, rude_server
 from waterwatch.messaging import email, smtp
 
 Script = Callable[[Peer], None]
@@ -299,3 +300,93 @@ def test_an_address_of_another_kind_is_refused_without_repeating_it(url: str) ->
 def test_an_address_that_is_none_never_reaches_the_wire(letter: EmailMessage, recipient: str) -> None:
     with pytest.raises(ValueError, match="not a mail address"):
         smtp.send("smtp://127.0.0.1:9", letter, envelope_from=FROM, recipients=[recipient], timeout_s=1)
+
+
+def kept(port: int, *, timeout_s: float = 3.0) -> contextlib.closing[smtp.Outlet]:
+    return contextlib.closing(smtp.Outlet(f"smtp://{HOST}:{port}", timeout_s=timeout_s))
+
+
+def test_a_conversation_is_kept_from_mail_to_mail(letter: EmailMessage) -> None:
+    server = Fickle(lambda _recipient, _nth: "kind")
+    with rude_server(server) as port, kept(port) as outlet:
+        for _ in range(3):
+            outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+    assert (len(server.copies), server.conversations) == (3, 1)
+
+
+def test_a_refusal_leaves_the_conversation_to_the_next_mail(letter: EmailMessage) -> None:
+    server = Fickle(lambda _recipient, nth: {1: "550", 2: "554", 3: "450"}.get(nth, "kind"))
+    with rude_server(server) as port, kept(port) as outlet:
+        for _ in range(3):
+            with pytest.raises(smtp.Refused):
+                outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+        outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+    assert (len(server.copies), server.conversations) == (1, 1)
+
+
+def test_a_server_that_hangs_up_between_two_mails_costs_nothing(letter: EmailMessage) -> None:
+    def one_each(peer: Peer) -> None:
+        took.append(peer.take_mail())
+        peer.say("250 OK")
+
+    took: list[bytes] = []
+    with rude_server(one_each) as port, kept(port) as outlet:
+        for _ in range(3):
+            outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+    assert len(took) == 3
+
+
+def test_a_mail_that_may_have_been_taken_is_not_sent_again_by_itself(letter: EmailMessage) -> None:
+    server = Fickle(lambda _recipient, nth: "drop" if nth == 2 else "kind")
+    with rude_server(server) as port, kept(port) as outlet:
+        outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+        with pytest.raises(smtp.Uncertain):
+            outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+        outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+    assert [copy.is_accepted for copy in server.copies] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "code"),
+    [
+        (("250 OK", "250 OK", "354 go on"), None, None),
+        (("250 OK", "550 nobody", "554 no recipients"), smtp.Refused, "recipient_refused_550"),
+        (("250 OK", "550 nobody", "354 go on"), smtp.Refused, "recipient_refused_550"),
+        (("550 not you", "503 no", "503 no"), smtp.Unreachable, "sender_refused_550"),
+        (("250 OK", "250 OK", "451 not now"), smtp.Unreachable, "data_refused_451"),
+    ],
+)
+def test_an_envelope_sent_at_once_is_answered_command_by_command(
+    letter: EmailMessage, answers: tuple[str, ...], error: type[smtp.SendError] | None, code: str | None
+) -> None:
+    def talk(peer: Peer) -> None:
+        peer.say("220 mail.test")
+        peer.exchange("250-mail.test\r\n250 PIPELINING")
+        heard.extend(peer.hear() for _ in range(3))
+        for answer in answers:
+            peer.say(answer)
+        if error is None:
+            took.append(peer.hear_mail())
+            peer.say("250 OK")
+
+    heard: list[str] = []
+    took: list[bytes] = []
+    with rude_server(talk) as port, kept(port) as outlet:
+        if error is None:
+            outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+        else:
+            with pytest.raises(error) as caught:
+                outlet.send(letter.as_bytes(), envelope_from=FROM, recipient=TO)
+            assert caught.value.code == code
+    assert heard == [f"MAIL FROM:<{FROM}>", f"RCPT TO:<{TO}>", "DATA"]
+    assert len(took) == (error is None)
+
+
+@pytest.mark.parametrize(("manner", "code"), [("trickle", "timeout_after_data"), ("garbage", "garbage_after_data")])
+def test_what_reads_like_an_answer_and_is_none_leaves_it_uncertain(
+    letter: EmailMessage, manner: str, code: str
+) -> None:
+    """A byte at a time, twos make 222, as if the mail had been taken."""
+    with rude_server(Fickle(lambda _recipient, _nth: manner)) as port, pytest.raises(smtp.Uncertain) as caught:
+        send(port, letter, timeout_s=1.5)
+    assert caught.value.code == code

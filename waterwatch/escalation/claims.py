@@ -271,9 +271,11 @@ class _Taking:
     def _behind(self, breaker: Endpoint, row: Delivery) -> Later | None:
         """How long a letter waits behind a breaker; None for the one that asks for all.
 
-        A red asks once a minute, however long the breaker would stay open.
+        A red asks once a minute, however long the breaker would stay open. One that has waited until it would be given
+        up asks all the same: else it would wait for ever, and nobody would be told.
         """
-        if breaker.open_until is None:
+        waited_s = (self._now - max(row.created_at, row.due_at)).total_seconds()
+        if breaker.open_until is None or waited_s >= self._settings.delivery_give_up_s:
             return None
         now, until = self._now, breaker.open_until
         if row.severity == rules.RED:

@@ -43,7 +43,7 @@ class Recorder:
         self._turn = threading.Lock()
 
     def put(self, task: Task, outcome: Outcome) -> None:
-        """Take an outcome; it is on record at the latest when the next one is that comes a quarter of a second later."""
+        """Take an outcome; on record when a further one comes a quarter of a second later, at the latest."""
         with self._turn:
             if not self._waiting:
                 self._since = time.monotonic()

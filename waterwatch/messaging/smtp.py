@@ -190,6 +190,10 @@ class _Kept:
             answer = client.getreply()
         except (OSError, smtplib.SMTPException):
             raise Uncertain("timeout_after_data" if self.limit.is_over else "lost_after_data") from None
+        if self.limit.is_over:  # half a line that was cut off reads like an answer
+            raise Uncertain("timeout_after_data")
+        if not 200 <= answer[0] < 600:
+            raise Uncertain("garbage_after_data")
         # Taken over, if so it says. Nothing that happens from here on may be reported as a failure.
         _expect(answer, "content_refused")
 
