@@ -1,4 +1,4 @@
-"""The words of bulletins. What is printed is simplified Chinese, whoever asks; names of numbers are read on pages, too."""
+"""The words of bulletins. What is printed is simplified Chinese, whoever asks; numbers are named on pages, too."""
 
 from flask_babel import lazy_gettext as _l
 
