@@ -1,7 +1,7 @@
-from datetime import UTC, datetime
 import uuid
 from datetime import UTC, datetime, time, timedelta
 
+from hypothesis import given
 from hypothesis import strategies as st
 
 from waterwatch.escalation import rules, tables

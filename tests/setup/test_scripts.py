@@ -41,7 +41,7 @@ def test_every_locked_package_is_hashed_and_names_no_registry() -> None:
 
 
 def test_every_system_package_has_its_reason() -> None:
-    reasons = set(re.findall(r"^ {4}\[([a-z0-9-]+)\]=", (CHECKOUT / "bin" / "setup").read_text(), re.MULTILINE))
+    reasons = set(re.findall(r"^ {4}\[([a-z0-9.-]+)\]=", (CHECKOUT / "bin" / "setup").read_text(), re.MULTILINE))
     named: set[str] = set()
     for script in ("demo", "test"):
         for group in re.findall(r"packages\+?=\(([^)]*)\)", (CHECKOUT / "bin" / script).read_text()):
