@@ -25,9 +25,10 @@ SLICES = Path(waterwatch.__file__).parent
 
 def declared_topics() -> set[str]:
     found = set()
-    for path in (*SLICES.glob("*/service.py"), SLICES / "escalation/alarms.py", SLICES / "escalation/polling.py"):
-        module = importlib.import_module(f"waterwatch.{path.parent.name}.{path.stem}")
-        found |= {value for name, value in vars(module).items() if name.startswith("TOPIC_")}
+    for path in SLICES.glob("*/*.py"):
+        if "\nTOPIC_" in path.read_text():
+            module = importlib.import_module(f"waterwatch.{path.parent.name}.{path.stem}")
+            found |= {value for name, value in vars(module).items() if name.startswith("TOPIC_")}
     return found
 
 
