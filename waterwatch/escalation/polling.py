@@ -35,7 +35,7 @@ from waterwatch.messaging.http import Client
 from waterwatch.messaging.open311 import Refused, RemoteState, Server
 
 TOPIC_POLL = "escalation.poll"
-TOPIC_REMOTE_STATUS = "escalation.remote_status"
+REMOTE_STATUS = "escalation.remote_status"  # declared as a topic by whoever takes it in: a room above
 # How often is asked: for an id we were promised, and for what became of a request. Ours.
 TOKEN_EVERY, STATUS_EVERY = timedelta(minutes=5), timedelta(minutes=30)
 ASKED_FOR = timedelta(days=180)  # a request nobody closes is given up some time
@@ -117,7 +117,7 @@ def note(session: Session, delivery_id: uuid.UUID, said: Said, *, now: datetime)
             now=now,
             after={"delivery_id": row.id, "state": status},
         )
-        outbox.emit(session, TOPIC_REMOTE_STATUS, told, now=now)
+        outbox.emit(session, REMOTE_STATUS, told, now=now)
     return is_news
 
 
