@@ -4,7 +4,8 @@ A private PostgreSQL with fsync on, 400 departments in 100 areas, 250 incidents 
 a thousand mails of some 200 kB with photo, map, CAP and GeoJSON. The server is a process of its own that answers at
 once.
 
-`rate`: the engine as a job runs it, with real rows: claimed, written, handed over, recorded, committed. Beside it, in
+`rate`: the engine as jobs run it, in as many processes as serve letters in production (two), with real rows: claimed,
+written, handed over, recorded, committed. Beside it, in
 turn, a bare ``smtplib`` loop that sends the very same bytes to the same addresses over one connection. Once with a
 server that knows PIPELINING, as Postfix does, once with one that does not.
 
@@ -16,7 +17,8 @@ each ``--server-ms``; one incident after the other is red, by the whole of ``esc
 runs from before it until the last of its departments' letters is on record as taken, while the others are kept at a
 thousand.
 
-    python -m bench.deliveries [rate] [hang] [red] [--letters 1000] [--rounds 5] [--reds 40] [--server-ms 20]
+    python -m bench.deliveries [rate] [hang] [red] [--letters 1000] [--rounds 5] [--processes 2] [--reds 40]
+        [--server-ms 20]
 """
 
 import argparse
@@ -58,7 +60,7 @@ from waterwatch.kernel.sealing import seal_value
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging.webhook import make_secret
 from workers.services import PrivatePostgres, PrivateRedis
-from workers.teams import TEAMS
+from workers.teams import LETTERS, TEAMS
 
 HOST = "127.0.0.1"
 AREAS, KINDS, INCIDENTS_AN_AREA = 100, ("ecology_environment", "water", "urban_management", "agriculture"), 2.5
@@ -236,6 +238,50 @@ def run_engine(context: JobContext) -> float:
         sending.deliver(context, taken[0])
 
 
+class Drains:
+    """So many processes as serve letters in production, each running jobs one after the other."""
+
+    def __init__(self, settings: Settings, url: str, count: int) -> None:
+        self._ends = []
+        for _ in range(count):
+            ours, theirs = multiprocessing.Pipe()
+            process = multiprocessing.get_context("spawn").Process(
+                target=drain,
+                args=(theirs, settings.model_dump(mode="json"), settings.secret_key.get_secret_value(), url),
+                daemon=True,
+            )
+            process.start()
+            ours.recv()
+            self._ends.append((process, ours))
+
+    def run(self) -> float:
+        """Let all of them drain what waits; seconds until the last found nothing more."""
+        began = time.perf_counter()
+        for _process, end in self._ends:
+            end.send("go")
+        for _process, end in self._ends:
+            end.recv()
+        return time.perf_counter() - began
+
+    def close(self) -> None:
+        for process, _end in self._ends:
+            process.kill()
+            process.join()
+
+
+def drain(end: Connection, values: dict[str, Any], secret: str, url: str) -> None:
+    """One such process."""
+    configure("ERROR", "json")
+    values |= {"secret_key": secret, "DATABASE_URL": url, "REDIS_URL": values["redis_url"]}
+    settings = Settings(**(values | {"SMTP_URL": values["smtp_url"]}))
+    context = JobContext(settings, make_sessions(make_engine(url)), ObjectStore(settings.objects_url))
+    end.send("ready")
+    while True:
+        end.recv()
+        run_engine(context)
+        end.send("done")
+
+
 def run_bare(port: int, mails: list[tuple[str, bytes]]) -> float:
     """The floor: the same bytes over one connection of the standard library's client; seconds."""
     began = time.perf_counter()
@@ -293,10 +339,12 @@ def one_rate(context: JobContext, args: argparse.Namespace, title: str, *, pipel
     server = Server(pipelining=pipelining)
     changes = {"smtp_url": f"smtp://{HOST}:{server.port}"}
     ours = JobContext(context.settings.model_copy(update=changes), context.sessions, context.objects)
+    url = context.settings.database_url
+    drains = Drains(ours.settings, url, args.processes)
     ratios = []
     for number in range(args.rounds):
         waiting = all_back(context)
-        engine_s, bare_s = run_engine(ours), run_bare(server.port, mails)
+        engine_s, bare_s = drains.run(), run_bare(server.port, mails)
         with transaction(context.sessions) as session:
             sent = session.execute(text("SELECT count(*) FROM delivery WHERE state = 'sent'")).scalar_one()
         assert sent == waiting, (sent, waiting)
@@ -307,6 +355,7 @@ def one_rate(context: JobContext, args: argparse.Namespace, title: str, *, pipel
         )
     verdict = "reached" if statistics.median(ratios) >= 0.5 else "missed"
     print(f"median ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}); goal ≥ 0.5: {verdict}")
+    drains.close()
     server.close()
 
 
@@ -483,6 +532,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=["rate", "hang", "red"])
     parser.add_argument("--letters", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=sum(LETTERS in team for team in TEAMS))
     parser.add_argument("--reds", type=int, default=40)
     parser.add_argument("--server-ms", type=float, default=20.0)
     args = parser.parse_args()

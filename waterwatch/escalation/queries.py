@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
@@ -263,7 +264,7 @@ class CaseFacts:
     is_photo_pending: bool | None
     terms: Terms = field(default_factory=Terms)
 
-    @property
+    @cached_property
     def gcj02(self) -> tuple[float, float] | None:
         """(lon, lat) as Chinese maps count, or None off the mainland, where they do not shift positions."""
         if not is_mainland(self.lon, self.lat):

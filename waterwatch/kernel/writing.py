@@ -24,6 +24,7 @@ def environment(language: str, *packages: str) -> Environment:
         extensions=[i18n],
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
+        auto_reload=False,  # else every rendering asks for the times of all files it is made of
         trim_blocks=True,
         lstrip_blocks=True,
     )
