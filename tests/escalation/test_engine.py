@@ -209,7 +209,8 @@ def test_a_mail_that_came_back_ends_the_case_unless_another_letter_stands(engine
             )
         states.append([case.state for case in engine_of.cases()])
     assert states == [["delivered"], ["dead"]]
-    assert engine_of.count("SELECT count(*) FROM case_alarm") == 1
+    told = "SELECT count(*) FROM case_alarm WHERE reason = :reason"
+    assert engine_of.count(told, reason="letter_failed") == engine_of.count(told, reason="every_letter_failed") == 1
 
 
 # Digests.

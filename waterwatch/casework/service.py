@@ -228,7 +228,7 @@ def _held(session: Session, case_id: uuid.UUID) -> Case:
 def _locked(session: Session, case_id: uuid.UUID) -> Case:
     incident_id = escalation_queries.incident_of_case(session, case_id)
     lock_incident(session, incident_id, may_be_closed=True)
-    return escalation_queries.locked_case(session, case_id)
+    return escalation_queries.locked_case_of(session, incident_id, case_id)
 
 
 def _held_answer(session: Session, answer_id: uuid.UUID) -> tuple[Case, CaseAnswer]:
@@ -315,13 +315,10 @@ def _bring_to(
     if before in ("queued", "delivered", "dead", "no_contact"):
         if before == "no_contact":
             escalation_rules.CASE.move(case, "queued", now=now)
-        if case.delivered_at is None:
-            case.delivered_at = now
         escalation_rules.CASE.move(case, "acknowledged", now=now)
         case.acknowledged_at = case.acknowledged_at or now
         escalation.say_moved(session, case, now=now)
-        if case.acknowledge_by is None:
-            clocks.start(session, case, since=case.delivered_at)
+        clocks.begin(session, case, now=now)
     for state in ("answered", "closed") if target == "closed" else (target,):
         if case.state != state:
             escalation_rules.CASE.move(case, state, now=now)

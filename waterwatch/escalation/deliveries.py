@@ -180,16 +180,19 @@ def settle(
 
 
 def give_way(session: Session, case: Case, row: Delivery, *, settings: Settings, now: datetime) -> None:
-    """A letter has failed for good: the agency's next contact gets one, or a person is told that nobody has it."""
+    """A letter has failed for good: the agency's next contact gets one, or a person is told: of it, or that nobody
+    has the case."""
     if letters.try_next(session, case, row, settings=settings, now=now):
         write(session)  # whether any letter is left is asked for the next one that ended
         return
     if case.state not in ("queued", "delivered") or not queries.is_hopeless(session, case.id):
+        if case.state not in alarms.ALARMING:
+            alarms.raise_alarm(session, case.id, alarms.LETTER_FAILED, since=now, now=now)
         return
     before = rules.CASE.move(case, "dead", now=now)
     service.record(session, "case.dead", case, actor=SENDER, now=now, before={"state": before}, after={"state": "dead"})
     log.error("case.dead", case_id=str(case.id), incident_id=str(case.incident_id))
-    alarms.raise_alarm(session, case.id, "every_letter_failed", now=now)
+    alarms.raise_alarm(session, case.id, "every_letter_failed", since=now, now=now)
 
 
 def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:

@@ -83,6 +83,19 @@ def locked_case(session: Session, case_id: uuid.UUID) -> Case:
     return case
 
 
+def locked_case_of(session: Session, incident_id: uuid.UUID, case_id: uuid.UUID) -> Case:
+    """One case of an incident, locked with all others of it in the order of their ids. Raises :class:`NotFound`.
+
+    For whoever goes on to another case of it: cases are locked in one order by everybody, also by those who record
+    what became of letters and hold no incident.
+    """
+    wanted = select(Case).where(Case.incident_id == incident_id).order_by(Case.id).with_for_update()
+    for case in session.scalars(wanted.execution_options(populate_existing=True)).all():
+        if case.id == case_id:
+            return case
+    raise NotFound("case_not_found")
+
+
 def incident_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID:
     """The incident a case is of, for good. Raises :class:`NotFound`."""
     incident_id = session.scalars(select(Case.incident_id).where(Case.id == case_id)).one_or_none()
@@ -129,7 +142,8 @@ def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
 _ADDRESSED = text("""
 SELECT DISTINCT ON (channel, address) channel, address, max(number) OVER (PARTITION BY channel, address) AS number,
        state <> 'cancelled' AND says <> 'withdrawn' AS is_live, state IN ('refused', 'dead') AS has_failed
-FROM delivery WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says = 'withdrawn', number DESC
+FROM delivery WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says = 'withdrawn',
+      delivery.number DESC
 """)
 
 
@@ -210,12 +224,20 @@ def is_known_agency(session: Session, agency_id: uuid.UUID) -> bool:
 
 
 def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
-    """Whether no delivery of the case was sent or still can be."""
-    alive = select(Delivery.id).where(Delivery.case_id == case_id, Delivery.state.in_(ALIVE))
-    return session.scalars(alive.limit(1)).first() is None
+    """Whether no letter of the case arrived or still can. Those of rounds before it was reopened, and those whose
+    address was told meanwhile that it is withdrawn, told of something else."""
+    return not session.execute(_IS_ALIVE, {"id": case_id}).scalar_one()
 
 
-ALIVE = ("pending", "sending", "sent", "awaiting")
+_IS_ALIVE = text("""
+SELECT EXISTS (
+    SELECT FROM delivery d WHERE d.case_id = :id AND d.state IN ('pending', 'sending', 'sent', 'awaiting')
+      AND d.says <> 'withdrawn'
+      AND d.created_at >= coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = :id), '-infinity')
+      AND NOT EXISTS (
+          SELECT FROM delivery w WHERE w.case_id = :id AND w.channel = d.channel AND w.address = d.address
+            AND w.number > d.number AND w.says = 'withdrawn' AND w.state <> 'cancelled'))
+""")
 _REPORTS_BEHIND = text("""
 SELECT ir.report_id FROM escalation_case c JOIN incident_report ir ON ir.incident_id = c.incident_id
 WHERE c.id = :id ORDER BY ir.joined_at, ir.report_id

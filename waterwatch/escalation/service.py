@@ -215,7 +215,7 @@ def say_no_contact(
     facts: dict[str, audit.Fact] = {"state": case.state, "reason": reason, "severity": case.severity}
     record(session, "case.no_contact", case, actor=actor, now=now, after=facts)
     log.error("case.no_contact", case_id=str(case.id), incident_id=str(case.incident_id), reason=reason)
-    alarms.raise_alarm(session, case.id, reason, now=now)
+    alarms.raise_alarm(session, case.id, reason, since=case.state_since, now=now)
 
 
 def _regrade(
@@ -318,6 +318,15 @@ def queue_letter(
     return queued
 
 
+def untried_ways(session: Session, case: Case) -> list[Way]:
+    """The contacts of a case's agency that can be used and have had no letter of it, or none that stands."""
+    if case.agency_id is None:
+        return []
+    so_far = queries.addressed(session, case.id)
+    ways, _others = letters.usable_ways(reach_of(session, [case.agency_id]).get(case.agency_id))
+    return [way for way in ways if (found := so_far.get((way.channel, way.address))) is None or not found.is_live]
+
+
 @dataclass(frozen=True)
 class Acknowledgement:
     """When the agency acknowledged; ``is_new`` is False when it had before."""
@@ -338,7 +347,7 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
         return Acknowledgement(case.acknowledged_at, is_new=False)
     before = rules.CASE.move(case, "acknowledged", now=now)
     case.acknowledged_at = now
-    clocks.run(case)
+    clocks.begin(session, case, now=now)  # whoever says so has received it, even if we do not know of that yet
     say_moved(session, case, now=now)
     mapping.request_publication(session, now=now)  # the map tells how far the answer has come
     facts = {"state": "acknowledged"}
