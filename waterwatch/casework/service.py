@@ -40,6 +40,7 @@ class Answer:
 
     ``via``: ``link``, ``desk``, ``email``, ``open311`` or ``api``. ``source_key``: what it came from, where the same
     may come twice; the second time nothing happens. ``is_comment``: it adds to what was said, and answers nothing.
+    ``digest_id``: it answers a mail about several cases; which one it means a lead says, and none moves before.
     """
 
     words: str
@@ -48,6 +49,7 @@ class Answer:
     via: str = "link"
     source_key: str | None = None
     is_comment: bool = False
+    digest_id: uuid.UUID | None = None
 
 
 def answer(
@@ -71,7 +73,7 @@ def answer(
     if rules.answers_at_once(said.via):
         if not said.is_comment and case.state not in ("answered", "closed"):
             _bring_to(session, case, "answered", actor=actor, now=now)
-    elif case.state not in ("acknowledged", "answered", "closed"):
+    elif said.digest_id is None and case.state not in ("acknowledged", "answered", "closed"):
         _bring_to(session, case, "acknowledged", actor=actor, now=now)
     _publish_unless_checked(session, case, row, settings=settings, actor=actor, now=now)
     return row.id
@@ -272,6 +274,7 @@ def _keep(
         said_at=now,
         said_by=_person(actor),
         source_key=said.source_key,
+        digest_id=said.digest_id,
     )
     rules.ANSWER.enter(row, now=now)
     session.add(row)
@@ -342,7 +345,7 @@ def _publish(
 ) -> None:
     before = rules.ANSWER.move(row, "published", now=now)
     row.published_at, row.checked_by, row.withheld_reason = row.published_at or now, checked_by, None
-    if row.kind == "answer" and case.state == "acknowledged" and _is_of_this_round(case, row):
+    if row.kind == "answer" and case.state in ("delivered", "acknowledged") and _is_of_this_round(case, row):
         _bring_to(session, case, "answered", actor=actor, now=now, said_at=row.said_at)
     session.flush()
     _follow(session, case.incident_id, actor=actor, now=now, is_answer=row.kind in ("answer", "done"))

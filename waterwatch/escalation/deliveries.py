@@ -253,17 +253,18 @@ def fail_awaiting(
 
 
 def record_bounce(session: Session, delivery_id: uuid.UUID, code: str, *, settings: Settings, now: datetime) -> bool:
-    """A mail that was taken over came back for good: its delivery is refused after all. Idempotent.
+    """A mail that was taken over came back for good: what went in it is refused after all. Idempotent.
 
     ``code`` is ours, such as ``bounced_5.1.1``. False for a delivery that is not sent. The agency's next contact gets a
-    letter; where no other letter of the case stands and nobody has acknowledged it, it is dead and a person is told.
+    letter; where no other letter of a case stands and nobody has acknowledged it, it is dead and a person is told.
     """
-    case, row = _locked(session, delivery_id)
-    if row.state != "sent":
-        return False
-    row.sent_at = None
-    _end(session, case, row, "refused", code, settings=settings, now=now)
-    return True
+    together = found.sent_with(session, delivery_id)
+    cases = found.locked_cases(session, set(together.values()))
+    rows = [row for row in found.locked_deliveries(session, together).values() if row.state == "sent"]
+    for row in rows:
+        row.sent_at = None
+        _end(session, cases[row.case_id], row, "refused", code, settings=settings, now=now)
+    return bool(rows)
 
 
 def _end(

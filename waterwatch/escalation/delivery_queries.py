@@ -85,6 +85,22 @@ def case_of(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     return found
 
 
+def sent_with(session: Session, delivery_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID]:
+    """A letter and those that went in the same mail, each with its case; empty where there is no such letter.
+
+    A red one goes by itself, even if it was in a digest before it became red.
+    """
+    rows = session.execute(_SENT_WITH, {"id": delivery_id, "red": RED})
+    return {row.id: row.case_id for row in rows}
+
+
+_SENT_WITH = text("""
+SELECT d.id, d.case_id FROM delivery asked JOIN delivery d ON d.id = asked.id
+    OR d.digest_id = asked.digest_id AND d.severity < :red AND asked.severity < :red AND d.state <> 'cancelled'
+WHERE asked.id = :id ORDER BY d.id
+""")
+
+
 def withdrawn_among(session: Session, case_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those of the cases that were taken back."""
     wanted = select(Case.id).where(Case.id.in_(list(case_ids)), Case.state == "withdrawn")

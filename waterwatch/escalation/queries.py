@@ -117,6 +117,11 @@ def case_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     return case_id
 
 
+def digest_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID | None:
+    """The digest a letter went in, if it did."""
+    return session.scalars(select(Delivery.digest_id).where(Delivery.id == delivery_id)).one_or_none()
+
+
 def supervisors_of(session: Session, case_id: uuid.UUID) -> list[Case]:
     """The cases of those above an agency that were opened for what it missed, locked; theirs above them included."""
     found: list[Case] = []
