@@ -110,9 +110,9 @@ def refuse_all(session: Session, case: Case, settings: Settings, now: datetime) 
 def alarms(session: Session, case: Case) -> dict[str, bool]:
     """By reason, what the leads are to be told of a case, and whether they were."""
     rows = session.execute(
-        text("SELECT reason, told_at IS NOT NULL FROM case_alarm WHERE case_id = :id"), {"id": case.id}
+        text("SELECT reason, told_at IS NOT NULL AS is_told FROM case_alarm WHERE case_id = :id"), {"id": case.id}
     )
-    return {reason: is_told for reason, is_told in rows}
+    return {row.reason: row.is_told for row in rows}
 
 
 def leads_are_told(session: Session, now: datetime) -> None:

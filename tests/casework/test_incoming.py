@@ -124,7 +124,7 @@ def digest(
 def test_a_mail_that_answers_a_digest_moves_no_case_and_says_so_to_the_lead(
     session: Session, digest: tuple[Case, Case], lead: Actor, settings: Settings, now: datetime
 ) -> None:
-    case, other = digest
+    case, _other = digest
     delivery_id, mail_id = add_mail(session, case, "第二件已派人。", settings, now)
     answer_id = incoming.answered_by_mail(session, delivery_id, mail_id, settings=settings, now=now)
     assert answer_id is not None

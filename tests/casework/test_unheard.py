@@ -27,11 +27,13 @@ from tests.casework.rows import (
 from tests.escalation.rows import add_agency, add_incident, add_report
 from waterwatch.casework import pressing, service
 from waterwatch.casework.service import Answer
+from waterwatch.escalation import deliveries
 from waterwatch.escalation import service as escalation
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
+from waterwatch.messaging.attempts import Failure
 
 Tree = tuple[uuid.UUID, uuid.UUID, uuid.UUID]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -155,6 +157,31 @@ def test_a_letter_that_failed_beside_one_that_arrived_is_told_to_the_leads(
     session.execute(text("UPDATE delivery SET state = 'sent', sent_at = now() WHERE address LIKE 'first%'"))
     refuse_all(session, case, settings, now)
     assert alarms(session, case) == {"letter_failed": False}
+
+
+def test_a_red_is_told_to_the_next_contact_after_five_minutes_of_later_while_the_first_letter_goes_on(
+    session: Session, incident_id: uuid.UUID, settings: Settings, now: datetime
+) -> None:
+    addresses = [f"{name}@gov.example" for name in ("first", "second", "third")]
+    agency_id = add_agency(session, "区局", addresses)
+    session.execute(text("UPDATE agency SET channels_in = 'order'"))
+    session.execute(text("UPDATE incident SET severity = 4, graded_severity = 4"))
+    escalate(session, incident_id, settings, now)
+    case = case_of(session, incident_id, agency_id)
+    told = []
+    for minutes in (4, 5, 9, 10):
+        at = now + timedelta(minutes=minutes)
+        for letter in letters(session, case):
+            claim = deliveries.claim_delivery(session, letter.id, settings=settings, now=at)
+            assert claim is not None
+            deliveries.record_failure(session, claim, Failure("450", is_deferred=True), settings=settings, now=at)
+        session.flush()
+        told.append([(letter.address.split("@")[0], letter.state) for letter in letters(session, case)])
+    waits = [(name, "pending") for name in ("first", "second", "third")]
+    assert told == [waits[:1], waits[:2], waits[:2], waits]
+    hand_over(session, case, settings, now + HOUR)
+    session.expire_all()
+    assert case.state == "delivered"
 
 
 # On to another agency.

@@ -25,8 +25,8 @@ class CaseAnswer(Base):
 
     ``held`` until the lead has checked it, where that is asked for; only what is ``published`` is public.
     ``source_key``: what it came from, where the same may come twice (a mail, an Open311 status). ``digest_id``: it
-    answers a mail that told of several cases, and nobody but a person can tell which of them it means. ``erased_at``: it was
-    withheld long ago, or its incident was taken back with its last report: its words and pictures are gone.
+    answers a mail that told of several cases, and nobody but a person can tell which of them it means. ``erased_at``:
+    it was withheld long ago, or its incident was taken back with its last report: its words and pictures are gone.
     """
 
     __tablename__ = "case_answer"

@@ -76,6 +76,7 @@ class _Recording:
     def __init__(self, session: Session, settings: Settings, now: datetime, told: set[uuid.UUID]) -> None:
         self._session, self._settings, self._now, self._told = session, settings, now, told
         self._ended: list[tuple[Case, Delivery]] = []
+        self._slow: list[tuple[Case, Delivery]] = []
         self._paused: dict[uuid.UUID, float] = {}
 
     def note(self, claim: Claim, outcome: Outcome, row: Delivery, case: Case) -> float | None:
@@ -89,9 +90,13 @@ class _Recording:
         return self._fail(claim, row, case, outcome.failure) if is_mine else rules.claim_lasts_s(self._settings)
 
     def finish(self) -> None:
-        """What follows: digests pause as a whole; of deliveries that ended, the next contact gets one, or nobody."""
+        """What follows: digests pause as a whole; of deliveries that ended, or are put off for too long, the next
+        contact gets one."""
         for digest_id, digest in found.digests(self._session, self._paused).items():
             digest.retry_at = self._now + timedelta(seconds=self._paused[digest_id])
+        for case, row in self._slow:
+            if letters.try_next(self._session, case, row, settings=self._settings, now=self._now):
+                write(self._session)
         for case, row in self._ended:
             give_way(self._session, case, row, settings=self._settings, now=self._now)
 
@@ -131,6 +136,8 @@ class _Recording:
             # Overdue counts from the beginning, not from the latest attempt.
             row.state_deadline_at = began_at + timedelta(seconds=settings.delivery_deadline_s)
             pause_s = self._pause_s(row, failure)
+            if letters.is_put_off(row, now=now):
+                self._slow.append((case, row))
             if row.digest_id is not None:
                 self._paused[row.digest_id] = max(pause_s, self._paused.get(row.digest_id, 0.0))
             return pause_s
@@ -193,6 +200,15 @@ def give_way(session: Session, case: Case, row: Delivery, *, settings: Settings,
     service.record(session, "case.dead", case, actor=SENDER, now=now, before={"state": before}, after={"state": "dead"})
     log.error("case.dead", case_id=str(case.id), incident_id=str(case.incident_id))
     alarms.raise_alarm(session, case.id, "every_letter_failed", since=now, now=now)
+
+
+def pass_over(session: Session, delivery_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:
+    """A letter waits for too long, for instance behind a breaker: where the agency is told one by one, its next contact
+    gets one beside it. Idempotent; whether one does."""
+    case, row = _locked(session, delivery_id)
+    if row.state != "pending" or not letters.is_put_off(row, now=now):
+        return False
+    return letters.try_next(session, case, row, settings=settings, now=now)
 
 
 def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:

@@ -147,6 +147,34 @@ def endpoints(session: Session, names: Collection[str]) -> dict[str, Endpoint]:
     return {endpoint.name: endpoint for endpoint in found}
 
 
+def endpoints_known(session: Session, names: Collection[str]) -> dict[str, Endpoint]:
+    """What is known of these endpoints, for somebody to look at."""
+    return {row.name: row for row in session.scalars(select(Endpoint).where(Endpoint.name.in_(list(names))))}
+
+
+@dataclass(frozen=True)
+class LastLetter:
+    """What became of the last letter to a contact that has an end: sent, refused or dead, and why."""
+
+    state: str
+    error: str | None
+    at: datetime
+
+
+_LAST_LETTERS = text("""
+SELECT DISTINCT ON (d.contact_id) d.contact_id, d.state, d.last_error AS error, d.state_since AS at
+FROM escalation_case c JOIN delivery d ON d.case_id = c.id
+WHERE c.agency_id = :agency_id AND d.contact_id IS NOT NULL AND d.state IN ('sent', 'refused', 'dead')
+ORDER BY d.contact_id, d.state_since DESC, d.id DESC
+""")
+
+
+def last_letters(session: Session, agency_id: uuid.UUID) -> dict[uuid.UUID, LastLetter]:
+    """By contact of an agency, what became of its last letter that has an end."""
+    rows = session.execute(_LAST_LETTERS, {"agency_id": agency_id})
+    return {row.contact_id: LastLetter(row.state, row.error, row.at) for row in rows}
+
+
 _TAKE_TURNS = text("""
 SELECT pg_advisory_xact_lock(hashtextextended('endpoint ' || name, 0))
 FROM (SELECT unnest(CAST(:names AS text[])) AS name ORDER BY 1) named

@@ -168,6 +168,13 @@ def addressed(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], Add
     return {(row.channel, row.address): Addressed(row.number, row.is_live, row.has_failed) for row in rows}
 
 
+def waiting_letters(session: Session, case_id: uuid.UUID) -> list[Delivery]:
+    """A case's letters that nobody has taken over yet."""
+    return list(
+        session.scalars(select(Delivery).where(Delivery.case_id == case_id, Delivery.state.in_(("pending", "sending"))))
+    )
+
+
 def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
     """Whether a case was taken back."""
     return session.scalars(select(Case.state).where(Case.id == case_id)).one_or_none() == "withdrawn"
@@ -416,6 +423,22 @@ class OpenNoContact:
     severity: int
     since: datetime
     state: str
+
+
+_UNHEARD = text("""
+SELECT DISTINCT c.incident_id FROM escalation_case c JOIN incident i ON i.id = c.incident_id
+WHERE c.state IN ('no_contact', 'dead') AND i.closed_at IS NULL AND c.incident_id > :after
+  AND (CAST(:agency_id AS uuid) IS NULL OR c.agency_id = :agency_id OR c.agency_id IS NULL)
+ORDER BY c.incident_id LIMIT :limit
+""")
+
+
+def unheard_incidents(
+    session: Session, agency_id: uuid.UUID | None, *, after: uuid.UUID, limit: int
+) -> list[uuid.UUID]:
+    """Open incidents, by id, with a case that reached nobody: one of this agency, or of none; None: any."""
+    values = {"agency_id": agency_id, "after": after, "limit": limit}
+    return list(session.execute(_UNHEARD, values).scalars())
 
 
 _NO_CONTACT = text(f"""

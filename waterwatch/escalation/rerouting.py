@@ -27,8 +27,9 @@ def reroute(
     """A case was refused as not the agency's: it goes to the agency named, else to one of its kind a level up.
 
     Never to one that refused the incident, nor to one whose letters of it have all failed, unless it has an address
-    that was not tried. Whoever has it already need not be told again; the case it has is returned. Where nobody is left, the incident gets a case ``no_contact``: None, loudly. Assumes that the caller holds the
-    incident's lock and has moved ``case`` to ``refused_not_ours``.
+    that was not tried. Whoever has it already need not be told again; the case it has is returned. Where nobody is
+    left, the incident gets a case ``no_contact``: None, loudly. Assumes that the caller holds the incident's lock
+    and has moved ``case`` to ``refused_not_ours``.
     """
     session.flush()
     known = queries.cases_by_agency(session, case.incident_id)
