@@ -72,7 +72,8 @@ JOIN escalation_case c ON c.id = d.case_id AND c.state = 'queued'
 JOIN agency a ON a.id = c.agency_id AND a.channels_in = 'order'
 WHERE d.state = 'pending' AND greatest(d.created_at, d.due_at) <= :now - patience.term
   AND NOT EXISTS (SELECT FROM delivery later WHERE later.case_id = d.case_id AND later.id > d.id)
-  AND EXISTS (SELECT FROM agency_contact k WHERE k.agency_id = a.id AND k.active AND k.channel <> 'post' AND NOT EXISTS (
+  AND EXISTS (
+      SELECT FROM agency_contact k WHERE k.agency_id = a.id AND k.active AND k.channel <> 'post' AND NOT EXISTS (
       SELECT FROM delivery x WHERE x.case_id = c.id AND x.channel = k.channel AND x.address = k.address))
 ORDER BY d.severity DESC, d.created_at LIMIT :limit
 """)

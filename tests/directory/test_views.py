@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.escalation.rows import add_agency, add_incident
 from tests.web.site import Visitor
 from waterwatch.escalation import deliveries, service
-from waterwatch.escalation.tables import Case, Delivery
+from waterwatch.escalation.tables import Delivery
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -234,8 +234,9 @@ def test_a_contact_whose_mailbox_does_not_answer_says_so_and_why(
         agency_id = add_agency(session, "没人收信的局", ["full@x.example", "gone@x.example"])
         incident_id = add_incident(session, now=now)
         by: dict[str, Any] = {"settings": settings, "now": now}
-        service.escalate(session, incident_id, actor=Actor.system("tests"), **by)
-        for letter in session.query(Delivery).join(Case).filter(Case.agency_id == agency_id):
+        case = service.open_case(session, incident_id, agency_id, 2, actor=Actor.system("tests"), **by)
+        assert service.queue_letter(session, case, says="case", **by) == 2
+        for letter in session.query(Delivery).filter_by(case_id=case.id):
             is_gone = letter.address.startswith("gone")
             claim = deliveries.claim_delivery(session, letter.id, **by)
             assert claim is not None

@@ -251,7 +251,7 @@ def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settin
 
 
 def _put_off(session: Session, case: Case, *, now: datetime) -> set[tuple[str, str]]:
-    """Channel and address of letters of a case that wait, or are put off, for longer than others may be kept waiting."""
+    """Channel and address of a case's letters that are on their way for longer than others may be kept waiting."""
     return {
         (letter.channel, letter.address)
         for letter in queries.waiting_letters(session, case.id)
