@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from waterwatch.casework import pressing
 from waterwatch.casework import queries as cases
 from waterwatch.escalation import deliveries
+from waterwatch.escalation.rules import order_patience
 from waterwatch.inbox import service as inbox
 from waterwatch.incidents.queries import overdue_incidents
 from waterwatch.incidents.rules import RED_SECOND_WITHIN
@@ -62,6 +63,19 @@ ORDER BY d.state_deadline_at LIMIT :limit
 """)
 _AWAITED_IN_VAIN = text("""
 SELECT id FROM delivery WHERE state = 'awaiting' AND state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit
+""")
+# Letters that keep others waiting, of agencies that are told one by one and have somebody who was not told yet.
+_LETTERS_SLOW = text("""
+SELECT d.id FROM delivery d
+JOIN (VALUES (4, :red), (3, :orange), (2, :yellow), (1, :blue)) patience (severity, term) USING (severity)
+JOIN escalation_case c ON c.id = d.case_id AND c.state = 'queued'
+JOIN agency a ON a.id = c.agency_id AND a.channels_in = 'order'
+WHERE d.state = 'pending' AND greatest(d.created_at, d.due_at) <= :now - patience.term
+  AND NOT EXISTS (SELECT FROM delivery later WHERE later.case_id = d.case_id AND later.id > d.id)
+  AND EXISTS (
+      SELECT FROM agency_contact k WHERE k.agency_id = a.id AND k.active AND k.channel <> 'post' AND NOT EXISTS (
+      SELECT FROM delivery x WHERE x.case_id = c.id AND x.channel = k.channel AND x.address = k.address))
+ORDER BY d.severity DESC, d.created_at LIMIT :limit
 """)
 _POSTINGS_FORGOTTEN = text("""
 SELECT p.id FROM posting p
@@ -141,6 +155,18 @@ def give_up_awaiting(context: JobContext) -> int:
                 session, delivery_id, "awaited_in_vain", settings=context.settings, now=context.now()
             )
     return len(due)
+
+
+def pass_over_slow(context: JobContext) -> int:
+    """Letters that wait for too long: the agency's next contact is told beside them. Returns how many were."""
+    patience = dict(zip(("red", "orange", "yellow", "blue"), map(order_patience, (4, 3, 2, 1)), strict=True))
+    with transaction(context.sessions) as session:
+        due = list(session.execute(_LETTERS_SLOW, {"now": context.now(), "limit": BATCH} | patience).scalars())
+    passed = 0
+    for delivery_id in due:
+        with transaction(context.sessions) as session:
+            passed += deliveries.pass_over(session, delivery_id, settings=context.settings, now=context.now())
+    return passed
 
 
 def send_again(context: JobContext) -> int:

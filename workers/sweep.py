@@ -318,6 +318,7 @@ DUTIES: tuple[Callable[[JobContext], int], ...] = (
     # Each remedy once, however many states it serves, in the order of the table.
     *dict.fromkeys(remedy for remedy in deadlines.REMEDIES.values() if remedy is not None),
     deadlines.remind_agencies,
+    deadlines.pass_over_slow,
     forget_originals,
     forget_unclaimed,
     erase_ended,

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from waterwatch.advisories import service as advisories
+from waterwatch.agencies.competence import TOPIC_REACH_CHANGED
 from waterwatch.bulletins import jobs as bulletins
 from waterwatch.bulletins.service import TOPIC_MAKE, TOPIC_SEND
 from waterwatch.casework import service as casework
 from waterwatch.contacts import service as contacts
-from waterwatch.escalation import alarms, polling, sending
+from waterwatch.escalation import again, alarms, polling, sending
 from waterwatch.escalation import service as escalation
 from waterwatch.inbox import service as inbox
 from waterwatch.kernel.context import JobContext
@@ -74,6 +75,7 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         # A delivery gives itself up by its own age; only a fault of ours ever ends here.
         escalation.TOPIC_DELIVER: Topic(sending.deliver, LETTERS, 60, Retry(1, 30, None), handlers.abandon_delivery),
         escalation.TOPIC_CALL: Topic(sending.call, CALLS, 60, Retry(1, 30, None), handlers.abandon_delivery),
+        TOPIC_REACH_CHANGED: Topic(again.forward_all, MAIL, 60, Retry(5, 60, 20)),
         polling.TOPIC_POLL: Topic(polling.poll, MAIL, 30, Retry(5, 60, 20)),
         alarms.TOPIC_ALARM: Topic(alarms.tell, MAIL, 20, Retry(1, 30, 50)),
         contacts.TOPIC_GIVEN: Topic(notices.tell_given, MAIL, 20, Retry(1, 30, 50)),

@@ -75,7 +75,7 @@ def _alarms() -> None:
     op.create_table(
         "case_alarm",
         sa.Column("case_id", sa.Uuid(), sa.ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), primary_key=True),
         sa.Column("raised_at", NOW, nullable=False),
         sa.Column("told_at", NOW),
         sa.CheckConstraint("reason ~ '^[a-z_]{1,40}$'", name=op.f("ck_case_alarm_reason")),

@@ -22,6 +22,27 @@ UPDATE escalation_case SET acknowledge_by = state_deadline_at,
     remind_at = state_deadline_at - (state_deadline_at - delivered_at) / 4
 WHERE state = 'delivered' AND state_deadline_at IS NOT NULL AND delivered_at IS NOT NULL
 """
+# Those to answer and to finish begin to be owed: from the hand-over, as for new cases; where that is over already, from
+# now on, because nobody was told of it. By the limits of then, Monday to Friday: no calendar and no rule is loaded yet.
+_LATER_CLOCKS = """
+WITH due AS (
+    SELECT c.id, since.at, answer.by AS answer_by, since.at + interval '60 days' AS finish_by
+    FROM escalation_case c
+    JOIN (VALUES (4, 3), (3, 7), (2, 15), (1, 15)) term (severity, days) USING (severity)
+    CROSS JOIN LATERAL (VALUES (1, c.delivered_at), (2, now())) since (nth, at)
+    CROSS JOIN LATERAL (
+        SELECT since.at + make_interval(days => day) AS by FROM generate_series(1, 30) day
+        WHERE extract(isodow FROM since.at AT TIME ZONE 'Asia/Shanghai' + make_interval(days => day)) < 6
+        ORDER BY day OFFSET term.days - 1 LIMIT 1) answer
+    WHERE c.state IN ('delivered', 'acknowledged') AND c.delivered_at IS NOT NULL),
+owed AS (
+    SELECT DISTINCT ON (id) * FROM due WHERE answer_by > now() ORDER BY id, at)
+UPDATE escalation_case c SET answer_by = owed.answer_by, finish_by = owed.finish_by,
+    state_deadline_at = CASE c.state WHEN 'acknowledged' THEN owed.answer_by ELSE c.state_deadline_at END,
+    remind_at = CASE c.state WHEN 'acknowledged' THEN owed.answer_by - (owed.answer_by - owed.at) / 4
+                             ELSE c.remind_at END
+FROM owed WHERE owed.id = c.id
+"""
 
 
 def upgrade() -> None:
@@ -55,6 +76,7 @@ def _clocks() -> None:
         "ix_escalation_case_remind_at", table, ["remind_at"], postgresql_where=sa.text("remind_at IS NOT NULL")
     )
     op.execute(sa.text(_CLOCKS))
+    op.execute(sa.text(_LATER_CLOCKS))
     op.create_table(
         "case_round",
         sa.Column("case_id", sa.Uuid(), sa.ForeignKey("escalation_case.id"), primary_key=True),
@@ -81,6 +103,7 @@ def _answers() -> None:
         sa.Column("said_at", NOW, nullable=False),
         sa.Column("said_by", sa.Uuid(), sa.ForeignKey("person.id")),
         sa.Column("source_key", sa.Text(), unique=True),
+        sa.Column("digest_id", sa.Uuid(), sa.ForeignKey("digest.id")),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("state_since", NOW, nullable=False),
         sa.Column("state_deadline_at", NOW),

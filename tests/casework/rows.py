@@ -13,6 +13,7 @@ from waterwatch.escalation import deliveries, service
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.settings import Settings
+from waterwatch.messaging.attempts import Failure
 
 DISTRICT = "MULTIPOLYGON(((114.2 30.5, 114.4 30.5, 114.4 30.7, 114.2 30.7, 114.2 30.5)))"
 SYSTEM = Actor.system("tests")
@@ -92,3 +93,28 @@ def add_contact(session: Session, report_id: uuid.UUID, now: datetime) -> None:
         sealed=b"sealed",
         created_at=now,
     )
+
+
+def refuse_all(session: Session, case: Case, settings: Settings, now: datetime) -> None:
+    """Every letter of a case that waits is refused for good."""
+    session.flush()
+    for delivery in letters(session, case):
+        if delivery.state == "pending":
+            claim = deliveries.claim_delivery(session, delivery.id, settings=settings, now=now)
+            assert claim is not None
+            failure = Failure("550", is_permanent=True)
+            deliveries.record_failure(session, claim, failure, settings=settings, now=now)
+    session.flush()
+
+
+def alarms(session: Session, case: Case) -> dict[str, bool]:
+    """By reason, what the leads are to be told of a case, and whether they were."""
+    rows = session.execute(
+        text("SELECT reason, told_at IS NOT NULL AS is_told FROM case_alarm WHERE case_id = :id"), {"id": case.id}
+    )
+    return {row.reason: row.is_told for row in rows}
+
+
+def leads_are_told(session: Session, now: datetime) -> None:
+    """Of everything that waits to be told."""
+    session.execute(text("UPDATE case_alarm SET told_at = :now WHERE told_at IS NULL"), {"now": now})

@@ -5,8 +5,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.casework.rows import acts, letters, state_of
-from tests.escalation.rows import insert
+from tests.casework.rows import acts, case_of, escalate, hand_over, letters, state_of
+from tests.escalation.rows import add_incident, insert
 from waterwatch.casework import incoming, queries, service
 from waterwatch.escalation.tables import Case
 from waterwatch.inbox.reading import Contents
@@ -103,3 +103,45 @@ def test_a_citys_system_acknowledges_answers_and_claims_to_be_done(
     # However surely it says so: no machine's word shows the water clean.
     assert state_of(session, case.incident_id) == "resolved_claimed"
     assert "incident.verified_clean" not in acts(session, case.incident_id)
+
+
+@pytest.fixture
+def digest(
+    session: Session, case: Case, tree: tuple[uuid.UUID, uuid.UUID, uuid.UUID], settings: Settings, now: datetime
+) -> tuple[Case, Case]:
+    """Two cases of one agency that went in one mail."""
+    other_incident = add_incident(session, now=now)
+    escalate(session, other_incident, settings, now)
+    other = case_of(session, other_incident, tree[0])
+    hand_over(session, other, settings, now)
+    digest_id = insert(session, "digest", agency_id=tree[0], message_id="<digest.1@waters.example>", created_at=now)
+    for one in (case, other):
+        letters(session, one)[0].digest_id = digest_id
+    session.flush()
+    return case, other
+
+
+def test_a_mail_that_answers_a_digest_moves_no_case_and_says_so_to_the_lead(
+    session: Session, digest: tuple[Case, Case], lead: Actor, settings: Settings, now: datetime
+) -> None:
+    case, _other = digest
+    delivery_id, mail_id = add_mail(session, case, "第二件已派人。", settings, now)
+    answer_id = incoming.answered_by_mail(session, delivery_id, mail_id, settings=settings, now=now)
+    assert answer_id is not None
+    assert [one.state for one in digest] == ["delivered", "delivered"]
+    (held,) = queries.held_answers(session)
+    codes = session.execute(text("SELECT code FROM incident ORDER BY code")).scalars().all()
+    assert (held.answer_id, held.case_id, held.digest_codes) == (answer_id, case.id, codes)
+    service.publish_answer(session, answer_id, actor=lead, now=now)
+    assert [one.state for one in digest] == ["answered", "delivered"]
+
+
+def test_a_mail_that_answers_a_digest_whose_first_case_was_taken_back_is_kept_with_the_next(
+    session: Session, digest: tuple[Case, Case], settings: Settings, now: datetime
+) -> None:
+    case, other = digest
+    session.execute(text("UPDATE escalation_case SET state = 'withdrawn' WHERE id = :id"), {"id": case.id})
+    session.expire_all()
+    delivery_id, mail_id = add_mail(session, case, "收到", settings, now)
+    assert incoming.answered_by_mail(session, delivery_id, mail_id, settings=settings, now=now) is not None
+    assert [one.case_id for one in queries.held_answers(session)] == [other.id]

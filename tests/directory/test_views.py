@@ -2,14 +2,21 @@
 
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.escalation.rows import add_agency, add_incident
 from tests.web.site import Visitor
+from waterwatch.escalation import deliveries, service
+from waterwatch.escalation.tables import Delivery
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
+from waterwatch.messaging.attempts import Failure
 
 RULE = {"area": "武汉市", "agency_kind": "agriculture", "observation_kind": "foam", "is_competent": "yes"}
 
@@ -217,3 +224,33 @@ def test_the_report_shows_the_country_then_a_province_and_is_a_sheet(admin: Visi
     assert lines[0].startswith("\ufeffcode,county,above,black_odorous")
     assert any(line.startswith("420106,武昌区,武汉市 湖北省,1,1") for line in lines)
     assert len(lines) > 2800
+
+
+def test_a_contact_whose_mailbox_does_not_answer_says_so_and_why(
+    admin: Visitor, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    now = utc_now()
+    with transaction(sessions) as session:
+        agency_id = add_agency(session, "没人收信的局", ["full@x.example", "gone@x.example"])
+        incident_id = add_incident(session, now=now)
+        by: dict[str, Any] = {"settings": settings, "now": now}
+        case = service.open_case(session, incident_id, agency_id, 2, actor=Actor.system("tests"), **by)
+        assert service.queue_letter(session, case, says="case", **by) == 2
+        for letter in session.query(Delivery).filter_by(case_id=case.id):
+            is_gone = letter.address.startswith("gone")
+            claim = deliveries.claim_delivery(session, letter.id, **by)
+            assert claim is not None
+            failure = Failure("550" if is_gone else "452", is_permanent=is_gone, is_deferred=not is_gone)
+            deliveries.record_failure(session, claim, failure, **by)
+    page = admin.get(f"/admin/agencies/{agency_id}").text
+    assert '最近 1 次没有接受，会再试。 <span class="code">452</span>' in page
+    assert re.search(r'最近一封信没有送达（[^）]+）。地址可能已经失效，请核实。 <span class="code">550</span>', page)
+    assert "暂停发送" not in page
+    with transaction(sessions) as session:
+        session.execute(
+            text("UPDATE endpoint SET failures = 5, opened = 1, open_until = :until"),
+            {"until": now + timedelta(hours=1)},
+        )
+    page = admin.get(f"/admin/agencies/{agency_id}").text
+    assert page.count("暂停发送") == 1
+    assert "连续 5 次没有接受" in page

@@ -16,7 +16,7 @@ from xsdata.formats.dataclass.parsers import XmlParser
 from tests.escalation.engine import Engine
 from tests.escalation.rows import add_agency, add_incident, insert
 from tests.messaging.servers import Fickle, rude_server
-from waterwatch.escalation import alarms, deliveries, letters, service
+from waterwatch.escalation import alarms, deliveries, letters, returns, service
 from waterwatch.escalation.channels import Awaiting
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import outbox
@@ -209,7 +209,8 @@ def test_a_mail_that_came_back_ends_the_case_unless_another_letter_stands(engine
             )
         states.append([case.state for case in engine_of.cases()])
     assert states == [["delivered"], ["dead"]]
-    assert engine_of.count("SELECT count(*) FROM case_alarm") == 1
+    told = "SELECT count(*) FROM case_alarm WHERE reason = :reason"
+    assert engine_of.count(told, reason="letter_failed") == engine_of.count(told, reason="every_letter_failed") == 1
 
 
 # Digests.
@@ -275,6 +276,28 @@ def test_a_letter_in_a_digest_that_becomes_red_leaves_at_once(engine_of: Engine)
     with rude_server(server) as port:
         engine_of.at(port).run()
     assert len(server.copies) == 1
+
+
+def test_a_digest_that_came_back_ends_every_letter_in_it(engine_of: Engine) -> None:
+    agency(engine_of, "a@x.example")
+    prefer(engine_of, digest_upto=2)
+    for _ in range(3):
+        forward(engine_of)
+    engine_of.pass_time(24 * 5)
+    server = Fickle(kind)
+    with rude_server(server) as port:
+        engine_of.at(port).run()
+    (mail,) = mails(server)
+    token = mail["Reply-To"].addresses[0].username.removeprefix("case+").upper()
+    for is_first in (True, False):
+        with transaction(engine_of.sessions) as session:
+            delivery_id = open_delivery_token(engine_of.settings, token)
+            assert (
+                returns.take_bounce(session, delivery_id, "5.1.1", settings=engine_of.settings, now=now()) == is_first
+            )
+    assert [one.state for one in engine_of.deliveries()] == ["refused"] * 3
+    assert [case.state for case in engine_of.cases()] == ["dead"] * 3
+    assert engine_of.count("SELECT count(*) FROM case_alarm WHERE reason = 'every_letter_failed'") == 3
 
 
 # Breakers.

@@ -98,3 +98,17 @@ def test_the_public_page_says_that_nobody_has_it_and_why(
     page = client.get(f"/i/{mute}").text
     assert "负责的部门没有可用的联系方式" in page
     assert "没有邮箱的局" in page
+
+
+def test_every_reason_an_alarm_may_have_is_said_in_words(
+    sessions: sessionmaker[Session], settings: Settings, escalate: Callable[..., list[str]]
+) -> None:
+    escalate(1, at=IN_NOWHERE)
+    with transaction(sessions) as session:
+        case_id = session.execute(text("SELECT id FROM escalation_case")).scalar_one()
+        alarms.raise_alarm(session, case_id, "all_refused", since=utc_now(), now=utc_now())
+    (mail,) = tell(sessions, settings)
+    assert "收到的部门都说不归自己管" in mail.content["text"]
+    assert "all_refused" not in mail.content["text"] + mail.content["html"]
+    raised = {"nobody_competent", "no_address", "all_refused", "every_letter_failed", "overdue", "letter_failed"}
+    assert set(alarms.REASON_WORDS) == raised

@@ -151,6 +151,7 @@ SPECIAL = {
     ("escalation", "posting"): "letters on paper: which wait, what they say, when they went",
     ("escalation", "polling_queries"): "which of our requests are to be asked about",
     ("escalation", "reading"): "deliveries as letters once more: for who fetches a feed, or prints",
+    ("escalation", "again"): "cases that reached nobody are tried again",
     ("escalation", "feeding"): "whose private feed of alerts an address opens",
     ("atlas", "alerts"): "the steps of an incident, as alerts follow each other",
     ("escalation", "photo_views"): "the photo of a case by itself, for servers that publish what they are told",

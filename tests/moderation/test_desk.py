@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.escalation.rows import IN_WUHAN
+from tests.escalation.rows import IN_WUHAN, add_agency, add_incident, insert
 from tests.moderation.rows import add_river, add_waiting, count, state_of
 from tests.web.site import Visitor
 from waterwatch.accounts.service import DemoPerson
+from waterwatch.escalation import service
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
+from waterwatch.kernel.settings import Settings
 from waterwatch.moderation import queries
 from waterwatch.moderation.pace import Act, pace, stretch
 
@@ -282,3 +285,25 @@ def test_a_stretch_ends_with_a_quarter_of_an_hour_of_rest(minutes_ago: list[int]
 def test_a_stretch_is_never_longer_than_since_the_first_decision(minutes_ago: list[int]) -> None:
     moments = sorted(NOW - timedelta(minutes=minutes) for minutes in minutes_ago)
     assert timedelta(0) <= stretch(moments, now=NOW) <= timedelta(minutes=max(minutes_ago, default=0))
+
+
+def test_a_lead_has_a_case_that_reached_nobody_forwarded_again(
+    visitor: Visitor, people: People, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    now = utc_now()
+    with transaction(sessions) as session:
+        add_agency(session, "没有邮箱的局", [])
+        incident_id = add_incident(session, now=now)
+        (case,) = service.escalate(session, incident_id, settings=settings, actor=Actor.system("tests"), now=now)
+        case_id, agency_id = case.id, case.agency_id
+    again = f"/desk/unheard/{case_id}/again"
+    visitor.sign_in(people["lead"])
+    assert visitor.get("/desk/").text.count(again) == 1
+    assert visitor.post(again, {}, page="/desk/").status_code == 303
+    assert "没有可以转交的地址" in visitor.get("/desk/").text
+    with transaction(sessions) as session:
+        insert(session, "agency_contact", agency_id=agency_id, channel="email", address="a@x.example", position=0)
+    assert visitor.post(again, {}, page="/desk/").status_code == 303
+    assert "已再次转交" in visitor.get("/desk/").text
+    with transaction(sessions) as session:
+        assert session.execute(text("SELECT address, state FROM delivery")).all() == [("a@x.example", "pending")]

@@ -20,6 +20,7 @@ REVIEW = {"nobody": 302, "citizen": 403, "officer": 403, "admin": 403}
 # By (method, route): what a moderator and a lead are answered who send nothing with it, about something unknown.
 MATRIX: dict[tuple[str, str], tuple[int, int]] = {
     ("GET", "/desk/"): (200, 200),
+    ("POST", "/desk/unheard/<uuid:case_id>/again"): (403, 404),
     ("POST", "/desk/next"): (303, 303),
     ("POST", "/desk/next/prepare"): (303, 303),
     ("POST", "/desk/leave"): (204, 204),

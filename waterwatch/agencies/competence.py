@@ -18,11 +18,13 @@ from sqlalchemy.orm import Session
 
 from waterwatch.agencies import registry
 from waterwatch.agencies.tables import OBSERVATION_KINDS, CompetenceRule
-from waterwatch.kernel import audit
+from waterwatch.kernel import audit, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, NotFound
 from waterwatch.kernel.ids import new_id
 
+# How an agency is reached, or who is told, has changed: what reached nobody may reach somebody now.
+TOPIC_REACH_CHANGED = "agencies.reach_changed"
 SAMPLE = 12  # agencies named of each kind of change
 
 
@@ -129,6 +131,12 @@ ORDER BY array_position(:observation_kinds, observation_kind), verdict
 _ALONE = text("LOCK TABLE competence_rule IN SHARE ROW EXCLUSIVE MODE")
 
 
+def say_changed(session: Session, agency_id: uuid.UUID | None, *, now: datetime) -> None:
+    """What reached nobody is to be forwarded again: as this agency is reached now, or by rules that changed (None)."""
+    payload = {"agency_id": None if agency_id is None else str(agency_id)}
+    outbox.emit(session, TOPIC_REACH_CHANGED, payload, now=now)
+
+
 def compile_everything(session: Session) -> tuple[Change, ...]:
     """Make the rows of all agencies from the rules: after areas have moved. Idempotent."""
     return _compile(session, everything=True)
@@ -171,6 +179,8 @@ def set_rule(session: Session, rule: Rule, *, replaces: uuid.UUID | None = None,
     session.add(made)
     session.flush()
     changes = _compile(session, edited=[(one.agency_kind, one.jurisdiction_id) for one in (made, *old)])
+    if changes:
+        say_changed(session, None, now=now)
     before = _facts(old[0]) if old else None
     _record(session, "rule.set", made.id, actor=actor, now=now, before=before, after=_facts(made) | _counts(changes))
     return Edit(made.id, changes)
@@ -183,6 +193,8 @@ def remove_rule(session: Session, rule_id: uuid.UUID, *, actor: Actor, now: date
     rule.retired_at = now
     session.flush()
     changes = _compile(session, edited=[(rule.agency_kind, rule.jurisdiction_id)])
+    if changes:
+        say_changed(session, None, now=now)
     _record(session, "rule.removed", rule.id, actor=actor, now=now, before=_facts(rule), after=_counts(changes))
     return Edit(None, changes)
 

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies import registry
-from waterwatch.agencies.competence import compile_agencies
+from waterwatch.agencies.competence import compile_agencies, say_changed
 from waterwatch.agencies.rules import address_faults, read_settings
 from waterwatch.agencies.tables import (
     BASIN,
@@ -84,6 +84,7 @@ def change_agency(session: Session, agency_id: uuid.UUID, facts: AgencyFacts, *,
     _apply(session, agency, facts)
     _rename(session, agency.id, facts.names)
     compile_agencies(session, [agency.id])
+    say_changed(session, agency.id, now=now)
     _record(session, "agency.changed", agency.id, actor=actor, now=now, before=before, after=_told(agency))
 
 
@@ -116,6 +117,7 @@ def reinstate_agency(session: Session, agency_id: uuid.UUID, *, actor: Actor, no
     agency.retired_at = None
     session.flush()
     compile_agencies(session, [agency.id])
+    say_changed(session, agency.id, now=now)
     _record(session, "agency.reinstated", agency.id, actor=actor, now=now)
 
 
@@ -148,6 +150,7 @@ def add_contact(
     session.add(contact)
     session.flush()
     after: dict[str, audit.Fact] = {"channel": contact.channel, "position": contact.position, "agency_id": agency.id}
+    say_changed(session, agency.id, now=now)
     _record_contact(session, "contact.added", contact, actor=actor, now=now, after=after)
     return contact.id, secret if facts.channel == "webhook" else None
 
@@ -165,6 +168,7 @@ def change_contact(
         contact.sealed_secret = seal_value(settings, SEALED_FOR, contact.id, facts.secret.encode())
         contact.secret_rotated_at = now
     session.flush()
+    say_changed(session, contact.agency_id, now=now)
     _record_contact(session, "contact.changed", contact, actor=actor, now=now, after={"channel": contact.channel})
 
 
@@ -175,6 +179,8 @@ def use_contact(session: Session, contact_id: uuid.UUID, is_used: bool, *, actor
         return
     contact.active = is_used
     session.flush()
+    if is_used:
+        say_changed(session, contact.agency_id, now=now)
     action = "contact.taken_up" if is_used else "contact.dropped"
     _record_contact(session, action, contact, actor=actor, now=now, after={"channel": contact.channel})
 

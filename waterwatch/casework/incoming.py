@@ -5,6 +5,7 @@ A mail acknowledges its case at once: somebody has it. That it answers, and what
 
 import hashlib
 import uuid
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from waterwatch.casework import rules, service
 from waterwatch.casework.service import Answer
 from waterwatch.escalation import queries as escalation_queries
 from waterwatch.escalation import service as escalation
+from waterwatch.escalation.delivery_queries import sent_with
 from waterwatch.inbox import service as inbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, NotFound
@@ -30,6 +32,9 @@ def answered_by_mail(
 ) -> uuid.UUID | None:
     """Somebody answered a letter by mail: an answer of its case, held for the lead. Idempotent: once for each mail.
 
+    Of a mail that told of several cases nobody knows which one is meant: it is filed with the first in which anything
+    can be said, says so to the lead, and acknowledges none.
+
     None where there is nothing to keep: an empty mail, one that was forgotten, a case in which nothing can be said any
     more (the mail itself is kept by the inbox, and noted on the case).
     """
@@ -39,7 +44,14 @@ def answered_by_mail(
     except NotFound:
         return None
     said = Answer(words, via="email", source_key=f"mail:{mail_id}")
-    return _keep(session, case_id, said, is_done=False, settings=settings, now=now)
+    together = dict.fromkeys([case_id, *sent_with(session, delivery_id).values()])
+    if len(together) == 1:
+        return _keep(session, case_id, said, is_done=False, settings=settings, now=now)
+    said = replace(said, digest_id=escalation_queries.digest_of_delivery(session, delivery_id))
+    if not rules.clean_words(said.words):
+        return None
+    kept = (_keep(session, one, said, is_done=False, settings=settings, now=now) for one in together)
+    return next((answer_id for answer_id in kept if answer_id is not None), None)
 
 
 def told_by_remote(

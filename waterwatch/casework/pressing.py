@@ -76,7 +76,7 @@ def escalate_overdue(
     }
     escalation.record(session, "case.overdue", case, actor=actor, now=now, after=facts)
     if above is None:
-        alarms.raise_alarm(session, case.id, "overdue", now=now)
+        alarms.raise_alarm(session, case.id, "overdue", since=case.escalated_at, now=now)
         log.error("case.overdue_unsupervised", case_id=str(case.id), incident_id=str(case.incident_id), owes=owes)
         return None
     return above.id
@@ -124,7 +124,7 @@ def close_again(
     many are closed. Assumes the incident's lock.
     """
     closed = 0
-    for case_id in case_ids:
+    for case_id in sorted(case_ids):  # in the order everybody locks them
         case = escalation_queries.locked_case(session, case_id)
         if case.state != "queued" or not escalation.cancel_waiting(session, case, says="reopened", now=now):
             continue
@@ -173,10 +173,10 @@ def _record_erasure(session: Session, row: CaseAnswer, photos: int, *, actor: Ac
 
 
 def _held(session: Session, case_id: uuid.UUID) -> tuple[Case, bool]:
-    """The case, locked after its incident, and whether that has ended."""
+    """The case, locked after its incident and with all cases of it, and whether that has ended."""
     incident_id = escalation_queries.incident_of_case(session, case_id)
     incident = lock_incident(session, incident_id, may_be_closed=True)
-    return escalation_queries.locked_case(session, case_id), incident.closed_at is not None
+    return escalation_queries.locked_case_of(session, incident_id, case_id), incident.closed_at is not None
 
 
 def _is_moot(session: Session, case: Case, *, now: datetime) -> bool:

@@ -33,6 +33,7 @@ class AnswerView:
     """What an agency said, with what the lead and the agency itself may know of it.
 
     ``photos_waiting``: pictures that are still worked on. ``said_by`` None: by link, mail or a machine.
+    ``digest_codes``: it answers a mail that told of these incidents, and may mean any of them.
     """
 
     answer_id: uuid.UUID
@@ -52,6 +53,7 @@ class AnswerView:
     agency_name: str | None
     suggested_agency: str | None
     photos_waiting: int
+    digest_codes: Sequence[str] | None = None
     photos: tuple[AnswerPhoto, ...] = field(default=())
 
 
@@ -60,6 +62,8 @@ SELECT a.id AS answer_id, a.case_id, c.incident_id, i.code, a.kind, a.via, a.wor
        a.state, a.published_at, a.withheld_reason, c.agency_id,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = a.suggested_agency_id {_NAME_ORDER}) AS suggested_agency,
+       (SELECT array_agg(DISTINCT di.code ORDER BY di.code) FROM delivery d JOIN escalation_case dc ON dc.id = d.case_id
+        JOIN incident di ON di.id = dc.incident_id WHERE d.digest_id = a.digest_id AND d.severity < 4) AS digest_codes,
        (SELECT count(*)::int FROM case_answer_photo ap JOIN photo p ON p.id = ap.photo_id
         WHERE ap.answer_id = a.id AND p.state IN ('received', 'sanitising')) AS photos_waiting
 FROM case_answer a JOIN escalation_case c ON c.id = a.case_id JOIN incident i ON i.id = c.incident_id

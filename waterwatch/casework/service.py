@@ -40,6 +40,7 @@ class Answer:
 
     ``via``: ``link``, ``desk``, ``email``, ``open311`` or ``api``. ``source_key``: what it came from, where the same
     may come twice; the second time nothing happens. ``is_comment``: it adds to what was said, and answers nothing.
+    ``digest_id``: it answers a mail about several cases; which one it means a lead says, and none moves before.
     """
 
     words: str
@@ -48,6 +49,7 @@ class Answer:
     via: str = "link"
     source_key: str | None = None
     is_comment: bool = False
+    digest_id: uuid.UUID | None = None
 
 
 def answer(
@@ -71,7 +73,7 @@ def answer(
     if rules.answers_at_once(said.via):
         if not said.is_comment and case.state not in ("answered", "closed"):
             _bring_to(session, case, "answered", actor=actor, now=now)
-    elif case.state not in ("acknowledged", "answered", "closed"):
+    elif said.digest_id is None and case.state not in ("acknowledged", "answered", "closed"):
         _bring_to(session, case, "acknowledged", actor=actor, now=now)
     _publish_unless_checked(session, case, row, settings=settings, actor=actor, now=now)
     return row.id
@@ -228,7 +230,7 @@ def _held(session: Session, case_id: uuid.UUID) -> Case:
 def _locked(session: Session, case_id: uuid.UUID) -> Case:
     incident_id = escalation_queries.incident_of_case(session, case_id)
     lock_incident(session, incident_id, may_be_closed=True)
-    return escalation_queries.locked_case(session, case_id)
+    return escalation_queries.locked_case_of(session, incident_id, case_id)
 
 
 def _held_answer(session: Session, answer_id: uuid.UUID) -> tuple[Case, CaseAnswer]:
@@ -272,6 +274,7 @@ def _keep(
         said_at=now,
         said_by=_person(actor),
         source_key=said.source_key,
+        digest_id=said.digest_id,
     )
     rules.ANSWER.enter(row, now=now)
     session.add(row)
@@ -315,13 +318,10 @@ def _bring_to(
     if before in ("queued", "delivered", "dead", "no_contact"):
         if before == "no_contact":
             escalation_rules.CASE.move(case, "queued", now=now)
-        if case.delivered_at is None:
-            case.delivered_at = now
         escalation_rules.CASE.move(case, "acknowledged", now=now)
         case.acknowledged_at = case.acknowledged_at or now
         escalation.say_moved(session, case, now=now)
-        if case.acknowledge_by is None:
-            clocks.start(session, case, since=case.delivered_at)
+        clocks.begin(session, case, now=now)
     for state in ("answered", "closed") if target == "closed" else (target,):
         if case.state != state:
             escalation_rules.CASE.move(case, state, now=now)
@@ -345,7 +345,7 @@ def _publish(
 ) -> None:
     before = rules.ANSWER.move(row, "published", now=now)
     row.published_at, row.checked_by, row.withheld_reason = row.published_at or now, checked_by, None
-    if row.kind == "answer" and case.state == "acknowledged" and _is_of_this_round(case, row):
+    if row.kind == "answer" and case.state in ("delivered", "acknowledged") and _is_of_this_round(case, row):
         _bring_to(session, case, "answered", actor=actor, now=now, said_at=row.said_at)
     session.flush()
     _follow(session, case.incident_id, actor=actor, now=now, is_answer=row.kind in ("answer", "done"))

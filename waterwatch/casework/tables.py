@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.accounts.tables import Person
 from waterwatch.agencies.tables import Agency
-from waterwatch.escalation.tables import Case
+from waterwatch.escalation.tables import Case, Digest
 from waterwatch.kernel.db import Base
 from waterwatch.photos.tables import Photo
 
@@ -24,8 +24,9 @@ class CaseAnswer(Base):
     """One thing an agency said. ``words`` are as they were written, plain text.
 
     ``held`` until the lead has checked it, where that is asked for; only what is ``published`` is public.
-    ``source_key``: what it came from, where the same may come twice (a mail, an Open311 status). ``erased_at``: it was
-    withheld long ago, or its incident was taken back with its last report: its words and pictures are gone.
+    ``source_key``: what it came from, where the same may come twice (a mail, an Open311 status). ``digest_id``: it
+    answers a mail that told of several cases, and nobody but a person can tell which of them it means. ``erased_at``:
+    it was withheld long ago, or its incident was taken back with its last report: its words and pictures are gone.
     """
 
     __tablename__ = "case_answer"
@@ -56,6 +57,7 @@ class CaseAnswer(Base):
     said_at: Mapped[datetime]
     said_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Person.id))
     source_key: Mapped[str | None] = mapped_column(Text, unique=True)
+    digest_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Digest.id))
     state: Mapped[str] = mapped_column(Text)
     state_since: Mapped[datetime]
     state_deadline_at: Mapped[datetime | None]

@@ -277,7 +277,7 @@ def _agency_page(
         below = registry.agencies_below(session, agency_id, lang=lang)
         duties = registry.duties_of(session, agency_id)
         rules = registry.rules_by_id(session, {one.rule_id for one in duties if one.rule_id}, lang=lang)
-        contacts = showing.contacts_shown(session, agency_id)
+        contacts = showing.contacts_shown(session, agency_id, settings=house().settings)
     return render_template(
         "directory/agency.html",
         agency=agency,
@@ -291,6 +291,7 @@ def _agency_page(
         fields=fields,
         error_words=words.said(errors),
         facts=facts or {},
+        now=utc_now(),
         least={kind: showing.least_severity(duties, kind) for kind in OBSERVATION_KINDS},
         kinds=AGENCY_KINDS,
         levels=AGENCY_LEVELS,

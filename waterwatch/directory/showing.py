@@ -13,8 +13,13 @@ from waterwatch.agencies.registry import AgencyRow, Duty, RuleView
 from waterwatch.agencies.search import search_areas
 from waterwatch.agencies.tables import AgencyContact
 from waterwatch.directory.forms import AREA_CODE, Question
+from waterwatch.escalation.channels import Contact
+from waterwatch.escalation.channels.known import CHANNELS
+from waterwatch.escalation.delivery_queries import LastLetter, endpoints_known, last_letters
 from waterwatch.escalation.routing import ChiefTold, Route, Spot, route
+from waterwatch.escalation.tables import Endpoint
 from waterwatch.kernel.errors import Invalid
+from waterwatch.kernel.settings import Settings
 from waterwatch.waters.queries import Candidate, banks_along, names_of, nearest_waters
 from waterwatch.waters.rules import from_wgs84, is_mainland
 from waterwatch.waters.search import places_of, search_names
@@ -227,22 +232,35 @@ def read_area(session: Session, words: str, *, field: str = "area") -> str | Non
 
 @dataclass(frozen=True)
 class ContactShown:
-    """A contact as its form shows it; the secret is never among it."""
+    """A contact as its form shows it; the secret is never among it.
+
+    ``endpoint``: what is known of its mailbox or server, if it ever put something off. ``failed``: its last letter did
+    not arrive.
+    """
 
     contact: AgencyContact
     services: str
     has_secret: bool
     rotated_at: datetime | None
+    endpoint: Endpoint | None
+    failed: LastLetter | None
 
 
-def contacts_shown(session: Session, agency_id: uuid.UUID) -> list[ContactShown]:
+def contacts_shown(session: Session, agency_id: uuid.UUID, *, settings: Settings) -> list[ContactShown]:
     """An agency's contacts for its page."""
+    contacts = registry.contacts_of(session, agency_id)
+    names = {
+        one.id: CHANNELS[one.channel].endpoint(Contact(one.id, one.channel, one.address), settings) for one in contacts
+    }
+    endpoints, last = endpoints_known(session, names.values()), last_letters(session, agency_id)
     return [
         ContactShown(
             one,
             "\n".join(f"{kind}={code}" for kind, code in sorted(one.settings.get("services", {}).items())),
             one.sealed_secret is not None,
             one.secret_rotated_at,
+            endpoints.get(names[one.id]),
+            letter if (letter := last.get(one.id)) is not None and letter.state != "sent" else None,
         )
-        for one in registry.contacts_of(session, agency_id)
+        for one in contacts
     ]

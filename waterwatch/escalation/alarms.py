@@ -1,11 +1,14 @@
-"""A case that reached nobody is told to the lead moderators by mail: once each, and many in one."""
+"""A case that reached nobody is told to the lead moderators by mail, and so is a letter that did not arrive.
+
+Each time it happens once, and many in one mail.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import delete, text, update
+from sqlalchemy import ColumnElement, delete, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -28,24 +31,30 @@ ALARMING: Final = ("dead", "no_contact")
 LATE: Final = ("delivered", "acknowledged", "answered")
 GATHER_FOR: Final = timedelta(seconds=30)  # what fails together is told together
 LISTED: Final = 40
+LETTER_FAILED: Final = "letter_failed"
 
 REASON_WORDS: Final = {
     "nobody_competent": _l("没有部门负责这个地点的这类问题"),
     "no_address": _l("部门没有能用的联系方式"),
     "every_letter_failed": _l("所有信件都没有送达"),
+    "all_refused": _l("收到的部门都说不归自己管，没有部门可以再转交"),
     "overdue": _l("逾期，没有上级可以再告知"),
+    LETTER_FAILED: _l("有一封信没有送达，部门的这个地址可能已经失效"),
 }
 
 log = get_logger(__name__)
 
 
-def raise_alarm(session: Session, case_id: UUID, reason: str, *, now: datetime) -> None:
-    """The leads are to be told of a case, in the caller's transaction. Once for each reason that follows another."""
+def raise_alarm(session: Session, case_id: UUID, reason: str, *, since: datetime, now: datetime) -> None:
+    """The leads are to be told of a case, in the caller's transaction: once for each reason and time it happens.
+
+    ``since``: when it came to that. What was raised before then was another time, and is raised anew.
+    """
     statement = insert(CaseAlarm).values(case_id=case_id, reason=reason, raised_at=now)
     statement = statement.on_conflict_do_update(
-        index_elements=[CaseAlarm.case_id],
-        set_={"reason": reason, "raised_at": now, "told_at": None},
-        where=CaseAlarm.reason != reason,
+        index_elements=[CaseAlarm.case_id, CaseAlarm.reason],
+        set_={"raised_at": now, "told_at": None},
+        where=CaseAlarm.raised_at < since,
     )
     if session.execute(statement.returning(CaseAlarm.case_id)).first() is not None:
         outbox.emit(session, TOPIC_ALARM, {}, now=now, priority=2, available_at=now + GATHER_FOR)
@@ -60,26 +69,31 @@ def tell(context: JobContext, message: outbox.Message) -> None:
     with transaction(context.sessions) as session:
         waiting = queries.untold_alarms(session)
         alarms = [alarm for alarm in waiting if _is_alarming(alarm)]
-        _forget(session, [alarm.case_id for alarm in waiting if not _is_alarming(alarm)])
+        _forget(session, [alarm for alarm in waiting if not _is_alarming(alarm)])
         leads = people_with_role(session, "lead_moderator") or people_with_role(session, "admin")
         for lead in leads if alarms else ():
             _post(session, lead, alarms, message.id, settings=context.settings, now=now)
         if alarms and leads:
-            told = update(CaseAlarm).where(CaseAlarm.case_id.in_([alarm.case_id for alarm in alarms]))
-            session.execute(told.values(told_at=now))
+            session.execute(update(CaseAlarm).where(_are(alarms)).values(told_at=now))
         elif alarms:
             log.error("alarm.nobody_to_tell", cases=len(alarms))
         outbox.finish(session, message.id)
 
 
 def _is_alarming(alarm: AlarmingCase) -> bool:
+    if alarm.reason == LETTER_FAILED:
+        return alarm.state not in ALARMING  # else that is what is said of it
     return alarm.state in (LATE if alarm.reason == "overdue" else ALARMING)
 
 
-def _forget(session: Session, case_ids: list[UUID]) -> None:
+def _are(alarms: list[AlarmingCase]) -> ColumnElement[bool]:
+    return tuple_(CaseAlarm.case_id, CaseAlarm.reason).in_([(alarm.case_id, alarm.reason) for alarm in alarms])
+
+
+def _forget(session: Session, alarms: list[AlarmingCase]) -> None:
     """What was taken back, or has somebody to go to after all, is no alarm; it may become one again."""
-    if case_ids:
-        session.execute(delete(CaseAlarm).where(CaseAlarm.case_id.in_(case_ids)))
+    if alarms:
+        session.execute(delete(CaseAlarm).where(_are(alarms)))
 
 
 def _post(

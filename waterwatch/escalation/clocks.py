@@ -32,6 +32,19 @@ def start(session: Session, case: Case, *, since: datetime) -> None:
     run(case)
 
 
+def begin(session: Session, case: Case, *, now: datetime) -> None:
+    """The agency says something of a case: it has received it, by now at the latest, and its clocks run from then.
+
+    Those that run already are left as they were promised.
+    """
+    if case.delivered_at is None:
+        case.delivered_at = now
+    if case.acknowledge_by is None:
+        start(session, case, since=case.delivered_at)
+    else:
+        run(case)
+
+
 def run(case: Case) -> None:
     """Let the clock of the case's state run: whoever moves a case that was handed over calls this afterwards."""
     due_at = owed_by(case)

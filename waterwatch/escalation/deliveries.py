@@ -76,6 +76,7 @@ class _Recording:
     def __init__(self, session: Session, settings: Settings, now: datetime, told: set[uuid.UUID]) -> None:
         self._session, self._settings, self._now, self._told = session, settings, now, told
         self._ended: list[tuple[Case, Delivery]] = []
+        self._slow: list[tuple[Case, Delivery]] = []
         self._paused: dict[uuid.UUID, float] = {}
 
     def note(self, claim: Claim, outcome: Outcome, row: Delivery, case: Case) -> float | None:
@@ -89,9 +90,13 @@ class _Recording:
         return self._fail(claim, row, case, outcome.failure) if is_mine else rules.claim_lasts_s(self._settings)
 
     def finish(self) -> None:
-        """What follows: digests pause as a whole; of deliveries that ended, the next contact gets one, or nobody."""
+        """What follows: digests pause as a whole; of deliveries that ended, or are put off for too long, the next
+        contact gets one."""
         for digest_id, digest in found.digests(self._session, self._paused).items():
             digest.retry_at = self._now + timedelta(seconds=self._paused[digest_id])
+        for case, row in self._slow:
+            if letters.try_next(self._session, case, row, settings=self._settings, now=self._now):
+                write(self._session)
         for case, row in self._ended:
             give_way(self._session, case, row, settings=self._settings, now=self._now)
 
@@ -131,6 +136,8 @@ class _Recording:
             # Overdue counts from the beginning, not from the latest attempt.
             row.state_deadline_at = began_at + timedelta(seconds=settings.delivery_deadline_s)
             pause_s = self._pause_s(row, failure)
+            if letters.is_put_off(row, now=now):
+                self._slow.append((case, row))
             if row.digest_id is not None:
                 self._paused[row.digest_id] = max(pause_s, self._paused.get(row.digest_id, 0.0))
             return pause_s
@@ -180,16 +187,28 @@ def settle(
 
 
 def give_way(session: Session, case: Case, row: Delivery, *, settings: Settings, now: datetime) -> None:
-    """A letter has failed for good: the agency's next contact gets one, or a person is told that nobody has it."""
+    """A letter has failed for good: the agency's next contact gets one, or a person is told: of it, or that nobody
+    has the case."""
     if letters.try_next(session, case, row, settings=settings, now=now):
         write(session)  # whether any letter is left is asked for the next one that ended
         return
     if case.state not in ("queued", "delivered") or not queries.is_hopeless(session, case.id):
+        if case.state not in alarms.ALARMING:
+            alarms.raise_alarm(session, case.id, alarms.LETTER_FAILED, since=now, now=now)
         return
     before = rules.CASE.move(case, "dead", now=now)
     service.record(session, "case.dead", case, actor=SENDER, now=now, before={"state": before}, after={"state": "dead"})
     log.error("case.dead", case_id=str(case.id), incident_id=str(case.incident_id))
-    alarms.raise_alarm(session, case.id, "every_letter_failed", now=now)
+    alarms.raise_alarm(session, case.id, "every_letter_failed", since=now, now=now)
+
+
+def pass_over(session: Session, delivery_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:
+    """A letter waits for too long, for instance behind a breaker: where the agency is told one by one, its next contact
+    gets one beside it. Idempotent; whether one does."""
+    case, row = _locked(session, delivery_id)
+    if row.state != "pending" or not letters.is_put_off(row, now=now):
+        return False
+    return letters.try_next(session, case, row, settings=settings, now=now)
 
 
 def record_sent(session: Session, claim: Claim, *, now: datetime) -> None:
@@ -250,17 +269,18 @@ def fail_awaiting(
 
 
 def record_bounce(session: Session, delivery_id: uuid.UUID, code: str, *, settings: Settings, now: datetime) -> bool:
-    """A mail that was taken over came back for good: its delivery is refused after all. Idempotent.
+    """A mail that was taken over came back for good: what went in it is refused after all. Idempotent.
 
     ``code`` is ours, such as ``bounced_5.1.1``. False for a delivery that is not sent. The agency's next contact gets a
-    letter; where no other letter of the case stands and nobody has acknowledged it, it is dead and a person is told.
+    letter; where no other letter of a case stands and nobody has acknowledged it, it is dead and a person is told.
     """
-    case, row = _locked(session, delivery_id)
-    if row.state != "sent":
-        return False
-    row.sent_at = None
-    _end(session, case, row, "refused", code, settings=settings, now=now)
-    return True
+    together = found.sent_with(session, delivery_id)
+    cases = found.locked_cases(session, set(together.values()))
+    rows = [row for row in found.locked_deliveries(session, together).values() if row.state == "sent"]
+    for row in rows:
+        row.sent_at = None
+        _end(session, cases[row.case_id], row, "refused", code, settings=settings, now=now)
+    return bool(rows)
 
 
 def _end(

@@ -85,6 +85,22 @@ def case_of(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     return found
 
 
+def sent_with(session: Session, delivery_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID]:
+    """A letter and those that went in the same mail, each with its case; empty where there is no such letter.
+
+    A red one goes by itself, even if it was in a digest before it became red.
+    """
+    rows = session.execute(_SENT_WITH, {"id": delivery_id, "red": RED})
+    return {row.id: row.case_id for row in rows}
+
+
+_SENT_WITH = text("""
+SELECT d.id, d.case_id FROM delivery asked JOIN delivery d ON d.id = asked.id
+    OR d.digest_id = asked.digest_id AND d.severity < :red AND asked.severity < :red AND d.state <> 'cancelled'
+WHERE asked.id = :id ORDER BY d.id
+""")
+
+
 def withdrawn_among(session: Session, case_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those of the cases that were taken back."""
     wanted = select(Case.id).where(Case.id.in_(list(case_ids)), Case.state == "withdrawn")
@@ -129,6 +145,34 @@ def endpoints(session: Session, names: Collection[str]) -> dict[str, Endpoint]:
     wanted = select(Endpoint).where(Endpoint.name.in_(list(names))).order_by(Endpoint.name).with_for_update()
     found = session.scalars(wanted.execution_options(populate_existing=True))
     return {endpoint.name: endpoint for endpoint in found}
+
+
+def endpoints_known(session: Session, names: Collection[str]) -> dict[str, Endpoint]:
+    """What is known of these endpoints, for somebody to look at."""
+    return {row.name: row for row in session.scalars(select(Endpoint).where(Endpoint.name.in_(list(names))))}
+
+
+@dataclass(frozen=True)
+class LastLetter:
+    """What became of the last letter to a contact that has an end: sent, refused or dead, and why."""
+
+    state: str
+    error: str | None
+    at: datetime
+
+
+_LAST_LETTERS = text("""
+SELECT DISTINCT ON (d.contact_id) d.contact_id, d.state, d.last_error AS error, d.state_since AS at
+FROM escalation_case c JOIN delivery d ON d.case_id = c.id
+WHERE c.agency_id = :agency_id AND d.contact_id IS NOT NULL AND d.state IN ('sent', 'refused', 'dead')
+ORDER BY d.contact_id, d.state_since DESC, d.id DESC
+""")
+
+
+def last_letters(session: Session, agency_id: uuid.UUID) -> dict[uuid.UUID, LastLetter]:
+    """By contact of an agency, what became of its last letter that has an end."""
+    rows = session.execute(_LAST_LETTERS, {"agency_id": agency_id})
+    return {row.contact_id: LastLetter(row.state, row.error, row.at) for row in rows}
 
 
 _TAKE_TURNS = text("""

@@ -219,7 +219,8 @@ def cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
 
 
 def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settings, now: datetime) -> bool:
-    """A letter has failed for good: where the agency is told one by one, its next contact gets one.
+    """A letter has failed for good, or is put off for too long: where the agency is told one by one, its next contact
+    gets one.
 
     Where it is told at once, its postal address does, when nothing else is left. Whether there was one. Contacts that
     have, or had, a letter of this case are not asked again.
@@ -234,16 +235,33 @@ def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settin
         contacts = [way for way in contacts if way.channel == PAPER]
         if not contacts or not queries.is_hopeless(session, case.id):
             return False
+    if failed.state == "pending":
+        contacts = [way for way in contacts if way.channel != PAPER]  # as long as the mail may still arrive
     so_far = queries.addressed(session, case.id)
+    slow = _put_off(session, case, now=now)
     for way in contacts:
         before = so_far.get((way.channel, way.address))
         if before is None:
             telling = Telling(settings, now, now)
             queue(session, case, way, telling, number=1, reach=reach, says=failed.says)
             return True
-        if before.is_live and not before.has_failed:
+        if before.is_live and not before.has_failed and (way.channel, way.address) not in slow:
             return False  # one that was asked after it still may have it
     return False
+
+
+def _put_off(session: Session, case: Case, *, now: datetime) -> set[tuple[str, str]]:
+    """Channel and address of a case's letters that are on their way for longer than others may be kept waiting."""
+    return {
+        (letter.channel, letter.address)
+        for letter in queries.waiting_letters(session, case.id)
+        if is_put_off(letter, now=now)
+    }
+
+
+def is_put_off(letter: Delivery, *, now: datetime) -> bool:
+    """Whether a letter that has not arrived yet has been on its way for longer than others may be kept waiting."""
+    return now - max(letter.created_at, letter.due_at) >= rules.order_patience(letter.severity)
 
 
 def _way(letter: Delivery) -> Way:

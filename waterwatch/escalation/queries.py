@@ -83,6 +83,19 @@ def locked_case(session: Session, case_id: uuid.UUID) -> Case:
     return case
 
 
+def locked_case_of(session: Session, incident_id: uuid.UUID, case_id: uuid.UUID) -> Case:
+    """One case of an incident, locked with all others of it in the order of their ids. Raises :class:`NotFound`.
+
+    For whoever goes on to another case of it: cases are locked in one order by everybody, also by those who record
+    what became of letters and hold no incident.
+    """
+    wanted = select(Case).where(Case.incident_id == incident_id).order_by(Case.id).with_for_update()
+    for case in session.scalars(wanted.execution_options(populate_existing=True)).all():
+        if case.id == case_id:
+            return case
+    raise NotFound("case_not_found")
+
+
 def incident_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID:
     """The incident a case is of, for good. Raises :class:`NotFound`."""
     incident_id = session.scalars(select(Case.incident_id).where(Case.id == case_id)).one_or_none()
@@ -102,6 +115,11 @@ def case_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     if case_id is None:
         raise NotFound("delivery_not_found")
     return case_id
+
+
+def digest_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID | None:
+    """The digest a letter went in, if it did."""
+    return session.scalars(select(Delivery.digest_id).where(Delivery.id == delivery_id)).one_or_none()
 
 
 def supervisors_of(session: Session, case_id: uuid.UUID) -> list[Case]:
@@ -129,7 +147,8 @@ def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
 _ADDRESSED = text("""
 SELECT DISTINCT ON (channel, address) channel, address, max(number) OVER (PARTITION BY channel, address) AS number,
        state <> 'cancelled' AND says <> 'withdrawn' AS is_live, state IN ('refused', 'dead') AS has_failed
-FROM delivery WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says = 'withdrawn', number DESC
+FROM delivery WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says = 'withdrawn',
+      delivery.number DESC
 """)
 
 
@@ -147,6 +166,13 @@ def addressed(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], Add
     """By channel and address, what a case has for it."""
     rows = session.execute(_ADDRESSED, {"id": case_id})
     return {(row.channel, row.address): Addressed(row.number, row.is_live, row.has_failed) for row in rows}
+
+
+def waiting_letters(session: Session, case_id: uuid.UUID) -> list[Delivery]:
+    """A case's letters that nobody has taken over yet."""
+    return list(
+        session.scalars(select(Delivery).where(Delivery.case_id == case_id, Delivery.state.in_(("pending", "sending"))))
+    )
 
 
 def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
@@ -210,12 +236,20 @@ def is_known_agency(session: Session, agency_id: uuid.UUID) -> bool:
 
 
 def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
-    """Whether no delivery of the case was sent or still can be."""
-    alive = select(Delivery.id).where(Delivery.case_id == case_id, Delivery.state.in_(ALIVE))
-    return session.scalars(alive.limit(1)).first() is None
+    """Whether no letter of the case arrived or still can. Those of rounds before it was reopened, and those whose
+    address was told meanwhile that it is withdrawn, told of something else."""
+    return not session.execute(_IS_ALIVE, {"id": case_id}).scalar_one()
 
 
-ALIVE = ("pending", "sending", "sent", "awaiting")
+_IS_ALIVE = text("""
+SELECT EXISTS (
+    SELECT FROM delivery d WHERE d.case_id = :id AND d.state IN ('pending', 'sending', 'sent', 'awaiting')
+      AND d.says <> 'withdrawn'
+      AND d.created_at >= coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = :id), '-infinity')
+      AND NOT EXISTS (
+          SELECT FROM delivery w WHERE w.case_id = :id AND w.channel = d.channel AND w.address = d.address
+            AND w.number > d.number AND w.says = 'withdrawn' AND w.state <> 'cancelled'))
+""")
 _REPORTS_BEHIND = text("""
 SELECT ir.report_id FROM escalation_case c JOIN incident_report ir ON ir.incident_id = c.incident_id
 WHERE c.id = :id ORDER BY ir.joined_at, ir.report_id
@@ -389,6 +423,22 @@ class OpenNoContact:
     severity: int
     since: datetime
     state: str
+
+
+_UNHEARD = text("""
+SELECT DISTINCT c.incident_id FROM escalation_case c JOIN incident i ON i.id = c.incident_id
+WHERE c.state IN ('no_contact', 'dead') AND i.closed_at IS NULL AND c.incident_id > :after
+  AND (CAST(:agency_id AS uuid) IS NULL OR c.agency_id = :agency_id OR c.agency_id IS NULL)
+ORDER BY c.incident_id LIMIT :limit
+""")
+
+
+def unheard_incidents(
+    session: Session, agency_id: uuid.UUID | None, *, after: uuid.UUID, limit: int
+) -> list[uuid.UUID]:
+    """Open incidents, by id, with a case that reached nobody: one of this agency, or of none; None: any."""
+    values = {"agency_id": agency_id, "after": after, "limit": limit}
+    return list(session.execute(_UNHEARD, values).scalars())
 
 
 _NO_CONTACT = text(f"""

@@ -6,11 +6,13 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from waterwatch.escalation import queries, rules
-from waterwatch.escalation.service import open_case, queue_letter, record, say_no_contact
+from waterwatch.escalation.service import open_case, queue_letter, record, say_no_contact, untried_ways
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.settings import Settings
+
+_UNTOLD = ("withdrawn", "no_contact", "dead")  # states of a case whose agency is to be told anew
 
 
 def reroute(
@@ -24,17 +26,18 @@ def reroute(
 ) -> Case | None:
     """A case was refused as not the agency's: it goes to the agency named, else to one of its kind a level up.
 
-    Never to one that refused the incident. Whoever has it already need not be told again; the case it has is returned.
-    Where nobody is left, the incident gets a case ``no_contact``: None, loudly. Assumes that the caller holds the
-    incident's lock and has moved ``case`` to ``refused_not_ours``.
+    Never to one that refused the incident, nor to one whose letters of it have all failed, unless it has an address
+    that was not tried. Whoever has it already need not be told again; the case it has is returned. Where nobody is
+    left, the incident gets a case ``no_contact``: None, loudly. Assumes that the caller holds the incident's lock
+    and has moved ``case`` to ``refused_not_ours``.
     """
     session.flush()
     known = queries.cases_by_agency(session, case.incident_id)
     for agency_id in queries.next_agencies(session, case.agency_id, suggested_agency_id):
         held = known.get(agency_id)
-        if held is not None and held.state == "refused_not_ours":
+        if held is not None and not _may_take(session, held):
             continue
-        if held is not None and held.state not in ("withdrawn", "no_contact"):
+        if held is not None and held.state not in _UNTOLD:
             if held.role == "supervising":
                 held.role, held.supervises_id = "competent", None
             facts: dict[str, audit.Fact] = {"agency_id": agency_id, "case_id": held.id}
@@ -64,15 +67,22 @@ def inform_superior(session: Session, case: Case, *, settings: Settings, actor: 
     known = queries.cases_by_agency(session, case.incident_id)
     for agency_id in queries.superiors_of(session, case.agency_id):
         held = known.get(agency_id)
-        if held is not None and held.state == "refused_not_ours":
+        if held is not None and not _may_take(session, held):
             continue
-        if held is not None and held.state not in ("withdrawn", "no_contact"):
+        if held is not None and held.state not in _UNTOLD:
             queue_letter(session, held, says="overdue", settings=settings, now=now)
             return held
         opened = _hand_on(session, case, agency_id, held, "overdue", settings=settings, actor=actor, now=now)
         if opened.state != "no_contact":
             return opened
     return None
+
+
+def _may_take(session: Session, held: Case) -> bool:
+    """Whether an agency that has a case of the incident can take this one, too."""
+    if held.state == "dead":
+        return bool(untried_ways(session, held))
+    return held.state != "refused_not_ours"
 
 
 def _hand_on(

@@ -22,16 +22,19 @@ def take_bounce(
 ) -> bool:
     """A bounce came for a delivery; gives whether that changed anything. ``status`` is its code (RFC 3463), if any.
 
+    Of a digest, all that went in it came back.
+
     A delivery that is gone, was given up or was taken back stays what it is. Idempotent.
 
     Raises:
         Unavailable: the letter is being sent, and what became of it is not recorded yet: bounces may be that fast.
     """
-    try:
-        queries.locked_case(session, delivery_queries.case_of(session, delivery_id))  # first, as everybody does
-    except NotFound:
+    together = delivery_queries.sent_with(session, delivery_id)
+    delivery_queries.locked_cases(session, set(together.values()))  # first, as everybody does
+    rows = delivery_queries.locked_deliveries(session, together)
+    if not rows:
         return False
-    if queries.locked_delivery(session, delivery_id).state in ("pending", "sending"):
+    if rows[delivery_id].state in ("pending", "sending"):
         raise Unavailable("delivery_under_way", retry_after_s=UNDER_WAY_RETRY_S)
     code = f"bounced_{status}" if status else "bounced"
     return record_bounce(session, delivery_id, code, settings=settings, now=now)

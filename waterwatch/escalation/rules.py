@@ -124,6 +124,15 @@ AWAITING_PATIENCE = {
 }
 
 
+# How long the first of an agency's contacts may keep the others, which it wants told one by one, from the case; ours.
+ORDER_PATIENCE = {
+    4: timedelta(minutes=5),
+    3: timedelta(hours=1),
+    2: timedelta(hours=4),
+    1: timedelta(days=1),
+}
+
+
 def case_life(settings: Settings) -> Machine:
     """The machine of cases with the deadline for handing them over; the one to acknowledge depends on the severity."""
     return replace(CASE, deadlines={"queued": timedelta(seconds=settings.delivery_deadline_s)})
@@ -197,6 +206,11 @@ def retry_pause_s(delivery_id: uuid.UUID, attempt: int, deferrals: int, retry_af
 def awaiting_patience(severity: int) -> timedelta:
     """How long a delivery may await somebody: fetching the feed, posting the letter, naming the request."""
     return AWAITING_PATIENCE[severity]
+
+
+def order_patience(severity: int) -> timedelta:
+    """How long one contact's letter may be put off before the agency's next one is told beside it."""
+    return ORDER_PATIENCE[severity]
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def escalate(
     tell_at: datetime | None = None,
     is_correction: bool = False,
     opened: queries.Place | None = None,
+    again_for: frozenset[uuid.UUID] = frozenset(),
 ) -> list[Case]:
     """Make sure every agency competent for the incident has one case, and the case one delivery for each address.
 
@@ -49,6 +50,7 @@ def escalate(
     ``no_contact``: in the audit, in the log, shown to moderators and the public. Returns the incident's cases.
     ``tell_at``: no letter leaves before; None: at once. ``is_correction``: a higher severity was an error, and whoever
     was told of it is told so. A case that was withdrawn comes back: the incident was, too.
+    ``again_for``: of these agencies, cases that reached nobody are told also to addresses whose letters failed.
     ``opened``: the place of an incident that this transaction opened. Nobody else sees it yet, so it has no cases.
 
     Raises:
@@ -64,7 +66,7 @@ def escalate(
         if case.state == "withdrawn" and case.agency_id is None:
             say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
     agencies = _competent(session, place)
-    reaches = reach_of(session, [agency.agency_id for agency in agencies])
+    reaches = reach_of(session, [*(agency.agency_id for agency in agencies), *again_for])
     for agency in agencies:
         if agency.agency_id in known:
             case = known.pop(agency.agency_id)
@@ -75,16 +77,31 @@ def escalate(
                 session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
             )
             cases.append(case)
-        reach = reaches.get(agency.agency_id)
-        _address(session, case, agency, reach, telling, actor=actor, is_known=case in before)
+        found = _Found(agency.agency_id, agency.addresses, reaches.get(agency.agency_id), agency.agency_id in again_for)
+        _address(session, case, found, telling, actor=actor, is_known=case in before)
     if not agencies and not known:
         case = open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
         say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
         cases.append(case)
     for case in known.values():
         _come_back(session, case, telling, actor=actor)
+        if case.agency_id is None or case.agency_id not in again_for or case.state not in alarms.ALARMING:
+            continue
+        if queries.is_known_agency(session, case.agency_id):  # it was handed on, or supervises
+            found = _Found(case.agency_id, (), reaches.get(case.agency_id), is_again=True)
+            _address(session, case, found, telling, actor=actor, is_known=True)
     session.flush()
     return cases
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An agency to be told, by what ways; ``is_again``: also by those by which it could not be."""
+
+    agency_id: uuid.UUID
+    addresses: tuple[str, ...]
+    reach: Reach | None
+    is_again: bool
 
 
 def _come_back(session: Session, case: Case, telling: Telling, *, actor: Actor) -> None:
@@ -132,8 +149,7 @@ def open_case(
 def _address(
     session: Session,
     case: Case,
-    agency: CompetentAgency,
-    reach: Reach | None,
+    agency: _Found,
     telling: Telling,
     *,
     actor: Actor,
@@ -149,7 +165,8 @@ def _address(
         case.agency_id = agency.agency_id
         record(session, "case.assigned", case, actor=actor, now=now, after={"agency_id": agency.agency_id})
     so_far = queries.addressed(session, case.id) if is_known else {}
-    usable, missing = _missing(reach, agency.addresses, so_far)
+    is_again = agency.is_again and case.state in alarms.ALARMING
+    usable, missing = _missing(agency.reach, agency.addresses, so_far, is_again=is_again)
     if not usable:
         say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
     if not missing:
@@ -162,23 +179,30 @@ def _address(
         before = rules.case_life(settings).move(case, "queued", now=now)
         facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
         record(session, "case.queued", case, actor=actor, now=now, before={"state": before}, after=facts)
+    says = "overdue" if case.role == "supervising" else "case"
     for way in missing:
         before_it = so_far.get((way.channel, way.address))
-        letters.queue(session, case, way, telling, number=before_it.number + 1 if before_it else 1, reach=reach)
+        number = before_it.number + 1 if before_it else 1
+        letters.queue(session, case, way, telling, number=number, reach=agency.reach, says=says)
 
 
 def _missing(
-    reach: Reach | None, addresses: tuple[str, ...], so_far: Mapping[tuple[str, str], queries.Addressed]
+    reach: Reach | None,
+    addresses: tuple[str, ...],
+    so_far: Mapping[tuple[str, str], queries.Addressed],
+    *,
+    is_again: bool = False,
 ) -> tuple[list[Way], list[Way]]:
     """All that can be told now, and those of them that have no letter yet that stands.
 
     Where one contact is told after the other and one has the case, the others need not be. Paper is for when there is
-    nothing else, or all else has failed.
+    nothing else, or all else has failed. ``is_again``: a letter that failed is none.
     """
     contacts, others = letters.usable_ways(reach, addresses)
 
     def has_letter(way: Way) -> bool:
-        return (found := so_far.get((way.channel, way.address))) is not None and found.is_live
+        found = so_far.get((way.channel, way.address))
+        return found is not None and found.is_live and not (is_again and found.has_failed)
 
     missing = [way for way in contacts if not has_letter(way)]
     tried = [so_far.get((way.channel, way.address)) for way in contacts + others if way.channel != letters.PAPER]
@@ -215,7 +239,7 @@ def say_no_contact(
     facts: dict[str, audit.Fact] = {"state": case.state, "reason": reason, "severity": case.severity}
     record(session, "case.no_contact", case, actor=actor, now=now, after=facts)
     log.error("case.no_contact", case_id=str(case.id), incident_id=str(case.incident_id), reason=reason)
-    alarms.raise_alarm(session, case.id, reason, now=now)
+    alarms.raise_alarm(session, case.id, reason, since=case.state_since, now=now)
 
 
 def _regrade(
@@ -318,6 +342,15 @@ def queue_letter(
     return queued
 
 
+def untried_ways(session: Session, case: Case) -> list[Way]:
+    """The contacts of a case's agency that can be used and have had no letter of it, or none that stands."""
+    if case.agency_id is None:
+        return []
+    so_far = queries.addressed(session, case.id)
+    ways, _others = letters.usable_ways(reach_of(session, [case.agency_id]).get(case.agency_id))
+    return [way for way in ways if (found := so_far.get((way.channel, way.address))) is None or not found.is_live]
+
+
 @dataclass(frozen=True)
 class Acknowledgement:
     """When the agency acknowledged; ``is_new`` is False when it had before."""
@@ -338,7 +371,7 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
         return Acknowledgement(case.acknowledged_at, is_new=False)
     before = rules.CASE.move(case, "acknowledged", now=now)
     case.acknowledged_at = now
-    clocks.run(case)
+    clocks.begin(session, case, now=now)  # whoever says so has received it, even if we do not know of that yet
     say_moved(session, case, now=now)
     mapping.request_publication(session, now=now)  # the map tells how far the answer has come
     facts = {"state": "acknowledged"}

@@ -226,7 +226,10 @@ class Endpoint(Base):
 
 
 class CaseAlarm(Base):
-    """A case that reached nobody: the lead moderators are told once, of all that wait to be told in one mail."""
+    """Why the lead moderators are told of a case: of each reason once, of all that wait to be told in one mail.
+
+    What happens anew, such as a second death, is told anew.
+    """
 
     __tablename__ = "case_alarm"
     __table_args__ = (
@@ -235,6 +238,6 @@ class CaseAlarm(Base):
     )
 
     case_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True)
-    reason: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text, primary_key=True)
     raised_at: Mapped[datetime]
     told_at: Mapped[datetime | None]

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.casework.queries import count_held
 from waterwatch.contacts import service as contacts_service
+from waterwatch.escalation import again
 from waterwatch.escalation.queries import open_no_contact
 from waterwatch.incidents.queries import incidents_awaiting_second, secondable_by
 from waterwatch.kernel.clock import utc_now
@@ -70,6 +71,19 @@ def desk() -> str:
         kinds=REPORT_KIND_WORDS,
         reasons=REASON_WORDS,
     )
+
+
+@bp.post("/unheard/<uuid:case_id>/again")
+@requires("reverse")
+def forward_again(case_id: uuid.UUID) -> WerkzeugResponse:
+    """A lead has a case that reached nobody forwarded once more."""
+    with transaction(house().sessions) as session:
+        is_going = again.forward(session, case_id, settings=house().settings, actor=current_actor(), now=utc_now())
+    if is_going:
+        flash(gettext("已再次转交。"), "success")
+    else:
+        flash(gettext("没有可以转交的地址：请先补上规则或联系方式。"), "warning")
+    return redirect(url_for("moderation.desk"), code=303)
 
 
 @bp.post("/next")
