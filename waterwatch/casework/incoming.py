@@ -13,6 +13,7 @@ from waterwatch.casework import rules, service
 from waterwatch.casework.service import Answer
 from waterwatch.escalation import queries as escalation_queries
 from waterwatch.escalation import service as escalation
+from waterwatch.escalation.delivery_queries import same_mail
 from waterwatch.inbox import service as inbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, NotFound
@@ -38,7 +39,11 @@ def answered_by_mail(
         words = inbox.answer_text(session, mail_id, settings)
     except NotFound:
         return None
-    said = Answer(words, via="email", source_key=f"mail:{mail_id}")
+    # Of a digest nobody knows which of its cases is meant: the lead is told, and the case stands where it stands.
+    is_of_many = len(same_mail(session, delivery_id)) > 1
+    if is_of_many and not rules.clean_words(words):
+        return None
+    said = Answer(words, via="email", source_key=f"mail:{mail_id}", is_comment=is_of_many)
     return _keep(session, case_id, said, is_done=False, settings=settings, now=now)
 
 

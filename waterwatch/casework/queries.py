@@ -33,6 +33,7 @@ class AnswerView:
     """What an agency said, with what the lead and the agency itself may know of it.
 
     ``photos_waiting``: pictures that are still worked on. ``said_by`` None: by link, mail or a machine.
+    ``digest_codes``: the incidents of the digest it is a reply to, by mail: which one it is of, nobody knows.
     """
 
     answer_id: uuid.UUID
@@ -52,6 +53,7 @@ class AnswerView:
     agency_name: str | None
     suggested_agency: str | None
     photos_waiting: int
+    digest_codes: list[str] | None
     photos: tuple[AnswerPhoto, ...] = field(default=())
 
 
@@ -61,7 +63,12 @@ SELECT a.id AS answer_id, a.case_id, c.incident_id, i.code, a.kind, a.via, a.wor
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = a.suggested_agency_id {_NAME_ORDER}) AS suggested_agency,
        (SELECT count(*)::int FROM case_answer_photo ap JOIN photo p ON p.id = ap.photo_id
-        WHERE ap.answer_id = a.id AND p.state IN ('received', 'sanitising')) AS photos_waiting
+        WHERE ap.answer_id = a.id AND p.state IN ('received', 'sanitising')) AS photos_waiting,
+       (SELECT array_agg(ei.code ORDER BY ei.code) FROM incoming_mail m JOIN delivery d ON d.id = m.delivery_id
+        JOIN delivery e ON e.digest_id = d.digest_id AND e.state <> 'cancelled'
+        JOIN escalation_case ec ON ec.id = e.case_id JOIN incident ei ON ei.id = ec.incident_id
+        WHERE m.id = CASE WHEN a.source_key ~ '^mail:[0-9a-f-]{{36}}$' THEN CAST(substr(a.source_key, 6) AS uuid) END
+        HAVING count(*) > 1) AS digest_codes
 FROM case_answer a JOIN escalation_case c ON c.id = a.case_id JOIN incident i ON i.id = c.incident_id
 """  # noqa: S608  # names of our own
 _OF_CASE = text(f"{_ANSWERS} WHERE a.case_id = :case_id ORDER BY a.said_at, a.id")

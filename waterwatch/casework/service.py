@@ -71,7 +71,7 @@ def answer(
     if rules.answers_at_once(said.via):
         if not said.is_comment and case.state not in ("answered", "closed"):
             _bring_to(session, case, "answered", actor=actor, now=now)
-    elif case.state not in ("acknowledged", "answered", "closed"):
+    elif not said.is_comment and case.state not in ("acknowledged", "answered", "closed"):
         _bring_to(session, case, "acknowledged", actor=actor, now=now)
     _publish_unless_checked(session, case, row, settings=settings, actor=actor, now=now)
     return row.id

@@ -22,19 +22,22 @@ def take_bounce(
 ) -> bool:
     """A bounce came for a delivery; gives whether that changed anything. ``status`` is its code (RFC 3463), if any.
 
-    A delivery that is gone, was given up or was taken back stays what it is. Idempotent.
+    Where a digest comes back, so does every letter in it. A delivery that is gone, was given up or was taken back stays
+    what it is. Idempotent.
 
     Raises:
         Unavailable: the letter is being sent, and what became of it is not recorded yet: bounces may be that fast.
     """
-    try:
-        queries.locked_case(session, delivery_queries.case_of(session, delivery_id))  # first, as everybody does
-    except NotFound:
+    mail = delivery_queries.same_mail(session, delivery_id)
+    if not mail:
         return False
+    delivery_queries.locked_cases(session, {case_id for _id, case_id in mail})  # first, as everybody does
+    delivery_queries.locked_deliveries(session, {one for one, _case_id in mail})
     if queries.locked_delivery(session, delivery_id).state in ("pending", "sending"):
         raise Unavailable("delivery_under_way", retry_after_s=UNDER_WAY_RETRY_S)
     code = f"bounced_{status}" if status else "bounced"
-    return record_bounce(session, delivery_id, code, settings=settings, now=now)
+    ended = [record_bounce(session, one, code, settings=settings, now=now) for one, _case_id in mail]
+    return any(ended)
 
 
 def note_mail(session: Session, delivery_id: uuid.UUID, mail_id: uuid.UUID, kind: str, *, now: datetime) -> None:
