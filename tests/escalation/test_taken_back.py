@@ -80,6 +80,26 @@ def test_an_agency_that_closed_its_case_is_told_of_the_withdrawal_and_of_nothing
     assert "上调" not in "".join(str(mail["Subject"]) for mail in mails(server))
 
 
+def test_a_letter_whose_sender_was_killed_does_not_follow_the_withdrawal_of_a_closed_case(engine_of: Engine) -> None:
+    agency_id = agency(engine_of, "a@x.example")
+    incident_id = forward(engine_of)
+    server = Fickle(kind)
+    with rude_server(server) as port:
+        engine = engine_of.at(port)
+        engine.run()
+        answer(engine, agency_id, is_ours=True)
+        make_red(engine, incident_id)
+        raised = engine.deliveries()[-1].id
+        with transaction(engine.sessions) as session:
+            claims.claim(session, [raised], settings=engine.settings, channels=CHANNELS, now=now())
+        with transaction(engine.sessions) as session:
+            session.execute(text("UPDATE incident SET state = 'retracted', closed_at = now()"))
+        withdraw(engine, incident_id)
+        engine.pass_time(1)
+        engine.run()
+    assert letters_of(engine_of) == [("case", "sent"), ("case", "cancelled"), ("withdrawn", "sent")]
+
+
 def test_a_withdrawal_that_was_undone_in_time_is_not_told_to_an_agency_that_closed_its_case(engine_of: Engine) -> None:
     agency_id = agency(engine_of, "a@x.example")
     incident_id = forward(engine_of)

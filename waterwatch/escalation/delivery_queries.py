@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from waterwatch.agencies.tables import AgencyContact
 from waterwatch.escalation.rules import RED
 from waterwatch.escalation.tables import Case, Delivery, Digest, Endpoint
+from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.errors import NotFound
 
 
@@ -86,8 +87,10 @@ def case_of(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
 
 
 def withdrawn_among(session: Session, case_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of the cases that were taken back."""
-    wanted = select(Case.id).where(Case.id.in_(list(case_ids)), Case.state == "withdrawn")
+    """Those of the cases that were taken back, or whose incident was after their agency had closed them."""
+    is_back = (Case.state == "closed") & Incident.state.in_(("retracted", "merged"))
+    wanted = select(Case.id).join(Incident, Incident.id == Case.incident_id).where(Case.id.in_(list(case_ids)))
+    wanted = wanted.where((Case.state == "withdrawn") | is_back)
     return set(session.scalars(wanted))
 
 
