@@ -1,40 +1,27 @@
 """Ways in their order, digests, what is awaited, what comes back, breakers, rehearsals, alarms."""
 
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 
-import pytest
 from cap_tools.models import Alert
 from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 from xsdata.formats.dataclass.parsers import XmlParser
 
 from tests.escalation.engine import Engine
 from tests.escalation.rows import add_agency, add_incident, insert
 from tests.messaging.servers import Fickle, rude_server
-from waterwatch.escalation import alarms, deliveries, letters, returns, service
+from waterwatch.escalation import alarms, deliveries, letters, reading, returns, service
 from waterwatch.escalation.channels import Awaiting
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import open_delivery_token
 
 TESTS = Actor.system("tests")
-
-
-@pytest.fixture
-def engine_of(make_settings: Callable[..., Settings], database_url: str, sessions: sessionmaker[Session]) -> Engine:
-    settings = make_settings(
-        database_url=database_url, public_url="https://waters.example.org", inbox_domain="in.example.org"
-    )
-    settings.spool_dir.mkdir(parents=True, exist_ok=True)
-    return Engine(settings, sessions)
 
 
 def now() -> datetime:
@@ -359,6 +346,40 @@ def test_a_rehearsal_reaches_nobody_but_ourselves(engine_of: Engine) -> None:
         texts.append(body.get_content())
     assert sorted("https://x.example/hook" in words for words in texts) == [False, True]
     assert sum("a@x.example" in words for words in texts) == 1
+
+
+def test_a_rehearsal_puts_nothing_on_record_that_did_not_happen(engine_of: Engine) -> None:
+    agency_id = agency(engine_of, "a@x.example")
+    with transaction(engine_of.sessions) as session:
+        feed_id = insert(session, "agency_contact", agency_id=agency_id, channel="cap_feed", address="f", position=1)
+    incident_id = forward(engine_of)
+    server = Fickle(kind)
+    with rude_server(server) as port:
+        engine_of.at(port, staging_mail="ours@example.org").run()
+    for mail in mails(server):
+        (cap,) = [part for part in mail.iter_attachments() if str(part.get_filename()).endswith("cap.xml")]
+        assert b"<status>Exercise</status>" in bytes(cap.get_payload(decode=True))  # type: ignore[arg-type]
+    assert {(one.state, one.attempts, one.last_error) for one in engine_of.deliveries()} == {
+        ("cancelled", 0, "rehearsed")
+    }
+    assert [(case.state, case.acknowledge_by) for case in engine_of.cases()] == [("queued", None)]
+    with transaction(engine_of.sessions) as session:
+        assert reading.fed(session, feed_id, since=now() - timedelta(days=1), limit=9) == []
+        # In earnest, whoever forwards it tells it.
+        service.escalate(session, incident_id, settings=engine_of.settings, actor=TESTS, now=now())
+    with rude_server(server) as port:
+        engine_of.at(port).run()
+    assert [copy.recipient for copy in server.copies] == ["ours@example.org"] * 2 + ["a@x.example"]
+    assert [case.state for case in engine_of.cases()] == ["delivered"]
+
+
+def test_what_our_own_mailbox_refuses_in_a_rehearsal_says_nothing_of_the_agencys(engine_of: Engine) -> None:
+    agency(engine_of, "a@x.example")
+    forward(engine_of)
+    with rude_server(Fickle(lambda *_: "550")) as port:
+        engine_of.at(port, staging_mail="ours@example.org").run()
+    assert [one.state for one in engine_of.deliveries()] == ["pending"]
+    assert [case.state for case in engine_of.cases()] == ["queued"]
 
 
 # Further letters.

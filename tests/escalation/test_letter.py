@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from waterwatch.escalation.channels import Contact, Letter, Pictures, email, letter
+from waterwatch.escalation.claims import Claim
 from waterwatch.escalation.queries import CaseFacts
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import open_link
@@ -119,6 +120,16 @@ def test_the_link_in_the_mail_opens_the_case_until_it_expires(settings: Settings
     assert f'href="{url}"' in html
     token = url.removeprefix("https://waters.example.org/a/")
     last = NOW + timedelta(days=30, seconds=-1)
+    assert open_link(settings, letter.LINK_PURPOSE, token, now=last) == FACTS.case_id
+
+
+def test_the_link_of_a_later_letter_lasts_from_when_that_was_queued(settings: Settings) -> None:
+    later = NOW + timedelta(days=45)
+    claim = Claim(uuid.UUID(int=3), FACTS.case_id, "email", "a@x.example", "<x@x>", 1, later, later, False, later, 3,
+                  None, "reminder")  # fmt: skip
+    written = letter.make_letter(claim, FACTS, Pictures(None, None), settings=settings)
+    token = written.answer_url.removeprefix("https://waters.example.org/a/")
+    last = later + timedelta(days=30, seconds=-1)
     assert open_link(settings, letter.LINK_PURPOSE, token, now=last) == FACTS.case_id
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.escalation import delivery_queries as queries
 from waterwatch.escalation import rules
-from waterwatch.escalation.channels import Failed, Outcome
+from waterwatch.escalation.channels import Failed, Outcome, Rehearsed
 from waterwatch.escalation.claims import Claim
 from waterwatch.escalation.tables import Endpoint
 from waterwatch.kernel.log import get_logger
@@ -45,7 +45,7 @@ def note(session: Session, results: Sequence[tuple[Claim, Outcome]], *, now: dat
 
 
 def _is_silent(outcome: Outcome) -> bool:
-    return isinstance(outcome, Failed) and not outcome.failure.is_permanent
+    return isinstance(outcome, Rehearsed) or (isinstance(outcome, Failed) and not outcome.failure.is_permanent)
 
 
 def _put_off(session: Session, outcomes: Sequence[tuple[str, Outcome]], *, now: datetime) -> None:

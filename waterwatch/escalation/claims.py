@@ -45,7 +45,7 @@ class Claim:
     raised_from: int | None
     says: str = "case"
     answers: str | None = None
-    answers_at: datetime | None = None
+    earlier: tuple[tuple[str, datetime], ...] = ()
     contact_id: uuid.UUID | None = None
     contact: Contact | None = field(default=None, repr=False)
     fault: str | None = None
@@ -153,6 +153,7 @@ class _Taking:
         self._life = rules.delivery_life(settings)
         self._contacts: dict[uuid.UUID, AgencyContact] = {}
         self._failing: set[str] = set()
+        self._begun: dict[uuid.UUID, list[Delivery]] = {}
 
     def take(self, rows: list[Delivery]) -> dict[uuid.UUID, Held]:
         if not rows:
@@ -162,10 +163,11 @@ class _Taking:
         reached = {row.id: self._contact(row) for row in rows}
         names = {row.id: self._endpoint(reached[row.id]) for row in rows}
         held: dict[uuid.UUID, Held] = dict(self._turned_away(rows, names))
+        held |= self._hold_digests([row for row in rows if row.id not in held])
         rows = [row for row in rows if row.id not in held]
         groups = self._groups(rows)
         further = [row.id for group, _message_id in groups for row in group if row.number > 1]
-        answers = queries.first_letters(self._session, further)
+        answers = queries.earlier_letters(self._session, further)
         for group, message_id in groups:
             leader = group[0]
             claims = [
@@ -183,12 +185,12 @@ class _Taking:
         row: Delivery,
         reached: Contact | str,
         endpoint: str | None,
-        answers: dict[uuid.UUID, tuple[str, datetime]],
+        answers: dict[uuid.UUID, queries.Earlier],
     ) -> Claim:
         self._life.move(row, "sending", now=self._now)
         row.attempts += 1
         row.endpoint = endpoint
-        before, before_at = answers.get(row.id, (None, None))
+        before = answers.get(row.id)
         return Claim(
             row.id,
             row.case_id,
@@ -203,8 +205,8 @@ class _Taking:
             row.severity,
             row.raised_from,
             row.says,
-            before,
-            before_at,
+            before.message_id if before is not None else None,
+            before.alerts if before is not None else (),
             row.contact_id,
             reached if isinstance(reached, Contact) else None,
             reached if isinstance(reached, str) else None,
@@ -288,11 +290,30 @@ class _Taking:
         breaker.probing_until = now + timedelta(seconds=rules.claim_lasts_s(self._settings))
         return None
 
+    def _hold_digests(self, rows: Iterable[Delivery]) -> dict[uuid.UUID, Later]:
+        """Take hold of the digests some letters are of; those of which somebody holds one are left for later.
+
+        Of a digest whose sender was killed, what was taken back meanwhile goes no more, and what became red goes alone.
+        """
+        digest_ids = {row.digest_id for row in rows if row.digest_id is not None}
+        self._begun, busy = queries.digest_members(self._session, digest_ids)
+        members = [one for each in self._begun.values() for one in each]
+        withdrawn = queries.withdrawn_among(self._session, {one.case_id for one in members}) if members else set()
+        for one in members:
+            if one.digest_id not in busy and one.says != "withdrawn" and one.case_id in withdrawn:
+                rules.DELIVERY.move(one, "cancelled", now=self._now)
+        for digest_id, each in self._begun.items():
+            self._begun[digest_id] = [one for one in each if one.state != "cancelled" and one.severity != rules.RED]
+        return {
+            row.id: Later("digest_busy", BUSY_PAUSE_S * rules.jitter(row.id, row.attempts))
+            for row in rows
+            if row.digest_id in busy and row.severity != rules.RED
+        }
+
     def _groups(self, rows: list[Delivery]) -> list[tuple[list[Delivery], str | None]]:
         """What goes as one: (letters, Message-ID of their digest or None for a letter by itself)."""
         single = [row for row in rows if row.channel != "email" or row.severity == rules.RED or row.contact_id is None]
         mails = [row for row in rows if row not in single]
-        begun = queries.digest_members(self._session, {row.digest_id for row in mails if row.digest_id is not None})
         fresh = {row.contact_id for row in mails if row.digest_id is None and not row.attempts and row.contact_id}
         waiting = queries.waiting_for(self._session, fresh, now=self._now)
         groups: list[tuple[list[Delivery], str | None]] = [([row], None) for row in single]
@@ -302,7 +323,7 @@ class _Taking:
                 continue
             group, message_id = [row], None
             if row.digest_id is not None:
-                group = [row, *(one for one in begun[row.digest_id] if one.id != row.id)]
+                group = [row, *(one for one in self._begun[row.digest_id] if one.id != row.id)]
                 message_id = self._digests[row.digest_id].message_id
             elif row.contact_id is not None and not row.attempts:
                 group = self._companions(row, [one for one in waiting.get(row.contact_id, []) if one.id not in done])

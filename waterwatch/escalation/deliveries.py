@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.escalation import alarms, breakers, claims, clocks, letters, queries, rules, service
 from waterwatch.escalation import delivery_queries as found
-from waterwatch.escalation.channels import Awaiting, Failed, Handed, Outcome
+from waterwatch.escalation.channels import Awaiting, Failed, Handed, Outcome, Rehearsed
 from waterwatch.escalation.channels.known import CHANNELS
 from waterwatch.escalation.claims import Claim, Later
 from waterwatch.escalation.tables import Case, Delivery
@@ -87,6 +87,10 @@ class _Recording:
         if isinstance(outcome, Awaiting):
             self._await(claim, row, case, outcome)
             return None
+        if isinstance(outcome, Rehearsed):
+            if is_mine:
+                self._rehearse(row, case)
+            return None
         return self._fail(claim, row, case, outcome.failure) if is_mine else rules.claim_lasts_s(self._settings)
 
     def finish(self) -> None:
@@ -117,6 +121,13 @@ class _Recording:
         row.remote_id = _bounded(outcome.remote_id) or row.remote_id
         facts: dict[str, audit.Fact] = {"delivery_id": row.id, "attempt": claim.attempt, "awaits": row.awaits}
         service.record(self._session, "delivery.awaiting", case, actor=SENDER, now=self._now, after=facts)
+
+    def _rehearse(self, row: Delivery, case: Case) -> None:
+        """Nobody was told: as if it had never been tried. Who forwards the case when it is in earnest tells it anew."""
+        rules.DELIVERY.move(row, "cancelled", now=self._now)
+        row.attempts, row.last_error = row.attempts - 1, "rehearsed"
+        facts: dict[str, audit.Fact] = {"delivery_id": row.id}
+        service.record(self._session, "delivery.rehearsed", case, actor=SENDER, now=self._now, after=facts)
 
     def _fail(self, claim: Claim, row: Delivery, case: Case, failure: Failure) -> float | None:
         now, settings = self._now, self._settings

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from waterwatch.agencies.tables import AgencyContact
 from waterwatch.escalation.rules import RED
 from waterwatch.escalation.tables import Case, Delivery, Digest, Endpoint
+from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.errors import NotFound
 
 
@@ -102,27 +103,42 @@ WHERE asked.id = :id ORDER BY d.id
 
 
 def withdrawn_among(session: Session, case_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of the cases that were taken back."""
-    wanted = select(Case.id).where(Case.id.in_(list(case_ids)), Case.state == "withdrawn")
+    """Those of the cases that were taken back, or whose incident was after their agency had closed them."""
+    is_back = (Case.state == "closed") & Incident.state.in_(("retracted", "merged"))
+    wanted = select(Case.id).join(Incident, Incident.id == Case.incident_id).where(Case.id.in_(list(case_ids)))
+    wanted = wanted.where((Case.state == "withdrawn") | is_back)
     return set(session.scalars(wanted))
 
 
-_FIRST_LETTERS = text("""
-SELECT d.id, first.message_id, first.created_at
-FROM delivery d CROSS JOIN LATERAL (
-    SELECT e.message_id, e.created_at FROM delivery e
-    WHERE e.case_id = d.case_id AND e.channel = d.channel AND e.address = d.address AND e.id < d.id
-      AND e.state <> 'cancelled' ORDER BY e.id LIMIT 1) first
-WHERE d.id = ANY(:ids)
+@dataclass(frozen=True)
+class Earlier:
+    """What an address has got of a case: the Message-ID of the first mail, and what went out as an alert (CAP)."""
+
+    message_id: str
+    alerts: tuple[tuple[str, datetime], ...]
+
+
+# A digest has a Message-ID of its own, and no alerts; what was not taken over, or came back, is nobody's alert.
+_EARLIER = text("""
+SELECT d.id, coalesce(g.message_id, e.message_id) AS message_id, e.id AS identifier, e.created_at, e.says,
+       e.state = 'sent' AND e.digest_id IS NULL AS is_alert
+FROM delivery d JOIN delivery e ON e.case_id = d.case_id AND e.channel = d.channel AND e.address = d.address
+    AND e.id < d.id AND e.state <> 'cancelled'
+LEFT JOIN digest g ON g.id = e.digest_id
+WHERE d.id = ANY(:ids) ORDER BY d.id, e.id
 """)
 
 
-def first_letters(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[str, datetime]]:
-    """Message-ID and time of the first letters to the addresses of these deliveries, where those are others."""
+def earlier_letters(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Earlier]:
+    """What the addresses of these deliveries have got of their cases before, where that is anything: one query."""
     if not ids:
         return {}
-    rows = session.execute(_FIRST_LETTERS, {"ids": list(ids)})
-    return {row.id: (row.message_id, row.created_at) for row in rows}
+    found: dict[uuid.UUID, Earlier] = {}
+    for row in session.execute(_EARLIER, {"ids": list(ids)}):
+        before = found.setdefault(row.id, Earlier(row.message_id, ()))
+        if row.is_alert and (before.alerts or row.says != "withdrawn"):  # else it had no alert to cancel
+            found[row.id] = Earlier(before.message_id, (*before.alerts, (str(row.identifier), row.created_at)))
+    return found
 
 
 def contacts_by_id(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, AgencyContact]:
@@ -219,17 +235,31 @@ def waiting_for(
     return found
 
 
-def digest_members(session: Session, digest_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Delivery]]:
-    """By digest, its letters that are still to be sent, locked, oldest first."""
+def digest_members(
+    session: Session, digest_ids: Collection[uuid.UUID]
+) -> tuple[dict[uuid.UUID, list[Delivery]], set[uuid.UUID]]:
+    """By digest, its letters that are still to be sent, locked, oldest first; and the digests somebody else holds one
+    of. Nobody is waited for: two who each hold some of a digest would wait for each other."""
     if not digest_ids:
-        return {}
+        return {}, set()
     wanted = select(Delivery).where(Delivery.digest_id.in_(list(digest_ids)))
-    wanted = wanted.where(Delivery.state.in_(("pending", "sending"))).order_by(Delivery.id).with_for_update()
+    wanted = wanted.where(Delivery.state.in_(("pending", "sending"))).order_by(Delivery.id)
     found: dict[uuid.UUID, list[Delivery]] = {}
-    for delivery in session.scalars(wanted):
+    for delivery in session.scalars(wanted.with_for_update(skip_locked=True)):
         assert delivery.digest_id is not None
         found.setdefault(delivery.digest_id, []).append(delivery)
-    return found
+    held = {delivery.id for members in found.values() for delivery in members}
+    every = session.execute(wanted.with_only_columns(Delivery.id, Delivery.digest_id)).all()
+    return found, {row.digest_id for row in every if row.digest_id is not None and row.id not in held}
+
+
+def same_mail(session: Session, delivery_id: uuid.UUID) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """The deliveries, each with its case, that went in the same mail as this one, which is among them, by id."""
+    digest_id = select(Delivery.digest_id).where(Delivery.id == delivery_id).scalar_subquery()
+    wanted = select(Delivery.id, Delivery.case_id).where(
+        (Delivery.id == delivery_id) | ((Delivery.digest_id == digest_id) & (Delivery.state != "cancelled"))
+    )
+    return [(row.id, row.case_id) for row in session.execute(wanted.order_by(Delivery.id))]
 
 
 def digests(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Digest]:

@@ -16,6 +16,8 @@ from waterwatch.kernel.gathering import put
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging.email import is_address
+from waterwatch.workdays.queries import calendar_from
+from waterwatch.workdays.rules import is_working
 
 TOPIC_DELIVER = "escalation.deliver"  # mails: one after the other over one conversation
 TOPIC_CALL = "escalation.call"  # every other channel: some at a time, each bounded
@@ -83,7 +85,9 @@ def queue(
     due_at, digest_upto = telling.tell_at, reach.digest_upto if reach is not None and way.contact_id else 0
     is_digested = rules.is_held_for_digest(way.channel, case.severity, says, digest_upto)
     if is_digested and reach is not None:
-        due_at = max(due_at, rules.next_digest(now, reach.digest_at))
+        days = calendar_from(session, now.astimezone(rules.CHINA_TIME).date())
+        leaves_at = rules.next_digest(now, reach.digest_at, is_working=lambda day: is_working(day.date(), days))
+        due_at = max(due_at, leaves_at)
     delivery = Delivery(
         id=delivery_id,
         case_id=case.id,
@@ -198,9 +202,9 @@ def take_back(session: Session, case: Case, telling: Telling) -> None:
     """Cancel what waits; tell each address where something may have reached it since it was last told so."""
     for letters in queries.letters_of(session, case.id).values():
         for letter in letters:
-            if letter.state == "pending":
+            if letter.state == "pending" and letter.says != "withdrawn":
                 rules.DELIVERY.move(letter, "cancelled", now=telling.now)
-        since = [number for number, letter in enumerate(letters) if letter.says == "withdrawn"]
+        since = [number for number, one in enumerate(letters) if one.says == "withdrawn" and one.state != "cancelled"]
         fresh = letters[since[-1] + 1 :] if since else letters
         if any(letter.attempts or letter.state == "sent" for letter in fresh):
             is_going = any(letter.state == "sending" for letter in fresh)

@@ -16,7 +16,7 @@ _FEED = struct.Struct(">16sQ")
 
 def photo_url(settings: Settings, letter: Letter) -> str:
     """The photo of a case and nothing else: for servers that publish what they are told."""
-    expires_at = letter.facts.created_at + timedelta(days=settings.acknowledge_link_days)
+    expires_at = letter.queued_at + timedelta(days=settings.acknowledge_link_days)
     token = sign_link(settings, PHOTO_PURPOSE, letter.case_id, expires_at=expires_at)
     return f"{settings.public_url}/case-photo/{token}.jpg"
 

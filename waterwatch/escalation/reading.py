@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import dropwhile
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -47,10 +48,14 @@ _ONE = text(_KEPT.format(where="d.id = :id AND d.channel = :channel", order="d.i
 # Of a case that was withdrawn only that it was: what it said of place and kind is gone.
 _STANDS = """(d.says = 'withdrawn' OR NOT EXISTS (
     SELECT FROM escalation_case c WHERE c.id = d.case_id AND c.state = 'withdrawn'))"""
+# That it was withdrawn is said to who could fetch what it was.
+_CANCELS = """(d.says <> 'withdrawn' OR EXISTS (
+    SELECT FROM delivery e WHERE e.case_id = d.case_id AND e.contact_id = d.contact_id AND e.channel = 'cap_feed'
+      AND e.state IN ('awaiting', 'sent') AND e.says <> 'withdrawn' AND e.id < d.id))"""
 _FED = text(
     _KEPT.format(
         where="d.contact_id = :contact_id AND d.channel = 'cap_feed' AND d.state IN ('awaiting', 'sent')"
-        f" AND d.created_at > :since AND {_STANDS}",
+        f" AND d.created_at > :since AND {_STANDS} AND {_CANCELS}",
         order="d.created_at DESC, d.id DESC LIMIT :limit",
     )
 )
@@ -90,7 +95,8 @@ def fed(session: Session, contact_id: uuid.UUID, *, since: datetime, limit: int)
 def fed_before(session: Session, one: Kept) -> list[Kept]:
     """What stood in the feed of the same case before it, oldest first: one query."""
     values = {"case_id": one.case_id, "contact_id": one.contact_id, "id": one.delivery_id}
-    return [Kept(**row._mapping) for row in session.execute(_BEFORE, values)]
+    found = [Kept(**row._mapping) for row in session.execute(_BEFORE, values)]
+    return list(dropwhile(lambda before: before.says == "withdrawn", found))  # it had no alert to cancel
 
 
 def to_post(session: Session, *, limit: int = 200) -> list[Kept]:
@@ -116,7 +122,7 @@ def letter_of(session: Session, kept: Kept, facts: CaseFacts, pictures: Pictures
     if facts.state == "withdrawn" and kept.says != "withdrawn":
         raise Gone("case_withdrawn")
     facts = replace(facts, severity=kept.severity)  # what it said, whatever holds by now
-    url = acknowledge_url(settings, facts.case_id, facts.created_at)
+    url = acknowledge_url(settings, facts.case_id, kept.created_at)
     return Letter(
         delivery_id=kept.delivery_id,
         case_id=kept.case_id,

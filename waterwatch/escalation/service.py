@@ -106,11 +106,11 @@ class _Found:
 
 def _come_back(session: Session, case: Case, telling: Telling, *, actor: Actor) -> None:
     """A withdrawn case nobody would be told of at this level: it stands where it stood unless they know."""
-    if case.state != "withdrawn" or case.agency_id is None:
+    if case.state not in ("withdrawn", "closed") or case.agency_id is None:
         return
     letters.cancel_withdrawals(session, case, now=telling.now)
     so_far = queries.addressed(session, case.id).values()
-    if so_far and all(each.is_live for each in so_far):
+    if case.state == "withdrawn" and so_far and all(each.is_live for each in so_far):
         _reinstate(session, case, settings=telling.settings, actor=actor, now=telling.now)
 
 
@@ -157,9 +157,9 @@ def _address(
 ) -> None:
     """Give the case its agency and a letter for each of its contacts that has none yet, as the agency wants it."""
     settings, now = telling.settings, telling.now
-    if case.state == "withdrawn":
+    if case.state in ("withdrawn", "closed"):
         letters.cancel_withdrawals(session, case, now=now)
-    elif case.state not in ("queued", "no_contact", "dead"):
+    if case.state not in ("queued", "no_contact", "dead", "withdrawn"):
         return
     if case.agency_id is None:
         case.agency_id = agency.agency_id
@@ -250,8 +250,8 @@ def _regrade(
         return
     before, now = case.severity, telling.now
     case.severity = severity
-    if case.state == "withdrawn":
-        pass  # its letters say so; when it comes back, they say the severity of then
+    if case.state in ("withdrawn", "refused_not_ours"):
+        pass  # its letters say so, and when it comes back those of then; who refused it is told nothing further
     elif severity > before:
         letters.tell_raised(session, case, telling)
     else:
@@ -288,7 +288,7 @@ def withdraw_cases(
     """The incident was taken back: so are its cases. Idempotent. Returns those that were withdrawn now.
 
     A letter nobody has tried to send is cancelled. Whoever may have got one is told by a further letter, which goes at
-    ``tell_at``, or at once. A case its agency has closed stays closed.
+    ``tell_at``, or at once. A case its agency has closed stays closed, and its agency is told all the same.
 
     Raises:
         NotFound: there is no such incident.
@@ -296,7 +296,10 @@ def withdraw_cases(
     queries.lock_place(session, incident_id)
     telling, withdrawn = Telling(settings, now, tell_at or now), []
     for case in queries.cases_by_agency(session, incident_id).values():
-        if case.state in ("withdrawn", "closed"):
+        if case.state == "withdrawn":
+            continue
+        if case.state == "closed":
+            letters.take_back(session, case, telling)
             continue
         before = rules.CASE.move(case, "withdrawn", now=now)
         clocks.stop(case)

@@ -1,6 +1,7 @@
 """What the calendar and the rules say."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -59,6 +60,11 @@ def terms_of(session: Session, agency_id: uuid.UUID | None, since: date) -> Term
         Ruled(severity, stage, limit, depths[area]) for area, severity, stage, limit in ground.rules if area in depths
     ]
     return Terms(limits_of(found), ground.calendar)
+
+
+def calendar_from(session: Session, first: date) -> Mapping[date, bool]:
+    """The days on or after one that are not what their weekday says, and whether they are worked."""
+    return _ground(session, first).calendar
 
 
 def _ground(session: Session, since: date) -> _Ground:

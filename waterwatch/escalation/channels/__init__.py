@@ -49,8 +49,8 @@ class Letter:
     """Everything there is to say in one delivery, the exact place included; of the citizen, nothing.
 
     ``message_id`` is the same at every attempt, and so is ``delivery_id``, the idempotency key for the other side.
-    ``answers`` is the Message-ID of the letter it follows, queued ``answers_at``. ``remote_id`` is what an earlier
-    attempt was told.
+    ``answers`` is the Message-ID of the mail it follows, ``earlier`` the identifiers and times of the alerts (CAP) that
+    address has got of the case. ``remote_id`` is what an earlier attempt was told.
     ``reply_by`` is when the case is to be acknowledged. ``answer_url`` acknowledges or answers; with ``photo_url`` and
     ``map_url`` it is a key: only for the agency. ``others`` go in the same mail (a digest; e-mail alone has them).
     """
@@ -72,7 +72,7 @@ class Letter:
     incident_url: str
     raised_from: int | None = None
     answers: str | None = None
-    answers_at: datetime | None = None
+    earlier: tuple[tuple[str, datetime], ...] = ()
     remote_id: str | None = None
     others: tuple["Letter", ...] = ()
 
@@ -118,7 +118,12 @@ class Failed:
     failure: Failure
 
 
-Outcome = Handed | Awaiting | Failed
+@dataclass(frozen=True)
+class Rehearsed:
+    """It was said to ourselves alone: the other side has nothing of it."""
+
+
+Outcome = Handed | Awaiting | Failed | Rehearsed
 
 
 class Channel(Protocol):

@@ -5,6 +5,7 @@ from datetime import datetime
 from waterwatch.alerts.rules import Alert, Area, Circle, Info, MessageType, Reference, Resource
 from waterwatch.escalation.channels import Awaiting, Contact, Letter, Outcome, Wire, wording
 from waterwatch.incidents.rules import Severity, step_down_at
+from waterwatch.kernel.errors import Gone
 from waterwatch.kernel.settings import Settings
 
 AWAITS_FETCH = "fetch"
@@ -25,11 +26,21 @@ class CapFeedChannel:
         return Awaiting(AWAITS_FETCH)
 
 
-def alert_of(letter: Letter, settings: Settings, *, earlier: tuple[tuple[str, datetime], ...] = ()) -> Alert:
+def alert_of(
+    letter: Letter,
+    settings: Settings,
+    *,
+    earlier: tuple[tuple[str, datetime], ...] = (),
+    is_exercise: bool = False,
+) -> Alert:
     """The letter as a CAP message for its agency alone, the exact place included.
 
     ``earlier``: identifiers and times of the case's alerts before it. Its own identifier is made of the delivery's id.
+
+    Raises :class:`Gone`: it takes back what no alert has said.
     """
+    if letter.says == "withdrawn" and not earlier:
+        raise Gone("case_withdrawn")
     facts, sender = letter.facts, settings.public_host
     kind: MessageType = "Alert"
     if earlier:
@@ -38,8 +49,9 @@ def alert_of(letter: Letter, settings: Settings, *, earlier: tuple[tuple[str, da
         identifier=str(letter.delivery_id),
         sender=sender,
         sent=letter.queued_at,
-        infos=() if letter.says == "withdrawn" and earlier else (_info(letter),),
+        infos=() if letter.says == "withdrawn" else (_info(letter),),
         kind=kind,
+        status="Exercise" if is_exercise else "Actual",
         scope="Private",
         addresses=(str(facts.agency_id),),
         note=wording.render(letter, "_says.txt").strip(),

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from waterwatch.alerts.rules import MEDIA_TYPE as CAP_MEDIA_TYPE
@@ -62,6 +61,7 @@ def write(letter: Letter, *, settings: Settings, to: str | None = None, staged_f
     ``to``, ``staged_for``: a rehearsal goes to somebody else, and says whom it would have been for.
     """
     attachments = () if letter.others else _attachments(letter, settings)
+    answers = None if letter.others else letter.answers  # of a digest, each would answer another
     left = SIZE_BUDGET_BYTES - _TEXT_ALLOWANCE_BYTES - sum(_encoded_bytes(one.content) for one in attachments)
     images = _fitting(letter.pictures, left)
     words = _words(letter) | {"images": {image.content_id for image in images}, "staged_for": staged_for}
@@ -81,7 +81,7 @@ def write(letter: Letter, *, settings: Settings, to: str | None = None, staged_f
         sent_at=letter.claimed_at,
         language=LANGUAGE,
         images=images,
-        headers={"In-Reply-To": letter.answers, "References": letter.answers} if letter.answers else None,
+        headers={"In-Reply-To": answers, "References": answers} if answers else None,
         reply_to=answer_address(letter, settings) if settings.inbox_domain else None,
         attachments=attachments,
     )
@@ -106,21 +106,18 @@ def _words(letter: Letter) -> dict[str, Any]:
 
 
 def _attachments(letter: Letter, settings: Settings) -> tuple[Attachment, ...]:
-    """For programs: the alert in CAP 1.2, the place in GeoJSON."""
-    code = letter.facts.code
-    return (
-        Attachment(
-            f"incident-{code}.cap.xml", CAP_MEDIA_TYPE, cap_xml(alert_of(letter, settings, earlier=_earlier(letter)))
-        ),
-        Attachment(f"incident-{code}.geojson", "application/geo+json", make_geojson(letter)),
-    )
+    """For programs: the alert in CAP 1.2, the place in GeoJSON.
 
-
-def _earlier(letter: Letter) -> tuple[tuple[str, datetime], ...]:
-    """The letter this one follows, as alerts name letters: by the delivery's id."""
-    if letter.answers is None or letter.answers_at is None:
+    What takes a case back names no place, and is an alert only where there is one to cancel.
+    """
+    code, is_withdrawal = letter.facts.code, letter.says == "withdrawn"
+    if is_withdrawal and not letter.earlier:
         return ()
-    return ((letter.answers.strip("<>").partition("@")[0], letter.answers_at),)
+    alert = alert_of(letter, settings, earlier=letter.earlier, is_exercise=bool(settings.staging_mail))
+    cap = Attachment(f"incident-{code}.cap.xml", CAP_MEDIA_TYPE, cap_xml(alert))
+    if is_withdrawal:
+        return (cap,)
+    return (cap, Attachment(f"incident-{code}.geojson", "application/geo+json", make_geojson(letter)))
 
 
 def make_geojson(letter: Letter) -> bytes:

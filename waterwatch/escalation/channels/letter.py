@@ -107,9 +107,12 @@ def _obtain(source: Callable[[], bytes], what: str, case_id: uuid.UUID) -> tuple
         return None, isinstance(error, (Unavailable, DBAPIError, OSError))
 
 
-def acknowledge_url(settings: Settings, case_id: uuid.UUID, created_at: datetime) -> str:
-    """The signed link that acknowledges a case; the same each time, so every attempt sends the same mail."""
-    expires_at = created_at + timedelta(days=settings.acknowledge_link_days)
+def acknowledge_url(settings: Settings, case_id: uuid.UUID, queued_at: datetime) -> str:
+    """The signed link that acknowledges a case; the same each time, so every attempt sends the same mail.
+
+    It lasts from when its letter was queued: that of a reminder, months after the first letter, opens as well.
+    """
+    expires_at = queued_at + timedelta(days=settings.acknowledge_link_days)
     return f"{settings.public_url}/a/{sign_link(settings, LINK_PURPOSE, case_id, expires_at=expires_at)}"
 
 
@@ -122,7 +125,7 @@ def make_letter(
     others: tuple[Letter, ...] = (),
 ) -> Letter:
     """The letter of a claim."""
-    url = acknowledge_url(settings, facts.case_id, facts.created_at)
+    url = acknowledge_url(settings, facts.case_id, claim.queued_at)
     return Letter(
         delivery_id=claim.delivery_id,
         case_id=claim.case_id,
@@ -141,7 +144,7 @@ def make_letter(
         incident_url=f"{settings.public_url}/i/{facts.code}",
         raised_from=claim.raised_from,
         answers=claim.answers,
-        answers_at=claim.answers_at,
+        earlier=claim.earlier,
         remote_id=claim.remote_id,
         others=others,
     )
