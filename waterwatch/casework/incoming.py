@@ -1,6 +1,7 @@
 """Answers that came by mail, or as what an agency's Open311 server says of a request. All of it is hostile text.
 
-A mail acknowledges its case at once: somebody has it. That it answers, and what, is for a lead to read first.
+A mail moves nothing by itself, not even to acknowledged: machines answer as people do. A lead reads it first; what it
+moves then, it moves as of when it came.
 """
 
 import hashlib
@@ -30,15 +31,15 @@ def answered_by_mail(
 ) -> uuid.UUID | None:
     """Somebody answered a letter by mail: an answer of its case, held for the lead. Idempotent: once for each mail.
 
-    None where there is nothing to keep: an empty mail, one that was forgotten, a case in which nothing can be said any
-    more (the mail itself is kept by the inbox, and noted on the case).
+    One without a word adds to what was said, and says that it has none. None where there is nothing to keep: a mail
+    that was forgotten, a case in which nothing can be said any more (the inbox keeps the mail itself; the case notes it).
     """
     case_id = escalation_queries.case_of_delivery(session, delivery_id)
     try:
-        words = inbox.answer_text(session, mail_id, settings)
+        words = rules.clean_words(inbox.answer_text(session, mail_id, settings))
     except NotFound:
         return None
-    said = Answer(words, via="email", source_key=f"mail:{mail_id}")
+    said = Answer(words or rules.WITHOUT_WORDS, via="email", source_key=f"mail:{mail_id}", is_comment=not words)
     return _keep(session, case_id, said, is_done=False, settings=settings, now=now)
 
 
@@ -63,9 +64,6 @@ def told_by_remote(
 def _keep(
     session: Session, case_id: uuid.UUID, said: Answer, *, is_done: bool, settings: Settings, now: datetime
 ) -> uuid.UUID | None:
-    if not rules.clean_words(said.words):
-        _acknowledge(session, case_id, now=now)
-        return None
     act = service.report_done if is_done else service.answer
     try:
         return act(session, case_id, said, settings=settings, actor=_agency(session, case_id), now=now)
