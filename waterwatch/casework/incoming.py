@@ -32,7 +32,7 @@ def answered_by_mail(
     """Somebody answered a letter by mail: an answer of its case, held for the lead. Idempotent: once for each mail.
 
     One without a word adds to what was said, and says that it has none. None where there is nothing to keep: a mail
-    that was forgotten, a case in which nothing can be said any more (the inbox keeps the mail itself; the case notes it).
+    that was forgotten, a case in which nothing can be said any more (the inbox keeps the mail, and the case notes it).
     """
     case_id = escalation_queries.case_of_delivery(session, delivery_id)
     try:

@@ -57,8 +57,8 @@ def escalate_overdue(
     """A deadline has passed: the agency above is told by a case of its own, once a level. Returns that case.
 
     Idempotent: ``escalated_at`` says that it was done in this round of the case. None where there was nothing to do, or
-    nobody above can be told: then it is loud, and a lead's business. Where a mail came in time, the lead reads it first,
-    within the time there is for that: the delay is ours. Red does not wait: the mail may be a machine's.
+    nobody above can be told: then it is loud, and a lead's business. Where a mail came in time, the lead reads it
+    first, within the time there is for that: the delay is ours. Red does not wait: the mail may be a machine's.
     """
     case, is_over = _held(session, case_id)
     owes, due_at = clocks.OWED.get(case.state), case.state_deadline_at

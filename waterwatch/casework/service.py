@@ -56,8 +56,8 @@ def answer(
 ) -> uuid.UUID:
     """The agency answers: its case is ``answered`` at once, the public reads it once it may. Returns the answer's id.
 
-    A case not acknowledged before is so now. A mail alone moves nothing before a lead has read it. Each answer is kept beside the others: two officers at once lose nothing.
-    In a closed case, and as a comment, it changes no state.
+    A case not acknowledged before is so now. A mail alone moves nothing before a lead has read it. Each answer is kept
+    beside the others: two officers at once lose nothing. In a closed case, and as a comment, it changes no state.
 
     Raises:
         NotFound: there is no such case.
