@@ -47,6 +47,7 @@ from waterwatch.officers import people_views as office_people
 from waterwatch.officers import views as officers
 from waterwatch.open311 import views as open311
 from waterwatch.opendata import cap_views, data_views, site_views
+from waterwatch.opendata import case_answers as api_cases
 from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import place_views as portal  # with the views it adds to
@@ -131,6 +132,7 @@ def create_app(settings: Settings) -> Flask:
         uploads.bp,
         opendata.bp,
         api_following.bp,
+        api_cases.bp,
         data_views.bp,
         site_views.bp,
         cap_views.bp,
@@ -142,6 +144,7 @@ def create_app(settings: Settings) -> Flask:
         uploads.bp,
         opendata.bp,
         api_following.bp,
+        api_cases.bp,
         open311.bp,
         watches.one_click,
     ):  # no cookie gives any right there: nothing to borrow

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.agencies import registry, upkeep
 from waterwatch.agencies.queries import competent_agencies
+from waterwatch.agencies.rules import is_same_host
 from waterwatch.agencies.tables import SEALED_FOR
 from waterwatch.agencies.upkeep import AgencyFacts, ContactFacts
 from waterwatch.kernel.audit import Actor
@@ -137,6 +138,63 @@ def test_an_open311_servers_key_is_kept_where_none_is_given(session: Session, no
     assert open_value(sealed, SEALED_FOR, contact_id, kept) == b"the key"
     with pytest.raises(Conflict, match="secret_not_ours"):
         upkeep.rotate_secret(session, contact_id, settings=sealed, now=now, **BY)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_same"),
+    [
+        ("https://water.example/other?x=1", True),
+        ("https://WATER.example:443/hook", True),
+        ("https://water.example:8443/hook", False),
+        ("http://water.example/hook", False),
+        ("https://water.example.evil.example/hook", False),
+        ("https://www.water.example/hook", False),
+    ],
+)
+def test_a_server_is_the_same_by_scheme_host_and_port(address: str, is_same: bool) -> None:
+    for channel in ("webhook", "open311"):
+        assert is_same_host(channel, "https://water.example/hook", address) is is_same
+    assert is_same_host("email", "a@b.example", "c@d.example")
+
+
+def test_a_webhook_that_moves_to_another_host_gets_a_secret_of_its_own(
+    session: Session, now: datetime, sealed: Settings
+) -> None:
+    agency_id = id_of(session, "wuchang-water")
+    facts = ContactFacts("webhook", "https://water.example/hook", {"takes_pictures": True})
+    contact_id, _first = upkeep.add_contact(session, agency_id, facts, settings=sealed, now=now, **BY)
+    second = upkeep.rotate_secret(session, contact_id, settings=sealed, now=now, **BY)
+    contact = registry.locked_contact(session, contact_id)
+    beside = replace(facts, address="https://water.example/other")
+    assert upkeep.change_contact(session, contact_id, beside, settings=sealed, now=now, **BY) is None
+    assert contact.sealed_secret is not None
+    assert contact.sealed_secret_previous is not None
+    elsewhere, later = replace(facts, address="https://hooks.example/water"), now + timedelta(days=1)
+    third = upkeep.change_contact(session, contact_id, elsewhere, settings=sealed, now=later, **BY)
+    assert third is not None
+    assert third.startswith("whsec_")
+    assert third != second
+    assert open_value(sealed, SEALED_FOR, contact_id, contact.sealed_secret).decode() == third
+    assert (contact.sealed_secret_previous, contact.secret_rotated_at) == (None, later)
+
+
+def test_another_open311_server_is_never_shown_the_key_of_the_one_before(
+    session: Session, now: datetime, sealed: Settings
+) -> None:
+    facts = ContactFacts("open311", "https://city.example/v2", {"services": {"foam": "12"}}, "the key")
+    contact_id, _none = upkeep.add_contact(
+        session, id_of(session, "wuchang-water"), facts, settings=sealed, now=now, **BY
+    )
+    elsewhere = replace(facts, address="https://town.example/v2", secret=None)
+    with pytest.raises(Invalid) as caught:
+        upkeep.change_contact(session, contact_id, elsewhere, settings=sealed, now=now, **BY)
+    assert caught.value.errors == {"api_key": ["key_of_another_host"]}
+    contact = registry.locked_contact(session, contact_id)
+    assert contact.address == "https://city.example/v2"
+    own = replace(elsewhere, secret="its own key")
+    assert upkeep.change_contact(session, contact_id, own, settings=sealed, now=now, **BY) is None
+    assert contact.sealed_secret is not None
+    assert open_value(sealed, SEALED_FOR, contact_id, contact.sealed_secret) == b"its own key"
 
 
 @pytest.mark.parametrize(

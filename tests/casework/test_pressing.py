@@ -78,6 +78,29 @@ def test_past_the_deadline_the_agency_above_gets_a_case_of_its_own_once(
     assert acts(session, case.id)[-1] == "case.overdue"
 
 
+@pytest.mark.parametrize(
+    ("severity", "came", "asked", "is_told"),
+    [(3, 23, 25, False), (3, 23, 48, True), (3, 25, 26, True), (4, 23, 25, True)],
+    ids=["a mail in time", "nobody has read it for a day", "too late", "red"],
+)
+def test_who_wrote_in_time_is_not_said_to_be_late_while_a_lead_still_has_to_read_it(
+    session: Session,
+    case: Case,
+    sweep: dict[str, Any],
+    officer: Actor,
+    now: datetime,
+    severity: int,
+    came: int,
+    asked: int,
+    is_told: bool,
+) -> None:
+    case.severity = severity
+    said = Answer("收到，正在办理。", via="email", source_key="mail:1")
+    service.answer(session, case.id, said, settings=sweep["settings"], actor=officer, now=now + came * HOUR)
+    above = pressing.escalate_overdue(session, case.id, now=now + asked * HOUR, **sweep)
+    assert (above is not None) is is_told
+
+
 def test_every_level_is_told_in_its_turn_and_at_the_top_it_is_loud(
     session: Session,
     incident_id: uuid.UUID,

@@ -28,10 +28,9 @@ def test_every_move_of_an_answer(moves: tuple[str, str], is_legal: bool) -> None
     assert rules.ANSWER.is_legal(*moves) is is_legal
 
 
-@pytest.mark.parametrize("via", [via for via in tables.VIAS if via != "email"])
-def test_only_a_mail_is_looked_at_first_where_nothing_else_is(via: str) -> None:
-    assert rules.is_checked_first("email", answers_are_checked=False)
-    assert not rules.is_checked_first(via, answers_are_checked=False)
+@pytest.mark.parametrize("via", tables.VIAS)
+def test_a_mail_and_a_citys_system_are_looked_at_first_also_where_nothing_else_is(via: str) -> None:
+    assert rules.is_checked_first(via, answers_are_checked=False) is (via in ("email", "open311"))
     assert rules.is_checked_first(via, answers_are_checked=True)
 
 

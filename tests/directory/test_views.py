@@ -133,6 +133,11 @@ def test_a_webhooks_secret_is_on_one_answer_only(
     wrong = admin.post(f"{page}/contacts", fields | {"address": "hook"}, page=page)
     assert wrong.status_code == 400
     assert "https://" in wrong.text
+    change = f"/admin/contacts/{contact_id}"
+    assert admin.post(change, fields | {"address": "https://water.example/other"}, page=page).status_code == 303
+    moved = admin.post(change, fields | {"address": "https://hooks.example/"}, page=page)
+    assert (moved.status_code, moved.headers["Cache-Control"]) == (200, "no-store")
+    assert re.search(r'id="secret">(whsec_[^<]+)<', moved.text) is not None
 
 
 def test_a_feeds_address_is_shown_once_and_opens_the_feed(
@@ -172,6 +177,12 @@ def test_an_open311_contact_takes_its_services_and_never_shows_its_key(
     assert "a-key-nobody-sees" not in shown
     assert "foam=12" in shown
     assert admin.post(f"{page}/contacts", fields | {"services": "dragon=1"}, page=page).status_code == 400
+    contact_id = one(sessions, "SELECT id FROM agency_contact WHERE channel = 'open311'").id
+    elsewhere = fields | {"address": "https://town.example/v2", "api_key": ""}
+    refused = admin.post(f"/admin/contacts/{contact_id}", elsewhere, page=page)
+    assert refused.status_code == 400
+    assert "原来的不会交给它" in refused.text
+    assert admin.post(f"/admin/contacts/{contact_id}", elsewhere | {"api_key": "its-own"}, page=page).status_code == 303
 
 
 def test_a_test_letter_is_marked_as_one_and_goes_once_a_minute(

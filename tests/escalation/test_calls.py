@@ -114,6 +114,19 @@ def test_a_webhook_a_city_and_those_that_misbehave_each_get_what_is_theirs(forwa
         assert found[f"{peer.url}/hook"][2] == ("dead" if state == "refused" else "queued")
 
 
+def test_a_letter_that_waits_for_the_host_before_is_not_sent_with_the_secret_of_the_one_now(
+    forwarding: Forwarding,
+) -> None:
+    with http_peer(says()) as former, http_peer(says()) as present:
+        forwarding.agency("open311", f"{former.url}/v2", {"services": {"other": "other"}}, API_KEY)
+        forwarding.escalate()
+        with transaction(forwarding.sessions) as session:
+            session.execute(text("UPDATE agency_contact SET address = :address"), {"address": f"{present.url}/v2"})
+        forwarding.call()
+        assert (former.heard, present.heard) == ([], [])
+    assert forwarding.deliveries() == {f"{former.url}/v2": ("refused", "contact_removed", "dead")}
+
+
 def test_what_was_dropped_after_it_was_read_comes_again_under_one_id_and_then_never(forwarding: Forwarding) -> None:
     with http_peer(drops, says()) as peer:
         forwarding.agency("webhook", f"{peer.url}/hook")

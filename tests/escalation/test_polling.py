@@ -121,6 +121,17 @@ def test_news_is_told_on_once_and_no_news_never(town: Town) -> None:
     assert town.ask(after=timedelta(days=2)) == 0  # nothing more is asked of what is closed
 
 
+def test_another_server_is_not_asked_for_requests_it_was_never_sent(town: Town) -> None:
+    told = town.tell()
+    town.city.requests[0] |= {"status": "closed", "notes": "另一座城市的第一号"}
+    with transaction(town.sessions) as session:
+        values = {"address": f"{town.peer.url}/other", "id": told.contact_id}
+        session.execute(text("UPDATE delivery SET address = 'https://former.example/v2'"))
+        session.execute(text("UPDATE agency_contact SET address = :address WHERE id = :id"), values)
+    assert town.ask() == 0
+    assert town.news() == []
+
+
 def test_a_citys_words_are_bounded_and_stand_in_no_audit_entry(town: Town) -> None:
     town.tell()
     town.city.requests[0] |= {"status": "closed", "notes": "长" * 5000}

@@ -80,6 +80,13 @@ def photograph(*, artist: str | None = None, serial: str | None = None, shade: i
 def add_photo(
     session: Session, context: JobContext, report_id: uuid.UUID, original: bytes | None, position: int, folder: Path
 ) -> uuid.UUID:
+    """A ready photo of a report."""
+    photo_id = add_ready_photo(session, context, original, folder)
+    rows.insert(session, "report_photo", report_id=report_id, photo_id=photo_id, position=position)
+    return photo_id
+
+
+def add_ready_photo(session: Session, context: JobContext, original: bytes | None, folder: Path) -> uuid.UUID:
     """A ready photo with its original (None: its time was over) and one picture."""
     photo_id, now = uuid.uuid4(), context.now()
     content = original or b"long gone"
@@ -110,7 +117,6 @@ def add_photo(
     context.objects.put_file(picture, path)
     facts = {"bytes": 29, "width": 640, "height": 480, "sha256": bytes(32)}
     rows.insert(session, "photo_derivative", photo_id=photo_id, size_px=2000, key=picture, **facts)
-    rows.insert(session, "report_photo", report_id=report_id, photo_id=photo_id, position=position)
     audit.record(
         session,
         action="photo.received",

@@ -5,12 +5,16 @@ import json
 import subprocess
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from tests.evidence.conftest import LEAD, NOTE, WORDS, Case, Fixed, photograph
+from tests.escalation import rows
+from tests.evidence.conftest import LEAD, NOTE, WORDS, Case, Fixed, add_ready_photo, photograph
+from waterwatch.casework.tables import CaseAnswerPhoto
+from waterwatch.escalation.tables import CaseRound
 from waterwatch.evidence import bundling, keys, queries
 from waterwatch.evidence.bundling import Made
 from waterwatch.evidence.forms import OpenBundle, read_open_bundle
@@ -121,6 +125,65 @@ def test_grades_and_letters_are_told_without_free_words(make: Make) -> None:
     assert (answer["words"], answer["photos_sha256"]) == ("已责成整改。", [])
     (found,) = told["cases"]  # type: ignore[misc]
     assert found["agency_name"] == "武汉市生态环境局"
+
+
+def test_what_was_due_who_supervised_and_the_rounds_before_are_told(make: Make, case: Case, context: Fixed) -> None:
+    now = context.now()
+    times = {
+        name: now + timedelta(hours=hour)
+        for hour, name in enumerate(
+            ("acknowledged_at", "answered_at", "closed_at", "acknowledge_by", "answer_by", "finish_by", "escalated_at")
+        )
+    }
+    with transaction(context.sessions) as session:
+        below = session.execute(text("SELECT id FROM escalation_case")).scalar_one()
+        above_agency = rows.add_agency(session, "湖北省生态环境厅", ["ting@hubei.example"], level="province")
+        facts = {"incident_id": case.incident_id, "state_since": now, "severity": 3, "created_at": now}
+        rows.insert(
+            session, "escalation_case", agency_id=above_agency, state="delivered", role="supervising",
+            supervises_id=below, **facts, **times,
+        )  # fmt: skip
+        session.add(CaseRound(case_id=below, number=1, severity=3, reopened_at=now, **times))
+    told = document(make()[0], "cases.json")
+    wanted = {name: at.isoformat() for name, at in times.items()}
+    (above,) = [one for one in told["cases"] if one["role"] == "supervising"]  # type: ignore[attr-defined]
+    assert above["supervises_id"] == str(below)
+    assert {name: above[name] for name in times} == wanted
+    (before,) = told["rounds"]  # type: ignore[misc]
+    assert (before["case_id"], before["number"], before["reopened_at"]) == (str(below), 1, now.isoformat())
+    assert {name: before[name] for name in times} == wanted
+
+
+def test_the_photos_of_an_answer_are_in_it_and_proved_like_a_citizens(
+    make: Make, case: Case, context: Fixed, tmp_path: Path
+) -> None:
+    original = photograph(shade=92)
+    with transaction(context.sessions) as session:
+        answers = {row.state: row.id for row in session.execute(text("SELECT state, id FROM case_answer"))}
+        photos = [add_ready_photo(session, context, content, tmp_path) for content in (original, photograph(shade=93))]
+        for photo_id, state in zip(photos, ("published", "withheld"), strict=True):
+            session.add(CaseAnswerPhoto(photo_id=photo_id, answer_id=answers[state], position=1))
+    path, made = make()
+    assert made.originals == 2  # one of the two that citizens sent may name somebody
+    with zipfile.ZipFile(path) as opened:
+        named = [name for name in opened.namelist() if name.startswith("answers/")]
+        assert opened.read("answers/01/photo-1/original.jpg") == original
+        assert opened.read("answers/01/photo-1/picture.jpg") == b"a picture of " + photos[0].bytes
+    assert named == ["answers/01/answer.json", *(f"answers/01/photo-1/{name}" for name in FILES)]
+    answer = document(path, "answers/01/answer.json")
+    (photo,) = answer["photos"]  # type: ignore[misc]
+    assert (answer["words"], photo["sha256"]) == ("已责成整改。", hashlib.sha256(original).hexdigest())
+    assert photo["exif_place"]["distance_m"] == 0.0
+    assert verify(path, keys.public_keys(context.settings)).findings == ()
+    with transaction(context.sessions) as session:
+        demanded = session.execute(
+            text("SELECT count(*) FROM audit_entry WHERE action = 'photo.original_opened' AND subject_id = ANY(:ids)"),
+            {"ids": photos},
+        )
+        assert demanded.scalar_one() == 1  # what was withheld was not asked for
+
+
+FILES = ("exif.json", "original.jpg", "picture.jpg")
 
 
 def test_the_chain_of_custody_holds_this_case_s_acts_under_their_seals(make: Make) -> None:

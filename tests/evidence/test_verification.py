@@ -14,12 +14,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
-from tests.evidence.conftest import Fixed
+from tests.evidence.conftest import Fixed, add_ready_photo, photograph
+from waterwatch.casework.tables import CaseAnswerPhoto
 from waterwatch.evidence import archive, keys, rules
 from waterwatch.evidence.bundling import Made
 from waterwatch.evidence.rules import FINDINGS, Finding
 from waterwatch.evidence.verification import verify
+from waterwatch.kernel.db import transaction
 
 Make = Callable[..., tuple[Path, Made]]
 Files = list[tuple[str, bytes]]
@@ -311,3 +314,32 @@ def test_a_secret_that_is_being_changed_still_proves_the_bundles_of_the_one_befo
     assert verify(bundle, published).is_whole
     assert keys.read_public_keys(keys.to_pem(published).encode())[1] is not None
     assert Finding("key_unknown") in verify(bundle, published[:1]).findings
+
+
+def test_a_bundle_is_proved_long_after_its_key_was_changed(bundle: Path, context: Fixed, tmp_path: Path) -> None:
+    secret = type(context.settings.secret_key)
+    changed = context.settings.model_copy(update={"secret_key": secret("n" * 40)})
+    assert Finding("key_unknown") in verify(bundle, keys.public_keys(changed)).findings
+    retired = tmp_path / "retired.pem"
+    twice = keys.public_keys(context.settings) * 2 + keys.public_keys(changed)  # as appending leaves it
+    retired.write_text(keys.to_pem(twice))
+    kept = changed.model_copy(update={"evidence_keys_retired": retired})
+    published = keys.public_keys(kept)
+    assert len(published) == 2
+    assert published[0].public_bytes_raw() == keys.signing_key(changed).public_key().public_bytes_raw()
+    assert verify(bundle, published).is_whole
+    for broken in (tmp_path / "nowhere.pem", tmp_path):
+        with pytest.raises(keys.KeyUnusable):
+            keys.public_keys(changed.model_copy(update={"evidence_keys_retired": broken}))
+
+
+def test_an_answers_original_unlike_the_one_recorded_at_arrival_is_told_whoever_signs(
+    make: Make, context: Fixed, tmp_path: Path
+) -> None:
+    with transaction(context.sessions) as session:
+        answer_id = session.execute(text("SELECT id FROM case_answer WHERE state = 'published'")).scalar_one()
+        photo_id = add_ready_photo(session, context, photograph(shade=92), tmp_path)
+        session.add(CaseAnswerPhoto(photo_id=photo_id, answer_id=answer_id, position=1))
+    bundle = make()[0]
+    resigned(bundle, context, tmp_path, "answers/01/photo-1/original.jpg", lambda b: b + b"x")
+    assert found(bundle, context) == {("unlike_record", str(photo_id), "")}

@@ -120,6 +120,7 @@ SPECIAL = {
     ("opendata", "document"): "the OpenAPI document of the views",
     ("opendata", "following"): "the views that a report's token opens, beside those for everybody",
     ("opendata", "answers"): "what programs are told, as models; forms is what they send",
+    ("opendata", "case_answers"): "the view that the link of an agency's letter opens to its own system",
     ("reports", "coordinates"): "how people write longitude and latitude; no I/O",
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
     ("officers", "showing"): "what the pages of a case show, put together for the desk and the link",

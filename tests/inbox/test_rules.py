@@ -53,6 +53,26 @@ def test_two_mails_are_two_although_they_say_the_same() -> None:
     assert rules.fingerprint(mails.simple("甲")) != rules.fingerprint(mails.simple("乙"))
 
 
+@pytest.mark.parametrize(
+    ("subject", "kind"),
+    [
+        ("您的来信已收到", "auto_reply"),
+        ("邮件已收到，我们会尽快处理", "auto_reply"),
+        ("收到您的邮件", "auto_reply"),
+        ("已收到您的來信", "auto_reply"),
+        ("re: 自动回复: 【江湖网】橙色：污水直排", "auto_reply"),
+        ("回复：re：自動回覆: x", "auto_reply"),
+        ("your e-mail has been received", "auto_reply"),
+        ("回复：【江湖网】橙色：污水直排", "answer"),
+        ("您的来信收悉，处理情况如下", "answer"),
+        ("收到您的邮件，现场核查结果", "answer"),
+        ("关于来信的答复", "answer"),
+    ],
+)
+def test_what_a_machine_says_it_received_is_no_answer(subject: str, kind: str) -> None:
+    assert rules.sort(rules.Traits(has_null_sender=False, subject=subject, has_content=True)) == kind
+
+
 @given(st.binary(max_size=400))
 def test_every_mail_has_a_fingerprint(raw: bytes) -> None:
     assert len(rules.fingerprint(raw)) == 32

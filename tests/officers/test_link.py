@@ -236,6 +236,26 @@ def test_a_withdrawn_case_takes_nothing_and_keeps_what_was_typed(forwarded: Forw
     assert said(forwarded) == []
 
 
+def test_a_case_taken_back_shows_no_place_and_no_picture_any_more(forwarded: Forwarded, settings: Settings) -> None:
+    send(forwarded, "answer", words="见照片", photo=(io.BytesIO(forwarded.photo), "a.jpg"))
+    with transaction(forwarded.sessions) as session:
+        incident_id = session.execute(text("SELECT incident_id FROM escalation_case")).scalar_one()
+        photos = session.execute(text("SELECT photo_id FROM report_photo UNION SELECT photo_id FROM case_answer_photo"))
+        parts = ["map.png", "photo.jpg", *(f"photo/{photo_id}/1024" for photo_id in photos.scalars())]
+        service.withdraw_cases(
+            session, incident_id, settings=settings, actor=Actor.system("tests"), now=datetime.now(UTC)
+        )
+    assert len(parts) == 4
+    for part in parts:
+        assert forwarded.client.get(f"{forwarded.path}/{part}").status_code == 410
+    page = forwarded.client.get(forwarded.path)
+    assert page.status_code == 200
+    assert "不必再处理" in page.text
+    assert "见照片" in page.text
+    for gone in ("30.592800", "114.305500", "WGS-84", "/map.png", "/photo/"):
+        assert gone not in page.text
+
+
 def test_photos_that_are_too_many_or_no_photos_are_refused_before_anything_is_kept(forwarded: Forwarded) -> None:
     many = [(io.BytesIO(forwarded.photo), f"{number}.jpg") for number in range(7)]
     assert send(forwarded, "answer", words="看照片", photo=many).status_code == 400

@@ -18,6 +18,7 @@ OPERATIONS = (
     ("/reports/{token}/contact", "PUT"),
     ("/reports/{token}/contact", "DELETE"),
     ("/reports/{token}/withdraw", "POST"),
+    ("/cases/{token}/answers", "POST"),
     ("/waters/nearest", "GET"),
     ("/waters/search", "GET"),
     ("/places/search", "GET"),

@@ -110,6 +110,19 @@ def address_faults(channel: str, address: str) -> list[str]:
     return ["too_long"] if len(address) > 2000 else []
 
 
+_PORTS = {"https": 443, "http": 80}
+
+
+def is_same_host(channel: str, before: str, after: str) -> bool:
+    """Whether two addresses of a contact are one server's, by scheme, host and port: what is secret before one is no
+    secret of the other's. Of channels without a server they always are. Addresses are such as have no faults.
+    """
+    if channel not in ("webhook", "open311"):
+        return True
+    one, other = ((p.scheme, p.hostname, p.port or _PORTS.get(p.scheme)) for p in map(urlsplit, (before, after)))
+    return one == other
+
+
 def _webhook(left: dict[str, Any], errors: dict[str, list[str]]) -> WebhookSettings:
     takes = left.pop("takes_pictures", True)
     if not isinstance(takes, bool):

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.agencies import registry
 from waterwatch.agencies.competence import compile_agencies, say_changed
-from waterwatch.agencies.rules import address_faults, read_settings
+from waterwatch.agencies.rules import address_faults, is_same_host, read_settings
 from waterwatch.agencies.tables import (
     BASIN,
     BASIN_AUTHORITY,
@@ -157,19 +157,32 @@ def add_contact(
 
 def change_contact(
     session: Session, contact_id: uuid.UUID, facts: ContactFacts, *, settings: Settings, actor: Actor, now: datetime
-) -> None:
-    """Another address or other settings; the channel stays. Raises :class:`NotFound`, :class:`Invalid`."""
+) -> str | None:
+    """Another address or other settings; the channel stays. The secret made for another server, shown once, or None.
+
+    Another server inherits nothing: a webhook's gets a secret of its own, of an Open311 server a key has to be given
+    (``api_key`` ``key_of_another_host``). Raises :class:`NotFound`, :class:`Invalid`.
+    """
     contact = registry.locked_contact(session, contact_id)
     if facts.channel != contact.channel:
         raise Invalid({"channel": ["not_a_choice"]})
     _check_contact(session, contact.agency_id, facts, besides=contact.id)
+    is_moved = not is_same_host(contact.channel, contact.address, facts.address)
+    made = make_secret() if is_moved and contact.channel == "webhook" else None
+    given = made or (facts.secret if contact.channel not in MADE_BY_US else None)
+    if is_moved and contact.sealed_secret is not None:
+        if not given:
+            raise Invalid({"api_key": ["key_of_another_host"]})
+        contact.sealed_secret_previous = None
     contact.address, contact.settings = facts.address, dict(facts.settings)
-    if facts.secret and contact.channel not in MADE_BY_US:
-        contact.sealed_secret = seal_value(settings, SEALED_FOR, contact.id, facts.secret.encode())
+    if given:
+        contact.sealed_secret = seal_value(settings, SEALED_FOR, contact.id, given.encode())
         contact.secret_rotated_at = now
     session.flush()
     say_changed(session, contact.agency_id, now=now)
-    _record_contact(session, "contact.changed", contact, actor=actor, now=now, after={"channel": contact.channel})
+    after: dict[str, audit.Fact] = {"channel": contact.channel, "has_new_secret": bool(given)}
+    _record_contact(session, "contact.changed", contact, actor=actor, now=now, after=after)
+    return made
 
 
 def use_contact(session: Session, contact_id: uuid.UUID, is_used: bool, *, actor: Actor, now: datetime) -> None:

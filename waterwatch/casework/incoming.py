@@ -1,6 +1,7 @@
 """Answers that came by mail, or as what an agency's Open311 server says of a request. All of it is hostile text.
 
-A mail acknowledges its case at once: somebody has it. That it answers, and what, is for a lead to read first.
+A mail moves nothing by itself, not even to acknowledged: machines answer as people do. A lead reads it first; what it
+moves then, it moves as of when it came.
 """
 
 import hashlib
@@ -33,23 +34,19 @@ def answered_by_mail(
     """Somebody answered a letter by mail: an answer of its case, held for the lead. Idempotent: once for each mail.
 
     Of a mail that told of several cases nobody knows which one is meant: it is filed with the first in which anything
-    can be said, says so to the lead, and acknowledges none.
-
-    None where there is nothing to keep: an empty mail, one that was forgotten, a case in which nothing can be said any
-    more (the mail itself is kept by the inbox, and noted on the case).
+    can be said, and says so to the lead. One without a word adds to what was said, and says that it has none. None
+    where there is nothing to keep: a mail that was forgotten, a case in which nothing can be said any more (the inbox
+    keeps the mail, and the case notes it).
     """
     case_id = escalation_queries.case_of_delivery(session, delivery_id)
     try:
-        words = inbox.answer_text(session, mail_id, settings)
+        words = rules.clean_words(inbox.answer_text(session, mail_id, settings))
     except NotFound:
         return None
-    said = Answer(words, via="email", source_key=f"mail:{mail_id}")
+    said = Answer(words or rules.WITHOUT_WORDS, via="email", source_key=f"mail:{mail_id}", is_comment=not words)
     together = dict.fromkeys([case_id, *sent_with(session, delivery_id).values()])
-    if len(together) == 1:
-        return _keep(session, case_id, said, is_done=False, settings=settings, now=now)
-    said = replace(said, digest_id=escalation_queries.digest_of_delivery(session, delivery_id))
-    if not rules.clean_words(said.words):
-        return None
+    if len(together) > 1:
+        said = replace(said, digest_id=escalation_queries.digest_of_delivery(session, delivery_id))
     kept = (_keep(session, one, said, is_done=False, settings=settings, now=now) for one in together)
     return next((answer_id for answer_id in kept if answer_id is not None), None)
 
@@ -75,9 +72,6 @@ def told_by_remote(
 def _keep(
     session: Session, case_id: uuid.UUID, said: Answer, *, is_done: bool, settings: Settings, now: datetime
 ) -> uuid.UUID | None:
-    if not rules.clean_words(said.words):
-        _acknowledge(session, case_id, now=now)
-        return None
     act = service.report_done if is_done else service.answer
     try:
         return act(session, case_id, said, settings=settings, actor=_agency(session, case_id), now=now)

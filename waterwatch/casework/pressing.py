@@ -57,7 +57,8 @@ def escalate_overdue(
     """A deadline has passed: the agency above is told by a case of its own, once a level. Returns that case.
 
     Idempotent: ``escalated_at`` says that it was done in this round of the case. None where there was nothing to do, or
-    nobody above can be told: then it is loud, and a lead's business.
+    nobody above can be told: then it is loud, and a lead's business. Where a mail came in time, the lead reads it
+    first, within the time there is for that: the delay is ours. Red does not wait: the mail may be a machine's.
     """
     case, is_over = _held(session, case_id)
     owes, due_at = clocks.OWED.get(case.state), case.state_deadline_at
@@ -65,6 +66,8 @@ def escalate_overdue(
         return None
     if is_over or _is_moot(session, case, now=now):
         clocks.stop(case)
+        return None
+    if case.severity < escalation_rules.RED and queries.has_mail_in_time(session, case.id, now=now):
         return None
     case.escalated_at, case.remind_at = now, None
     above = rerouting.inform_superior(session, case, settings=settings, actor=actor, now=now)

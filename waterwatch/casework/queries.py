@@ -164,6 +164,26 @@ def photos_of_answer(session: Session, answer_id: uuid.UUID) -> list[uuid.UUID]:
     return list(session.execute(statement, {"id": answer_id}).scalars())
 
 
+_BEGAN = """coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), c.created_at)"""
+_ROUND_BEGAN = text(f"SELECT {_BEGAN} FROM escalation_case c WHERE c.id = :id")  # noqa: S608  # a constant of ours
+_MAIL_WAITS = text(f"""
+SELECT EXISTS (SELECT FROM case_answer a JOIN escalation_case c ON c.id = a.case_id
+    WHERE c.id = :id AND a.via = 'email' AND a.state = 'held' AND a.erased_at IS NULL AND a.state_deadline_at > :now
+      AND a.said_at BETWEEN {_BEGAN} AND c.state_deadline_at)
+""")  # noqa: S608  # a constant of ours
+
+
+def round_began(session: Session, case_id: uuid.UUID) -> datetime:
+    """When a case was opened, or begun anew last."""
+    began: datetime = session.execute(_ROUND_BEGAN, {"id": case_id}).scalar_one()
+    return began
+
+
+def has_mail_in_time(session: Session, case_id: uuid.UUID, *, now: datetime) -> bool:
+    """Whether a mail came before what is owed was due, and a lead still has time to read it."""
+    return bool(session.execute(_MAIL_WAITS, {"id": case_id, "now": now}).scalar_one())
+
+
 _STANDINGS = text("""
 SELECT c.role, c.state, EXISTS (
     SELECT FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'done' AND a.state = 'published'

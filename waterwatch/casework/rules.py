@@ -18,6 +18,7 @@ ANSWER = Machine(
 MAX_PHOTOS = 6
 PLANNED_AT_MOST = timedelta(days=5 * 366)  # later than that is no plan
 CUT = "……"
+WITHOUT_WORDS = "（邮件里没有文字）"  # a mail of nothing but files; kept as what was said
 CLOSED_ELSEWHERE = "（该部门的系统显示：已办结）"  # where a machine says so without a word; kept as what was said
 
 # What may stand in a text besides what is printed: a line's end. The rest moves words about, or hides them.
@@ -26,13 +27,22 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def is_checked_first(via: str, *, answers_are_checked: bool) -> bool:
-    """Whether a lead looks at an answer before the public does: a mail's sender proves little."""
-    return answers_are_checked or via == "email"
+    """Whether a lead looks at an answer before the public does.
+
+    Always where no officer has put it into our form: a mail's sender proves little, and what a city's own system says
+    of a request may have been written by anybody there, for anybody.
+    """
+    return answers_are_checked or via in ("email", "open311")
 
 
-def answers_at_once(via: str) -> bool:
-    """Whether what comes this way answers the case by itself. A mail acknowledges it, until a lead has read it."""
+def moves_at_once(via: str) -> bool:
+    """Whether what comes this way moves its case by itself. A mail may be a machine's: a lead has to read it first."""
     return via != "email"
+
+
+def is_the_agencys_word(withheld_reason: str) -> bool:
+    """Whether what is kept from the public for this reason was said by the agency all the same."""
+    return withheld_reason in ("personal_data", "abuse")
 
 
 def clean_words(words: str, *, limit: int = MAX_WORDS) -> str:

@@ -30,6 +30,7 @@ from waterwatch.photos import service as photos
 from waterwatch.reports.intake import ReceivedPhoto
 from waterwatch.workdays.rules import CHINA_TIME
 
+_UNHEARD = ("queued", "delivered", "dead", "no_contact")  # nobody of the agency has said a word yet
 TOPIC_ANSWER_PUBLIC = "casework.answer_public"
 TOPIC_REMOTE_STATUS = "escalation.remote_status"  # said by whoever polls the agencies' servers, taken in here
 
@@ -57,8 +58,8 @@ def answer(
 ) -> uuid.UUID:
     """The agency answers: its case is ``answered`` at once, the public reads it once it may. Returns the answer's id.
 
-    A case not acknowledged before is so now. Each answer is kept beside the others: two officers at once lose nothing.
-    In a closed case, and as a comment, it changes no state.
+    A case not acknowledged before is so now. A mail alone moves nothing before a lead has read it. Each answer is kept
+    beside the others: two officers at once lose nothing. In a closed case, and as a comment, it changes no state.
 
     Raises:
         NotFound: there is no such case.
@@ -70,11 +71,8 @@ def answer(
         return before
     kind = "comment" if said.is_comment else "answer"
     row = _keep(session, case, kind, said, settings=settings, actor=actor, now=now)
-    if rules.answers_at_once(said.via):
-        if not said.is_comment and case.state not in ("answered", "closed"):
-            _bring_to(session, case, "answered", actor=actor, now=now)
-    elif said.digest_id is None and case.state not in ("acknowledged", "answered", "closed"):
-        _bring_to(session, case, "acknowledged", actor=actor, now=now)
+    if rules.moves_at_once(said.via) and not said.is_comment and case.state not in ("answered", "closed"):
+        _bring_to(session, case, "answered", actor=actor, now=now)
     _publish_unless_checked(session, case, row, settings=settings, actor=actor, now=now)
     return row.id
 
@@ -197,7 +195,8 @@ def publish_answer(session: Session, answer_id: uuid.UUID, *, actor: Actor, now:
 def withhold_answer(session: Session, answer_id: uuid.UUID, reason: str, *, actor: Actor, now: datetime) -> None:
     """A lead keeps an answer from the public, or takes it back, for one of ``WITHHOLDING_REASONS``. Idempotent.
 
-    The case stands where it stood: that the agency answered is true. An incident that was said to be done in public by
+    The case stands where it stood: that the agency answered is true; where it did so by mail, the case learns it now,
+    if the reason does not say otherwise. An incident that was said to be done in public by
     this answer alone is said to be so no more. Raises :class:`Invalid`, :class:`NotFound`.
     """
     if reason not in WITHHOLDING_REASONS:
@@ -207,6 +206,8 @@ def withhold_answer(session: Session, answer_id: uuid.UUID, reason: str, *, acto
         return
     before = rules.ANSWER.move(row, "withheld", now=now)
     row.withheld_reason, row.checked_by = reason, _person(actor)
+    if before == "held" and rules.is_the_agencys_word(reason):
+        _move_by_mail(session, case, row, actor=actor, now=now)
     session.flush()
     if before == "published":
         _follow(session, case.incident_id, actor=actor, now=now)
@@ -305,28 +306,36 @@ def _take_photos(
     session.flush()
 
 
-def _is_of_this_round(case: Case, row: CaseAnswer) -> bool:
-    """Whether it was said since the case began, or began anew."""
-    return case.delivered_at is not None and row.said_at >= case.delivered_at
+def _move_by_mail(session: Session, case: Case, row: CaseAnswer, *, actor: Actor, now: datetime) -> None:
+    """A lead has read a mail: it moves its case as of when it came, unless the case began anew since."""
+    if rules.moves_at_once(row.via) or row.said_at < queries.round_began(session, case.id):
+        return
+    target = "answered" if row.kind == "answer" else "acknowledged"
+    if case.state in _UNHEARD or (target, case.state) == ("answered", "acknowledged"):
+        _bring_to(session, case, target, actor=actor, now=now, said_at=row.said_at)
 
 
 def _bring_to(
     session: Session, case: Case, target: str, *, actor: Actor, now: datetime, said_at: datetime | None = None
 ) -> None:
-    """Move a case on, through all that this implies: who answers has received it and acknowledged it."""
-    before = case.state
-    if before in ("queued", "delivered", "dead", "no_contact"):
+    """Move a case on, through all that this implies: who answers has received it and acknowledged it.
+
+    ``said_at``: when they did, where a lead reads it only now.
+    """
+    before, at = case.state, said_at or now
+    if before in _UNHEARD:
+        at = max(at, case.delivered_at or at)  # a mail may be faster than the record of the letter it answers
         if before == "no_contact":
             escalation_rules.CASE.move(case, "queued", now=now)
         escalation_rules.CASE.move(case, "acknowledged", now=now)
-        case.acknowledged_at = case.acknowledged_at or now
+        case.acknowledged_at = case.acknowledged_at or at
         escalation.say_moved(session, case, now=now)
-        clocks.begin(session, case, now=now)
+        clocks.begin(session, case, now=at)
     for state in ("answered", "closed") if target == "closed" else (target,):
         if case.state != state:
             escalation_rules.CASE.move(case, state, now=now)
     if target in ("answered", "closed"):
-        case.answered_at = case.answered_at or said_at or now
+        case.answered_at = case.answered_at or at
     clocks.run(case)
     mapping.request_publication(session, now=now)
     facts: dict[str, audit.Fact] = {"state": case.state}
@@ -345,8 +354,7 @@ def _publish(
 ) -> None:
     before = rules.ANSWER.move(row, "published", now=now)
     row.published_at, row.checked_by, row.withheld_reason = row.published_at or now, checked_by, None
-    if row.kind == "answer" and case.state in ("delivered", "acknowledged") and _is_of_this_round(case, row):
-        _bring_to(session, case, "answered", actor=actor, now=now, said_at=row.said_at)
+    _move_by_mail(session, case, row, actor=actor, now=now)
     session.flush()
     _follow(session, case.incident_id, actor=actor, now=now, is_answer=row.kind in ("answer", "done"))
     if case.role == "competent" and escalation_queries.is_anybody_told(session, case.incident_id):

@@ -145,15 +145,17 @@ def add_contact(agency_id: uuid.UUID) -> Response | tuple[str, int]:
 @bp.post("/contacts/<uuid:contact_id>")
 @requires("administer")
 def change_contact(contact_id: uuid.UUID) -> Response | tuple[str, int]:
-    """Another address, other settings."""
+    """Another address, other settings. A secret made for another server is shown on this answer, and never again."""
     how: dict[str, Any] = {"settings": house().settings, "actor": current_actor(), "now": utc_now()}
     agency_id = _agency_of(contact_id)
     try:
         facts = forms.parse_contact(request.form)
         with transaction(house().sessions) as session:
-            upkeep.change_contact(session, contact_id, facts, **how)
+            secret = upkeep.change_contact(session, contact_id, facts, **how)
     except Invalid as error:
         return _agency_page(agency_id, request.form | {"form": str(contact_id)}, error.errors), 400
+    if secret is not None:
+        return _once(agency_id, contact_id, secret)
     flash(gettext("已保存。"), "success")
     return _back(agency_id)
 

@@ -64,6 +64,7 @@ ERROR_WORDS = {
     "parent_skips_level": _l("地市有同类部门，上级应当是它。"),
     "address_unreadable": _l("这不是邮箱地址。"),
     "address_taken": _l("这个联系方式已经登记过了。"),
+    "key_of_another_host": _l("网址换了主机：请写那台主机的 api_key，原来的不会交给它。"),
     "not_a_url": _l("请写完整的网址，以 https:// 开头，不带用户名和密码。"),
     "not_a_word": _l("请写短一些，不能为空。"),
     "not_a_mapping": _l("服务代码只能用字母、数字和 . _ : -。"),

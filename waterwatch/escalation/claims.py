@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from waterwatch.agencies.rules import read_settings
+from waterwatch.agencies.rules import is_same_host, read_settings
 from waterwatch.agencies.tables import SEALED_FOR, AgencyContact
 from waterwatch.escalation import delivery_queries as queries
 from waterwatch.escalation import rules
@@ -222,8 +222,8 @@ class _Taking:
         if row.contact_id is None:
             return Contact(None, row.channel, row.address) if row.channel == "email" else "contact_removed"
         found = self._contacts[row.contact_id]
-        if not found.active:
-            return "contact_removed"
+        if not found.active or not is_same_host(found.channel, row.address, found.address):
+            return "contact_removed"  # what is secret between us and the server it has now is none of another's
         try:
             return Contact(
                 found.id,

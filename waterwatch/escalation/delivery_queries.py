@@ -253,15 +253,6 @@ def digest_members(
     return found, {row.digest_id for row in every if row.digest_id is not None and row.id not in held}
 
 
-def same_mail(session: Session, delivery_id: uuid.UUID) -> list[tuple[uuid.UUID, uuid.UUID]]:
-    """The deliveries, each with its case, that went in the same mail as this one, which is among them, by id."""
-    digest_id = select(Delivery.digest_id).where(Delivery.id == delivery_id).scalar_subquery()
-    wanted = select(Delivery.id, Delivery.case_id).where(
-        (Delivery.id == delivery_id) | ((Delivery.digest_id == digest_id) & (Delivery.state != "cancelled"))
-    )
-    return [(row.id, row.case_id) for row in session.execute(wanted.order_by(Delivery.id))]
-
-
 def digests(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Digest]:
     """Digests by id."""
     if not ids:

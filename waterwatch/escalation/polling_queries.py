@@ -25,15 +25,18 @@ _DUE = """
             AND d.remote_status IS DISTINCT FROM 'closed'
             AND c.state NOT IN ('withdrawn', 'closed', 'refused_not_ours'))
 """
+# A server knows the requests it was sent; another one has others under the same numbers.
+_SAME_HOST = "lower(split_part(d.address, '/', 3)) = lower(split_part(k.address, '/', 3))"
 _CONTACTS = text(f"""
 SELECT DISTINCT d.contact_id FROM delivery d JOIN escalation_case c ON c.id = d.case_id
-JOIN agency_contact k ON k.id = d.contact_id AND k.active
+JOIN agency_contact k ON k.id = d.contact_id AND k.active AND {_SAME_HOST}
 WHERE {_DUE} AND NOT EXISTS (
     SELECT FROM outbox o WHERE o.topic = 'escalation.poll' AND o.done_at IS NULL AND o.dead_at IS NULL
       AND o.payload ->> 'contact_id' = d.contact_id::text)
 """)  # noqa: S608  # the piece is a constant of this module
 _REQUESTS = text(f"""
 SELECT d.id AS delivery_id, d.remote_id, d.awaits FROM delivery d JOIN escalation_case c ON c.id = d.case_id
+JOIN agency_contact k ON k.id = d.contact_id AND {_SAME_HOST}
 WHERE d.contact_id = :contact_id AND {_DUE}
 ORDER BY d.polled_at NULLS FIRST, d.id LIMIT :limit FOR UPDATE OF d SKIP LOCKED
 """)  # noqa: S608  # the piece is a constant of this module

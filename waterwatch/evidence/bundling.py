@@ -114,6 +114,7 @@ def _file_all(
         "grades.json": {"grades": facts.grades},
         "cases.json": {
             "cases": facts.cases,
+            "rounds": facts.rounds,
             "deliveries": facts.deliveries,
             "mails": facts.mails,
             "answers": facts.answers,
@@ -121,15 +122,18 @@ def _file_all(
         rules.CUSTODY: _custody(gathered),
     }
     filed: list[_File] = []
-    for number, report in enumerate(facts.reports, start=1):
-        photos = []
-        for row in (one for one in facts.photos if one["report_id"] == report["report_id"]):
-            place = f"reports/{number:02d}/photo-{row['position'] + 1}"
-            told, pieces = _file_photo(context, row, place, folder, with_named=with_named)
-            counts[{"included": "originals"}.get(told["original"], told["original"])] += 1
-            filed += pieces
-            photos.append(told)
-        documents[f"reports/{number:02d}/report.json"] = {**_told(report), "photos": photos}
+    reports = [("reports", "report", row["report_id"], _told(row), facts.photos) for row in facts.reports]
+    answers = [("answers", "answer", row["answer_id"], row, facts.answer_photos) for row in facts.answers]
+    for group in (reports, answers):
+        for number, (place, what, its_id, said, photos) in enumerate(group, start=1):
+            told = []
+            for row in (one for one in photos if one[f"{what}_id"] == its_id):
+                at = f"{place}/{number:02d}/photo-{row['position'] + 1}"
+                photo, pieces = _file_photo(context, row, at, folder, with_named=with_named)
+                counts[{"included": "originals"}.get(photo["original"], photo["original"])] += 1
+                filed += pieces
+                told.append(photo)
+            documents[f"{place}/{number:02d}/{what}.json"] = {**said, "photos": told}
     for name, values in documents.items():
         filed.append(_put(folder, name, rules.canonical(_plain(values))))
     filed.append(_put(folder, rules.README, files("waterwatch.evidence").joinpath("builtin/README.txt").read_bytes()))

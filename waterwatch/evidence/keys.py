@@ -19,7 +19,7 @@ PURPOSE = "evidence/ed25519"
 
 
 class KeyUnusable(Exception):
-    """The file named by WATERWATCH_EVIDENCE_KEY, or a public key that was given, is no Ed25519 key in PEM."""
+    """What WATERWATCH_EVIDENCE_KEY or WATERWATCH_EVIDENCE_KEYS_RETIRED names, or a key given, is no Ed25519 in PEM."""
 
 
 def signing_key(settings: Settings) -> Ed25519PrivateKey:
@@ -36,11 +36,20 @@ def signing_key(settings: Settings) -> Ed25519PrivateKey:
 
 
 def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
-    """The keys bundles of this installation may be signed with: today's first, then that of the secret before."""
+    """The keys bundles of this installation may be signed with: today's first, then that of the secret before, then
+    those the operator keeps of former years. A bundle is to be proved long after its key was changed.
+
+    Raises :class:`KeyUnusable`, also for the file of former keys.
+    """
     keys = [signing_key(settings).public_key()]
     if settings.evidence_key is None and settings.secret_key_previous is not None:
         keys.append(_derived(settings, is_previous=True).public_key())
-    return tuple(keys)
+    if settings.evidence_keys_retired is not None:
+        try:
+            keys += read_public_key_file(settings.evidence_keys_retired)
+        except OSError:
+            raise KeyUnusable from None
+    return tuple({key.public_bytes_raw(): key for key in keys}.values())
 
 
 def read_public_keys(written: bytes) -> tuple[Ed25519PublicKey, ...]:

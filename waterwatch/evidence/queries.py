@@ -73,10 +73,17 @@ FROM grade g WHERE g.incident_id = :id ORDER BY g.graded_at, g.id
 """)
 _CASES = text(f"""
 SELECT c.id AS case_id, c.state, c.state_since, c.state_deadline_at, c.severity, c.created_at, c.delivered_at,
-       c.acknowledged_at, a.code AS agency, a.kind AS agency_kind, a.level AS agency_level,
+       c.acknowledged_at, c.answered_at, c.closed_at, c.acknowledge_by, c.answer_by, c.finish_by, c.escalated_at,
+       c.role, c.supervises_id, a.code AS agency, a.kind AS agency_kind, a.level AS agency_level,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
 FROM escalation_case c LEFT JOIN agency a ON a.id = c.agency_id WHERE c.incident_id = :id ORDER BY c.created_at, c.id
 """)  # noqa: S608  # the pieces are constants of this module
+# What was promised and kept before a citizen's photo showed that it was not over; the case itself is the last round.
+_ROUNDS = text("""
+SELECT r.case_id, r.number, r.severity, r.delivered_at, r.acknowledged_at, r.answered_at, r.closed_at,
+       r.acknowledge_by, r.answer_by, r.finish_by, r.escalated_at, r.reopened_at
+FROM case_round r JOIN escalation_case c ON c.id = r.case_id WHERE c.incident_id = :id ORDER BY r.case_id, r.number
+""")
 _DELIVERIES = text("""
 SELECT d.id AS delivery_id, d.case_id, d.channel, d.address, d.message_id, d.says, d.number, d.severity, d.state,
        d.state_since, d.attempts, d.created_at, d.sent_at, d.remote_id, d.last_error
@@ -91,10 +98,27 @@ WHERE c.incident_id = :id ORDER BY m.received_at, m.id
 # What was withheld from the public is none of a bundle's either.
 _ANSWERS = text("""
 SELECT a.id AS answer_id, a.case_id, a.kind, a.via, a.words, a.planned_on, a.said_at, a.state, a.published_at,
+       (SELECT code FROM agency s WHERE s.id = a.suggested_agency_id) AS suggested_agency,
        (SELECT coalesce(array_agg(encode(p.sha256, 'hex') ORDER BY ap.position), '{}') FROM case_answer_photo ap
            JOIN photo p ON p.id = ap.photo_id WHERE ap.answer_id = a.id) AS photos_sha256
 FROM case_answer a JOIN escalation_case c ON c.id = a.case_id
 WHERE c.incident_id = :id AND a.state <> 'withheld' ORDER BY a.said_at, a.id
+""")
+
+# What an agency's pictures claim of their place, too: how far that is from the incident's.
+_ANSWER_PHOTOS = text("""
+SELECT a.id AS answer_id, p.id AS photo_id, ap.position - 1 AS position, p.sha256, p.original_key, p.original_bytes,
+       p.media_type, p.width, p.height, p.received_at, p.original_delete_after, p.exif_taken_at, p.exif_taken_at_local,
+       p.exif_lon, p.exif_lat, NULL AS stated_lon, NULL AS stated_lat, NULL AS stated_taken_at_local,
+       ST_Distance(geography(i.exact_point), geography(ST_SetSRID(ST_MakePoint(p.exif_lon, p.exif_lat), 4326)))
+           AS exif_distance_m, NULL AS stated_distance_m,
+       (SELECT count(*) FROM photo_redaction x WHERE x.photo_id = p.id AND x.removed_at IS NULL) AS covered_parts,
+       p.redaction_wanted_at IS NULL AS is_picture_settled,
+       (SELECT key FROM photo_derivative d WHERE d.photo_id = p.id ORDER BY size_px DESC LIMIT 1) AS picture_key
+FROM escalation_case c JOIN incident i ON i.id = c.incident_id
+JOIN case_answer a ON a.case_id = c.id AND a.state <> 'withheld'
+JOIN case_answer_photo ap ON ap.answer_id = a.id JOIN photo p ON p.id = ap.photo_id AND p.state = 'ready'
+WHERE c.incident_id = :id ORDER BY a.said_at, a.id, ap.position
 """)
 
 Row = dict[str, Any]
@@ -109,9 +133,11 @@ class Facts:
     photos: list[Row]
     grades: list[Row]
     cases: list[Row]
+    rounds: list[Row]
     deliveries: list[Row]
     mails: list[Row]
     answers: list[Row]
+    answer_photos: list[Row]
 
 
 def facts_of(session: Session, incident_id: uuid.UUID) -> Facts:
@@ -130,22 +156,27 @@ def facts_of(session: Session, incident_id: uuid.UUID) -> Facts:
         photos=rows(_PHOTOS),
         grades=rows(_GRADES),
         cases=rows(_CASES),
+        rounds=rows(_ROUNDS),
         deliveries=rows(_DELIVERIES),
         mails=rows(_MAILS),
         answers=rows(_ANSWERS),
+        answer_photos=rows(_ANSWER_PHOTOS),
     )
 
 
 _ORIGINALS = text("""
-SELECT p.id FROM incident_report ir JOIN report r ON r.id = ir.report_id AND r.erased_at IS NULL
-JOIN report_photo rp ON rp.report_id = ir.report_id
-JOIN photo p ON p.id = rp.photo_id AND p.state = 'ready' AND p.original_key IS NOT NULL
-WHERE ir.incident_id = :id ORDER BY p.id
+SELECT p.id FROM photo p WHERE p.state = 'ready' AND p.original_key IS NOT NULL AND p.id IN (
+    SELECT rp.photo_id FROM incident_report ir JOIN report r ON r.id = ir.report_id AND r.erased_at IS NULL
+        JOIN report_photo rp ON rp.report_id = ir.report_id WHERE ir.incident_id = :id
+    UNION SELECT ap.photo_id FROM escalation_case c
+        JOIN case_answer a ON a.case_id = c.id AND a.state <> 'withheld'
+        JOIN case_answer_photo ap ON ap.answer_id = a.id WHERE c.incident_id = :id)
+ORDER BY p.id
 """)
 
 
 def originals_of(session: Session, incident_id: uuid.UUID) -> list[uuid.UUID]:
-    """The photos of an incident whose sealed original is still there."""
+    """The photos of an incident, and of what agencies answered, whose sealed original is still there."""
     return list(session.execute(_ORIGINALS, {"id": incident_id}).scalars())
 
 

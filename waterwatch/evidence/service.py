@@ -72,7 +72,7 @@ def gather(session: Session, incident_id: uuid.UUID) -> Gathered:
     facts = queries.facts_of(session, incident_id)
     subjects = [("incident", incident_id)]
     subjects += [("report", row["report_id"]) for row in facts.reports]
-    subjects += [("photo", row["photo_id"]) for row in facts.photos]
+    subjects += [("photo", row["photo_id"]) for row in (*facts.photos, *facts.answer_photos)]
     subjects += [("case", row["case_id"]) for row in facts.cases]
     subjects += [("mail", row["mail_id"]) for row in facts.mails]
     acts = [act for act in audit.acts_upon(session, subjects) if not _is_left_out(act)]

@@ -23,6 +23,7 @@ _BROKEN: Final = (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueErro
 _LOCAL_BYTES: Final = 30  # before a file: of what these are the last four
 _LOCAL_NAMES: Final = struct.Struct("<2H")
 _KEPT: Final = (MANIFEST, SIGNATURE, CUSTODY)
+_WITH_PHOTOS: Final = ("/report.json", "/answer.json")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _read_one(file: BinaryIO, info: zipfile.ZipInfo, kept: dict[str, bytes]) -> 
 
 
 def _is_looked_into(name: str) -> bool:
-    return name in _KEPT or name.endswith("/report.json")
+    return name in _KEPT or name.endswith(_WITH_PHOTOS)
 
 
 def _check_signature(
@@ -155,7 +156,7 @@ def _check_custody(read: _Read, others: Sequence[FileFacts]) -> list[Finding]:
     there = {one.name: one.sha256 for one in others}
     originals: dict[str, str] = {}
     for name, written in read.kept.items():
-        if not name.endswith("/report.json"):
+        if not name.endswith(_WITH_PHOTOS):
             continue
         try:
             photos = json.loads(written)["photos"]

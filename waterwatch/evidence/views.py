@@ -41,7 +41,7 @@ ERROR_WORDS = {
 @bp.get("/.well-known/waterwatch-evidence.pem")
 @public
 def show_key() -> BaseResponse:
-    """The key (and, while a secret is being changed, the one before) that bundles are verified by."""
+    """The keys that bundles are verified by: today's, and those of former ones."""
     try:
         pem = keys.to_pem(keys.public_keys(house().settings))
     except keys.KeyUnusable:

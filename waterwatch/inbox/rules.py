@@ -89,9 +89,16 @@ _BOUNCE_SUBJECT = re.compile(
 _DELAY_SUBJECT = re.compile(
     r"延迟|延遲|延误|暂时(?:无法|未能)|delay|still being retried|warning: (?:message|could not)"
 )
+# The beginning of a subject that a machine writes, also where it answers under "Re:". "Received" alone is a machine's
+# word unless it goes on with what was found or done.
 _AUTO_SUBJECT = re.compile(
-    r"^[\s\[【（(]*(?:自动回复|自動回覆|自動回復|自动答复|自動答覆|系统自动|外出自动|外出(?:中|回复|通知)|不在办公室|休假(?:中|通知)"
-    r"|出差(?:中|通知)|automatic reply|auto[- ]?reply|autoreply|auto:|out of (?:the )?office|away from|vacation)"
+    r"^(?:(?:re|aw|回复|回覆|答复|答覆)\s*[:：]\s*)*[\s\[【（(]*(?:自动回复|自動回覆|自動回復|自动答复|自動答覆|系统自动|外出自动|外出(?:中|回复|通知)|不在办公室|休假(?:中|通知)"
+    r"|出差(?:中|通知)|automatic reply|auto[- ]?reply|autoreply|auto:|out of (?:the )?office|away from|vacation"
+    r"|(?:(?:您|你)的)?(?:来信|來信|邮件|郵件|信件)(?:我们|我們)?(?:已经|已經|已)?(?:收到|收悉)(?!.*{findings})"
+    r"|(?:我们|我們)?(?:已经|已經|已)?收到了?(?:您|你)的(?:来信|來信|邮件|郵件|信件)(?!.*{findings})"
+    r"|(?:we have )?received your (?:e-?mail|message)|your (?:e-?mail|message) (?:has been|was) received)".replace(
+        "{findings}", r"(?:如下|情况|情況|结果|結果|完毕|完畢|已处理|已處理|已核查|已整改)"
+    )
 )
 
 

@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     inbox_max_bytes: int = Field(default=20 * MEBIBYTE, ge=MEBIBYTE, le=64 * MEBIBYTE)
     inbox_retention_days: int = Field(default=90, ge=1)
     evidence_key: Path | None = None
+    evidence_keys_retired: Path | None = None
     staging_mail: str = ""
     channel_timeout_s: float = Field(default=10.0, gt=0, le=60)
     webhook_allow: str = ""

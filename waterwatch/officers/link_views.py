@@ -155,9 +155,13 @@ def _again(token: str, form: str, fault: Invalid | Conflict) -> tuple[str, int]:
 
 
 def _read(token: str, ask: Callable[[Session, CaseFacts], T]) -> T:
+    """What a picture is made of. Raises :class:`Gone` for a case that was taken back: the page alone still says so."""
     case_id = _case_id(token)
     with transaction(house().sessions) as session:
-        return ask(session, _facts(session, case_id))
+        facts = _facts(session, case_id)
+        if facts.state == "withdrawn":
+            raise Gone("case_withdrawn")
+        return ask(session, facts)
 
 
 def _case_id(token: str) -> uuid.UUID:

@@ -54,6 +54,16 @@ class FollowedOut(Strict):
     steps: list[StepOut]
 
 
+class CaseAnswerOut(Strict):
+    """What became of what an agency said, and how its case stands now."""
+
+    answer_id: Annotated[uuid.UUID | None, Field(description="Null where it was only acknowledged.")]
+    answer_state: Annotated[str | None, Field(description="`held` until we have read it, `published`, `withheld`.")]
+    case_state: str
+    acknowledged_at: datetime | None
+    due_at: Annotated[datetime | None, Field(description="Until when the agency is to do what it owes next.")]
+
+
 class WaterOut(Strict):
     """A water near a place; ``lon``, ``lat`` is its nearest point, WGS-84."""
 

@@ -16,7 +16,7 @@ _REFUSALS = {
     400: "What was sent cannot be understood; `errors` names every field at fault.",
     401: "The token shown does not belong to any application, or was revoked.",
     404: "There is no such thing.",
-    410: "It was withdrawn.",
+    410: "It was withdrawn, or the link's time is over.",
     409: "It was right once; meanwhile things have moved on.",
     413: "A photo is larger than this installation takes.",
     415: "Not one of the media types below.",
@@ -59,9 +59,11 @@ def _models() -> tuple[type[BaseModel], ...]:
     return (
         forms.ReportIn,
         forms.CorrectionIn,
+        forms.CaseAnswerIn,
         answers.PhotoOut,
         answers.ReceiptOut,
         answers.FollowedOut,
+        answers.CaseAnswerOut,
         answers.WaterOut,
         answers.FoundWaterOut,
         answers.FoundPlaceOut,
@@ -149,6 +151,7 @@ def _paths(settings: Settings) -> dict[str, dict[str, Any]]:
                 refusals=(404, 409),
             ),
         },
+        "/cases/{token}/answers": _case_answers(),
         "/waters/nearest": _question("nearestWaters", "The best three waters at a place", forms.PlaceIn, "WaterOut"),
         "/waters/search": _question("searchWaters", "Waters by name", forms.SearchIn, "FoundWaterOut"),
         "/places/search": _question(
@@ -159,6 +162,19 @@ def _paths(settings: Settings) -> dict[str, dict[str, Any]]:
         ),
         **_data_paths(),
     }
+
+
+def _case_answers() -> dict[str, Any]:
+    about = "The last part of the letter's link, `/a/<token>` (`answer_url` of a webhook's event): a key."
+    token = {"name": "token", "in": "path", "required": True, "description": about}
+    said = _operation(
+        "answerCase",
+        "Say something of a case, for the agency that was told of it",
+        _answer(200, "It is received, now or before.", "CaseAnswerOut"),
+        refusals=(400, 404, 409, 410, 415),
+        body={"application/json": {"schema": _ref("CaseAnswerIn")}},
+    )
+    return {"parameters": [token | {"schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}}], "post": said}
 
 
 def _data_paths() -> dict[str, dict[str, Any]]:

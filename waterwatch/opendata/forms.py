@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from waterwatch.casework.tables import MAX_WORDS
 from waterwatch.contacts.forms import EMAIL_MAX_CHARACTERS
 from waterwatch.kernel.errors import Invalid, NotFound
 from waterwatch.kernel.settings import Settings
@@ -20,6 +21,7 @@ from waterwatch.uploads import rules as uploads
 
 PHOTO_ID = r"^[A-Za-z0-9_-]{40,120}$"
 RANDOM_UUID = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[47][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
+DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 LOCAL_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$"
 CODE = r"^[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}$"
 PHOTOS_DESCRIBED = 20  # the most any installation may allow; fewer by its setting
@@ -151,6 +153,27 @@ class CorrectionIn(_AnswersIn):
 
     kind: Annotated[Kind, Field(default="other", description="As for a new report.", json_schema_extra=_no_default)]
     place: Annotated[NewPlaceIn | None, Field(description="Null says nothing: there always is a place.")] = None
+
+
+class CaseAnswerIn(Strict):
+    """What an agency says of a case it was told of. Words are plain text; all but ``acknowledged`` need some."""
+
+    kind: Annotated[
+        Literal["acknowledged", "answer", "comment", "done", "not_ours"],
+        Field(description="`done` is the agency's claim and closes its case; `not_ours` hands it on."),
+    ]
+    words: Annotated[
+        str, Field(max_length=MAX_WORDS, description="Read by the public, mostly once we have read it.")
+    ] = ""
+    planned_on: Annotated[
+        str | None, Field(pattern=DAY, description="The day by which it shall be done; today or later.")
+    ] = None
+    suggested_agency: Annotated[
+        str | None, Field(max_length=80, description="Of `not_ours`: the code of the agency whose case it is.")
+    ] = None
+    key: Annotated[str | None, Field(pattern=RANDOM_UUID, description="Sent twice with one key it is said once.")] = (
+        None
+    )
 
 
 class PlaceIn(Strict):

@@ -41,7 +41,8 @@ ANSWER_WORDS = {
 # Pages for one person or for staff: nothing a search engine could use, and links that are secrets begin so.
 NOT_FOR_ROBOTS = (
     "/desk/", "/f/", "/n/", "/my", "/watch/", "/account", "/login", "/logout", "/register", "/reset", "/confirm",
-    "/tf-", "/case-photo/", "/feeds/agency/", "/api/v1/reports", "/api/v1/unsubscribe", "/api/v1/watch", "/search",
+    "/tf-", "/case-photo/", "/feeds/agency/", "/api/v1/reports", "/api/v1/cases", "/api/v1/unsubscribe",
+    "/api/v1/watch", "/search",
 )  # fmt: skip
 
 
