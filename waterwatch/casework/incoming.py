@@ -15,7 +15,7 @@ from waterwatch.casework import rules, service
 from waterwatch.casework.service import Answer
 from waterwatch.escalation import queries as escalation_queries
 from waterwatch.escalation import service as escalation
-from waterwatch.escalation.delivery_queries import sent_with
+from waterwatch.escalation.delivery_queries import digest_of_delivery, sent_with
 from waterwatch.inbox import service as inbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, NotFound
@@ -46,7 +46,7 @@ def answered_by_mail(
     said = Answer(words or rules.WITHOUT_WORDS, via="email", source_key=f"mail:{mail_id}", is_comment=not words)
     together = dict.fromkeys([case_id, *sent_with(session, delivery_id).values()])
     if len(together) > 1:
-        said = replace(said, digest_id=escalation_queries.digest_of_delivery(session, delivery_id))
+        said = replace(said, digest_id=digest_of_delivery(session, delivery_id))
     kept = (_keep(session, one, said, is_done=False, settings=settings, now=now) for one in together)
     return next((answer_id for answer_id in kept if answer_id is not None), None)
 

@@ -16,7 +16,7 @@ from waterwatch.accounts.queries import Staff, people_with_role
 from waterwatch.escalation import delivery_queries as queries
 from waterwatch.escalation.delivery_queries import AlarmingCase
 from waterwatch.escalation.tables import CaseAlarm
-from waterwatch.kernel import outbox
+from waterwatch.kernel import gathering, outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.log import get_logger
@@ -50,6 +50,7 @@ def raise_alarm(session: Session, case_id: UUID, reason: str, *, since: datetime
 
     ``since``: when it came to that. What was raised before then was another time, and is raised anew.
     """
+    gathering.write(session)  # the case itself may still wait for the end of the act
     statement = insert(CaseAlarm).values(case_id=case_id, reason=reason, raised_at=now)
     statement = statement.on_conflict_do_update(
         index_elements=[CaseAlarm.case_id, CaseAlarm.reason],

@@ -86,6 +86,18 @@ def case_of(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     return found
 
 
+def digest_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID | None:
+    """The digest a letter went in, if it did."""
+    return session.scalars(select(Delivery.digest_id).where(Delivery.id == delivery_id)).one_or_none()
+
+
+def waiting_letters(session: Session, case_id: uuid.UUID) -> list[Delivery]:
+    """A case's letters that nobody has taken over yet."""
+    return list(
+        session.scalars(select(Delivery).where(Delivery.case_id == case_id, Delivery.state.in_(("pending", "sending"))))
+    )
+
+
 def sent_with(session: Session, delivery_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID]:
     """A letter and those that went in the same mail, each with its case; empty where there is no such letter.
 

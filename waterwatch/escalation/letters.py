@@ -258,7 +258,7 @@ def _put_off(session: Session, case: Case, *, now: datetime) -> set[tuple[str, s
     """Channel and address of a case's letters that are on their way for longer than others may be kept waiting."""
     return {
         (letter.channel, letter.address)
-        for letter in queries.waiting_letters(session, case.id)
+        for letter in delivery_queries.waiting_letters(session, case.id)
         if is_put_off(letter, now=now)
     }
 

@@ -117,11 +117,6 @@ def case_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     return case_id
 
 
-def digest_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID | None:
-    """The digest a letter went in, if it did."""
-    return session.scalars(select(Delivery.digest_id).where(Delivery.id == delivery_id)).one_or_none()
-
-
 def supervisors_of(session: Session, case_id: uuid.UUID) -> list[Case]:
     """The cases of those above an agency that were opened for what it missed, locked; theirs above them included."""
     found: list[Case] = []
@@ -166,13 +161,6 @@ def addressed(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], Add
     """By channel and address, what a case has for it."""
     rows = session.execute(_ADDRESSED, {"id": case_id})
     return {(row.channel, row.address): Addressed(row.number, row.is_live, row.has_failed) for row in rows}
-
-
-def waiting_letters(session: Session, case_id: uuid.UUID) -> list[Delivery]:
-    """A case's letters that nobody has taken over yet."""
-    return list(
-        session.scalars(select(Delivery).where(Delivery.case_id == case_id, Delivery.state.in_(("pending", "sending"))))
-    )
 
 
 def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
