@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from PIL import Image
 from sqlalchemy import text
+from werkzeug.test import TestResponse
 
 from tests.escalation.rows import add_incident, add_photo, add_report
 from tests.officers.conftest import Desk
@@ -17,7 +18,8 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-from waterwatch.officers import service
+from waterwatch.officers import forms, service
+from waterwatch.web.uploads import UploadLimits
 
 
 @pytest.fixture
@@ -114,6 +116,24 @@ def test_whoever_answers_what_a_colleague_has_just_passed_on_gets_every_word_bac
     assert "我写了很久的答复" in answer.text
     assert "状态变了" in answer.text
     assert len(said(desk, case_id)) == 1
+
+
+def test_photos_too_large_together_cost_no_word_at_the_desk_and_show_nothing_to_a_stranger(
+    desk: Desk, case_id: uuid.UUID, settings: Settings
+) -> None:
+    enough = UploadLimits(settings.photo_max_bytes, forms.PHOTOS_PER_ANSWER).max_request_bytes
+
+    def send() -> TestResponse:
+        typed = {"csrf_token": desk.visitor.token("/office/"), "words": "我写了很久的答复"}
+        data = typed | {"photo": (io.BytesIO(bytes(enough)), "a.jpg")}
+        return desk.visitor.client.post(f"/office/case/{case_id}/answer", data=data)
+
+    answer = send()
+    assert (answer.status_code, "我写了很久的答复" in answer.text) == (413, True)
+    stranger = desk.visitor.client.application.test_client().post(
+        f"/office/case/{case_id}/answer", data={"words": "x", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
+    )
+    assert (stranger.status_code, "长江" in stranger.text) == (302, False)
 
 
 def test_the_same_form_sent_twice_is_one_answer(desk: Desk, case_id: uuid.UUID) -> None:
