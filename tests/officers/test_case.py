@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import text
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, encode_multipart
 
 from tests.escalation.rows import add_incident, add_photo, add_report
 from tests.officers.conftest import Desk
@@ -123,16 +124,15 @@ def test_photos_too_large_together_cost_no_word_at_the_desk_and_show_nothing_to_
 ) -> None:
     enough = UploadLimits(settings.photo_max_bytes, forms.PHOTOS_PER_ANSWER).max_request_bytes
 
-    def send() -> TestResponse:
-        typed = {"csrf_token": desk.visitor.token("/office/"), "words": "我写了很久的答复"}
-        data = typed | {"photo": (io.BytesIO(bytes(enough)), "a.jpg")}
-        return desk.visitor.client.post(f"/office/case/{case_id}/answer", data=data)
+    def send(client: FlaskClient) -> TestResponse:
+        fields = {"csrf_token": desk.visitor.token("/office/"), "words": "我写了很久的答复"}
+        boundary, body = encode_multipart(fields | {"photo": (io.BytesIO(bytes(enough)), "a.jpg")})
+        form = f"multipart/form-data; boundary={boundary}"
+        return client.post(f"/office/case/{case_id}/answer", data=body, content_type=form)
 
-    answer = send()
+    answer = send(desk.visitor.client)
     assert (answer.status_code, "我写了很久的答复" in answer.text) == (413, True)
-    stranger = desk.visitor.client.application.test_client().post(
-        f"/office/case/{case_id}/answer", data={"words": "x", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
-    )
+    stranger = send(desk.visitor.client.application.test_client())
     assert (stranger.status_code, "长江" in stranger.text) == (302, False)
 
 

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, encode_multipart
 
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
 from waterwatch.app import create_app
@@ -276,7 +276,11 @@ def test_a_date_that_was_typed_comes_back_with_the_words_where_the_case_moved_on
 
 def test_photos_too_large_together_cost_no_word(forwarded: Forwarded, settings: Settings) -> None:
     enough = UploadLimits(settings.photo_max_bytes, PHOTOS_PER_ANSWER).max_request_bytes
-    answer = send(forwarded, "done", words="排口已封堵。", photo=(io.BytesIO(bytes(enough)), "a.jpg"))
+    token = re.findall(r'name="csrf_token" value="([^"]+)"', forwarded.client.get(forwarded.path).text)[0]
+    fields = {"csrf_token": token, "words": "排口已封堵。", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
+    boundary, body = encode_multipart(fields)
+    form = f"multipart/form-data; boundary={boundary}"
+    answer = forwarded.client.post(f"{forwarded.path}/done", data=body, content_type=form)
     assert answer.status_code == 413
     assert "照片合起来太大了" in answer.text
     assert re.search(r'<details class="say" id="say-done" open>.*排口已封堵。</textarea>', answer.text, re.S)
@@ -285,8 +289,10 @@ def test_photos_too_large_together_cost_no_word(forwarded: Forwarded, settings: 
 
 def test_what_was_typed_comes_back_to_our_own_page_alone(forwarded: Forwarded, settings: Settings) -> None:
     enough = UploadLimits(settings.photo_max_bytes, PHOTOS_PER_ANSWER).max_request_bytes
-    data = {"csrf_token": "forged", "words": "别人写的", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
-    answer = forwarded.client.post(f"{forwarded.path}/done", data=data)
+    fields = {"csrf_token": "forged", "words": "别人写的", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
+    boundary, body = encode_multipart(fields)
+    form = f"multipart/form-data; boundary={boundary}"
+    answer = forwarded.client.post(f"{forwarded.path}/done", data=body, content_type=form)
     assert answer.status_code == 413
     assert "别人写的" not in answer.text
 
