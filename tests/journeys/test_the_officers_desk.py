@@ -97,6 +97,11 @@ def test_a_department_acknowledges_assigns_answers_and_is_checked_by_who_reporte
         # The lead has looked at it: now anybody reads it, with the picture, and nothing of the picture's metadata.
         people.sign_in(lead, site.origin, LEAD, site.totp_secret(LEAD))
         publish_what_is_held(lead, site.origin, "雨污混接")
+        for page in (duty, officer):  # a picture that is ready is shown as wide as there is room, on both pages
+            page.reload()
+            expect(page.locator(".answers img")).to_have_count(1)
+            assert people.overflow_px(page) == 0
+            assert page.locator(".answers").evaluate("one => one.scrollWidth - one.parentElement.clientWidth") <= 0
         anybody.reload()
         expect(anybody.locator("main")).to_contain_text("已查明为雨污混接，正在改造管网。")
         expect(anybody.locator("main")).to_contain_text(planned)

@@ -1,5 +1,6 @@
 """The timeline of a report: always what has happened, what comes next, or where it ended."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -65,6 +66,13 @@ def test_each_department_has_its_own_two_lines() -> None:
         ("acknowledged", WAITING, "乙局"),
     ]
     assert steps[1].at == LATER + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("state", ["dead", "no_contact", "refused_not_ours"])
+def test_what_failed_tells_when_it_failed_and_not_when_it_began(state: str) -> None:
+    failed = LATER + timedelta(days=3)
+    case = replace(handover(state), state_since=failed)
+    assert [step.at for step in rules.steps(progress("accepted", case))[4:]] == [failed]
 
 
 @pytest.mark.parametrize(("state", "code"), [("dead", "dead"), ("refused_not_ours", "refused_not_ours")])

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import text
+from werkzeug.test import TestResponse, encode_multipart
 
 from tests.escalation.rows import add_incident, add_photo, add_report
 from tests.officers.conftest import Desk
@@ -17,7 +19,8 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
-from waterwatch.officers import service
+from waterwatch.officers import forms, service
+from waterwatch.web.uploads import UploadLimits
 
 
 @pytest.fixture
@@ -114,6 +117,23 @@ def test_whoever_answers_what_a_colleague_has_just_passed_on_gets_every_word_bac
     assert "我写了很久的答复" in answer.text
     assert "状态变了" in answer.text
     assert len(said(desk, case_id)) == 1
+
+
+def test_photos_too_large_together_cost_no_word_at_the_desk_and_show_nothing_to_a_stranger(
+    desk: Desk, case_id: uuid.UUID, settings: Settings
+) -> None:
+    enough = UploadLimits(settings.photo_max_bytes, forms.PHOTOS_PER_ANSWER).max_request_bytes
+
+    def send(client: FlaskClient) -> TestResponse:
+        fields = {"csrf_token": desk.visitor.token("/office/"), "words": "我写了很久的答复"}
+        boundary, body = encode_multipart(fields | {"photo": (io.BytesIO(bytes(enough)), "a.jpg")})
+        form = f"multipart/form-data; boundary={boundary}"
+        return client.post(f"/office/case/{case_id}/answer", data=body, content_type=form)
+
+    answer = send(desk.visitor.client)
+    assert (answer.status_code, "我写了很久的答复" in answer.text) == (413, True)
+    stranger = send(desk.visitor.client.application.test_client())
+    assert (stranger.status_code, "长江" in stranger.text) == (302, False)
 
 
 def test_the_same_form_sent_twice_is_one_answer(desk: Desk, case_id: uuid.UUID) -> None:

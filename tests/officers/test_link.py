@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, encode_multipart
 
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
 from waterwatch.app import create_app
@@ -22,6 +22,8 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
+from waterwatch.officers.forms import PHOTOS_PER_ANSWER
+from waterwatch.web.uploads import UploadLimits
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ def test_not_ours_by_link_ends_what_can_be_said_here(forwarded: Forwarded) -> No
     assert forwarded.standing()[0] == "refused_not_ours"
     page = forwarded.client.get(forwarded.path).text
     assert "案件已转走" in page
+    assert "已确认收到" not in page
     assert "<textarea" not in page
     assert said(forwarded) == [("not_ours", "link", "该段归省管", False)]
 
@@ -263,6 +266,67 @@ def test_photos_that_are_too_many_or_no_photos_are_refused_before_anything_is_ke
     answer = send(forwarded, "answer", words="", photo=(io.BytesIO(forwarded.photo), "a.jpg"))
     assert "请重新选择照片" in answer.text
     assert said(forwarded) == []
+
+
+def test_a_form_that_is_refused_says_so_above_the_fold_and_leads_to_the_field(forwarded: Forwarded) -> None:
+    answer = send(forwarded, "answer", words="已派人", planned_on="2020-01-01", photo=(io.BytesIO(b""), "a.jpg"))
+    summary = re.search(r'<div class="error-summary" role="alert"[^>]* data-focus>.*?</div>', answer.text, re.S)
+    assert answer.status_code == 400
+    assert summary is not None
+    assert summary.start() < answer.text.index("<h1>")
+    assert re.findall(r'href="#([^"]+)"', summary[0]) == ["answer-planned_on", "answer-photo"]
+    for name in ("answer-planned_on", "answer-photo"):
+        field = re.search(rf'<input [^>]*id="{name}"[^>]*>', answer.text)
+        assert field is not None
+        assert 'aria-invalid="true"' in field[0]
+        assert f'{name}-error"' in field[0]
+        assert f'id="{name}-error"' in answer.text
+
+
+def test_a_date_that_was_typed_comes_back_with_the_words_where_the_case_moved_on(forwarded: Forwarded) -> None:
+    page = forwarded.client.get(forwarded.path).text
+    token = re.findall(r'name="csrf_token" value="([^"]+)"', page)[0]
+    assert send(forwarded, "not-ours", reason="该段归省管").status_code == 303
+    planned = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
+    data = {"csrf_token": token, "words": "写了半天", "planned_on": planned}
+    answer = forwarded.client.post(f"{forwarded.path}/answer", data=data)
+    assert answer.status_code == 409
+    assert f">{planned}<" in answer.text
+
+
+def test_photos_too_large_together_cost_no_word(forwarded: Forwarded, settings: Settings) -> None:
+    enough = UploadLimits(settings.photo_max_bytes, PHOTOS_PER_ANSWER).max_request_bytes
+    token = re.findall(r'name="csrf_token" value="([^"]+)"', forwarded.client.get(forwarded.path).text)[0]
+    fields = {"csrf_token": token, "words": "排口已封堵。", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
+    boundary, body = encode_multipart(fields)
+    form = f"multipart/form-data; boundary={boundary}"
+    answer = forwarded.client.post(f"{forwarded.path}/done", data=body, content_type=form)
+    assert answer.status_code == 413
+    assert "照片合起来太大了" in answer.text
+    assert re.search(r'<details class="say" id="say-done" open>.*排口已封堵。</textarea>', answer.text, re.S)
+    assert said(forwarded) == []
+
+
+def test_what_was_typed_comes_back_to_our_own_page_alone(forwarded: Forwarded, settings: Settings) -> None:
+    enough = UploadLimits(settings.photo_max_bytes, PHOTOS_PER_ANSWER).max_request_bytes
+    fields = {"csrf_token": "forged", "words": "别人写的", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
+    boundary, body = encode_multipart(fields)
+    form = f"multipart/form-data; boundary={boundary}"
+    answer = forwarded.client.post(f"{forwarded.path}/done", data=body, content_type=form)
+    assert answer.status_code == 413
+    assert "别人写的" not in answer.text
+
+
+def test_a_file_that_is_no_photo_is_said_to_be_none(forwarded: Forwarded) -> None:
+    send(forwarded, "answer", words="见照片", photo=(io.BytesIO(b"no photo"), "a.jpg"))
+    with transaction(forwarded.sessions) as session:
+        session.execute(
+            text("""UPDATE photo SET state = 'refused', refusal_code = 'not_an_image' WHERE id IN
+                    (SELECT photo_id FROM case_answer_photo)""")
+        )
+    page = forwarded.client.get(forwarded.path).text
+    assert "有 1 张没有用上（不是照片或打不开），请补充" in page
+    assert "正在处理" not in page
 
 
 def test_the_page_works_without_script_and_asks_nobody_else(forwarded: Forwarded) -> None:

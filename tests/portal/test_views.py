@@ -1,5 +1,6 @@
 """The public pages: what they say, in whose words, to whom they betray nothing, what they cost."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
 from tests.web.site import counting
 from waterwatch.advisories.service import refresh
+from waterwatch.casework.service import Answer, refuse_not_ours
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
@@ -93,6 +95,22 @@ def test_an_incident_is_on_the_front_page_its_waters_page_and_its_own(
     assert client.get(f"/i/{code.lower()}").status_code == 200
     picture = client.get(f"/i/{code}/photo/1/1024")
     assert (picture.status_code, picture.mimetype) == (200, "image/jpeg")
+
+
+def test_a_refusal_is_told_as_a_refusal_and_by_no_green_mark(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code = add()
+    with transaction(sessions) as session:
+        case_id = session.execute(text("SELECT id FROM escalation_case")).scalar_one()
+        agency_id = session.execute(text("SELECT agency_id FROM escalation_case")).scalar_one()
+        said = Answer("该段归省管", via="link")
+        now, actor = datetime.now(UTC), Actor.agency_link(agency_id)
+        refuse_not_ours(session, case_id, said, None, settings=settings, actor=actor, now=now)
+    page = client.get(f"/i/{code}").text
+    assert re.findall(r'<p class="step-title">(部门[^<]*)</p>', page) == ["部门称不属其职责"]
+    assert re.findall(r'<span class="tag ([a-z-]+)">(部门称不属其职责)', page) == [("tag-care", "部门称不属其职责")]
+    assert "部门确认收到" not in page
 
 
 def test_names_are_in_the_readers_language(

@@ -1,6 +1,7 @@
 """The commands of the README: they exist, are whole, and name what they install and why."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -61,3 +62,46 @@ def test_missing_packages_are_named_when_installing_is_forbidden() -> None:
         "no-such-package            ", "no-such-package                ", 1
     )
     assert "apt-get install --yes --no-install-recommends no-such-package" in done.stderr
+
+
+NPM = """#!/usr/bin/env bash
+# Stands in for npm: as npm ci, it empties the folder, and it says when another runs at the same time.
+set -euo pipefail
+mkdir running || { echo together >>../var/log; exit 1; }
+echo "$1" >>../var/log
+[ "$1" = ci ] && rm -rf node_modules && mkdir node_modules && echo library >node_modules/library
+[ "$1" = run ] && { cat node_modules/library >/dev/null && mkdir -p dist/.vite && echo {} >dist/.vite/manifest.json; }
+for _ in {1..20000}; do :; done
+rmdir running
+"""
+
+
+def test_two_starts_from_one_checkout_build_once_one_after_the_other(tmp_path: Path) -> None:
+    for folder in ("bin", "map_static", "var/venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(CHECKOUT / "bin" / "setup", tmp_path / "bin" / "setup")
+    (tmp_path / "map_static" / "package-lock.json").write_text("{}")
+    npm = tmp_path / "var" / "venv" / "bin" / "npm"
+    npm.write_text(NPM)
+    npm.chmod(0o755)
+    start = ["bash", "-c", ". bin/setup; build_front_end"]
+    starts = [subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(3)]
+    assert [one.wait() for one in starts] == [0, 0, 0]
+    assert (tmp_path / "var" / "log").read_text().split() == ["ci", "run"]
+    assert (tmp_path / "map_static" / "node_modules" / "library").exists()
+
+
+def test_packages_that_could_not_be_fetched_are_vouched_for_by_no_stamp(tmp_path: Path) -> None:
+    for folder in ("bin", "map_static/node_modules", "var/venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(CHECKOUT / "bin" / "setup", tmp_path / "bin" / "setup")
+    (tmp_path / "map_static" / "package-lock.json").write_text("{}")
+    stamp = tmp_path / "map_static" / "node_modules" / ".made-from"
+    stamp.write_text("an earlier lock")
+    npm = tmp_path / "var" / "venv" / "bin" / "npm"
+    npm.write_text("#!/bin/sh\nexit 1\n")
+    npm.chmod(0o755)
+    script = ["bash", "-c", ". bin/setup; install_node_packages"]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, stamp.exists()) == (1, False)
+    assert "npm ended with an error" in done.stderr

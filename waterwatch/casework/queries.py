@@ -32,7 +32,8 @@ class AnswerPhoto:
 class AnswerView:
     """What an agency said, with what the lead and the agency itself may know of it.
 
-    ``photos_waiting``: pictures that are still worked on. ``said_by`` None: by link, mail or a machine.
+    ``photos_waiting``: pictures that are still worked on; ``photos_refused``: files no picture could be
+    made of. ``said_by`` None: by link, mail or a machine.
     ``digest_codes``: it answers a mail that told of these incidents, and may mean any of them.
     """
 
@@ -53,6 +54,7 @@ class AnswerView:
     agency_name: str | None
     suggested_agency: str | None
     photos_waiting: int
+    photos_refused: int
     digest_codes: Sequence[str] | None = None
     photos: tuple[AnswerPhoto, ...] = field(default=())
 
@@ -65,7 +67,9 @@ SELECT a.id AS answer_id, a.case_id, c.incident_id, i.code, a.kind, a.via, a.wor
        (SELECT array_agg(DISTINCT di.code ORDER BY di.code) FROM delivery d JOIN escalation_case dc ON dc.id = d.case_id
         JOIN incident di ON di.id = dc.incident_id WHERE d.digest_id = a.digest_id AND d.severity < 4) AS digest_codes,
        (SELECT count(*)::int FROM case_answer_photo ap JOIN photo p ON p.id = ap.photo_id
-        WHERE ap.answer_id = a.id AND p.state IN ('received', 'sanitising')) AS photos_waiting
+        WHERE ap.answer_id = a.id AND p.state IN ('received', 'sanitising')) AS photos_waiting,
+       (SELECT count(*)::int FROM case_answer_photo ap JOIN photo p ON p.id = ap.photo_id
+        WHERE ap.answer_id = a.id AND p.state = 'refused') AS photos_refused
 FROM case_answer a JOIN escalation_case c ON c.id = a.case_id JOIN incident i ON i.id = c.incident_id
 """  # noqa: S608  # names of our own
 _OF_CASE = text(f"{_ANSWERS} WHERE a.case_id = :case_id ORDER BY a.said_at, a.id")

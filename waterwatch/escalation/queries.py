@@ -364,6 +364,7 @@ class CaseView:
     answered_at: datetime | None = None
     closed_at: datetime | None = None
     escalated_at: datetime | None = None
+    state_since: datetime | None = None
 
     def is_late(self, *, now: datetime) -> bool:
         """Whether the agency has not acknowledged, answered or finished although its time for that is over."""
@@ -374,7 +375,7 @@ class CaseView:
 _CASES = text(f"""
 SELECT c.incident_id, c.id AS case_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
        c.acknowledged_at, c.state_deadline_at AS deadline_at, c.role, c.answered_at, c.closed_at, c.escalated_at,
-       (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
+       c.state_since, (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
 FROM escalation_case c WHERE c.incident_id = ANY(:incident_ids) ORDER BY c.created_at, c.id
 """)  # noqa: S608  # the pieces are constants of this module
 

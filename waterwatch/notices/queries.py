@@ -64,6 +64,7 @@ def _handovers(session: Session, incident_id: uuid.UUID, language: str, now: dat
             case.closed_at,
             case.role == "supervising",
             case.is_late(now=now),
+            case.state_since,
         )
         for case in escalation.cases_of(session, incident_id, language=language)
     )

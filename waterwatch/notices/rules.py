@@ -34,6 +34,12 @@ class Handover:
     closed_at: datetime | None = None
     is_supervising: bool = False
     is_late: bool = False
+    state_since: datetime | None = None
+
+    @property
+    def ended_at(self) -> datetime:
+        """When it came into the state it is in."""
+        return self.state_since or self.created_at
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def _case_steps(case: Handover) -> list[Step]:
     if case.is_supervising:
         return [Step("superior_told", DONE, case.created_at, case.agency)]
     if case.agency is None or case.state in ("no_contact", "dead", "refused_not_ours"):
-        return [Step("no_contact" if case.agency is None else case.state, STOPPED, case.created_at, case.agency)]
+        return [Step("no_contact" if case.agency is None else case.state, STOPPED, case.ended_at, case.agency)]
     is_delivered = case.state in _HANDED_OVER
     is_acknowledged = case.state in _ACKNOWLEDGED
     handed = Step("handed_over", DONE if is_delivered else CURRENT, case.delivered_at, case.agency)

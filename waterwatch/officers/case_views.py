@@ -2,7 +2,7 @@
 
 import uuid
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 from flask_babel import gettext
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -18,7 +18,8 @@ from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from waterwatch.mapping.snapshot import incident_png
 from waterwatch.officers import case_queries, forms, queries, saying, service
 from waterwatch.officers.showing import Asked, desk_page, own_office, picture, said_words, serve_picture
-from waterwatch.web.guards import requires
+from waterwatch.web.errors import render_error
+from waterwatch.web.guards import refuse_unless, requires
 from waterwatch.web.house import house
 from waterwatch.web.people import current_actor
 
@@ -33,9 +34,15 @@ def _spool_photos(endpoint: str | None, _values: object) -> None:
 
 
 @bp.errorhandler(RequestEntityTooLarge)
-def _too_large(_error: RequestEntityTooLarge) -> WerkzeugResponse:
-    flash(gettext("照片合起来太大了，没有送出。请少选几张或选小一些的。"), "error")
-    return redirect(request.path.rsplit("/", 1)[0], 303)
+def _too_large(_error: RequestEntityTooLarge) -> WerkzeugResponse | tuple[str, int]:
+    """The page again with what was typed: the photos alone have to be chosen anew."""
+    if "spool" not in g:
+        return render_error(413)
+    if (refusal := refuse_unless("agency_desk")) is not None:  # the form is read before anybody asks who sent it
+        return refusal
+    typed = saying.typed_before_photos()
+    asked = Asked(saying.kind_of(request.endpoint, typed), typed, {"photo": ["photos_too_large"]})
+    return _page((request.view_args or {})["case_id"], asked), 413
 
 
 @bp.get("/<uuid:case_id>")

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, g, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -27,6 +27,7 @@ from waterwatch.mapping.snapshot import incident_png
 from waterwatch.officers import saying
 from waterwatch.officers.showing import Asked, case_page, picture, said_words, serve_picture
 from waterwatch.photos.rules import MADE_ANEW_WITHIN_S
+from waterwatch.web.errors import render_error
 from waterwatch.web.guards import by_link
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
@@ -43,9 +44,13 @@ def _spool_photos(endpoint: str | None, _values: object) -> None:
 
 
 @bp.errorhandler(RequestEntityTooLarge)
-def _too_large(_error: RequestEntityTooLarge) -> BaseResponse:
-    flash(gettext("照片合起来太大了，没有送出。请少选几张或选小一些的。"), "error")
-    return redirect(request.path.rsplit("/", 1)[0], 303)
+def _too_large(_error: RequestEntityTooLarge) -> BaseResponse | tuple[str, int]:
+    """The page again with what was typed: the photos alone have to be chosen anew."""
+    if "spool" not in g:
+        return render_error(413)
+    typed = saying.typed_before_photos()
+    asked = Asked(saying.kind_of(request.endpoint, typed), typed, {"photo": ["photos_too_large"]})
+    return _page((request.view_args or {})["token"], asked), 413
 
 
 @bp.errorhandler(Gone)

@@ -8,7 +8,10 @@ import uuid
 from collections.abc import Callable
 
 from flask import g, request
+from flask_wtf.csrf import validate_csrf
 from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
+from wtforms import ValidationError
 
 from waterwatch.casework import service as casework
 from waterwatch.casework.service import Answer
@@ -22,7 +25,7 @@ from waterwatch.officers.forms import PHOTOS_PER_ANSWER
 from waterwatch.photos.rules import quarantine_key
 from waterwatch.reports.intake import ReceivedPhoto
 from waterwatch.web.house import house
-from waterwatch.web.uploads import Spool, UploadLimits, spool_uploads
+from waterwatch.web.uploads import Spool, UploadLimits, fields_before_files, spool_uploads
 from waterwatch.workdays.rules import CHINA_TIME
 
 Check = Callable[[Session], None]  # raises unless whoever asks may speak for the case's agency
@@ -38,6 +41,23 @@ def discard_spool(_error: BaseException | None) -> None:
     """When the request ends, whatever happened."""
     if (spool := g.pop("spool", None)) is not None:
         spool.discard()
+
+
+def typed_before_photos() -> MultiDict[str, str]:
+    """What was typed into a form whose photos are too large to be read. Nothing where the form is not our page's."""
+    typed = fields_before_files(request)
+    try:
+        validate_csrf(typed.get("csrf_token"))
+    except ValidationError:
+        return MultiDict()
+    return typed
+
+
+def kind_of(endpoint: str | None, typed: MultiDict[str, str]) -> str:
+    """Which form it was, by the view it went to."""
+    if (endpoint or "").endswith("report_done"):
+        return "done"
+    return "comment" if typed.get("comment") else "answer"
 
 
 def say(case_id: uuid.UUID, kind: str, *, via: str, actor: Actor, check: Check) -> None:

@@ -131,6 +131,7 @@ ERROR_WORDS = {
     "photo_too_many": _l("照片太多，最多 6 张。"),
     "photo_too_large": _l("有照片太大。请选择小一些的照片，其他内容都已保留。"),
     "photo_empty": _l("有照片是空文件。请重新选择。"),
+    "photos_too_large": _l("照片合起来太大了，没有送出。请少选几张或选小一些的，其他内容都已保留。"),
     "photo_choose_again": _l("请重新选择照片：浏览器不会替网页记住文件，其他内容都已保留。"),
     "choice_unknown": _l("请从列表里选择。"),
     "assignee_missing": _l("请选择一位同事，或写一个科室。"),
@@ -157,6 +158,26 @@ class Asked:
     def sentences(self) -> dict[str, list[str]]:
         """The faults in words, by field."""
         return {name: [str(ERROR_WORDS[code]) for code in codes] for name, codes in (self.errors or {}).items()}
+
+    def by_place(self) -> dict[str, list[str]]:
+        """The same by the id of the field it is about, for the top of the page. That it moved has its own notice."""
+        found: dict[str, list[str]] = {}
+        for name, sentences in self.sentences().items():
+            if "case_moved" not in (self.errors or {})[name]:
+                found.setdefault(_PLACES.get((self.form, name), f"{self.form}-{name}"), []).extend(sentences)
+        return found
+
+
+# Where a fault is mended that is not called as its field is.
+_PLACES = {
+    ("not_ours", "words"): "not_ours-reason",
+    ("not_ours", "suggested_agency"): "not_ours-agency_id",
+    ("assign", "person_id"): "assign-person",
+    ("note", "note"): "note",
+    ("answer", "key"): "say-answer",
+    ("done", "key"): "say-done",
+    ("comment", "key"): "say-comment",
+}
 
 
 def case_page(

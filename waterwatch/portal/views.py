@@ -232,5 +232,7 @@ def _steps(events: Sequence[Event], cases: Sequence[CaseView]) -> list[Step]:
             case.closed_at: "claimed_done",
             case.escalated_at: "overdue",
         }
+        if case.state == "refused_not_ours":  # whoever refuses has received it as well: not told beside the refusal
+            said[case.state_since] = "refused"
         steps += [Step(at, code, agency=case.agency_name) for at, code in said.items() if at is not None]
     return sorted(steps, key=lambda step: step.at)[::-1]

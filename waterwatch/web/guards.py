@@ -80,10 +80,11 @@ def install_guards(app: Flask) -> None:
             abort(500 if current_app.testing and request.blueprint != "security" else 404)
         if permission in (PUBLIC, BY_LINK):
             return None
-        return _refuse_unless(permission)
+        return refuse_unless(permission)
 
 
-def _refuse_unless(permission: str) -> Response | None:
+def refuse_unless(permission: str) -> Response | None:
+    """Where to send whoever may not, None for whoever may. Raises 403 and 401 as a view's guard does."""
     if not current_user.is_authenticated:
         return _send_to_sign_in()
     if permission != SIGNED_IN and not current_user.has_permission(permission):

@@ -16,8 +16,9 @@ from typing import IO, Any, cast
 
 from flask import Request
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
+from werkzeug.sansio.multipart import Data, Field, MultipartDecoder, Preamble
 
 from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.ids import new_id
@@ -187,6 +188,31 @@ def spool_uploads(request: Request, folder: Path, limits: UploadLimits) -> Spool
     request.max_form_parts = PARTS_MAX
     request.form_data_parser_class = cast(type[FormDataParser], partial(_SpoolingParser, spool=spool))
     return spool
+
+
+def fields_before_files(request: Request) -> MultiDict[str, str]:
+    """The text fields at the beginning of a form that is too large to be read: what was typed comes back to the page.
+
+    Reads :data:`FIELDS_MAX_BYTES` at most. Nothing where the body was read already or is no multipart form.
+    """
+    found: MultiDict[str, str] = MultiDict()
+    boundary = request.mimetype_params.get("boundary", "").encode("latin-1", "replace")
+    decoder = MultipartDecoder(boundary, max_parts=PARTS_MAX)
+    begun = request.environ["wsgi.input"].read(min(request.content_length or 0, FIELDS_MAX_BYTES))
+    name, value = None, b""
+    try:
+        decoder.receive_data(begun)
+        while isinstance(event := decoder.next_event(), Preamble | Field | Data):
+            if isinstance(event, Field):
+                name, value = event.name, b""
+            elif isinstance(event, Data) and name is not None:
+                value += event.data
+                if not event.more_data:
+                    found.add(name, value.decode("utf-8", "replace"))
+                    name = None
+    except (ValueError, RequestEntityTooLarge):
+        return found
+    return found
 
 
 def _write_some(descriptor: int, view: memoryview) -> int:

@@ -112,6 +112,7 @@ TIMELINE_WORDS = {
     "expired": _l("长期无人报告，结束"),
     "forwarded": _l("转交给部门"),
     "acknowledged": _l("部门确认收到"),
+    "refused": _l("部门称不属其职责"),
 }
 CASE_STATE_WORDS = {
     "queued": _l("正在转交"),
