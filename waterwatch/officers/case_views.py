@@ -37,7 +37,7 @@ def _spool_photos(endpoint: str | None, _values: object) -> None:
 def _too_large(_error: RequestEntityTooLarge) -> WerkzeugResponse | tuple[str, int]:
     """The page again with what was typed: the photos alone have to be chosen anew."""
     if "spool" not in g:
-        return render_error(413)
+        return render_error(413, code="request_entity_too_large")
     if (refusal := refuse_unless("agency_desk")) is not None:  # the form is read before anybody asks who sent it
         return refusal
     typed = saying.typed_before_photos()

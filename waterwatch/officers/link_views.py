@@ -47,7 +47,7 @@ def _spool_photos(endpoint: str | None, _values: object) -> None:
 def _too_large(_error: RequestEntityTooLarge) -> BaseResponse | tuple[str, int]:
     """The page again with what was typed: the photos alone have to be chosen anew."""
     if "spool" not in g:
-        return render_error(413)
+        return render_error(413, code="request_entity_too_large")
     typed = saying.typed_before_photos()
     asked = Asked(saying.kind_of(request.endpoint, typed), typed, {"photo": ["photos_too_large"]})
     return _page((request.view_args or {})["token"], asked), 413
