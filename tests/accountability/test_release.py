@@ -168,6 +168,7 @@ def test_a_comment_is_public_beside_the_figures_once_the_lead_let_it_stand(
     code = code_of(sessions, agency)
     assert "alert" not in visitor.get(f"/accountability/agencies/{code}").text
     visitor.sign_in(people["lead"])
+    assert '部门意见 <span class="tag tag-care">1</span>' in visitor.get("/desk/").text
     desk = visitor.get("/desk/accountability").text
     found = re.search(r"/desk/accountability/comments/([0-9a-f-]+)/publish", desk)
     assert found is not None
@@ -182,6 +183,31 @@ def test_a_comment_is_public_beside_the_figures_once_the_lead_let_it_stand(
     (row,) = list(told)
     assert row["comment"].startswith("'=cmd")
     assert row["name_zh_hans"].startswith("'=武汉")
+
+
+def test_a_comment_that_comes_too_late_is_given_back_with_the_reason(
+    sessions: sessionmaker[Session], settings: Settings, agency: uuid.UUID, visitor: Visitor
+) -> None:
+    counted = show(sessions, settings)
+    found = figures_id(sessions, agency)
+    page = f"/accountability/figures/{sign_link(settings, PURPOSE, found, expires_at=datetime.now(UTC) + 24 * HOUR)}"
+    token = visitor.token(page)
+    publish(sessions, counted.shown_until)
+    late = visitor.client.post(page, data={"csrf_token": token, "words": "写了半天的意见"})
+    assert (late.status_code, "已经公布，不再收意见" in late.text) == (409, True)
+    assert re.search(r"<textarea[^>]* readonly>写了半天的意见</textarea>", late.text)
+
+
+def test_a_period_that_cannot_be_counted_stays_in_its_field(
+    sessions: sessionmaker[Session], settings: Settings, agency: uuid.UUID, visitor: Visitor, people: People
+) -> None:
+    counted = show(sessions, settings)
+    publish(sessions, counted.shown_until)
+    visitor.sign_in(people["lead"])
+    desk = "/desk/accountability"
+    for typed, status, words in (("gestern", 400, "没有看懂时间"), ("2026q1", 409, "已经公布")):
+        answer = visitor.post(f"{desk}/periods", {"period": typed}, page=desk)
+        assert (answer.status_code, words in answer.text, f'value="{typed}"' in answer.text) == (status, True, True)
 
 
 def test_the_table_in_three_forms_tells_the_same(

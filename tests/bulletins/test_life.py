@@ -361,17 +361,37 @@ def test_reviewing_is_for_the_lead(
         assert visitor.get(f"/desk/bulletins{path}").status_code == status
 
 
+def test_a_bulletin_is_ordered_by_the_departments_name_unless_two_are_called_so(
+    context: Context, agency: uuid.UUID, people: People, visitor: Visitor
+) -> None:
+    visitor.sign_in(people["lead"])
+    desk, called = "/desk/bulletins", "甲市水务局"
+    with transaction(context.sessions) as session:
+        session.execute(
+            text("UPDATE agency_name SET name = :name WHERE agency_id = :id"), {"name": called, "id": agency}
+        )
+    code = agency_code(context, agency)
+    assert visitor.post(desk, {"agency": called, "period": "2026-02"}, page=desk).status_code == 303
+    with transaction(context.sessions) as session:
+        assert session.execute(text("SELECT agency_id FROM bulletin WHERE period = '2026-02'")).scalar_one() == agency
+        add_department(session, called)
+    refused = visitor.post(desk, {"agency": called, "period": "2026-01"}, page=desk)
+    assert (refused.status_code, "不止一个，请写部门代码" in refused.text) == (400, True)
+    assert visitor.post(desk, {"agency": code, "period": "2026-01"}, page=desk).status_code == 303
+
+
 def test_the_lead_reviews_in_the_browser(context: Context, agency: uuid.UUID, people: People, visitor: Visitor) -> None:
     bulletin_id = make(context, agency)
     visitor.sign_in(people["lead"])
     page = f"/desk/bulletins/{bulletin_id}"
+    assert '公报 <span class="tag tag-care">1</span>' in visitor.get("/desk/").text
     assert "a@example.org" in visitor.get(page).text
     visitor.post(f"{page}/withhold", {"reason": ""}, page=page)
     assert "请写下理由" in visitor.get(page).text
     visitor.post(f"{page}/foreword", {"foreword": "字" * 2001}, page=page)
     assert "前言最多 2000 字" in visitor.get(page).text
     assert visitor.post(f"{page}/approve", {}, page=page).status_code == 303
-    assert "已公开，并发往 2 个地址" in visitor.get(page).text
+    assert "已公开，将发往 2 个地址" in visitor.get(page).text
     again = visitor.post(f"{page}/correct", {}, page=page)
     assert again.status_code == 303
     assert "正在生成" in visitor.get(str(again.location)).text
@@ -380,8 +400,12 @@ def test_the_lead_reviews_in_the_browser(context: Context, agency: uuid.UUID, pe
     assert (
         visitor.post(desk, {"agency": agency_code(context, agency), "period": "2026-02"}, page=desk).status_code == 303
     )
-    visitor.post(desk, {"agency": agency_code(context, agency), "period": "gestern"}, page=desk)
-    assert "没有看懂时间" in visitor.get(desk).text
+    refused = visitor.post(desk, {"agency": "没有这个局", "period": "2026Q1"}, page=desk)
+    assert (refused.status_code, "没有这个部门" in refused.text) == (400, True)
+    assert 'value="没有这个局"' in refused.text
+    assert 'value="2026Q1"' in refused.text
+    refused = visitor.post(desk, {"agency": agency_code(context, agency), "period": "gestern"}, page=desk)
+    assert (refused.status_code, "没有看懂时间" in refused.text, 'value="gestern"' in refused.text) == (400, True, True)
     with transaction(context.sessions) as session:
         periods = session.execute(text("SELECT period, edition FROM bulletin ORDER BY period, edition")).all()
     assert [tuple(row) for row in periods] == [("2026-02", 1), ("2026Q1", 1), ("2026Q1", 2)]

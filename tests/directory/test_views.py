@@ -229,6 +229,9 @@ def test_the_report_shows_the_country_then_a_province_and_is_a_sheet(admin: Visi
     assert 'href="/admin/coverage?in=42"' in country
     province = admin.get("/admin/coverage?in=81").text
     assert "没有人" in province
+    for page in (country, province):  # as cards on a phone, every number says what it is of
+        (table,) = re.findall(r'<table class="table table-cards cover-table">.*?</table>', page, re.S)
+        assert len(re.findall(r"<td", table)) == len(re.findall(r'<td [^>]*data-label="[^"]+"', table)) > 0
     sheet = admin.get("/admin/coverage.csv")
     assert sheet.mimetype == "text/csv"
     lines = sheet.text.splitlines()

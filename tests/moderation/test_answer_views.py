@@ -127,6 +127,7 @@ def test_a_lead_sees_which_incidents_a_reply_to_a_digest_may_be_of(
 
 def test_what_is_withheld_for_a_reason_is_nowhere(visitor: Visitor, people: dict[str, DemoPerson], told: Told) -> None:
     visitor.sign_in(people["lead"])
+    assert '部门的答复 <span class="tag tag-care">1</span>' in visitor.get("/desk/").text
     address = f"/desk/answers/{told.answer_id}/withhold"
     visitor.post(address, page="/desk/answers")
     assert "请选择不公开的理由。" in visitor.get("/desk/answers").text

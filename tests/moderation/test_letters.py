@@ -45,6 +45,7 @@ def post(lead: Visitor, told: Told, day: str) -> str:
 def test_a_letter_is_listed_printed_and_sent_when_it_was_posted(
     lead: Visitor, told: Told, sessions: sessionmaker[Session], people: dict[str, DemoPerson]
 ) -> None:
+    assert '纸质信函 <span class="tag tag-care">1</span>' in lead.get("/desk/").text
     page = lead.get(HERE).text
     assert ADDRESS in page
     assert told.code in page

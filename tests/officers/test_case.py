@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import text
+from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
 from tests.escalation.rows import add_incident, add_photo, add_report
@@ -126,7 +127,7 @@ def test_photos_too_large_together_cost_no_word_at_the_desk_and_show_nothing_to_
 
     def send(client: FlaskClient) -> TestResponse:
         fields = {"csrf_token": desk.visitor.token("/office/"), "words": "我写了很久的答复"}
-        boundary, body = encode_multipart(fields | {"photo": (io.BytesIO(bytes(enough)), "a.jpg")})
+        boundary, body = encode_multipart(fields | {"photo": FileStorage(io.BytesIO(bytes(enough)), "a.jpg")})
         form = f"multipart/form-data; boundary={boundary}"
         return client.post(f"/office/case/{case_id}/answer", data=body, content_type=form)
 

@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
+from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
@@ -297,7 +298,7 @@ def test_a_date_that_was_typed_comes_back_with_the_words_where_the_case_moved_on
 def test_photos_too_large_together_cost_no_word(forwarded: Forwarded, settings: Settings) -> None:
     enough = UploadLimits(settings.photo_max_bytes, PHOTOS_PER_ANSWER).max_request_bytes
     token = re.findall(r'name="csrf_token" value="([^"]+)"', forwarded.client.get(forwarded.path).text)[0]
-    fields = {"csrf_token": token, "words": "排口已封堵。", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
+    fields = {"csrf_token": token, "words": "排口已封堵。", "photo": FileStorage(io.BytesIO(bytes(enough)), "a.jpg")}
     boundary, body = encode_multipart(fields)
     form = f"multipart/form-data; boundary={boundary}"
     answer = forwarded.client.post(f"{forwarded.path}/done", data=body, content_type=form)
@@ -309,7 +310,7 @@ def test_photos_too_large_together_cost_no_word(forwarded: Forwarded, settings: 
 
 def test_what_was_typed_comes_back_to_our_own_page_alone(forwarded: Forwarded, settings: Settings) -> None:
     enough = UploadLimits(settings.photo_max_bytes, PHOTOS_PER_ANSWER).max_request_bytes
-    fields = {"csrf_token": "forged", "words": "别人写的", "photo": (io.BytesIO(bytes(enough)), "a.jpg")}
+    fields = {"csrf_token": "forged", "words": "别人写的", "photo": FileStorage(io.BytesIO(bytes(enough)), "a.jpg")}
     boundary, body = encode_multipart(fields)
     form = f"multipart/form-data; boundary={boundary}"
     answer = forwarded.client.post(f"{forwarded.path}/done", data=body, content_type=form)

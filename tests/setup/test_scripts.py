@@ -71,7 +71,7 @@ mkdir running || { echo together >>../var/log; exit 1; }
 echo "$1" >>../var/log
 [ "$1" = ci ] && rm -rf node_modules && mkdir node_modules && echo library >node_modules/library
 [ "$1" = run ] && { cat node_modules/library >/dev/null && mkdir -p dist/.vite && echo {} >dist/.vite/manifest.json; }
-for _ in {1..20000}; do :; done
+for _ in {1..2000}; do :; done
 rmdir running
 """
 

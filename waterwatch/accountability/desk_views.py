@@ -31,28 +31,41 @@ REASON_WORDS = {
 @requires("reverse")
 def show() -> str:
     """What waits for a check, what was checked, and where each period stands."""
+    return _page("", [])
+
+
+def _page(period: str, faults: list[str]) -> str:
+    """The page, with the period that was typed and the codes of what was wrong with it."""
     with transaction(house().sessions) as session:
         comments = queries.comments(session)
         releases = queries.releases(session, limit=12)
     return render_template(
-        "accountability/desk.html", comments=comments, releases=releases, reasons=REASON_WORDS, show=showing
+        "accountability/desk.html",
+        comments=comments,
+        releases=releases,
+        reasons=REASON_WORDS,
+        show=showing,
+        period_typed=period,
+        errors={"period": [str(WORDS[code]) for code in faults]} if faults else {},
     )
 
 
 @bp.post("/periods")
 @requires("reverse")
-def show_period() -> WerkzeugResponse:
+def show_period() -> WerkzeugResponse | tuple[str, int]:
     """Count a period and show each department its figures."""
+    typed = request.form.get("period", "")
     try:
-        period = Period.parse(request.form.get("period", "").strip().upper())
+        period = Period.parse(typed.strip().upper())
         with transaction(house().sessions) as session:
             counted = service.show_period(
                 session, period, settings=house().settings, actor=current_actor(), now=utc_now()
             )
         flash(gettext("已统计，并发给 %(count)s 个部门先看。", count=counted.letters), "success")
-    except (Invalid, Conflict) as fault:
-        code = fault.errors["period"][0] if isinstance(fault, Invalid) else fault.error_code
-        flash(str(WORDS[code]), "error")
+    except Invalid as fault:
+        return _page(typed, fault.errors["period"]), 400
+    except Conflict as fault:
+        return _page(typed, [fault.error_code]), 409
     return redirect(url_for("accountability_desk.show"), code=303)
 
 

@@ -4,6 +4,7 @@ import json
 import uuid
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask_babel import lazy_gettext as _l
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -14,8 +15,9 @@ from waterwatch.accountability.rules import LEAST_CASES
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import Invalid, NotFound
+from waterwatch.kernel.errors import Conflict, Gone, Invalid, NotFound
 from waterwatch.kernel.signing import open_link
+from waterwatch.web.errors import WORDS
 from waterwatch.web.guards import by_link, public
 from waterwatch.web.house import house
 
@@ -23,6 +25,7 @@ bp = Blueprint("accountability", __name__, url_prefix="/accountability", templat
 bp.app_template_global("period_words")(showing.period_words)
 
 PERIOD = "<string(maxlength=7):period>"
+_FAULTS = {"comment_missing": _l("请写下意见。"), "comment_too_long": _l("意见最多 2000 字。")}
 CODE = "<string(maxlength=80):code>"
 
 
@@ -174,9 +177,12 @@ def write(token: str) -> WerkzeugResponse:
         command = parse_comment(request.form)
     except Invalid as invalid:
         return _shown(figures_id, token, request.form.get("words", ""), invalid.errors, status=400)
-    with transaction(house().sessions) as session:
-        agency_id = queries.agency_of(session, figures_id)
-        service.comment(session, figures_id, command, actor=Actor.agency_link(agency_id), now=now)
+    try:
+        with transaction(house().sessions) as session:
+            agency_id = queries.agency_of(session, figures_id)
+            service.comment(session, figures_id, command, actor=Actor.agency_link(agency_id), now=now)
+    except (Gone, Conflict) as late:
+        return _shown(figures_id, token, command.words, {"words": [late.error_code]}, status=409)
     return redirect(url_for("accountability.shown", token=token), code=303)
 
 
@@ -194,7 +200,8 @@ def _shown(
             release=release,
             said=said,
             words_written=words or (said.words if said else ""),
-            errors=errors,
+            errors={name: [str(_FAULTS.get(code) or WORDS[code]) for code in codes] for name, codes in errors.items()},
+            is_late=status == 409,
             show=showing,
         )
     response = Response(page, status=status)

@@ -1,7 +1,7 @@
 """The lead's review of bulletins: look, correct the foreword, let go, keep back, correct what is out."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
@@ -29,10 +29,16 @@ bp = Blueprint("bulletins_desk", __name__, url_prefix="/desk/bulletins", templat
 @requires("reverse")
 def index() -> str:
     """Every bulletin, drafts first, and the order for a month."""
+    return _list({}, {})
+
+
+def _list(typed: Mapping[str, str], errors: Mapping[str, list[str]]) -> str:
+    """The page, with what was typed into the order and what was wrong with it."""
     state = request.args.get("state", "")
     page = max(1, min(request.args.get("page", 1, type=int), 1000))
     with transaction(house().sessions) as session:
         rows = queries.desk_list(session, state=state if state in STATES else None, page=page)
+        known = queries.known_agencies(session)
     return render_template(
         "bulletins/desk.html",
         rows=rows[: queries.PAGE],
@@ -41,22 +47,26 @@ def index() -> str:
         state=state,
         states=STATES,
         named=named,
+        known=known,
+        typed=typed,
+        errors={name: [str(WORDS[code]) for code in codes] for name, codes in errors.items()},
     )
 
 
 @bp.post("")
 @requires("reverse")
-def order() -> WerkzeugResponse:
+def order() -> WerkzeugResponse | tuple[str, int]:
     """Order one department's bulletin of a quarter or a month."""
     try:
         period = Period.parse(request.form.get("period", "").strip().upper())
         with transaction(house().sessions) as session:
-            agency = queries.addressee(session, code=request.form.get("agency", "").strip()[:80])
-            row = service.propose(session, agency.agency_id, period, actor=current_actor(), now=utc_now())
+            agency_id = queries.agency_called(session, request.form.get("agency", "").strip()[:200])
+            row = service.propose(session, agency_id, period, actor=current_actor(), now=utc_now())
             found = row.id
-    except (Invalid, NotFound) as fault:
-        _say(fault)
-        return redirect(url_for("bulletins_desk.index"), code=303)
+    except Invalid as fault:
+        return _list(request.form, fault.errors), 400
+    except NotFound as fault:
+        return _list(request.form, {"agency": [fault.error_code]}), 400
     return redirect(url_for("bulletins_desk.show", bulletin_id=found), code=303)
 
 
@@ -140,7 +150,7 @@ def _foreword(session: Session, bulletin_id: uuid.UUID) -> uuid.UUID:
 def _approve(session: Session, bulletin_id: uuid.UUID) -> uuid.UUID:
     sent = service.approve(session, bulletin_id, settings=house().settings, actor=current_actor(), now=utc_now())
     if sent:
-        flash(gettext("已公开，并发往 %(count)s 个地址。", count=sent), "success")
+        flash(gettext("已公开，将发往 %(count)s 个地址。", count=sent), "success")
     else:
         flash(gettext("已公开。这个部门没有可用的邮箱，没有发出。"), "warning")
     return bulletin_id

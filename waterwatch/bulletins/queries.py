@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from waterwatch.accountability.rules import Period
 from waterwatch.bulletins.rules import PHOTOS_AT_MOST, PUBLIC_STATES, Entry, shortened
 from waterwatch.bulletins.tables import Bulletin, BulletinFile, BulletinLetter, BulletinPhoto
-from waterwatch.kernel.errors import NotFound
+from waterwatch.kernel.errors import Invalid, NotFound
 
 PAGE = 50
 # What went on within the period and was this department's: taken back, not theirs or only supervised is not.
@@ -70,6 +70,18 @@ FROM agency a JOIN jurisdiction j ON j.id = a.jurisdiction_id
 LEFT JOIN agency_name n ON n.agency_id = a.id AND n.lang = :lang
 LEFT JOIN jurisdiction_name jn ON jn.jurisdiction_id = j.id AND jn.lang = :lang
 WHERE a.code = :code OR a.id = CAST(:id AS uuid)
+""")
+_NAMED = text("""
+SELECT a.id FROM agency a WHERE a.code = :words OR EXISTS (
+    SELECT FROM agency_name n WHERE n.agency_id = a.id AND n.name = :words)
+ORDER BY a.code = :words DESC LIMIT 2
+""")
+# Who may have a bulletin: whoever ever had a case.
+_KNOWN = text("""
+SELECT a.code, coalesce(n.name, a.code) AS name FROM agency a LEFT JOIN agency_name n
+    ON n.agency_id = a.id AND n.lang = 'zh-Hans'
+WHERE a.retired_at IS NULL AND EXISTS (SELECT FROM escalation_case c WHERE c.agency_id = a.id)
+ORDER BY name, a.code LIMIT :limit
 """)
 _ADDRESSES = text("""
 SELECT DISTINCT ON (address) address FROM agency_contact
@@ -219,6 +231,24 @@ def addressee(
     facts = dict(row._mapping)
     bounds = tuple(facts.pop(side) for side in ("west", "south", "east", "north"))
     return Addressee(**facts, bounds=bounds)
+
+
+def agency_called(session: Session, words: str) -> uuid.UUID:
+    """A department by its name in any language, or by its code.
+
+    Raises :class:`NotFound`, :class:`Invalid` where several are called so: their codes tell them apart.
+    """
+    found = session.execute(_NAMED, {"words": words}).scalars().all()
+    if not found:
+        raise NotFound("agency_not_found")
+    if len(found) > 1:
+        raise Invalid({"agency": ["agency_ambiguous"]})
+    return uuid.UUID(str(found[0]))
+
+
+def known_agencies(session: Session, *, limit: int = 500) -> list[tuple[str, str]]:
+    """(code, Chinese name) of departments that had a case, for a list to choose from. One query."""
+    return [(row.code, row.name) for row in session.execute(_KNOWN, {"limit": limit})]
 
 
 def addresses_of(session: Session, agency_id: uuid.UUID) -> list[str]:

@@ -109,15 +109,6 @@ def held_answers(session: Session, *, language: str = "zh-Hans", limit: int = HE
     return _views(session, session.execute(_HELD, {"language": language, "limit": limit}).all())
 
 
-def count_held(session: Session) -> int:
-    """How many answers wait for a lead."""
-    return int(
-        session.execute(
-            text("SELECT count(*) FROM case_answer WHERE state = 'held' AND erased_at IS NULL")
-        ).scalar_one()
-    )
-
-
 def checked_answers(session: Session, state: str, *, language: str = "zh-Hans", limit: int = 20) -> list[AnswerView]:
     """What a lead decided last: ``published`` or ``withheld``, newest first. Two queries."""
     return _views(session, session.execute(_CHECKED, {"state": state, "language": language, "limit": limit}).all())

@@ -67,14 +67,11 @@ _BEFORE = text(
     )
 )
 # What was taken back before it was posted need not be, and neither need that it was.
-_WAITING = text(
-    _KEPT.format(
-        where=f"""d.channel = 'post' AND d.state = 'awaiting' AND {_STANDS} AND (d.says <> 'withdrawn' OR EXISTS (
+_TO_POST = f"""d.channel = 'post' AND d.state = 'awaiting' AND {_STANDS} AND (d.says <> 'withdrawn' OR EXISTS (
             SELECT FROM delivery e WHERE e.case_id = d.case_id AND e.address = d.address AND e.channel = 'post'
-              AND e.state = 'sent' AND e.id < d.id))""",
-        order="d.severity DESC, d.id LIMIT :limit",
-    )
-)
+              AND e.state = 'sent' AND e.id < d.id))"""  # the pieces are constants of this module
+COUNT_TO_POST = f"SELECT count(*) FROM delivery d WHERE {_TO_POST}"  # noqa: S608
+_WAITING = text(_KEPT.format(where=_TO_POST, order="d.severity DESC, d.id LIMIT :limit"))
 _POSTED = text(_KEPT.format(where="d.channel = 'post' AND d.state = 'sent'", order="d.sent_at DESC, d.id LIMIT :limit"))
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
+from waterwatch.escalation.reading import COUNT_TO_POST
 from waterwatch.incidents.rules import RED_SECOND_WITHIN, RubricInputs
 from waterwatch.kernel.errors import NotFound
 
@@ -241,6 +242,32 @@ def inputs_to_begin_with(kind: str, grades: Sequence[GradeView]) -> RubricInputs
     latest = next((grade.inputs for grade in grades if grade.counts and grade.inputs), {})
     known = {name: value for name, value in latest.items() if name in RubricInputs.__dataclass_fields__}
     return RubricInputs(**(known | {"kind": kind}))
+
+
+@dataclass(frozen=True)
+class LeadWaiting:
+    """How much waits for a lead beside the queue."""
+
+    answers: int
+    letters: int
+    bulletins: int
+    comments: int
+
+
+# Letters on paper as ``escalation.reading.to_post`` lists them.
+_LEAD = text(f"""
+SELECT (SELECT count(*) FROM case_answer a JOIN escalation_case c ON c.id = a.case_id
+            JOIN incident i ON i.id = c.incident_id
+        WHERE a.state = 'held' AND a.erased_at IS NULL AND i.state NOT IN ('merged', 'retracted')) AS answers,
+       ({COUNT_TO_POST}) AS letters,
+       (SELECT count(*) FROM bulletin WHERE state = 'draft') AS bulletins,
+       (SELECT count(*) FROM agency_comment WHERE state = 'held') AS comments
+""")  # noqa: S608  # the piece is a constant
+
+
+def lead_waiting(session: Session) -> LeadWaiting:
+    """How many answers, letters on paper, bulletins and comments wait for a lead. One query."""
+    return LeadWaiting(**session.execute(_LEAD).one()._mapping)
 
 
 @dataclass(frozen=True)

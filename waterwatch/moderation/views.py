@@ -7,7 +7,6 @@ from flask import session as browser_session
 from flask_babel import gettext
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from waterwatch.casework.queries import count_held
 from waterwatch.contacts import service as contacts_service
 from waterwatch.escalation import again
 from waterwatch.escalation.queries import open_no_contact
@@ -53,7 +52,7 @@ def desk() -> str:
             "reds": reds,
             "secondable": secondable_by(session, [red.incident_id for red in reds], person_id()),
             "unreachable": open_no_contact(session, language=language),
-            "answers_held": count_held(session),
+            "for_lead": queries.lead_waiting(session),
             "areas": queries.areas_waiting(session, lang=language),
             "waters": queries.waters_waiting(session, lang=language),
             "views": triage_queries.views_of(session, person_id()),

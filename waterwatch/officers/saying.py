@@ -11,7 +11,7 @@ from flask import g, request
 from flask_wtf.csrf import validate_csrf
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
-from wtforms import ValidationError
+from wtforms import ValidationError  # type: ignore[import-untyped]
 
 from waterwatch.casework import service as casework
 from waterwatch.casework.service import Answer

@@ -92,6 +92,7 @@ WORDS = {
     "case_has_nobody": _l("这个案件还没有主管部门。"),
     "case_refused": _l("你们已经答复不属其职责，案件已经转给别的部门。"),
     "agency_not_found": _l("没有这个部门。"),
+    "agency_ambiguous": _l("叫这个名字的部门不止一个，请写部门代码。"),
     "contact_not_found": _l("没有这个联系方式。"),
     "contact_not_used": _l("这个联系方式已停用。"),
     "rule_not_found": _l("没有这条规则，可能刚被别人改过。请刷新页面。"),
