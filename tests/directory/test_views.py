@@ -220,3 +220,10 @@ def test_the_report_shows_the_country_then_a_province_and_is_a_sheet(admin: Visi
     assert lines[0].startswith("\ufeffcode,county,above,black_odorous")
     assert any(line.startswith("420106,武昌区,武汉市 湖北省,1,1") for line in lines)
     assert len(lines) > 2800
+
+
+def test_a_reader_of_english_is_told_what_kind_of_area_a_chinese_name_is_of(admin: Visitor) -> None:
+    country = admin.get("/admin/coverage", headers={"Accept-Language": "en"}).text
+    for name in ("湖北 Province", "内蒙古 Autonomous Region", "北京 City", "香港 Special Administrative Region"):
+        assert f">{name}</a>" in country
+    assert ">江岸 District</a>" in admin.get("/admin/coverage?in=42", headers={"Accept-Language": "en"}).text
