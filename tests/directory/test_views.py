@@ -268,3 +268,10 @@ def test_a_contact_whose_mailbox_does_not_answer_says_so_and_why(
     page = admin.get(f"/admin/agencies/{agency_id}").text
     assert page.count("暂停发送") == 1
     assert "连续 5 次没有接受" in page
+
+
+def test_a_reader_of_english_is_told_what_kind_of_area_a_chinese_name_is_of(admin: Visitor) -> None:
+    country = admin.get("/admin/coverage", headers={"Accept-Language": "en"}).text
+    for name in ("湖北 Province", "内蒙古 Autonomous Region", "北京 City", "香港 Special Administrative Region"):
+        assert f">{name}</a>" in country
+    assert ">江岸 District</a>" in admin.get("/admin/coverage?in=42", headers={"Accept-Language": "en"}).text

@@ -78,6 +78,33 @@ ERROR_WORDS = {
 }
 PLACE_WORDS = AREA_LEVEL_WORDS | WATER_KIND_WORDS
 
+# Areas have no Latin names; what an English reader can be told is what kind of area it is. Longest first.
+_AREA_KINDS_IN_ENGLISH = {
+    "特别行政区": "Special Administrative Region",
+    "自治区": "Autonomous Region",
+    "自治州": "Autonomous Prefecture",
+    "自治县": "Autonomous County",
+    "自治旗": "Autonomous Banner",
+    "地区": "Prefecture",
+    "新区": "New Area",
+    "林区": "Forestry District",
+    "省": "Province",
+    "市": "City",
+    "区": "District",
+    "县": "County",
+    "旗": "Banner",
+    "盟": "League",
+}
+
+
+def area_in_words(name: str) -> str:
+    """An area's Chinese name; for a reader of English the word for its kind is English: 江岸 District."""
+    if viewer_language() != "en":
+        return name
+    kind = next((kind for kind in _AREA_KINDS_IN_ENGLISH if name.endswith(kind) and len(name) > len(kind)), None)
+    return name if kind is None else f"{name.removesuffix(kind)} {_AREA_KINDS_IN_ENGLISH[kind]}"
+
+
 __all__ = ["AGENCY_KIND_WORDS", "AREA_LEVEL_WORDS", "KIND_WORDS", "SEVERITY_WORDS"]
 
 
