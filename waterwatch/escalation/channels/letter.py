@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from functools import cache
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from jinja2.ext import i18n
+from jinja2 import Environment
 from sqlalchemy.exc import DBAPIError
 
 from waterwatch.escalation import rules
@@ -20,6 +18,7 @@ from waterwatch.kernel.errors import Unavailable
 from waterwatch.kernel.log import get_logger
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
+from waterwatch.kernel.writing import environment
 from waterwatch.mapping.rules import LEVEL_COLOURS
 from waterwatch.mapping.snapshot import incident_png
 from waterwatch.messaging.email import InlineImage, Mailbox, compose
@@ -151,18 +150,9 @@ def _fitting(pictures: Pictures) -> list[InlineImage]:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("waterwatch.escalation"),
-        extensions=[i18n],
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    translations: Any = environment
-    translations.install_null_translations(newstyle=True)
-    environment.filters["china_time"] = _china_time
-    return environment
+    made = environment(LANGUAGE, "waterwatch.escalation")
+    made.filters["china_time"] = _china_time
+    return made
 
 
 def _china_time(moment: datetime) -> str:
