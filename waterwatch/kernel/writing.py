@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from babel.support import Translations
+from babel.support import NullTranslations, Translations
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 from jinja2.ext import i18n
 
@@ -34,6 +34,6 @@ def environment(language: str, *packages: str) -> Environment:
 
 
 @cache
-def translations(language: str) -> Translations:
+def translations(language: str) -> NullTranslations:
     """The catalog of a language of ours; the words in the sources are simplified Chinese and have none."""
-    return Translations.load(str(_CATALOGS), [language.replace("-", "_")])  # type: ignore[return-value]
+    return Translations.load(str(_CATALOGS), [language.replace("-", "_")])
