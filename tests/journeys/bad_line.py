@@ -34,7 +34,11 @@ def bad_line(target: str, cut_after: int) -> Iterator[BadLine]:
             with contextlib.suppress(OSError):
                 while True:
                     phone, _ = listener.accept()
-                    server = socket.create_connection((address.hostname, address.port))
+                    try:
+                        server = socket.create_connection((address.hostname, address.port))
+                    except OSError:
+                        _reset(phone)
+                        raise
                     threading.Thread(target=_carry_up, args=(line, phone, server), daemon=True).start()
                     threading.Thread(target=_carry_down, args=(server, phone), daemon=True).start()
 
@@ -69,7 +73,7 @@ def _carry_down(server: socket.socket, phone: socket.socket) -> None:
 
 def _reset(connection: socket.socket) -> None:
     """Close without a farewell, as a lost signal does."""
-    with contextlib.suppress(OSError):
+    # Whatever fails: a phone that hung up first is not connected any more, and is to be closed all the same.
+    with connection, contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.shutdown(socket.SHUT_RD)  # wakes the other thread, which would keep the connection alive
-        connection.close()

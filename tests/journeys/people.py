@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyotp
@@ -51,7 +52,9 @@ class Watch:
 
 
 @contextmanager
-def person(browser: Browser, watch: Watch, size: dict[str, int]) -> Iterator[Page]:
+def person(
+    browser: Browser, watch: Watch, size: dict[str, int], *, service_workers: Literal["allow", "block"] = "allow"
+) -> Iterator[Page]:
     """Somebody with a fresh browser, reading simplified Chinese in China's time."""
     context: BrowserContext = browser.new_context(
         base_url=watch.origin,
@@ -59,6 +62,7 @@ def person(browser: Browser, watch: Watch, size: dict[str, int]) -> Iterator[Pag
         locale="zh-CN",
         timezone_id="Asia/Shanghai",
         device_scale_factor=2 if size is PHONE else 1,
+        service_workers=service_workers,
     )
     context.set_default_timeout(30_000)
     page = context.new_page()
