@@ -25,6 +25,8 @@ MAX_CONNECTIONS: Final = 20  # each may hold one mail in memory
 CONVERSATION_S: Final = 600.0
 SILENCE_S: Final = 60.0  # for a command, and for the whole of one mail's content
 MAX_LINE_BYTES: Final = 256 * 1024  # servers do write lines beyond the 998 of RFC 5321
+MIN_LINES: Final = 100_000  # so many every mail may have; a longer one must have lines of LINE_BYTES on average
+LINE_BYTES: Final = 40  # an attachment's have 78; each line costs some 60 bytes of memory besides its own
 MAX_STRANGERS: Final = 20  # addresses that are not ours, in one conversation
 CALLS: Final = {"MAIL": 500, "RCPT": 500, "DATA": 500, "RSET": 500, "NOOP": 500, "*": 20}
 STOP_GRACE_S: Final = 10.0
@@ -44,16 +46,17 @@ class Receiver:
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Only addresses of ours. One at a time: LMTP wants an answer for each, and a mail of ours has one anyway."""
+        assert isinstance(server, Conversation)
         try:
             service.destination(address, settings=self._context.settings)
         except NotFound:
-            assert isinstance(server, Conversation)
             server.strangers += 1
             is_guessing = server.strangers > MAX_STRANGERS
             return "421 4.7.0 Too many unknown recipients" if is_guessing else "550 5.1.1 No such address"
         if envelope.rcpt_tos:
             return "452 4.5.3 One recipient at a time"
         envelope.rcpt_tos.append(address)
+        server.lines = 0  # of the mail that now comes
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
@@ -102,6 +105,8 @@ class Conversation(SMTP):
         self._door = door
         self._is_in = False
         self.strangers = 0  # recipients that are not ours
+        self.lines = 0  # of this mail so far
+        self._max_lines = max(MIN_LINES, settings.inbox_max_bytes // LINE_BYTES)
         self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -124,6 +129,17 @@ class Conversation(SMTP):
         self._end.cancel()
         self._door.inside.discard(self.transport)
         super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        """A mail of millions of empty lines is small by its bytes, and would fill memory and time line by line."""
+        if not self._is_in:
+            return
+        self.lines += data.count(b"\n")
+        if self.lines > self._max_lines and isinstance(self.transport, asyncio.Transport):
+            self.transport.write(b"552 5.3.4 Too many lines\r\n")
+            self.transport.close()
+            return
+        super().data_received(data)
 
     def eof_received(self) -> bool | None:
         """The other side has hung up."""

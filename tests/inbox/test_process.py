@@ -143,8 +143,19 @@ def test_a_mail_beyond_the_limit_is_refused(context: JobContext, letter: Letter,
         assert talk.docmd(f"MAIL FROM:<> SIZE={context.settings.inbox_max_bytes + 1}")[0] == 552
         talk.mail("")
         talk.rcpt(letter.address)
-        assert talk.data(b"X: y\r\n\r\n" + b"\r\n" * (context.settings.inbox_max_bytes // 2))[0] == 552
+        line = b"x" * 76 + b"\r\n"
+        assert talk.data(b"X: y\r\n\r\n" + line * (context.settings.inbox_max_bytes // len(line) + 1))[0] == 552
     assert kept(context) == 0
+
+
+def test_millions_of_empty_lines_are_hung_up_on_before_they_fill_the_memory(
+    context: JobContext, letter: Letter, port: int
+) -> None:
+    with conversing(port, letter) as line, pytest.raises(ConnectionError):
+        line.sendall(b"\r\n" * (context.settings.inbox_max_bytes // 2))
+    with smtplib.SMTP(HOST, port, timeout=20) as talk:
+        assert talk.sendmail("", [letter.address], mails.POSTFIX) == {}
+    assert kept(context) == 1
 
 
 def test_lines_longer_than_the_standard_allows_are_kept(context: JobContext, letter: Letter, port: int) -> None:
