@@ -139,7 +139,8 @@ def _figures(cases: int, rounds: int) -> None:
                 ratios.append(ours / floor)
             cost[size] = min(times) / size
             print(f"{size:,} cases of 3,161 departments: {min(times):.2f} s, fastest of {rounds}")
-            print(f"  counting / one grouping by department: {statistics.median(ratios):.1f}x, {min(ratios):.1f} to {max(ratios):.1f}")
+            middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
+            print(f"  counting / one grouping by department: {middle:.1f}x, {low:.1f} to {high:.1f}")
         small, large = cost.values()
         _ratio("a case among ten times as many", [large / small], Goal(at_most=TEN_TIMES_AT_MOST))
 
@@ -153,9 +154,7 @@ def _count(sessions: sessionmaker[Session], cases: int) -> None:
     with transaction(sessions) as session:
         session.execute(text("DELETE FROM period_figures"))
         written = figures.count(session, PERIOD, as_of=datetime(2026, 4, 10, tzinfo=UTC))
-        national = session.execute(
-            text("SELECT max(cases) FROM period_figures WHERE agency_id IS NULL")
-        ).scalar_one()
+        national = session.execute(text("SELECT max(cases) FROM period_figures WHERE agency_id IS NULL")).scalar_one()
         assert written > 0
         assert national == cases
 
