@@ -67,7 +67,7 @@ async function draw(frame: HTMLElement, words: Words): Promise<void> {
 }
 
 /** A case that was taken back has no place any more. */
-function placed(told: FeatureCollection<Point | null, Case>): Cases {
+export function placed(told: FeatureCollection<Point | null, Case>): Cases {
   return { ...told, features: told.features.filter((one): one is Feature<Point, Case> => one.geometry !== null) };
 }
 
