@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from tests.escalation.rows import insert
 from tests.officers.conftest import Desk
 from tests.officers.rows import add_case, state_of
 from tests.web.site import counting
@@ -159,6 +160,34 @@ def test_the_cases_of_agencies_below_are_looked_at_and_named(desk: Desk, now: da
     assert listed(page) == [below]
     assert "武昌街道水务站" in page
     assert 'type="checkbox" name="case"' not in page
+
+
+def test_who_works_at_an_agency_below_is_told_by_office_alone(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        person = session.execute(text("SELECT id FROM person WHERE email = 'lead@demo.example'")).scalar_one()
+        both, alone = (add_case(session, desk.below, now=now, due_in_h=hours) for hours in (1, 2))
+        for case_id, office in ((both, "执法大队"), (alone, None)):
+            insert(session, "case_assignment", case_id=case_id, person_id=person, office=office, assigned_at=now)
+    page = desk.get("/office/?reach=below")
+    table = desk.get("/office/cases.csv?reach=below")
+    features = json.loads(desk.get("/office/cases.geojson?reach=below"))["features"]
+    assert "lead@demo.example" not in page + table + json.dumps(features)
+    assert page.count("执法大队") == 1
+    rows = list(csv.DictReader(io.StringIO(table.removeprefix("\ufeff"))))
+    assert [row["assigned"] for row in rows] == ["执法大队", ""]
+    assert [one["properties"]["assigned"] for one in features] == ["执法大队", ""]
+    assert listed(desk.get("/office/?reach=below&whose=lead@demo.example")) == []
+    assert listed(desk.get("/office/?reach=below&whose=执法大队")) == [both]
+
+
+def test_a_case_taken_back_leaves_the_desk_without_its_place(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        add_case(session, desk.own, now=now, state="withdrawn", at=(114.4, 30.6))
+    (row,) = csv.DictReader(io.StringIO(desk.get("/office/cases.csv?show=withdrawn").removeprefix("\ufeff")))
+    assert (row["state"], row["lon"], row["lat"]) == ("withdrawn", "", "")
+    (feature,) = json.loads(desk.get("/office/cases.geojson?show=withdrawn"))["features"]
+    assert feature["geometry"] is None
+    assert "114.4" not in json.dumps(feature)
 
 
 def test_several_are_acknowledged_at_once_and_nobody_elses_are(desk: Desk, now: datetime) -> None:

@@ -59,6 +59,7 @@ def make_files(context: JobContext, bulletin_id: uuid.UUID, revision: int, *, te
             recorded,
             facts=content.totals.numbers,
             incident_ids=[uuid.UUID(one.incident_id) for one in content.entries],
+            answer_ids=[one.answer_id for one in content.entries if one.answer_id],
             photos=[(photo.photo_id, photo.sha256) for photo in content.photos],
             now=context.now(),
         )

@@ -125,12 +125,12 @@ def figures() -> str:
 @bp.get("/cases.geojson")
 @requires("agency_desk")
 def geojson() -> Response:
-    """The cases of a list as GeoJSON (RFC 7946), with their exact places."""
+    """The cases of a list as GeoJSON (RFC 7946), with their exact places; one that was taken back has none."""
     features = [
         {
             "type": "Feature",
             "id": str(row.case_id),
-            "geometry": {"type": "Point", "coordinates": [row.lon, row.lat]},
+            "geometry": {"type": "Point", "coordinates": [row.lon, row.lat]} if row.lon is not None else None,
             "properties": _told(row)
             | {"kind_words": str(KIND_WORDS[row.kind]), "state_words": str(CASE_STATE_WORDS[row.state])},
         }
