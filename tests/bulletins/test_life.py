@@ -37,6 +37,7 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid, Unavailable
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import IllegalMove
+from waterwatch.messaging.attempts import Failure
 
 People = dict[str, DemoPerson]
 
@@ -313,6 +314,31 @@ def test_what_has_to_go_goes_at_once_and_a_corrected_edition_is_ordered(
         letter = session.execute(text("SELECT state FROM bulletin_letter")).scalar_one()
     assert [tuple(row) for row in rows] == [(1, "recalled", None), (2, "making", bulletin_id)]
     assert letter == "cancelled"
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["put off", "killed"])
+def test_a_recalled_bulletin_is_not_sent_by_a_letter_that_was_under_way(
+    context: Context, pictured: tuple[uuid.UUID, uuid.UUID, uuid.UUID, str], is_killed: bool
+) -> None:
+    (message,) = messages(context, service.TOPIC_SEND)
+    claim = jobs._claim(context, uuid.UUID(message.payload["letter_id"]), message)
+    assert claim is not None
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE incident SET state = 'retracted', closed_at = now()"))
+    assert jobs.recall_spoilt(context) == 1
+    if is_killed:  # its claim runs out, and somebody else takes it up
+        context.at = NOW + timedelta(minutes=5)
+        inbox = Inbox()
+        with kind_server(inbox) as port:
+            there = at_port(context, port)
+            there.at = context.at
+            jobs.send(there, message)
+        assert inbox.received == []
+    else:
+        assert jobs._hand_over(context, claim) == Failure("bulletin_is_spoilt", is_permanent=True)
+        assert jobs._record(context, claim, Failure("450", is_deferred=True), message) is None
+    assert [state for _address, state, _attempts, _error in letters(context.sessions)] == ["cancelled"]
+    assert state_of(context.sessions, pictured[0]) == "recalled"
 
 
 def test_a_spoilt_draft_is_made_anew_and_approved_by_nobody(
