@@ -22,7 +22,7 @@ SELECT f.period, a.code AS agency_code,
                WHERE m.agency_code = a.code) AS has_desk
 FROM period_release r JOIN period_figures f ON f.period = r.period JOIN agency a ON a.id = f.agency_id
 WHERE r.state = 'shown' AND a.retired_at IS NULL AND NOT EXISTS (
-    SELECT FROM posting p WHERE p.once_key = 'figures:' || f.period || ':' || a.id
+    SELECT FROM posting p WHERE p.subject_id = f.id AND p.kind = 'accountability.figures'
       AND p.state IN ('pending', 'sending', 'sent'))
 ORDER BY has_desk, f.period DESC, a.code LIMIT :limit
 """)
