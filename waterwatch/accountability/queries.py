@@ -108,7 +108,8 @@ count(*) FILTER (WHERE reopened) AS reopened,
 count(*) FILTER (WHERE overdue) AS overdue
 """
 # Areas count what the departments of the area, and of those within it, were given. Rows that were counted before keep
-# their ids: each department's mail leads to its own. Those that are not counted any more go.
+# their ids: each department's mail leads to its own. Those that are not counted any more go; one that comes back has
+# the id it had.
 _MAKE = text(f"""
 WITH kept AS (
 {_CASES}, around (agency_id, area_id) AS (
@@ -117,13 +118,14 @@ WITH kept AS (
         UNION SELECT up.agency_id, j.parent_id FROM up JOIN jurisdiction j ON j.id = up.area_id
         WHERE j.parent_id IS NOT NULL)
     SELECT agency_id, area_id FROM up)
-INSERT INTO period_figures (period, agency_id, jurisdiction_id, {", ".join(NUMBERS)})
-SELECT :period, agency_id, CAST(NULL AS uuid), {_COUNTS} FROM judged GROUP BY agency_id
-UNION ALL
-SELECT :period, CAST(NULL AS uuid), around.area_id, {_COUNTS} FROM judged JOIN around USING (agency_id)
-GROUP BY around.area_id
-UNION ALL
-SELECT :period, CAST(NULL AS uuid), CAST(NULL AS uuid), {_COUNTS} FROM judged
+INSERT INTO period_figures (id, period, agency_id, jurisdiction_id, {", ".join(NUMBERS)})
+SELECT CAST(md5(concat_ws(':', CAST(:period AS text), agency_id, area_id)) AS uuid), :period, found.* FROM (
+    SELECT agency_id, CAST(NULL AS uuid) AS area_id, {_COUNTS} FROM judged GROUP BY agency_id
+    UNION ALL
+    SELECT CAST(NULL AS uuid), around.area_id, {_COUNTS} FROM judged JOIN around USING (agency_id)
+    GROUP BY around.area_id
+    UNION ALL
+    SELECT CAST(NULL AS uuid), CAST(NULL AS uuid), {_COUNTS} FROM judged) found
 ON CONFLICT (period, agency_id, jurisdiction_id) DO UPDATE
     SET ({", ".join(NUMBERS)}) = ROW ({", ".join(f"excluded.{name}" for name in NUMBERS)})
 RETURNING id

@@ -80,7 +80,7 @@ def _write_to_departments(
         mail = letters.figures_shown(
             queries.shown(session, figures_id), release, recipient, address, settings=settings, now=now
         )
-        about = postbox.About(KIND, figures_id, agency_id, once_key=f"figures:{figures_id}")
+        about = postbox.About(KIND, figures_id, agency_id, once_key=f"figures:{period.code}:{agency_id}")
         told += postbox.post_mail(session, about, mail, settings=settings, now=now)
     return told
 
