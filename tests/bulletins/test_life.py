@@ -39,6 +39,7 @@ from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid, Unavailable
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import IllegalMove
+from waterwatch.messaging.attempts import Failure
 
 People = dict[str, DemoPerson]
 
@@ -349,6 +350,31 @@ def test_an_answer_taken_back_goes_out_in_no_letter_that_waits_and_in_no_later_e
 def text_of(printed: bytes) -> str:
     """A PDF's words, as they stand one after another."""
     return re.sub(r"\s", "", "".join(page.extract_text() for page in PdfReader(io.BytesIO(printed)).pages))
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["put off", "killed"])
+def test_a_recalled_bulletin_is_not_sent_by_a_letter_that_was_under_way(
+    context: Context, pictured: tuple[uuid.UUID, uuid.UUID, uuid.UUID, str], is_killed: bool
+) -> None:
+    (message,) = messages(context, service.TOPIC_SEND)
+    claim = jobs._claim(context, uuid.UUID(message.payload["letter_id"]), message)
+    assert claim is not None
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE incident SET state = 'retracted', closed_at = now()"))
+    assert jobs.recall_spoilt(context) == 1
+    if is_killed:  # its claim runs out, and somebody else takes it up
+        context.at = NOW + timedelta(minutes=5)
+        inbox = Inbox()
+        with kind_server(inbox) as port:
+            there = at_port(context, port)
+            there.at = context.at
+            jobs.send(there, message)
+        assert inbox.received == []
+    else:
+        assert jobs._hand_over(context, claim) == Failure("bulletin_is_spoilt", is_permanent=True)
+        assert jobs._record(context, claim, Failure("450", is_deferred=True), message) is None
+    assert [state for _address, state, _attempts, _error in letters(context.sessions)] == ["cancelled"]
+    assert state_of(context.sessions, pictured[0]) == "recalled"
 
 
 def test_a_spoilt_draft_is_made_anew_and_approved_by_nobody(

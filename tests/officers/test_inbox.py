@@ -3,7 +3,7 @@ import io
 import json
 import re
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
@@ -247,29 +247,3 @@ def test_the_map_is_given_the_same_cases_with_their_exact_places(desk: Desk, now
     assert feature["geometry"] == {"type": "Point", "coordinates": [114.4, 30.6]}
     assert feature["id"] == str(case_id)
     assert 'data-source="/office/cases.geojson"' in desk.get("/office/map")
-
-
-def test_the_figures_count_what_is_known_and_hold_nothing_against_what_is_not_yet_due(
-    desk: Desk, now: datetime
-) -> None:
-    told = now - timedelta(hours=10)
-
-    def facts(**given: float | None) -> dict[str, datetime | None]:
-        return {name: None if hours is None else told + timedelta(hours=hours) for name, hours in given.items()}
-
-    with desk.rows() as session:
-        kept = facts(acknowledge_by=2, acknowledged_at=1, answer_by=8, answered_at=4, delivered_at=0)
-        missed = facts(acknowledge_by=2, acknowledged_at=3, answer_by=8, delivered_at=0)
-        open_still = facts(acknowledge_by=24, answer_by=48, delivered_at=0)
-        add_case(session, desk.own, now=now, state="answered", **kept)
-        add_case(session, desk.own, now=now, state="acknowledged", due_in_h=-2, **missed)
-        add_case(session, desk.own, now=now, **open_still)
-        add_case(session, desk.own, now=now, state="withdrawn", **kept)
-        add_case(session, desk.own, now=now, state="refused_not_ours", **kept)
-        add_case(session, desk.stranger, now=now, **missed)
-    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", desk.get("/office/figures")))
-    assert "3 转来" in page
-    assert "1 现在逾期" in page
-    assert page.count("50% 按时：2 件中的 1 件") == 2
-    assert "2 小时 0 分 用时：2 件的中位数" in page
-    assert "4 小时 0 分 用时：1 件的中位数" in page

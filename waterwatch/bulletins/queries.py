@@ -321,12 +321,15 @@ def letters_of(session: Session, bulletin_id: uuid.UUID) -> list[BulletinLetter]
     return list(session.scalars(wanted.order_by(BulletinLetter.address)))
 
 
-def locked_letter(session: Session, letter_id: uuid.UUID) -> BulletinLetter:
-    """A letter, locked. Raises :class:`NotFound`."""
-    found = session.get(BulletinLetter, letter_id, with_for_update=True, populate_existing=True)
-    if found is None:
+def locked_letter(session: Session, letter_id: uuid.UUID) -> tuple[Bulletin, BulletinLetter]:
+    """A letter and its bulletin, both locked, the bulletin first as a recall does. Raises :class:`NotFound`."""
+    bulletin_id = session.scalar(select(BulletinLetter.bulletin_id).where(BulletinLetter.id == letter_id))
+    if bulletin_id is None:
         raise NotFound("letter_not_found")
-    return found
+    row = bulletin(session, bulletin_id, is_locked=True)
+    letter = session.get(BulletinLetter, letter_id, with_for_update=True, populate_existing=True)
+    assert letter is not None, "letters are never deleted while their bulletin is there"
+    return row, letter
 
 
 def is_spoilt(session: Session, bulletin_id: uuid.UUID) -> bool:

@@ -43,6 +43,7 @@ LETTER = Machine(
             ("sending", "dead"),
             ("pending", "sent"),  # the acceptance came after the claim had run out
             ("pending", "cancelled"),
+            ("sending", "cancelled"),  # the bulletin was recalled meanwhile, and the letter has not arrived
         }
     ),
 )

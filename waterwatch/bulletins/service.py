@@ -245,7 +245,8 @@ def correct(session: Session, bulletin_id: uuid.UUID, *, actor: Actor, now: date
 
 
 def recall(session: Session, bulletin_id: uuid.UUID, *, actor: Actor, now: datetime) -> list[str]:
-    """Something it shows may not be shown any more: its files go, letters that wait do not go out.
+    """Something it shows may not be shown any more: its files go, letters that wait do not go out, and one that is
+    just being sent is not tried again.
 
     Of one that was public a corrected edition is ordered; a draft is made anew at once, one that is withheld when the
     lead wants it. Idempotent. Gives the keys of the files, to be deleted once this is committed.
