@@ -249,6 +249,13 @@ def test_a_directory_of_the_larger_format_is_not_looked_for(bundle: Path, contex
     assert found(bundle, context) == {("too_large", "", "")}
 
 
+def test_a_large_directory_whose_size_is_written_as_another_mark_is_not_read(bundle: Path, context: Fixed) -> None:
+    raw = bytearray(bundle.read_bytes())
+    raw[-22 + 12 : -22 + 16] = b"PK\x05\x06"  # as a number, a hundred million bytes
+    bundle.write_bytes(raw)
+    assert found(bundle, context) == {("too_large", "", "")}
+
+
 @pytest.mark.parametrize("comment", [b"PK\x05\x06", b"PK\x05\x06" + bytes(17), b"x", bytes(22)])
 def test_a_directory_that_is_told_before_the_last_bytes_is_not_read(
     bundle: Path, context: Fixed, comment: bytes
