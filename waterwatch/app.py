@@ -58,7 +58,7 @@ from waterwatch.uploads import views as uploads
 from waterwatch.watches import views as watches
 from waterwatch.web import health, installed, words
 from waterwatch.web.assets import install_assets
-from waterwatch.web.errors import install_errors
+from waterwatch.web.errors import Application, install_errors
 from waterwatch.web.guards import install_guards
 from waterwatch.web.headers import install_headers, origin_of
 from waterwatch.web.house import EXTENSION, House
@@ -75,7 +75,7 @@ FORM_MEMORY_BYTES = 256 * 1024  # every field that is not a file
 def create_app(settings: Settings) -> Flask:
     """A WSGI application for these settings. Connects to nothing yet: each worker opens its own connections."""
     log.configure(settings.log_level, settings.log_format)
-    app = Flask("waterwatch", static_folder=None)
+    app = Application("waterwatch", static_folder=None)
     _configure(app, settings)
     engine = make_engine(settings.database_url)
     settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

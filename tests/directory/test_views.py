@@ -5,6 +5,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -113,6 +114,13 @@ def test_an_agency_is_added_changed_retired_and_found(admin: Visitor, sessions: 
     wrong = admin.post("/admin/agencies", {"code": "X", "area": "没有"}, page="/admin/agencies/new")
     assert wrong.status_code == 400
     assert wrong.text.count('class="field-error"') == 4
+
+
+@pytest.mark.parametrize("upto", ["9", "-1", "many", "１", "1e1"])
+def test_letters_that_wait_up_to_no_severity_there_is_are_a_fault_of_the_form(admin: Visitor, upto: str) -> None:
+    fields = {"code": "wuchang-sea", "name": "武昌海事处", "kind": "maritime", "area": "420106", "digest_upto": upto}
+    wrong = admin.post("/admin/agencies", fields, page="/admin/agencies/new")
+    assert (wrong.status_code, wrong.text.count('class="field-error"')) == (400, 1)
 
 
 def test_a_webhooks_secret_is_on_one_answer_only(

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import re
+import socket
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.ways import Told, add_way, delivery_of, tell
 from tests.messaging.city import API_KEY, City
-from tests.messaging.peers import HttpPeer, hangs, http_peer, says
+from tests.messaging.peers import HttpPeer, Request, Script, drops, hangs, http_peer, says
 from waterwatch.escalation import polling
 from waterwatch.escalation.channels import Awaiting, Handed
 from waterwatch.kernel import outbox
@@ -180,6 +184,76 @@ def test_a_server_that_hangs_costs_one_requests_time_and_is_asked_again_later(
         assert len(peer.heard) == 1
         assert town.ask(after=timedelta(minutes=29)) == 0
         assert town.ask(after=timedelta(minutes=31)) == 1
+
+
+@pytest.fixture
+def odd(sessions: sessionmaker[Session], make_settings: Any, database_url: str) -> Iterator[Callable[..., Town]]:
+    """A town with requests that are closed, of which the one that is asked first is answered by another script."""
+    with ExitStack() as peers:
+
+        def make(script: Script, *, requests: int = 3, first: int = 0) -> Town:
+            city, handles = City(), list[str]()
+
+            def answer(request: Request, line: socket.socket, is_over: threading.Event) -> None:
+                is_odd = f"/{handles[first]}." in request.path
+                (script if is_odd else city)(request, line, is_over)
+
+            peer = peers.enter_context(http_peer(answer))
+            allow = f"127.0.0.1:{peer.port}"
+            settings = make_settings(database_url=database_url, webhook_allow=allow, channel_timeout_s=1)
+            with transaction(sessions) as session:
+                services = {"services": {"other": "w"}}
+                contact_id = add_way(session, "open311", f"{peer.url}/v2", services, settings=settings)
+            town = Town(city, peer, sessions, settings, contact_id)
+            told = [(town.tell().delivery_id, f"C-{number}") for number in range(requests)]
+            handles.extend(handle for _, handle in sorted(told))
+            for one in city.requests:
+                one |= {"status": "closed", "notes": "好"}
+            return town
+
+        yield make
+
+
+def asked_in(town: Town) -> list[str]:
+    """The requests the server was asked about, in order."""
+    return [re.findall(r"(C-[0-9]+)", one.path)[0] for one in town.peer.heard]
+
+
+@pytest.mark.parametrize("script", [says("<html>oops</html>"), says(b"", status="500 x"), drops, says(b"x" * 200_000)])
+def test_an_odd_answer_to_one_request_keeps_nobody_else_from_being_asked_about(
+    odd: Callable[..., Town], script: Script
+) -> None:
+    town = odd(script)
+    assert town.ask() == 1
+    assert sorted(asked_in(town)) == ["C-0", "C-1", "C-2"]
+    assert len(town.news()) == 2
+
+
+@pytest.mark.parametrize("status", ["429 x", "503 x"])
+def test_a_server_that_asks_for_a_pause_is_left_alone_for_all_requests(odd: Callable[..., Town], status: str) -> None:
+    town = odd(says(b"", status=status))
+    assert town.ask() == 1
+    assert len(town.peer.heard) == 1
+    assert town.ask(after=timedelta(minutes=29)) == 0
+
+
+def test_a_request_that_is_never_answered_comes_after_the_others_the_next_time(odd: Callable[..., Town]) -> None:
+    town = odd(hangs)
+    assert town.ask() == 1
+    assert (len(town.peer.heard), town.news()) == (1, [])
+    assert town.ask(after=timedelta(minutes=31)) == 1
+    never = asked_in(town)[0]
+    assert (asked_in(town)[3], sorted(asked_in(town)[:3])) == (never, ["C-0", "C-1", "C-2"])
+    assert len(town.news()) == 2
+
+
+def test_what_there_was_no_time_for_is_asked_at_once(odd: Callable[..., Town]) -> None:
+    town = odd(hangs, first=1)
+    assert town.ask() == 1
+    assert (len(town.peer.heard), len(town.news())) == (2, 1)
+    assert town.ask(after=timedelta(minutes=1)) == 1
+    assert (len(town.peer.heard), len(town.news())) == (3, 2)
+    assert town.ask(after=timedelta(minutes=2)) == 0
 
 
 def test_garbage_is_no_news(sessions: sessionmaker[Session], make_settings: Any, database_url: str) -> None:

@@ -3,16 +3,18 @@
 import hashlib
 import json
 import subprocess
+import uuid
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation import rows
-from tests.evidence.conftest import LEAD, NOTE, WORDS, Case, Fixed, add_ready_photo, photograph
+from tests.evidence.conftest import LEAD, NOTE, WORDS, Case, Fixed, add_photo, add_ready_photo, photograph
 from waterwatch.casework.tables import CaseAnswerPhoto
 from waterwatch.escalation.tables import CaseRound
 from waterwatch.evidence import bundling, keys, queries
@@ -181,6 +183,35 @@ def test_the_photos_of_an_answer_are_in_it_and_proved_like_a_citizens(
             {"ids": photos},
         )
         assert demanded.scalar_one() == 1  # what was withheld was not asked for
+
+
+def test_an_original_that_came_after_the_demand_is_not_in_it(
+    make: Make, case: Case, context: Fixed, tmp_path: Path
+) -> None:
+    with transaction(context.sessions) as session:
+        report_id = session.execute(text("SELECT report_id FROM report_photo WHERE position = 1")).scalar_one()
+    came: list[uuid.UUID] = []
+
+    def arrive(_session: Session) -> None:
+        with transaction(sessionmaker(context.sessions.kw["bind"])) as later:
+            came.append(add_photo(later, context, report_id, photograph(shade=94), 2, tmp_path))
+
+    event.listen(context.sessions, "after_commit", arrive, once=True)  # the demand is on record, nothing is read yet
+    path, made = make(with_named=True)
+    assert (made.originals, made.later) == (2, 1)
+    photos = {one["photo_id"]: one for one in document(path, "reports/01/report.json")["photos"]}  # type: ignore[attr-defined]
+    assert [(photos[str(one)]["original"], photos[str(one)]["original_file"]) for one in came] == [("later", None)]
+    with zipfile.ZipFile(path) as opened:
+        named = [name for name in opened.namelist() if name.startswith("reports/01/photo-3/")]
+        originals = [name for name in opened.namelist() if "/original." in name]
+    assert (named, len(originals)) == (["reports/01/photo-3/picture.jpg"], 2)
+    assert verify(path, keys.public_keys(context.settings)).findings == ()
+    with transaction(context.sessions) as session:
+        demanded = session.execute(
+            text("SELECT count(*) FROM audit_entry WHERE action = 'photo.original_opened' AND subject_id = ANY(:ids)"),
+            {"ids": came},
+        )
+        assert demanded.scalar_one() == 0
 
 
 FILES = ("exif.json", "original.jpg", "picture.jpg")

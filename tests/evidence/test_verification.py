@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -237,6 +238,32 @@ def test_a_directory_of_a_million_files_is_not_read(bundle: Path, context: Fixed
     raw[-22 + 8 : -22 + 12] = b"\xff\xff\xff\xff"
     bundle.write_bytes(raw)
     assert found(bundle, context) == {("too_large", "", "")}
+
+
+def test_a_directory_of_the_larger_format_is_not_looked_for(bundle: Path, context: Fixed) -> None:
+    raw = bundle.read_bytes()
+    body, end = raw[:-22], raw[-22:]
+    directory = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 10**6, 10**6, 10**9, 0)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, len(body), 1)
+    bundle.write_bytes(body + directory + locator + end)
+    assert found(bundle, context) == {("too_large", "", "")}
+
+
+def test_a_large_directory_whose_size_is_written_as_another_mark_is_not_read(bundle: Path, context: Fixed) -> None:
+    raw = bytearray(bundle.read_bytes())
+    raw[-22 + 12 : -22 + 16] = b"PK\x05\x06"  # as a number, a hundred million bytes
+    bundle.write_bytes(raw)
+    assert found(bundle, context) == {("too_large", "", "")}
+
+
+@pytest.mark.parametrize("comment", [b"PK\x05\x06", b"PK\x05\x06" + bytes(17), b"x", bytes(22)])
+def test_a_directory_that_is_told_before_the_last_bytes_is_not_read(
+    bundle: Path, context: Fixed, comment: bytes
+) -> None:
+    end = bytearray(bundle.read_bytes()[-22:])
+    end[8:12], end[20:22] = b"\xff\xff\xff\xff", len(comment).to_bytes(2, "little")
+    bundle.write_bytes(bundle.read_bytes()[:-22] + end + comment)
+    assert found(bundle, context) == {("not_a_bundle", "", "")}
 
 
 def test_the_same_name_twice_is_told(bundle: Path, context: Fixed) -> None:

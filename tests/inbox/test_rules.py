@@ -1,5 +1,7 @@
 """Whose address it is, and whether the mail came before."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,13 @@ from tests.inbox import mails
 from waterwatch.inbox import rules
 
 TOKEN = "a" * 45
+
+
+@pytest.mark.parametrize("said", ["550 ５.１.１ unknown user", "550 5.1.١ unknown user", "550 5.1.1２"])
+def test_a_status_code_in_digits_of_other_scripts_is_none_of_ours(said: str) -> None:
+    status = rules.worst_status([rules.Status("failed", "５.１.１")], said)
+    assert status is None or re.fullmatch("[245][.][0-9]{1,3}[.][0-9]{1,3}", status)
+    assert rules.worst_status([rules.Status("failed", "5.1.1")], said) == "5.1.1"
 
 
 @pytest.mark.parametrize(

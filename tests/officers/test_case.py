@@ -15,7 +15,8 @@ from werkzeug.test import TestResponse, encode_multipart
 from tests.escalation.rows import add_incident, add_photo, add_report
 from tests.officers.conftest import Desk
 from tests.officers.rows import add_case, add_office, state_of
-from tests.web.site import counting
+from tests.web.site import Visitor, counting
+from waterwatch.accounts.service import DemoPerson
 from waterwatch.casework import service as casework
 from waterwatch.escalation import service as escalation
 from waterwatch.kernel.audit import Actor
@@ -170,6 +171,25 @@ def test_photos_too_large_together_cost_no_word_at_the_desk_and_show_nothing_to_
     assert (answer.status_code, "我写了很久的答复" in answer.text) == (413, True)
     stranger = send(desk.visitor.client.application.test_client())
     assert (stranger.status_code, "长江" in stranger.text) == (302, False)
+
+
+def test_photos_too_large_for_a_case_that_is_not_there_or_not_theirs_are_answered_as_the_case_is(
+    desk: Desk, now: datetime, settings: Settings, people: dict[str, DemoPerson]
+) -> None:
+    enough = UploadLimits(settings.photo_max_bytes, forms.PHOTOS_PER_ANSWER).max_request_bytes
+
+    def send(client: FlaskClient, case_id: uuid.UUID) -> int:
+        boundary, body = encode_multipart({"photo": FileStorage(io.BytesIO(bytes(enough)), "a.jpg")})
+        form = f"multipart/form-data; boundary={boundary}"
+        return client.post(f"/office/case/{case_id}/answer", data=body, content_type=form).status_code
+
+    with desk.rows() as session:
+        foreign = add_case(session, desk.stranger, now=now)
+    assert send(desk.visitor.client, new_id()) == 404
+    assert send(desk.visitor.client, foreign) == 404
+    moderator = Visitor(desk.visitor.client.application.test_client())
+    moderator.sign_in(people["moderator"])
+    assert send(moderator.client, foreign) == 403
 
 
 def test_the_same_form_sent_twice_is_one_answer(desk: Desk, case_id: uuid.UUID) -> None:

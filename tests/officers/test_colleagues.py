@@ -111,6 +111,25 @@ def test_whoever_leaves_is_out_at_once_and_their_invitations_with_them(
     assert NEW in desk.get("/office/colleagues")
 
 
+def test_whoever_was_removed_does_not_come_back_by_an_invitation_from_before(
+    desk: Desk, settings: Settings, newcomer: Visitor
+) -> None:
+    desk.post("/office/colleagues", {"email": NEW})
+    path = link_to_join(desk, settings)
+    assert join(newcomer, path) == 303
+    with desk.rows() as session:
+        person_id = session.execute(text("SELECT id FROM person WHERE email = :email"), {"email": NEW}).scalar_one()
+    csrf_token = newcomer.token(path)
+    assert desk.post(f"/office/colleagues/{person_id}/remove") == 303
+    again = newcomer.client.post(path, data={"csrf_token": csrf_token, "password": PASSWORD})
+    assert (again.status_code, "邀请已失效" in again.text) == (410, True)
+    assert newcomer.get(path).status_code == 410
+    with desk.rows() as session:
+        active = session.execute(text("SELECT active FROM person WHERE id = :id"), {"id": person_id}).scalar_one()
+        held = session.execute(text("SELECT count(*) FROM membership WHERE person_id = :id"), {"id": person_id})
+        assert (active, held.scalar_one()) == (False, 0)
+
+
 def test_an_invitation_ends_when_whoever_sent_it_leaves(desk: Desk, settings: Settings, newcomer: Visitor) -> None:
     desk.post("/office/colleagues", {"email": NEW})
     path = link_to_join(desk, settings)

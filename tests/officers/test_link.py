@@ -1,4 +1,5 @@
 import io
+import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -306,6 +307,21 @@ def test_photos_too_large_together_cost_no_word(forwarded: Forwarded, settings: 
     assert "照片合起来太大了" in answer.text
     assert re.search(r'<details class="say" id="say-done" open>.*排口已封堵。</textarea>', answer.text, re.S)
     assert said(forwarded) == []
+
+
+def test_photos_too_large_for_a_link_that_opens_nothing_are_answered_as_the_link_is(
+    forwarded: Forwarded, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    enough = UploadLimits(settings.photo_max_bytes, PHOTOS_PER_ANSWER).max_request_bytes
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    expired = sign_link(settings, LINK_PURPOSE, forwarded.case_id, expires_at=yesterday)
+    for token, status, words in ((expired, 410, "这个链接已过期"), ("forged", 404, "没有找到这一页")):
+        boundary, body = encode_multipart({"photo": FileStorage(io.BytesIO(bytes(enough)), "a.jpg")})
+        form = f"multipart/form-data; boundary={boundary}"
+        with caplog.at_level(logging.INFO):
+            answer = forwarded.client.post(f"/a/{token}/done", data=body, content_type=form)
+        assert (answer.status_code, words in answer.text) == (status, True)
+        assert token not in " ".join(record.getMessage() for record in caplog.records)
 
 
 def test_what_was_typed_comes_back_to_our_own_page_alone(forwarded: Forwarded, settings: Settings) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, after_this_request
 from sqlalchemy.engine import make_url
 
 from tests.conftest import _administer
@@ -148,6 +148,26 @@ def test_a_database_that_is_gone_is_a_page_too_even_for_somebody_signed_in(
     assert str(PAGES[503][0]) in response.text
     assert name not in response.text
     assert response.headers["Retry-After"] == "5"
+
+
+def test_a_fault_outside_of_every_view_is_logged_by_its_rule_and_never_by_its_path(
+    broken: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    @public
+    def failing(token: str) -> str:
+        @after_this_request
+        def fail(_response: Response) -> Response:
+            raise RuntimeError
+
+        return token
+
+    broken.add_url_rule("/fails/late/<token>", "fails_late", failing)
+    broken.config["PROPAGATE_EXCEPTIONS"] = False
+    with caplog.at_level(logging.INFO):
+        assert broken.test_client().get("/fails/late/s3cr3t").status_code == 500
+    written = " ".join(record.getMessage() for record in caplog.records)
+    assert "/fails/late/<token>" in written
+    assert "s3cr3t" not in written
 
 
 def test_the_log_of_a_fault_quotes_no_row(broken: Flask, caplog: pytest.LogCaptureFixture) -> None:

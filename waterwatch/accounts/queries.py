@@ -42,6 +42,16 @@ def agency_code_of(session: Session, person_id: uuid.UUID) -> str | None:
     return row.agency_code if row else None
 
 
+def has_left_since(session: Session, email: str, agency_code: str, since: datetime) -> bool:
+    """Whether somebody was removed from an agency after ``since``, whatever they are now."""
+    values = {"email": email, "code": agency_code, "since": since}
+    return bool(session.execute(_HAS_LEFT, values).scalar_one())
+
+
+_HAS_LEFT = text("""
+SELECT EXISTS (SELECT FROM person p JOIN audit_entry e ON e.subject_kind = 'person' AND e.subject_id = p.id
+    WHERE p.email = :email AND e.action = 'person.left_agency' AND e.before ->> 'agency_code' = :code AND e.at > :since)
+""")
 _AGENCY_CODE = text("""
 SELECT m.agency_code FROM membership m JOIN role r ON r.id = m.role_id JOIN person p ON p.id = m.person_id
 WHERE m.person_id = :person_id AND r.name = :role AND m.agency_code IS NOT NULL AND p.active

@@ -66,6 +66,8 @@ def bundle_command(code: str, out: Path, reason: str, email: str, reference: str
             f"有 {made.withheld} 张原件写有姓名或相机序列号，没有放入 · withheld, their files may tell whose they are: "
             f"{made.withheld} (--with-named)"
         )
+    if made.later:
+        click.echo(f"取用之后才到的原件没有放入 · not included, came after the demand: {made.later}")
 
 
 @case_group.command("key")

@@ -82,6 +82,7 @@ def parse_agency(fields: Mapping[str, str], area_code: str | None, *, code: str 
     if not TIME.fullmatch(digest_at[:5]):
         reading.errors["digest_at"] = ["time_unreadable"]
         digest_at = "09:00"
+    upto = reading.choice("digest_upto", DIGESTS, "0")
     facts = AgencyFacts(
         code=given,
         kind=reading.choice("kind", AGENCY_KINDS),
@@ -90,7 +91,7 @@ def parse_agency(fields: Mapping[str, str], area_code: str | None, *, code: str 
         level=reading.optional("level", AGENCY_LEVELS),
         parent_code=reading.words("parent", NAME_MAX) or None,
         channels_in=reading.choice("channels_in", CHANNELS_IN, "parallel"),
-        digest_upto=int(reading.choice("digest_upto", DIGESTS, "0") or 0) if "digest_upto" not in reading.errors else 0,
+        digest_upto=int(upto) if upto in DIGESTS else 0,
         digest_at=time.fromisoformat(digest_at[:5]),
     )
     reading.finish()

@@ -40,6 +40,10 @@ REMOTE_STATUS = "escalation.remote_status"  # declared as a topic by whoever tak
 TOKEN_EVERY, STATUS_EVERY = timedelta(minutes=5), timedelta(minutes=30)
 ASKED_FOR = timedelta(days=180)  # a request nobody closes is given up some time
 BATCH = 50
+# What is taken but not reached comes before what was asked, when it is due again.
+BEFORE_THE_ASKED = timedelta(seconds=1)
+# The server is not to be had, or asks for a pause. Any other odd answer is about the one request it was given to.
+AWAY = frozenset({"timeout", "unreachable", "tls_failed", "name_not_found", "http_429", "http_503"})
 NOTE_MAX = 1000  # characters told on
 POLLER = Actor.system("poll")
 
@@ -66,8 +70,9 @@ def order(session: Session, *, now: datetime) -> int:
 def poll(context: JobContext, message: Message, *, client: Client | None = None) -> None:
     """The job of :data:`TOPIC_POLL`: ask one server about its requests, within the time one letter may take.
 
-    Idempotent: what it says is told on only where it differs from what is kept. What could not be asked is due again
-    after the usual pause.
+    Idempotent: what it says is told on only where it differs from what is kept. What a server that is away was not
+    asked is due after the usual pause, and then first: one request it never answers holds up no other. What there was
+    no time for is due at once.
     """
     contact_id, settings = uuid.UUID(message.payload["contact_id"]), context.settings
     with transaction(context.sessions) as session:
@@ -78,18 +83,26 @@ def poll(context: JobContext, message: Message, *, client: Client | None = None)
         return
     limited = (client or make_client(settings)).limited()
     ends_at = time.monotonic() + settings.channel_timeout_s
-    for one in asked:
-        if time.monotonic() >= ends_at:
-            return
+    has_answered = False
+    while asked and time.monotonic() < ends_at:
+        one = asked.pop(0)
+        with transaction(context.sessions) as session:
+            queries.mark_polled(session, [one.delivery_id], at=context.now())
         try:
             said = _ask(limited, server, one, now=context.now())
         except Refused as refusal:
-            log.warning("poll.failed", delivery_id=str(one.delivery_id), error=refusal.failure.code)
-            if not refusal.failure.is_permanent:
-                return  # the server is away: the others would only wait for it
+            code = refusal.failure.code
+            log.warning("poll.failed", delivery_id=str(one.delivery_id), error=code)
+            if code in AWAY and not (code == "timeout" and has_answered):
+                return  # the others would only wait for it
+            has_answered = has_answered or code not in AWAY
             continue
+        has_answered = True
         with transaction(context.sessions) as session:
             note(session, one.delivery_id, said, now=context.now())
+    if asked:
+        with transaction(context.sessions) as session:
+            queries.mark_polled(session, [one.delivery_id for one in asked], at=None)
 
 
 def note(session: Session, delivery_id: uuid.UUID, said: Said, *, now: datetime) -> bool:
@@ -122,7 +135,7 @@ def note(session: Session, delivery_id: uuid.UUID, said: Said, *, now: datetime)
 
 
 def _take(session: Session, contact_id: uuid.UUID, *, now: datetime) -> list[Asked]:
-    """What is to be asked now, so marked: whatever happens, it is not asked again before the pause is over."""
+    """What is to be asked now, so marked: no other round takes it, and whatever happens, the pause is kept."""
     asked = queries.requests_due(
         session,
         contact_id,
@@ -131,7 +144,7 @@ def _take(session: Session, contact_id: uuid.UUID, *, now: datetime) -> list[Ask
         created_after=now - ASKED_FOR,
         limit=BATCH,
     )
-    queries.mark_polled(session, [one.delivery_id for one in asked], now=now)
+    queries.mark_polled(session, [one.delivery_id for one in asked], at=now - BEFORE_THE_ASKED)
     return asked
 
 

@@ -40,7 +40,7 @@ JOIN agency_contact k ON k.id = d.contact_id AND {_SAME_HOST}
 WHERE d.contact_id = :contact_id AND {_DUE}
 ORDER BY d.polled_at NULLS FIRST, d.id LIMIT :limit FOR UPDATE OF d SKIP LOCKED
 """)  # noqa: S608  # the piece is a constant of this module
-_MARK = text("UPDATE delivery SET polled_at = :now WHERE id = ANY(:ids)")
+_MARK = text("UPDATE delivery SET polled_at = :at WHERE id = ANY(:ids)")
 
 
 def contacts_due(
@@ -66,6 +66,6 @@ def requests_due(
     return [Asked(**row._mapping) for row in rows]
 
 
-def mark_polled(session: Session, delivery_ids: Sequence[uuid.UUID], *, now: datetime) -> None:
-    """That they are being asked about now."""
-    session.execute(_MARK, {"ids": list(delivery_ids), "now": now})
+def mark_polled(session: Session, delivery_ids: Sequence[uuid.UUID], *, at: datetime | None) -> None:
+    """When they were asked about; None: they are due, before all others."""
+    session.execute(_MARK, {"ids": list(delivery_ids), "at": at})

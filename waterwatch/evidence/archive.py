@@ -16,8 +16,12 @@ from waterwatch.evidence.rules import MAX_BUNDLE_BYTES, MAX_FILES
 CHUNK_BYTES: Final = 256 * 1024
 _DATE: Final = 0x21  # 1 January 1980, the earliest a zip knows
 _LOCAL, _CENTRAL, _END = struct.Struct("<4s5H3I2H"), struct.Struct("<4s6H3I5H2I"), struct.Struct("<4s4H2IH")
-_END_REACH: Final = _END.size + 0xFFFF  # how far from the end a zip's directory may be told
+_LOCATOR_BYTES: Final = 20  # before the end of a zip of the larger format, which names another directory
 MAX_DIRECTORY_BYTES: Final = 1024 * 1024
+
+
+class TooLarge(Exception):
+    """More files, or more bytes, than one archive holds."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,10 @@ def size_of(entries: Sequence[Entry]) -> int:
 
 
 def write(sink: BinaryIO, files: Sequence[tuple[str, Path]]) -> None:
-    """Write the archive of files, in their order. Names are ASCII. Raises ``ValueError`` beyond the limits."""
+    """Write the archive of files, in their order. Names are ASCII. Raises :class:`TooLarge` beyond the limits."""
     entries = [Entry(name, *_measure(path)) for name, path in files]
     if len(entries) > MAX_FILES or size_of(entries) > MAX_BUNDLE_BYTES:
-        raise ValueError("too large for one bundle")
+        raise TooLarge
     for entry, (_, path) in zip(entries, files, strict=True):
         sink.write(head(entry))
         for chunk in chunks(path):
@@ -81,17 +85,26 @@ def is_ours(path: Path, entries: Sequence[Entry]) -> bool:
         return False
 
 
-def is_small(path: Path) -> bool:
-    """Whether an archive's directory is small enough to be read: asked before any library reads it."""
+def refusal(path: Path) -> str | None:
+    """Why an archive is not to be read (``not_a_bundle``, ``too_large``), if so: asked before any library reads it.
+
+    Its directory is told where ours is, in its very last bytes: a library that is shown one there looks for no other,
+    but for that of the larger format, whose mark stands before it.
+    """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _END_REACH))
+        file.seek(max(0, size - _END.size - _LOCATOR_BYTES))
         end = file.read()
-    at = end.rfind(b"PK\x05\x06")
-    if size > MAX_BUNDLE_BYTES or at < 0 or len(end) - at < _END.size:
-        return size <= MAX_BUNDLE_BYTES
-    _, _, _, here, files, directory_bytes, _, _ = _END.unpack_from(end, at)
-    return max(here, files) <= MAX_FILES + 2 and int(directory_bytes) <= MAX_DIRECTORY_BYTES
+    if size > MAX_BUNDLE_BYTES:
+        return "too_large"
+    if len(end) < _END.size:
+        return "not_a_bundle"
+    mark, _, _, here, files, directory_bytes, _, comment_bytes = _END.unpack(end[-_END.size :])
+    if mark != b"PK\x05\x06" or comment_bytes:
+        return "not_a_bundle"
+    is_larger_format = end[: -_END.size].startswith(b"PK\x06\x07")
+    is_small = max(here, files) <= MAX_FILES + 2 and directory_bytes <= MAX_DIRECTORY_BYTES
+    return None if is_small and not is_larger_format else "too_large"
 
 
 def chunks(path: Path) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import NotFound
+from waterwatch.kernel.errors import Conflict, NotFound
 from waterwatch.kernel.objects import ObjectStore, sync_folder
 from waterwatch.kernel.settings import Settings
 from waterwatch.photos import tags
@@ -46,7 +46,7 @@ FOLDER_PREFIX: Final = "evidence-"
 
 @dataclass(frozen=True)
 class Made:
-    """A bundle on the disk. ``withheld`` and ``forgotten``: originals that are not in it, and why."""
+    """A bundle on the disk. ``withheld``, ``forgotten``, ``later``: originals that are not in it, and why."""
 
     bundle_id: uuid.UUID
     sha256: str
@@ -55,6 +55,7 @@ class Made:
     originals: int
     withheld: int
     forgotten: int
+    later: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def make_bundle(context: JobContext, command: OpenBundle, out: Path, *, roles: f
     """Everything about one incident as one signed file at ``out``, readable by its owner alone; what was there stays
     until the new one is whole.
 
-    Raises :class:`Forbidden`, :class:`Invalid`, :class:`NotFound`, :class:`Unavailable`; :class:`keys.KeyUnusable`.
+    Raises :class:`Forbidden`, :class:`Invalid`, :class:`NotFound`, :class:`Unavailable`, :class:`Conflict`
+    ``evidence_too_large``; :class:`keys.KeyUnusable`.
     """
     key = keys.signing_key(context.settings)
     with transaction(context.sessions) as session:
@@ -78,7 +80,7 @@ def make_bundle(context: JobContext, command: OpenBundle, out: Path, *, roles: f
         gathered = service.gather(reading, opening.incident_id)
         reading.rollback()
     with _private_folder(context.settings) as folder:
-        filed, counts = _file_all(context, gathered, folder, with_named=command.with_named)
+        filed, counts = _file_all(context, opening, gathered, folder)
         written = _sign(opening, gathered, filed, folder, key)
         sha256, size_bytes = _write(out, written)
     with transaction(context.sessions) as session:
@@ -105,10 +107,10 @@ def _private_folder(settings: Settings) -> Iterator[Path]:
 
 
 def _file_all(
-    context: JobContext, gathered: Gathered, folder: Path, *, with_named: bool
+    context: JobContext, opening: Opening, gathered: Gathered, folder: Path
 ) -> tuple[list[_File], dict[str, int]]:
     """The files of a bundle but for manifest and signature, by name; how many originals are in it, or why not."""
-    facts, counts = gathered.facts, {"originals": 0, "withheld": 0, "forgotten": 0}
+    facts, counts = gathered.facts, {"originals": 0, "withheld": 0, "forgotten": 0, "later": 0}
     documents: dict[str, Any] = {
         "incident.json": facts.incident,
         "grades.json": {"grades": facts.grades},
@@ -129,7 +131,7 @@ def _file_all(
             told = []
             for row in (one for one in photos if one[f"{what}_id"] == its_id):
                 at = f"{place}/{number:02d}/photo-{row['position'] + 1}"
-                photo, pieces = _file_photo(context, row, at, folder, with_named=with_named)
+                photo, pieces = _file_photo(context, opening, row, at, folder)
                 counts[{"included": "originals"}.get(photo["original"], photo["original"])] += 1
                 filed += pieces
                 told.append(photo)
@@ -162,16 +164,20 @@ def _told(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_photo(
-    context: JobContext, row: Mapping[str, Any], place: str, folder: Path, *, with_named: bool
+    context: JobContext, opening: Opening, row: Mapping[str, Any], place: str, folder: Path
 ) -> tuple[dict[str, Any], list[_File]]:
-    """What is told of a photo, and its files: the original where it is there and names nobody, its EXIF, a picture."""
+    """What is told of a photo, and its files: the original where it is there and names nobody, its EXIF, a picture.
+
+    An original that came after the demand is not read: nobody is on record for it.
+    """
     filed: list[_File] = []
-    original, original_name = "forgotten", None
-    found = _fetch(context.objects, row["original_key"], folder)
+    is_demanded = row["photo_id"] in opening.originals
+    original, original_name = "forgotten" if is_demanded or row["original_key"] is None else "later", None
+    found = _fetch(context.objects, row["original_key"] if is_demanded else None, folder)
     if found is not None:
         read = tags.read_tags(found, Limits.from_settings(context.settings))
         filed.append(_put(folder, f"{place}/exif.json", rules.canonical(read)))
-        if read["may_name_somebody"] and not with_named:
+        if read["may_name_somebody"] and not opening.command.with_named:
             original = "withheld"
         else:
             original = "included"
@@ -260,7 +266,10 @@ def _write(out: Path, filed: Sequence[tuple[str, Path]]) -> tuple[str, int]:
     draft.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            archive.write(file, filed)
+            try:
+                archive.write(file, filed)
+            except archive.TooLarge:
+                raise Conflict("evidence_too_large") from None
             file.flush()
             os.fsync(file.fileno())
         found = _measure(_File(out.name, draft))

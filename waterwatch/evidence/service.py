@@ -24,12 +24,14 @@ _LEFT_OUT: Final = ("contact.",)
 
 @dataclass(frozen=True)
 class Opening:
-    """A bundle somebody demanded; on record before a byte of it is read."""
+    """A bundle somebody demanded; on record before a byte of it is read. ``originals``: the photos whose sealed
+    originals were demanded with it."""
 
     bundle_id: uuid.UUID
     incident_id: uuid.UUID
     command: OpenBundle
     opened_at: datetime
+    originals: frozenset[uuid.UUID]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def open_bundle(
     if command.reason not in REASONS:
         raise Invalid({"reason": ["choice_unknown" if command.reason else "missing"]})
     incident_id, bundle_id = queries.incident_by_code(session, command.code), new_id()
-    for photo_id in queries.originals_of(session, incident_id):
+    originals = queries.originals_of(session, incident_id)
+    for photo_id in originals:
         reason = ORIGINAL_REASON.get(command.reason, "evidence_check")
         photos.open_original(session, photo_id, reason, actor=actor, now=now)
     after: dict[str, audit.Fact] = {
@@ -64,7 +67,7 @@ def open_bundle(
         "with_named": command.with_named,
     }
     _record(session, "evidence.opened", incident_id, actor, now, after)
-    return Opening(bundle_id, incident_id, command, now)
+    return Opening(bundle_id, incident_id, command, now, frozenset(originals))
 
 
 def gather(session: Session, incident_id: uuid.UUID) -> Gathered:

@@ -54,8 +54,8 @@ def verify(path: Path, trusted: Sequence[Ed25519PublicKey]) -> Verdict:
 
     Raises ``OSError`` where the file itself cannot be read.
     """
-    if not archive.is_small(path):
-        return Verdict((Finding("too_large"),))
+    if (refused := archive.refusal(path)) is not None:
+        return Verdict((Finding(refused),))
     try:
         with zipfile.ZipFile(path) as opened, path.open("rb") as file:
             read = _read_all(opened.infolist(), file, path.stat().st_size)

@@ -15,7 +15,7 @@ from waterwatch.evidence.forms import read_open_bundle
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import Invalid, NotFound, Unavailable
+from waterwatch.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from waterwatch.web.errors import WORDS
 from waterwatch.web.guards import public, requires
 from waterwatch.web.house import house
@@ -35,6 +35,7 @@ ERROR_WORDS = {
     "choice_unknown": _l("请从列出的理由中选一个。"),
     "reference_unreadable": _l("编号只能写字母、数字和 . - _ : +，最多 60 个。"),
     "incident_not_found": WORDS["incident_not_found"],
+    "evidence_too_large": WORDS["evidence_too_large"],
 }
 
 
@@ -71,14 +72,23 @@ def demand() -> BaseResponse | tuple[str, int]:
         bundle = (folder / "bundle.zip").open("rb")  # what is open is read to its end, though it has no name any more
     except Invalid as error:
         return _render(error.errors), 400
-    except NotFound:
-        return _render({"code": ["incident_not_found"]}), 404
+    except (NotFound, Conflict) as error:
+        return _refused(error)
+    except keys.KeyUnusable:
+        raise Unavailable("evidence_key_unusable", retry_after_s=300.0) from None
     finally:
         rmtree(folder, ignore_errors=True)
     name = f"waterwatch-{command.code}-{utc_now():%Y%m%d}.zip"
     answer = send_file(bundle, mimetype="application/zip", as_attachment=True, download_name=name)
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def _refused(error: NotFound | Conflict) -> tuple[str, int]:
+    """On the page what is about the incident that was named; raises anything else again."""
+    if error.error_code not in ERROR_WORDS:
+        raise error
+    return _render({"code": [error.error_code]}), 404 if isinstance(error, NotFound) else 409
 
 
 def _render(errors: Mapping[str, list[str]]) -> str:

@@ -162,7 +162,7 @@ def _by_words(traits: Traits) -> str | None:
     return "bounce" if _BOUNCE_SUBJECT.search(traits.subject) else None
 
 
-_ENHANCED = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
+_ENHANCED = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
 
 
 def worst_status(statuses: Sequence[Status], said: str) -> str | None:

@@ -7,7 +7,7 @@ here or not. A citizen's account would otherwise be given away to an agency that
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -50,8 +50,7 @@ def invite(
     if len(email) > ADDRESS_MAX_CHARACTERS or not is_mail_address(email):
         raise Invalid({"email": ["email_invalid"]})
     assert actor.id is not None
-    until = int((now + VALID_FOR).timestamp())
-    body = json.dumps([email, office.code, actor.id.hex, until], separators=(",", ":")).encode()
+    body = json.dumps([email, office.code, actor.id.hex, now.isoformat()], separators=(",", ":")).encode()
     join_url = f"{settings.public_url}/office/join/{seal(settings, PURPOSE, body)}"
     if not postbox.is_pestered(session, email, KIND, settings=settings, now=now):
         mail = letters.invitation(email, office.name, join_url, language=language, settings=settings)
@@ -69,16 +68,20 @@ def invite(
 def read(session: Session, token: str, *, settings: Settings, now: datetime) -> Invitation:
     """The invitation of a link. Raises :class:`NotFound` for a forged one, :class:`Gone` for one that is over.
 
-    It is over after three days, and as soon as whoever invited acts for the agency no more.
+    It is over after three days, as soon as whoever invited acts for the agency no more, and as soon as whoever was
+    invited has left it: they come back by a new one alone.
     """
     try:
-        email, code, inviter, until = json.loads(unseal(settings, PURPOSE, token))
-    except ValueError:
+        email, code, inviter, issued = json.loads(unseal(settings, PURPOSE, token))
+        issued_at = datetime.fromisoformat(issued)
+    except (ValueError, TypeError):
         raise NotFound("link_unknown") from None
-    if datetime.fromtimestamp(until, UTC) <= now:
+    if issued_at + VALID_FOR <= now:
         raise Gone("link_expired")
     invited_by = uuid.UUID(hex=inviter)
     if accounts.agency_code_of(session, invited_by) != code:
+        raise Gone("link_expired")
+    if accounts.has_left_since(session, email, code, issued_at):
         raise Gone("link_expired")
     return Invitation(email, code, invited_by)
 
