@@ -62,10 +62,12 @@ def escalate_overdue(
     """
     case, is_over = _held(session, case_id)
     owes, due_at = clocks.OWED.get(case.state), case.state_deadline_at
-    if case.escalated_at is not None or owes is None or due_at is None or due_at >= now:
+    if owes is None or due_at is None or due_at >= now:
         return None
     if is_over or _is_moot(session, case, now=now):
         clocks.stop(case)
+        return None
+    if case.escalated_at is not None:
         return None
     if case.severity < escalation_rules.RED and queries.has_mail_in_time(session, case.id, now=now):
         return None
