@@ -152,7 +152,7 @@ def test_once_the_incident_has_ended_no_further_contact_is_told_where_the_one_be
     }
 
 
-def test_a_case_refused_after_its_incident_has_ended_goes_to_nobody_else(
+def test_a_case_refused_after_its_incident_has_ended_goes_to_nobody_else_unless_that_was_wrong(
     session: Session, river: uuid.UUID, first: Actor, settings: Settings, now: datetime
 ) -> None:
     accept(session, river, first, settings, now)
@@ -165,6 +165,10 @@ def test_a_case_refused_after_its_incident_has_ended_goes_to_nobody_else(
         session, case.id, Answer("不属我局。"), settings=settings, actor=officer, now=now + 2 * HOUR
     )
     assert (onward, the_case(session).state) == (None, "refused_not_ours")
+    reversal.reverse(session, last(session), "other_mistake", settings=settings, actor=first, now=now + 3 * HOUR)
+    assert acts(session, case.id)[-1] == "case.resumed"
+    nobody = session.query(Case).filter_by(agency_id=None).one()
+    assert (nobody.state, acts(session, nobody.id)) == ("no_contact", ["case.opened", "case.no_contact"])
 
 
 def test_a_letter_that_said_the_water_is_not_clean_goes_after_all_when_the_patrol_is_taken_back(

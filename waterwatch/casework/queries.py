@@ -230,8 +230,9 @@ WHERE c.remind_at <= :now AND c.state IN ('delivered', 'acknowledged', 'answered
 ORDER BY c.remind_at LIMIT :limit
 """)
 _OVERDUE = text("""
-SELECT c.id FROM escalation_case c
-WHERE c.state_deadline_at < :now AND c.state IN ('delivered', 'acknowledged', 'answered') AND c.escalated_at IS NULL
+SELECT c.id FROM escalation_case c JOIN incident i ON i.id = c.incident_id
+WHERE c.state_deadline_at < :now AND c.state IN ('delivered', 'acknowledged', 'answered')
+  AND (c.escalated_at IS NULL OR i.closed_at IS NOT NULL)
 ORDER BY c.state_deadline_at LIMIT :limit
 """)
 
@@ -242,7 +243,8 @@ def reminders_due(session: Session, *, now: datetime, limit: int) -> list[uuid.U
 
 
 def overdue_cases(session: Session, *, now: datetime, limit: int) -> list[uuid.UUID]:
-    """Cases whose agency is late and of which nobody above it has been told, the latest first."""
+    """Cases whose agency is late and of which nobody above it has been told, the latest first; and those whose clock
+    something that came late started again although the incident had ended."""
     return list(session.execute(_OVERDUE, {"now": now, "limit": limit}).scalars())
 
 

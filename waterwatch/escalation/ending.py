@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import clocks, letters, queries, rules, service
+from waterwatch.escalation import clocks, letters, queries, rerouting, rules, service
 from waterwatch.escalation.letters import Telling
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import audit
@@ -53,17 +53,21 @@ def resume_cases(
 ) -> None:
     """The incident is not over after all: the clocks go on as they were promised, and what was cancelled goes again.
 
-    To be called before :func:`service.escalate`, which would tell of a new case whoever is not told yet. Idempotent.
-    Assumes the incident's lock.
+    A case that was refused meanwhile goes on to the next agency. To be called before :func:`service.escalate`, which
+    would tell of a new case whoever is not told yet. Idempotent. Assumes the incident's lock.
     """
     telling = Telling(settings, now, tell_at or now)
     session.flush()
-    for case in _those_below_first(queries.cases_by_agency(session, incident_id).values()):
+    cases = _those_below_first(queries.cases_by_agency(session, incident_id).values())
+    in_vain = queries.refused_in_vain(session, incident_id)
+    for case in cases:
         if case.state == "withdrawn":
             continue
         again = sum(_again(session, case, each, telling) for each in queries.letters_of(session, case.id).values())
         is_running = case.state_deadline_at is None and _run(session, case, settings, now=now)
-        if again or is_running:
+        if case.id in in_vain:
+            rerouting.reroute(session, case, in_vain[case.id], settings=settings, actor=actor, now=now)
+        if again or is_running or case.id in in_vain:
             facts: dict[str, audit.Fact] = {"letters": again}
             service.record(session, "case.resumed", case, actor=actor, now=now, after=facts)
     session.flush()

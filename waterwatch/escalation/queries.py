@@ -185,6 +185,25 @@ def was_reminded(session: Session, case_id: uuid.UUID, *, since: datetime | None
     return bool(session.execute(_WAS_REMINDED, {"id": case_id, "since": since}).scalar_one())
 
 
+# One that was refused while the incident counted as over, so that it went to nobody, and has gone to nobody since.
+_REFUSED_IN_VAIN = text("""
+SELECT c.id, (SELECT a.suggested_agency_id FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'not_ours'
+              ORDER BY a.said_at DESC, a.id DESC LIMIT 1) AS suggested_id
+FROM escalation_case c
+WHERE c.incident_id = :id AND c.state = 'refused_not_ours' AND c.role = 'competent'
+  AND c.state_since >= (SELECT max(e.at) FROM audit_entry e
+      WHERE e.subject_kind = 'case' AND e.subject_id = c.id AND e.action = 'case.ended')
+  AND NOT EXISTS (SELECT FROM audit_entry e WHERE e.subject_kind = 'case' AND e.subject_id = c.id
+      AND e.action = 'case.resumed' AND e.at >= c.state_since)
+ORDER BY c.id
+""")
+
+
+def refused_in_vain(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID | None]:
+    """Cases refused after their incident had ended by mistake, each with the agency that was named instead."""
+    return {row.id: row.suggested_id for row in session.execute(_REFUSED_IN_VAIN, {"id": incident_id})}
+
+
 def letters_of(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], list[Delivery]]:
     """A case's deliveries by channel and address, oldest first, locked."""
     letters: dict[tuple[str, str], list[Delivery]] = {}
