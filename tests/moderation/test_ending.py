@@ -135,6 +135,36 @@ def test_a_letter_somebody_has_tried_goes_on_when_the_incident_ends(
     assert letters(session) == [("case", "pending")]
 
 
+@pytest.mark.parametrize(
+    ("channel", "address", "becomes"),
+    [
+        ("post", "某路 1 号", "cancelled"),
+        ("cap_feed", "feed", "cancelled"),
+        ("open311", "https://city.example/v2", "awaiting"),
+    ],
+)
+def test_what_is_still_to_be_posted_or_fetched_when_the_incident_ends_need_not_be(
+    session: Session,
+    river: uuid.UUID,
+    first: Actor,
+    settings: Settings,
+    now: datetime,
+    channel: str,
+    address: str,
+    becomes: str,
+) -> None:
+    accept(session, river, first, settings, now)
+    session.execute(
+        text(
+            "UPDATE delivery SET channel = :channel, address = :address, attempts = 1, state = 'awaiting', awaits = 'x'"
+        ),
+        {"channel": channel, "address": address},
+    )
+    session.expire_all()
+    show_clean(session, river, first, settings, now + HOUR)
+    assert letters(session) == [("case", becomes)]
+
+
 def test_once_the_incident_has_ended_no_further_contact_is_told_where_the_one_before_failed(
     session: Session, river: uuid.UUID, first: Actor, settings: Settings, now: datetime
 ) -> None:

@@ -18,28 +18,35 @@ from waterwatch.kernel.settings import Settings
 
 # Why a letter was cancelled: it goes again if the incident turns out not to be over; and that it did, as another one.
 INCIDENT_OVER, WRITTEN_ANEW = "incident_over", "written_anew"
+_TO_BE_HAD = ("post", "cap_feed")  # on these an awaited letter has reached nobody: it is not posted, or not fetched
 
 
 def end_cases(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
     """The incident is over: no clock of its cases runs, and letters nobody has tried yet go no more. Idempotent.
 
-    A letter somebody has tried goes on: it may have arrived. What tells of a withdrawal goes in any case. Assumes the
-    incident's lock.
+    Neither do those that wait to be posted or fetched. A letter somebody has tried goes on: it may have arrived. What
+    tells of a withdrawal goes in any case. Assumes the incident's lock.
     """
     session.flush()
     for case in queries.cases_by_agency(session, incident_id).values():
         cancelled, was_running = 0, case.state_deadline_at is not None
         for each in queries.letters_of(session, case.id).values():
             for letter in each:
-                if letter.state == "pending" and not letter.attempts and letter.says != "withdrawn":
+                if letter.says != "withdrawn" and _is_untried(letter):
                     rules.DELIVERY.move(letter, "cancelled", now=now)
-                    letter.last_error = INCIDENT_OVER
+                    letter.awaits, letter.last_error = None, INCIDENT_OVER
                     cancelled += 1
         clocks.stop(case)
         if cancelled or was_running:
             facts: dict[str, audit.Fact] = {"incident_id": incident_id, "letters": cancelled}
             service.record(session, "case.ended", case, actor=actor, now=now, after=facts)
     session.flush()
+
+
+def _is_untried(letter: Delivery) -> bool:
+    if letter.state == "awaiting":
+        return letter.channel in _TO_BE_HAD
+    return letter.state == "pending" and not letter.attempts
 
 
 def resume_cases(
