@@ -325,12 +325,22 @@ class PrivateS3(PrivateServer):
         }
 
     def is_answering(self) -> bool:
-        """Whether its S3 interface says it is healthy; never raises."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=2)
+        """Whether its S3 interface is healthy and has somewhere to read from; never raises.
+
+        The interface answers before the part that holds the files has told the others that it is back.
+        """
+        return self._ask(self.port, "/healthz") is not None and b'"DataNodes":[{' in (
+            self._ask(self._ports(self.port)[1], "/dir/status") or b""
+        )
+
+    @staticmethod
+    def _ask(port: int, path: str) -> bytes | None:
+        connection = HTTPConnection("127.0.0.1", port, timeout=2)
         try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == 200
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.read() if answer.status == 200 else None
         except (OSError, HTTPException):
-            return False
+            return None
         finally:
             connection.close()

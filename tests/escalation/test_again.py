@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from tests.escalation.engine import Engine
 from tests.escalation.rows import IN_NOWHERE, add_agency, add_incident
-from tests.escalation.test_engine import TESTS, engine_of, forward, kind, now
+from tests.escalation.test_engine import TESTS, forward, kind, now
 from tests.messaging.servers import Fickle, rude_server
 from waterwatch.agencies import competence, upkeep
 from waterwatch.agencies.competence import TOPIC_REACH_CHANGED, Rule
@@ -17,8 +17,6 @@ from waterwatch.escalation import again, service
 from waterwatch.kernel import outbox
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict
-
-__all__ = ["engine_of"]
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_a_mail_that_answers_a_digest_moves_no_case_and_tells_the_lead_of_which_
     with transaction(engine_of.sessions) as session:
         (held,) = queries.held_answers(session)
         codes = session.execute(text("SELECT code FROM incident ORDER BY code")).scalars().all()
-    assert (held.kind, held.words, held.digest_codes) == ("comment", "第二件已处理", codes)
+    assert (held.kind, held.words, held.digest_codes) == ("answer", "第二件已处理", codes)
     assert [(case.state, case.acknowledged_at) for case in engine_of.cases()] == [("delivered", None)] * 3
 
 

@@ -89,3 +89,11 @@ def test_a_code_is_one_path_with_its_quiet_zone() -> None:
     drawn = qr_svg("https://waters.example.org/a/abc").decode()
     assert drawn.startswith('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 37 37"')
     assert drawn.count("<path") == 1
+
+
+def test_a_process_that_prints_still_refuses_photos_that_are_cut_off() -> None:
+    asked = (
+        "import waterwatch.photos.pixels, waterwatch.printing.pdf; from PIL import ImageFile;"
+        "raise SystemExit(ImageFile.LOAD_TRUNCATED_IMAGES)"
+    )
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

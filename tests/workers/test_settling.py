@@ -11,6 +11,7 @@ from tests.duplicates.rows import add_photo, add_report, candidates_of
 from tests.moderation.rows import add_river, state_of
 from tests.notices.test_taking_back import wait_until_somebody_waits
 from tests.photos.test_service import PHOTO, _receive
+from waterwatch.duplicates import queries as likes
 from waterwatch.duplicates import service as duplicates
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
@@ -151,6 +152,30 @@ def test_a_report_is_taken_back_while_one_like_it_is_compared_anew(context: JobC
         beside.start()
         wait_until_somebody_waits(context.sessions)
         reports.withdraw(session, gone, now=now)
+    beside.join()
+    with transaction(context.sessions) as session:
+        assert candidates_of(session, report) == {}
+
+
+def test_a_report_is_taken_back_while_one_whose_picture_is_its_own_is_stored_beside_it(context: JobContext) -> None:
+    now = utc_now()
+    with transaction(context.sessions) as session:
+        river = add_river(session, "长江")
+        photos = [add_photo(session, now=now, sha256=b"s" * 32) for _ in range(2)]
+        gone, report = (add_report(session, river, now=now, photos=[photo]) for photo in photos)
+
+    def withdraw() -> None:
+        with transaction(context.sessions) as session:
+            reports.withdraw(session, gone, now=now)
+
+    beside = threading.Thread(target=withdraw)
+    with transaction(context.sessions) as session:
+        assert likes.lock_there(session, [gone]) == {gone}
+        beside.start()
+        wait_until_somebody_waits(context.sessions)
+        duplicates.propose(session, photos[1], now=now)
+        named = session.execute(text("SELECT other_photo_id FROM duplicate_candidate")).scalars().all()
+        assert named == [photos[0]]
     beside.join()
     with transaction(context.sessions) as session:
         assert candidates_of(session, report) == {}

@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from PIL import ImageFile
 from qrcode.constants import ERROR_CORRECT_M
 from qrcode.main import QRCode
 from weasyprint import CSS, HTML
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
+
+# WeasyPrint makes Pillow take broken pictures for whole ones, everywhere in the process that imports it: citizens'
+# photos would no more be refused for being cut off. Ours are whole.
+ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 GIVEN: Final = "given:"  # what a page calls the files it is handed: <img src="given:photo.jpg">
 MEDIA_TYPE: Final = "application/pdf"

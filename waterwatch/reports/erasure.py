@@ -17,7 +17,7 @@ from waterwatch.reports.tables import PRIVATE
 
 _LOCK_PHOTOS = text("""
 SELECT p.id FROM report_photo rp JOIN photo p ON p.id = rp.photo_id WHERE rp.report_id = :id
-ORDER BY p.id FOR UPDATE OF p
+ORDER BY p.id FOR NO KEY UPDATE OF p
 """)
 _UNLINK = text("DELETE FROM report_photo WHERE report_id = :id RETURNING photo_id")
 # By name: these rooms lie above this one, and what names an erased report goes with it at once. Of a grade that was
@@ -92,7 +92,11 @@ WHERE id = :id
 
 
 def lock_photos(session: Session, report_id: uuid.UUID) -> None:
-    """Lock a report's photos before its own row, in the order of everybody who settles or forgets a photo."""
+    """Lock a report's photos before its own row, in the order of everybody who settles or forgets a photo.
+
+    Rows may name them meanwhile: whoever compares another report with this one holds this one's row, which is waited
+    for next, and then names its photos.
+    """
     session.execute(_LOCK_PHOTOS, {"id": report_id})
 
 
