@@ -324,9 +324,8 @@ def _bring_to(
     """
     before, at = case.state, said_at or now
     if before in _UNHEARD:
+        escalation.begin_if_lost(case, now=now)
         at = max(at, case.delivered_at or at)  # a mail may be faster than the record of the letter it answers
-        if before == "no_contact":
-            escalation_rules.CASE.move(case, "queued", now=now)
         escalation_rules.CASE.move(case, "acknowledged", now=now)
         case.acknowledged_at = case.acknowledged_at or at
         escalation.say_moved(session, case, now=now)

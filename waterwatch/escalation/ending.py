@@ -123,11 +123,14 @@ def _run(session: Session, case: Case, settings: Settings, *, now: datetime) -> 
         return True
     if clocks.owed_by(case) is None:
         return False
+    clocks.run(case)
     if case.supervises_id is not None:
         below = queries.locked_case(session, case.supervises_id)
-        if below.state_deadline_at is None or below.state_deadline_at > now:
-            return False  # what was missed was made up for
-    clocks.run(case)
+        if below.state not in clocks.OWED or below.state_deadline_at is None:
+            clocks.stop(case)  # what was missed was made up for
+            return False
+        if below.state_deadline_at > now:
+            clocks.follow(case, below)
     if case.escalated_at is not None or queries.was_reminded(session, case.id, since=case.remind_at):
         case.remind_at = None
     return True

@@ -1,7 +1,7 @@
 """Every SELECT of escalation, named for its answer."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -94,6 +94,19 @@ def locked_case_of(session: Session, incident_id: uuid.UUID, case_id: uuid.UUID)
         if case.id == case_id:
             return case
     raise NotFound("case_not_found")
+
+
+def lock_all_of(session: Session, case_ids: Iterable[uuid.UUID]) -> None:
+    """Lock the incidents of some cases, then all cases of them, each in the order of their ids: for whoever may go on
+    from one incident to the next."""
+    incidents = select(Case.incident_id).where(Case.id.in_(list(case_ids)))
+    incident_ids = list(session.scalars(incidents).unique())
+    session.execute(_LOCK_INCIDENTS, {"ids": incident_ids})
+    cases = select(Case.id).where(Case.incident_id.in_(incident_ids)).order_by(Case.id).with_for_update()
+    session.scalars(cases).all()
+
+
+_LOCK_INCIDENTS = text("SELECT id FROM incident WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 
 
 def incident_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID:
