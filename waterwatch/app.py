@@ -42,6 +42,7 @@ from waterwatch.moderation import (
 from waterwatch.moderation import views as moderation
 from waterwatch.notices import views as notices
 from waterwatch.officers import case_views as office_case
+from waterwatch.officers import figures_views as office_figures
 from waterwatch.officers import link_views as case_link
 from waterwatch.officers import people_views as office_people
 from waterwatch.officers import views as officers
@@ -122,6 +123,7 @@ def create_app(settings: Settings) -> Flask:
         bulletins.bp,
         bulletins_desk.bp,
         officers.bp,
+        office_figures.bp,
         office_case.bp,
         office_people.bp,
         case_link.bp,

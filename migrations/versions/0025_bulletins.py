@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer(), nullable=False, server_default=sa.text("1")),
         sa.Column("facts", JSONB(), nullable=False, server_default=sa.text("'{}'::jsonb")),
         sa.Column("incident_ids", sa.ARRAY(sa.Uuid()), nullable=False, server_default=sa.text("'{}'::uuid[]")),
+        sa.Column("answer_ids", sa.ARRAY(sa.Uuid()), nullable=False, server_default=sa.text("'{}'::uuid[]")),
         sa.Column("made_at", NOW),
         sa.Column("approved_at", NOW),
         sa.Column("approved_by", sa.Uuid(), sa.ForeignKey("person.id")),

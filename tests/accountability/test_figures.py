@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.accountability.rows import add_case
-from tests.escalation.rows import add_agency
+from tests.accountability.rows import add_case, add_mail, add_round
+from tests.escalation.rows import add_agency, add_incident
 from waterwatch.accountability import queries
 from waterwatch.accountability.rules import Figures, Period
 
@@ -100,15 +100,17 @@ def test_where_it_was_rerouted_the_time_of_the_second_begins_with_its_own_letter
     assert (found.cases, found.acknowledged_on_time, found.acknowledge_median_s) == (1, 1, 7200)
 
 
+@pytest.mark.parametrize("case_state", ["withdrawn", "closed", "refused_not_ours"])
 @pytest.mark.parametrize("state", ["merged", "retracted"])
-def test_an_incident_that_was_none_counts_nowhere(session: Session, agency: uuid.UUID, state: str) -> None:
-    from tests.escalation.rows import add_incident
-
+def test_an_incident_that_was_none_or_another_stands_beside_the_figures(
+    session: Session, agency: uuid.UUID, state: str, case_state: str
+) -> None:
     changes = {"state": state, "closed_at": DAY + HOUR}
     if state == "merged":
         changes["merged_into_id"] = add_incident(session, now=DAY)
-    add_case(session, agency, DAY, **CLOCKS, incident=changes)
-    assert figures(session, agency) == Figures()
+    case_id = add_case(session, agency, DAY, **CLOCKS, state=case_state, incident=changes)
+    add_round(session, case_id, DAY, DAY + HOUR)
+    assert figures(session, agency) == Figures(withdrawn=2)
 
 
 def test_closed_by_the_department_is_no_proof_and_a_citizens_photo_is(session: Session, agency: uuid.UUID) -> None:
@@ -121,9 +123,33 @@ def test_closed_by_the_department_is_no_proof_and_a_citizens_photo_is(session: S
     assert figures(session, agency, as_of=DAY + 49 * HOUR).verified_clean == 0
 
 
-def test_once_an_incident_is_over_nothing_falls_due(session: Session, agency: uuid.UUID) -> None:
+def test_the_share_found_clean_is_of_all_whose_time_to_finish_is_over_also_of_those_nobody_looked_at_again(
+    session: Session, agency: uuid.UUID
+) -> None:
+    done = {**CLOCKS, "state": "closed", "answered_at": DAY + HOUR, "closed_at": DAY + 2 * HOUR}
+    clean, expired = ({"state": state, "closed_at": DAY + 54 * 24 * HOUR} for state in ("verified_clean", "expired"))
+    for _ in range(7):
+        add_case(session, agency, DAY, **done, incident=expired)
+    add_case(session, agency, DAY, **CLOCKS, incident=expired)
+    add_case(session, agency, DAY, **CLOCKS)
+    add_case(session, agency, DAY, **done, incident=clean)
+    found = figures(session, agency)
+    assert (found.settle_due, found.verified_clean, found.claimed, found.verified_clean_percent) == (10, 1, 7, 10)
+
+
+def test_while_the_time_to_finish_runs_nothing_is_said_of_what_is_clean(session: Session, agency: uuid.UUID) -> None:
+    for _ in range(3):
+        add_case(session, agency, DAY, **CLOCKS, incident={"state": "verified_clean", "closed_at": DAY + HOUR})
+    month = Period.parse("2026-02")
+    before = queries.figures_of(session, agency, month, as_of=CLOCKS["finish_by"] - timedelta(microseconds=1))
+    assert (before.settle_due, before.verified_clean_percent, before.is_clean_too_early) == (0, None, True)
+    after = queries.figures_of(session, agency, month, as_of=CLOCKS["finish_by"])
+    assert (after.settle_due, after.verified_clean_percent, after.is_clean_too_early) == (3, 100, False)
+
+
+def test_once_an_incident_is_over_nothing_falls_due_but_the_time_to_finish(session: Session, agency: uuid.UUID) -> None:
     add_case(session, agency, DAY, **CLOCKS, incident={"state": "expired", "closed_at": DAY + 10 * HOUR})
-    assert figures(session, agency) == Figures(cases=1)
+    assert figures(session, agency) == Figures(cases=1, settle_due=1)
     late = {"state": "expired", "closed_at": DAY + 30 * HOUR}
     add_case(session, agency, DAY, **CLOCKS, incident=late)
     found = figures(session, agency)
@@ -134,12 +160,8 @@ def test_a_reopened_case_counts_again_from_its_new_letter(session: Session, agen
     again = DAY + 100 * HOUR
     clocks = {**CLOCKS, "delivered_at": again, "acknowledge_by": again + 24 * HOUR, "answer_by": again + 168 * HOUR}
     case_id = add_case(session, agency, DAY, **clocks, state="acknowledged", acknowledged_at=again + HOUR)
-    session.execute(
-        text("""INSERT INTO case_round (case_id, number, severity, delivered_at, acknowledged_at, answered_at,
-                    closed_at, acknowledge_by, answer_by, finish_by, reopened_at)
-                VALUES (:id, 1, 3, :day, :at, :at, :at, :by, :by, :by, :again)"""),
-        {"id": case_id, "day": DAY, "at": DAY + 3 * HOUR, "by": DAY + 24 * HOUR, "again": again},
-    )
+    said, by = DAY + 3 * HOUR, DAY + 24 * HOUR
+    add_round(session, case_id, said, again, delivered_at=DAY, acknowledge_by=by, answer_by=by, finish_by=by)
     found = figures(session, agency)
     assert (found.cases, found.reopened, found.claimed) == (2, 1, 0)
     assert (found.acknowledged_on_time, found.answer_due, found.answered_on_time, found.overdue) == (2, 2, 1, 1)
@@ -148,13 +170,64 @@ def test_a_reopened_case_counts_again_from_its_new_letter(session: Session, agen
 def test_a_reopened_case_that_waits_for_its_letter_is_nobodys_failure(session: Session, agency: uuid.UUID) -> None:
     again = DAY + 100 * HOUR
     case_id = add_case(session, agency, DAY, state="queued")
-    session.execute(
-        text("""INSERT INTO case_round (case_id, number, severity, delivered_at, closed_at, reopened_at)
-                VALUES (:id, 1, 3, :day, :day, :again)"""),
-        {"id": case_id, "day": DAY, "again": again},
-    )
+    add_round(session, case_id, DAY, again)
     found = figures(session, agency)
     assert (found.cases, found.reopened, found.not_reached) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("state", "beside"), [("refused_not_ours", "not_ours"), ("withdrawn", "withdrawn")])
+def test_what_a_case_becomes_does_not_undo_its_former_rounds(
+    session: Session, agency: uuid.UUID, state: str, beside: str
+) -> None:
+    again, by = DAY + 100 * HOUR, DAY + 24 * HOUR
+    case_id = add_case(session, agency, DAY, delivered_at=again, state=state)
+    add_round(session, case_id, DAY + 30 * HOUR, again, delivered_at=DAY, acknowledge_by=by, answer_by=by)
+    found = figures(session, agency)
+    assert (found.cases, found.reopened, getattr(found, beside)) == (1, 1, 1)
+    assert (found.acknowledge_due, found.acknowledged_on_time, found.answer_due, found.answered_on_time) == (1, 0, 1, 0)
+
+
+def test_a_mail_that_came_in_time_and_waits_for_the_lead_is_neither_kept_nor_missed(
+    session: Session, agency: uuid.UUID
+) -> None:
+    case_id = add_case(session, agency, DAY, **CLOCKS)
+    mail_id = add_mail(session, case_id, CLOCKS["acknowledge_by"])
+    found = figures(session, agency, as_of=CLOCKS["answer_by"])
+    assert (found.cases, found.acknowledge_due, found.answer_due, found.overdue) == (1, 0, 0, 0)
+    session.execute(
+        text("UPDATE case_answer SET state = 'withheld', withheld_reason = 'not_an_answer' WHERE id = :id"),
+        {"id": mail_id},
+    )
+    found = figures(session, agency, as_of=CLOCKS["answer_by"])
+    assert (found.cases, found.acknowledge_due, found.answer_due, found.overdue) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("after", "facts", "due"),
+    [
+        (25 * HOUR, {}, (1, 0, 1)),  # too late to acknowledge, in time to answer
+        (7 * 24 * HOUR + timedelta(seconds=1), {}, (1, 1, 1)),
+        (HOUR, {"kind": "comment"}, (0, 1, 1)),  # received it, no more
+        (HOUR, {"state": "published", "published_at": DAY}, (1, 1, 1)),  # read: the case says what came of it
+        (HOUR, {"via": "link"}, (1, 1, 1)),
+        (9 * 24 * HOUR, {}, (1, 1, 1)),  # after the instant
+    ],
+)
+def test_a_mail_holds_up_only_what_it_came_in_time_for(
+    session: Session, agency: uuid.UUID, after: timedelta, facts: dict[str, object], due: tuple[int, int, int]
+) -> None:
+    add_mail(session, add_case(session, agency, DAY, **CLOCKS), DAY + after, **facts)
+    found = figures(session, agency, as_of=DAY + 8 * 24 * HOUR)
+    assert (found.acknowledge_due, found.answer_due, found.overdue) == due
+
+
+def test_a_mail_of_a_former_round_holds_up_nothing_of_the_present_one(session: Session, agency: uuid.UUID) -> None:
+    again = DAY + 2 * HOUR
+    case_id = add_case(session, agency, DAY, **{**CLOCKS, "delivered_at": again})
+    add_round(session, case_id, DAY, again)
+    add_mail(session, case_id, DAY + HOUR)
+    found = figures(session, agency)
+    assert (found.cases, found.acknowledge_due, found.acknowledged, found.overdue) == (2, 2, 1, 1)
 
 
 def test_a_case_belongs_to_the_period_it_arrived_in_by_chinas_clock(session: Session, agency: uuid.UUID) -> None:

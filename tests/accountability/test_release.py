@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.accountability.rows import add_case
 from tests.bulletins.rows import context_of
+from tests.casework.test_unheard import wait_until_somebody_waits
 from tests.escalation.rows import add_agency
 from tests.web.site import Visitor
 from waterwatch.accountability import queries, service
@@ -22,7 +24,7 @@ from waterwatch.accountability.rules import Period
 from waterwatch.accounts.service import DemoPerson
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import Conflict, Gone, Invalid
+from waterwatch.kernel.errors import Conflict, Gone, Invalid, NotFound
 from waterwatch.kernel.sealing import open_value
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
@@ -111,6 +113,68 @@ def test_counted_twice_a_department_gets_one_mail(
     assert show(sessions, settings).letters == 1
     again = show(sessions, settings, NOW + HOUR)
     assert (again.rows, again.letters) == (3, 0)
+
+
+def test_counted_again_the_link_that_was_sent_shows_what_is_counted_now(
+    sessions: sessionmaker[Session], settings: Settings, agency: uuid.UUID, visitor: Visitor
+) -> None:
+    now = datetime.now(UTC)  # the link is good from then
+    show(sessions, settings, now)
+    with transaction(sessions) as session:
+        row = session.execute(text("SELECT id, sealed FROM posting")).one()
+        add_case(session, agency, DAY, delivered_at=DAY)
+        before = set(session.execute(text("SELECT id FROM period_figures")).scalars())
+    mail = json.loads(open_value(settings, "posting", row.id, row.sealed))
+    path = re.search(r"http://localhost(/accountability/figures/\S+)", mail["text"])
+    assert path is not None
+    assert '<span class="number">5</span>' not in visitor.get(path[1]).text
+    assert show(sessions, settings, now + HOUR).letters == 0
+    assert '<span class="number">5</span>' in visitor.get(path[1]).text
+    with transaction(sessions) as session:
+        assert set(session.execute(text("SELECT id FROM period_figures")).scalars()) == before
+        counts = session.execute(text("SELECT cases FROM period_figures")).scalars().all()
+    assert counts == [5, 5, 5]
+
+
+def test_counted_again_what_is_not_counted_any_more_is_gone_and_what_comes_back_is_where_it_was(
+    sessions: sessionmaker[Session], settings: Settings, agency: uuid.UUID
+) -> None:
+    show(sessions, settings)
+    sent = figures_id(sessions, agency)
+    moved = text("UPDATE escalation_case SET delivered_at = delivered_at + :by, created_at = created_at + :by")
+    with transaction(sessions) as session:
+        session.execute(moved, {"by": timedelta(days=90)})
+    again = show(sessions, settings, NOW + HOUR)
+    assert (again.rows, again.letters) == (1, 0)  # the country, where there was nothing
+    with transaction(sessions) as session:
+        session.execute(moved, {"by": timedelta(days=-90)})
+    again = show(sessions, settings, NOW + 2 * HOUR)
+    assert (again.rows, again.letters) == (3, 0)
+    assert figures_id(sessions, agency) == sent  # the link that was sent is good again
+
+
+def test_one_that_comments_while_its_figures_are_taken_away_is_told_that_there_are_none(
+    sessions: sessionmaker[Session], settings: Settings, agency: uuid.UUID
+) -> None:
+    show(sessions, settings)
+    commented = figures_id(sessions, agency)
+    came_to: list[str] = []
+
+    def say() -> None:
+        try:
+            with transaction(sessions) as session:
+                service.comment(session, commented, WriteComment("有一起不在本区"), actor=SYSTEM, now=NOW + HOUR)
+        except NotFound as missing:
+            came_to.append(missing.error_code)
+
+    department = threading.Thread(target=say)
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE escalation_case SET delivered_at = NULL, created_at = :at"), {"at": NOW})
+        service.show_period(session, PERIOD, settings=settings, actor=SYSTEM, now=NOW + HOUR)
+        department.start()
+        wait_until_somebody_waits(sessions)
+    department.join()
+    assert came_to == ["figures_not_found"]
 
 
 def test_a_period_that_is_not_over_is_not_counted(sessions: sessionmaker[Session], settings: Settings) -> None:
@@ -253,6 +317,38 @@ def test_pages_of_areas_and_departments_lead_to_each_other(
     for path in ("/accountability/areas/999999", "/accountability/agencies/none", "/accountability/2020Q1"):
         assert visitor.get(path).status_code == 404
     assert visitor.get("/accountability/rules").status_code == 200
+
+
+def test_the_page_of_a_basins_authority_leads_to_no_page_of_an_area(
+    sessions: sessionmaker[Session], settings: Settings, agency: uuid.UUID, visitor: Visitor
+) -> None:
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE jurisdiction SET code = 'basin-yangtze', level = 'basin'"))
+        session.execute(text("UPDATE agency SET level = 'basin', kind = 'basin_authority'"))
+    publish(sessions, show(sessions, settings).shown_until)
+    page = visitor.get(f"/accountability/agencies/{code_of(sessions, agency)}")
+    assert page.status_code == 200
+    assert "basin-yangtze" in page.text
+    for path in (f"/accountability/agencies/{code_of(sessions, agency)}", "/accountability/2026Q1?area=basin-yangtze"):
+        assert "/accountability/areas/" not in visitor.get(path).text
+
+
+def test_the_headline_counts_what_was_handed_over_and_says_that_it_is_too_early_for_what_is_clean(
+    sessions: sessionmaker[Session], settings: Settings, agency: uuid.UUID, visitor: Visitor
+) -> None:
+    publish(sessions, show(sessions, settings).shown_until)
+    headline = visitor.get("/accountability/2026Q1").text.split('<div class="stats">')[1].split("<form")[0]
+    told = re.findall(r'<p class="stat-number">(.*?)</p><p class="stat-label">(.*?)</p>', headline)
+    assert told == [
+        ("4", "次转交，已送达部门"),
+        ("75%", "按时确认收到"),
+        ("0%", "按时答复"),
+        ("还太早", "公众核实已清洁"),
+    ]
+
+
+def test_the_rules_give_no_department_the_credit_for_clean_water(visitor: Visitor) -> None:
+    assert "水变清了，不等于是部门治好的" in visitor.get("/accountability/rules").text
 
 
 @pytest.mark.parametrize(("who", "status"), [(None, 302), ("officer", 403), ("moderator", 403), ("lead", 200)])

@@ -87,6 +87,17 @@ def add_picture(
     return report_id
 
 
+def add_answer(session: Session, incident_id: uuid.UUID, words: str, at: datetime = DAY) -> uuid.UUID:
+    """What the department said of an incident, public; gives the answer's id."""
+    case_id = session.execute(
+        text("SELECT id FROM escalation_case WHERE incident_id = :id"), {"id": incident_id}
+    ).scalar_one()
+    return insert(
+        session, "case_answer", case_id=case_id, kind="answer", via="desk", words=words, said_at=at,
+        state="published", state_since=at, published_at=at,
+    )  # fmt: skip
+
+
 def make(context: JobContext, agency_id: uuid.UUID, period: Period = PERIOD) -> uuid.UUID:
     """A draft, made."""
     with transaction(context.sessions) as session:

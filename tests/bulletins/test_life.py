@@ -20,6 +20,7 @@ from tests.bulletins.rows import (
     PERIOD,
     SYSTEM,
     Context,
+    add_answer,
     add_department,
     add_entry,
     add_picture,
@@ -31,12 +32,14 @@ from tests.messaging.servers import HOST, Inbox, closed_port, kind_server
 from tests.web.site import Visitor
 from waterwatch.accounts.service import DemoPerson
 from waterwatch.bulletins import jobs, service
+from waterwatch.casework import service as casework
 from waterwatch.kernel import outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid, Unavailable
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.states import IllegalMove
+from waterwatch.messaging.attempts import Failure
 
 People = dict[str, DemoPerson]
 
@@ -271,10 +274,11 @@ def agency_code(context: Context, agency: uuid.UUID) -> str:
 
 @pytest.fixture
 def pictured(context: Context, people: People, tmp_path: Path) -> tuple[uuid.UUID, uuid.UUID, uuid.UUID, str]:
-    """A public bulletin with a picture; its id, the report's and the incident's, and the department's code."""
+    """A public bulletin, a picture and an answer in it; its id, report's and incident's, and the department's code."""
     with transaction(context.sessions) as session:
         agency = add_department(session)
         incident_id, _code = add_entry(session, agency)
+        add_answer(session, incident_id, "已责成整改")
         report_id = add_picture(session, incident_id, context.objects, tmp_path)
     bulletin_id = make(context, agency)
     approve(context, bulletin_id, people)
@@ -287,6 +291,9 @@ _SPOIL = {
     "a cover is ordered": "UPDATE photo SET redaction_wanted_at = now()",
     "the report was refused after all": "UPDATE report SET state = 'refused', refusal_code = 'unclear'",
     "the incident was taken back": "UPDATE incident SET state = 'retracted', closed_at = now()",
+    "an answer was withheld": "UPDATE case_answer SET state = 'withheld', withheld_reason = 'personal_data'",
+    "an answer's words are gone": "UPDATE case_answer SET words = NULL, erased_at = now()",
+    "an answer is gone": "DELETE FROM case_answer",
 }
 
 
@@ -313,6 +320,61 @@ def test_what_has_to_go_goes_at_once_and_a_corrected_edition_is_ordered(
         letter = session.execute(text("SELECT state FROM bulletin_letter")).scalar_one()
     assert [tuple(row) for row in rows] == [(1, "recalled", None), (2, "making", bulletin_id)]
     assert letter == "cancelled"
+
+
+def test_an_answer_taken_back_goes_out_in_no_letter_that_waits_and_in_no_later_edition(
+    context: Context, pictured: tuple[uuid.UUID, uuid.UUID, uuid.UUID, str], people: People
+) -> None:
+    bulletin_id, _report_id, _incident_id, _code = pictured
+    table, printed = (files(context, bulletin_id)[name] for name in ("csv1", "pdf1"))
+    assert "已责成整改" in table.decode()
+    assert "已责成整改" in text_of(printed)
+    with transaction(context.sessions) as session:
+        answer_id = session.execute(text("SELECT id FROM case_answer")).scalar_one()
+        casework.withhold_answer(session, answer_id, "personal_data", actor=lead_of(context, people), now=NOW)
+    assert send_all(context) == []
+    assert [row[1:] for row in letters(context.sessions)] == [("refused", 1, "bulletin_is_spoilt")]
+    assert jobs.recall_spoilt(context) == 1
+    with transaction(context.sessions) as session:
+        second = session.execute(text("SELECT id FROM bulletin WHERE corrects_id = :id"), {"id": bulletin_id})
+        second_id = second.scalar_one()
+    assert jobs.make_files(context, second_id, 1)
+    table, printed = (files(context, second_id)[name] for name in ("csv1", "pdf1"))
+    assert "已责成整改" not in table.decode()
+    assert "已责成整改" not in text_of(printed)
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE case_answer SET words = NULL, erased_at = now()"))
+    assert jobs.recall_spoilt(context) == 0
+
+
+def text_of(printed: bytes) -> str:
+    """A PDF's words, as they stand one after another."""
+    return re.sub(r"\s", "", "".join(page.extract_text() for page in PdfReader(io.BytesIO(printed)).pages))
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["put off", "killed"])
+def test_a_recalled_bulletin_is_not_sent_by_a_letter_that_was_under_way(
+    context: Context, pictured: tuple[uuid.UUID, uuid.UUID, uuid.UUID, str], is_killed: bool
+) -> None:
+    (message,) = messages(context, service.TOPIC_SEND)
+    claim = jobs._claim(context, uuid.UUID(message.payload["letter_id"]), message)
+    assert claim is not None
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE incident SET state = 'retracted', closed_at = now()"))
+    assert jobs.recall_spoilt(context) == 1
+    if is_killed:  # its claim runs out, and somebody else takes it up
+        context.at = NOW + timedelta(minutes=5)
+        inbox = Inbox()
+        with kind_server(inbox) as port:
+            there = at_port(context, port)
+            there.at = context.at
+            jobs.send(there, message)
+        assert inbox.received == []
+    else:
+        assert jobs._hand_over(context, claim) == Failure("bulletin_is_spoilt", is_permanent=True)
+        assert jobs._record(context, claim, Failure("450", is_deferred=True), message) is None
+    assert [state for _address, state, _attempts, _error in letters(context.sessions)] == ["cancelled"]
+    assert state_of(context.sessions, pictured[0]) == "recalled"
 
 
 def test_a_spoilt_draft_is_made_anew_and_approved_by_nobody(

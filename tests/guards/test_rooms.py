@@ -19,6 +19,7 @@ GRAMMAR = {"__init__", "rules", "tables", "queries", "service", "forms", "views"
 # Files a slice has beside the grammar, each for a reason of its own.
 SPECIAL = {
     ("accountability", "letters"): "writes the mail that shows a department its figures",
+    ("accountability", "previews"): "figures shown and not public yet: whose, and who could not be written to",
     ("accountability", "showing"): "what the pages and files of figures show, put together",
     ("accountability", "desk_views"): "the lead's check, beside the pages for everybody",
     ("bulletins", "charts"): "the only importer of pygal",
@@ -125,7 +126,7 @@ SPECIAL = {
     ("incidents", "standing"): "level, clock, place and extent as they follow from grades and reports",
     ("officers", "showing"): "what the pages of a case show, put together for the desk and the link",
     ("officers", "case_queries"): "the questions about one case, as many again as all others",
-    ("officers", "figures"): "an agency's own account of itself",
+    ("officers", "figures_views"): "how the agency answered, and its figures before they are public",
     ("officers", "saying"): "how what an agency says comes in, with its photos; desk and link call it",
     ("officers", "case_views"): "the desk of one case, as large as the desk of all",
     ("officers", "link_views"): "the page behind a letter's link",

@@ -1,5 +1,6 @@
 """What people do in the browser: each function is one person's step, told in the words on the screen."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from waterwatch.accounts.rules import DEMO_PASSWORD
 
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 AXE = Path(__file__).resolve().parents[2] / "map_static" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 900}
@@ -110,6 +112,12 @@ def report_pollution(
     page.click("#send")
     page.wait_for_url(re.compile(r"/f/[\w-]+$"))
     return page.url
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """For the guides, when they are made anew."""
+    if os.environ.get("WATERWATCH_WRITE_SCREENSHOTS"):
+        page.screenshot(path=IMAGES / f"{name}.png")
 
 
 def await_step(page: Page, words: str) -> None:

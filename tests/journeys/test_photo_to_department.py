@@ -1,6 +1,5 @@
 """One photo travels from a phone to a department's inbox, seen by all four kinds of people."""
 
-import os
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from tests.journeys.conftest import Site
 from tests.journeys.people import DESKTOP, PHONE, Watch
 
 pytestmark = pytest.mark.journey
-IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 MODERATOR = "moderator@demo.example"
 
 
@@ -98,10 +96,8 @@ def test_a_photo_reaches_the_department_and_everybody_sees_it(
         anybody.wait_for_selector("#map[data-ready]")
         expect(anybody.locator("#map-list")).to_contain_text("长江", timeout=60_000)
         expect(anybody.locator("#map-list .level-3").first).to_be_visible()
-        if os.environ.get("WATERWATCH_WRITE_SCREENSHOTS"):
-            IMAGES.mkdir(exist_ok=True)
-            anybody.screenshot(path=IMAGES / "map.png")
-            citizen.screenshot(path=IMAGES / "follow.png")
+        people.keep_picture(anybody, "map")
+        people.keep_picture(citizen, "follow")
         assert [level for _feature, level in colours(anybody, site.origin) - coloured] == [3]
 
 

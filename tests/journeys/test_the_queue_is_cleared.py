@@ -3,7 +3,6 @@
 It colours waters and wants a queue that holds its own reports alone: it has a site to itself.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from tests.journeys.sending import WUHAN_BRIDGE, await_review, draw_scene, send_
 from waterwatch.reports.tables import ALL_CLEAR, KINDS
 
 pytestmark = pytest.mark.journey
-IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 LAPTOP = {"width": 1280, "height": 800}
 SECOND, LEAD = "second@demo.example", "lead@demo.example"  # a code of the day is taken once: two in turn
 KM_APART = 0.012  # degrees: no two are within the 500 m in which one joins the other's incident
@@ -179,11 +177,11 @@ def test_the_desk_fits_both_screens_and_has_no_serious_barrier(
     with people.person(browser, watch, LAPTOP) as moderator:
         people.sign_in(moderator, site.origin, LEAD, site.totp_secret(LEAD))
         found += people.find_violations(moderator)
-        keep_picture(moderator, "desk-queue")
+        people.keep_picture(moderator, "desk-queue")
         moderator.keyboard.press("n")
         moderator.wait_for_selector("[data-desk-map][data-ready]")
         found += people.find_violations(moderator)
-        keep_picture(moderator, "desk")
+        people.keep_picture(moderator, "desk")
         inside = moderator.evaluate(
             "innerHeight - document.querySelector('.desk-actions').getBoundingClientRect().bottom"
         )
@@ -203,7 +201,7 @@ def test_the_desk_fits_both_screens_and_has_no_serious_barrier(
         moderator.set_viewport_size(PHONE)
         assert people.overflow_px(moderator) == 0
         found += people.find_violations(moderator)
-        keep_picture(moderator, "desk-phone")
+        people.keep_picture(moderator, "desk-phone")
         moderator.goto(f"{site.origin}/desk/pace")
         assert people.overflow_px(moderator) == 0
         found += people.find_violations(moderator)
@@ -252,9 +250,3 @@ def test_a_decision_is_undone_and_one_that_is_not_taken_comes_back_with_what_was
         expect(moderator.locator(".empty-title")).to_have_text("没有等待审核的上报")
     with database_of(site) as connection:
         assert decided(connection, codes) == {code: ("refused", ["refused"]) for code in codes}
-
-
-def keep_picture(page: Page, name: str) -> None:
-    """For the guides, when they are made anew."""
-    if os.environ.get("WATERWATCH_WRITE_SCREENSHOTS"):
-        page.screenshot(path=IMAGES / f"{name}.png")

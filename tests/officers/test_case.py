@@ -16,6 +16,8 @@ from tests.escalation.rows import add_incident, add_photo, add_report
 from tests.officers.conftest import Desk
 from tests.officers.rows import add_case, add_office, state_of
 from tests.web.site import counting
+from waterwatch.casework import service as casework
+from waterwatch.escalation import service as escalation
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.objects import ObjectStore
@@ -75,6 +77,39 @@ def test_a_photo_is_shown_in_its_own_case_alone(desk: Desk, now: datetime, setti
     shown = desk.visitor.get(f"/office/case/{case_id}/photo/{photo_id}/1024")
     assert (shown.status_code, shown.data) == (200, drawn)
     assert desk.visitor.get(f"/office/case/{other_id}/photo/{photo_id}/1024").status_code == 404
+
+
+def test_a_case_taken_back_shows_neither_place_nor_picture_at_the_desk(
+    desk: Desk, now: datetime, settings: Settings, tmp_path: Path
+) -> None:
+    objects = ObjectStore(settings.objects_url)
+    with desk.rows() as session:
+        incident_id = add_incident(session, now=now)
+        for _one in range(2):
+            add_photo(session, add_report(session, incident_id, now=now), objects, tmp_path, now=now)
+        case_id = add_case(session, desk.own, now=now, incident_id=incident_id)
+        photo_id, said_photo = session.execute(text("SELECT id FROM photo ORDER BY id")).scalars()
+    path = f"/office/case/{case_id}"
+    assert desk.post(f"{path}/answer", {"words": "见照片"}) == 303
+    with desk.rows() as session:  # one of them is the answer's
+        moved = {"photo": said_photo}
+        session.execute(text("DELETE FROM report_photo WHERE photo_id = :photo"), moved)
+        session.execute(
+            text("INSERT INTO case_answer_photo (photo_id, answer_id, position) SELECT :photo, id, 1 FROM case_answer"),
+            moved,
+        )
+    parts = ["map.png", f"photo/{photo_id}/1024", f"photo/{said_photo}/1024"]
+    page = desk.get(path)
+    for shown in ("30.592800", "/map.png", f"/photo/{photo_id}/", f"/photo/{said_photo}/"):
+        assert shown in page
+    with desk.rows() as session:
+        escalation.withdraw_cases(session, incident_id, settings=settings, actor=Actor.system("tests"), now=now)
+    assert [desk.visitor.get(f"{path}/{part}").status_code for part in parts] == [410] * 3
+    page = desk.get(path)
+    assert "不必再处理" in page
+    assert "见照片" in page
+    for gone in ("30.592800", "114.305500", "WGS-84", "/map.png", "/photo/"):
+        assert gone not in page
 
 
 def test_acknowledged_then_answered_with_a_date_and_a_photo(desk: Desk, case_id: uuid.UUID, now: datetime) -> None:
@@ -235,6 +270,30 @@ def test_an_agency_above_reads_the_case_but_neither_notes_nor_buttons(desk: Desk
         fields = {"words": "好", "reason": "好", "note": "好", "office": "好"}
         assert desk.post(f"/office/case/{case_id}/{act}", fields) == 403
     assert said(desk, case_id) == []
+
+
+def test_an_agency_above_reads_no_name_of_those_below_and_not_what_they_do_among_themselves(
+    desk: Desk, now: datetime
+) -> None:
+    with desk.rows() as session:
+        case_id = add_case(session, desk.below, now=now)
+        officer = session.execute(text("SELECT id FROM person WHERE email = 'lead@demo.example'")).scalar_one()
+        session.execute(
+            text("UPDATE membership SET agency_code = 'wuchang-street' WHERE person_id = :id"), {"id": officer}
+        )
+        actor = Actor.person(officer, None)
+        escalation.acknowledge(session, case_id, actor=actor, now=now)
+        casework.assign(session, case_id, officer, "排水科", actor=actor, now=now)
+        casework.assign(session, case_id, officer, None, actor=actor, now=now)
+        service.note(session, case_id, "内部的话", actor=actor, now=now)
+        session.execute(text("UPDATE case_assignment SET ended_at = assigned_at WHERE office IS NULL"))
+    page = desk.get(f"/office/case/{case_id}")
+    assert "lead@demo.example" not in page
+    assert "排水科" in page
+    history = page.split('<ol class="history">')[1].split("</ol>")[0]
+    assert "确认收到" in history
+    for words in ("内部分派", "写了内部备注"):
+        assert words not in history
 
 
 def test_the_history_names_colleagues_and_nobody_else(desk: Desk, now: datetime, case_id: uuid.UUID) -> None:

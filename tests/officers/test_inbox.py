@@ -3,12 +3,13 @@ import io
 import json
 import re
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from tests.escalation.rows import insert
 from tests.officers.conftest import Desk
 from tests.officers.rows import add_case, state_of
 from tests.web.site import counting
@@ -163,6 +164,34 @@ def test_the_cases_of_agencies_below_are_looked_at_and_named(desk: Desk, now: da
     assert 'type="checkbox" name="case"' not in page
 
 
+def test_who_works_at_an_agency_below_is_told_by_office_alone(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        person = session.execute(text("SELECT id FROM person WHERE email = 'lead@demo.example'")).scalar_one()
+        both, alone = (add_case(session, desk.below, now=now, due_in_h=hours) for hours in (1, 2))
+        for case_id, office in ((both, "执法大队"), (alone, None)):
+            insert(session, "case_assignment", case_id=case_id, person_id=person, office=office, assigned_at=now)
+    page = desk.get("/office/?reach=below")
+    table = desk.get("/office/cases.csv?reach=below")
+    features = json.loads(desk.get("/office/cases.geojson?reach=below"))["features"]
+    assert "lead@demo.example" not in page + table + json.dumps(features)
+    assert page.count("执法大队") == 1
+    rows = list(csv.DictReader(io.StringIO(table.removeprefix("\ufeff"))))
+    assert [row["assigned"] for row in rows] == ["执法大队", ""]
+    assert [one["properties"]["assigned"] for one in features] == ["执法大队", ""]
+    assert listed(desk.get("/office/?reach=below&whose=lead@demo.example")) == []
+    assert listed(desk.get("/office/?reach=below&whose=执法大队")) == [both]
+
+
+def test_a_case_taken_back_leaves_the_desk_without_its_place(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        add_case(session, desk.own, now=now, state="withdrawn", at=(114.4, 30.6))
+    (row,) = csv.DictReader(io.StringIO(desk.get("/office/cases.csv?show=withdrawn").removeprefix("\ufeff")))
+    assert (row["state"], row["lon"], row["lat"]) == ("withdrawn", "", "")
+    (feature,) = json.loads(desk.get("/office/cases.geojson?show=withdrawn"))["features"]
+    assert feature["geometry"] is None
+    assert "114.4" not in json.dumps(feature)
+
+
 def test_several_are_acknowledged_at_once_and_nobody_elses_are(desk: Desk, now: datetime) -> None:
     with desk.rows() as session:
         own = [add_case(session, desk.own, now=now) for _one in range(3)]
@@ -220,32 +249,6 @@ def test_the_map_is_given_the_same_cases_with_their_exact_places(desk: Desk, now
     assert feature["geometry"] == {"type": "Point", "coordinates": [114.4, 30.6]}
     assert feature["id"] == str(case_id)
     assert 'data-source="/office/cases.geojson"' in desk.get("/office/map")
-
-
-def test_the_figures_count_what_is_known_and_hold_nothing_against_what_is_not_yet_due(
-    desk: Desk, now: datetime
-) -> None:
-    told = now - timedelta(hours=10)
-
-    def facts(**given: float | None) -> dict[str, datetime | None]:
-        return {name: None if hours is None else told + timedelta(hours=hours) for name, hours in given.items()}
-
-    with desk.rows() as session:
-        kept = facts(acknowledge_by=2, acknowledged_at=1, answer_by=8, answered_at=4, delivered_at=0)
-        missed = facts(acknowledge_by=2, acknowledged_at=3, answer_by=8, delivered_at=0)
-        open_still = facts(acknowledge_by=24, answer_by=48, delivered_at=0)
-        add_case(session, desk.own, now=now, state="answered", **kept)
-        add_case(session, desk.own, now=now, state="acknowledged", due_in_h=-2, **missed)
-        add_case(session, desk.own, now=now, **open_still)
-        add_case(session, desk.own, now=now, state="withdrawn", **kept)
-        add_case(session, desk.own, now=now, state="refused_not_ours", **kept)
-        add_case(session, desk.stranger, now=now, **missed)
-    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", desk.get("/office/figures")))
-    assert "3 转来" in page
-    assert "1 现在逾期" in page
-    assert page.count("50% 按时：2 件中的 1 件") == 2
-    assert "2 小时 0 分 用时：2 件的中位数" in page
-    assert "4 小时 0 分 用时：1 件的中位数" in page
 
 
 def test_a_case_of_an_incident_that_has_ended_is_owed_no_more_and_listed_as_ended(desk: Desk, now: datetime) -> None:

@@ -36,6 +36,8 @@ OF_DESK: dict[tuple[str, str], int] = {
     ("POST", "/office/acknowledge"): 303,
     ("GET", "/office/map"): 200,
     ("GET", "/office/figures"): 200,
+    ("GET", "/office/figures/<uuid:figures_id>"): 404,
+    ("POST", "/office/figures/<uuid:figures_id>"): 404,
     ("GET", "/office/cases.geojson"): 200,
     ("GET", "/office/cases.csv"): 200,
     ("GET", "/office/colleagues"): 200,

@@ -12,11 +12,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.escalation.rows import insert
+from tests.escalation.rows import WUHAN, insert
 from tests.opendata.places import HOSTILE, HUBEI_CODE, WUHAN_CODE, add_areas, add_case, add_problem
 from tests.portal.test_views import section
 from tests.web.site import counting
+from waterwatch.accountability import service as accountability
+from waterwatch.accountability.rules import Period
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
+from waterwatch.kernel.settings import Settings
 
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 
@@ -37,14 +41,10 @@ def plain(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
-def test_an_area_tells_its_waters_its_parts_and_how_long_answers_took(
-    client: FlaskClient, places: dict[str, str]
-) -> None:
+def test_an_area_tells_its_waters_and_its_parts(client: FlaskClient, places: dict[str, str]) -> None:
     page = client.get(f"/a/{WUHAN_CODE}").text
     waters = section(page, "waters")
     assert waters.index(f"/w/{places['water']}") < waters.index(f"/w/{places['other']}")
-    times = plain(section(page, "times"))
-    assert ("2小时" in times, "1 / 2 件" in times, "1 件超过时限" in times) == (True, True, True)
     assert f'href="/a/{HUBEI_CODE}"' in page
     above = client.get(f"/a/{HUBEI_CODE}").text
     assert f'href="/a/{WUHAN_CODE}"' in section(above, "parts")
@@ -53,13 +53,40 @@ def test_an_area_tells_its_waters_its_parts_and_how_long_answers_took(
     assert client.get("/a/99999").status_code == 404  # five digits are a department's link, and no such one
 
 
+def test_an_area_tells_of_its_departments_what_was_published_of_them_and_no_other_number(
+    client: FlaskClient, places: dict[str, str], sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    with transaction(sessions) as session:
+        for _ in range(2):
+            code, _water = add_problem(session, now=NOW)
+            add_case(session, code, now=NOW)
+        session.execute(text("UPDATE escalation_case SET acknowledge_by = created_at + interval '3 hours'"))
+    answers = plain(section(client.get(f"/a/{WUHAN_CODE}").text, "answers"))
+    assert "还没有公布过这里的数字" in answers
+    assert [words for words in ("小时", "件", "%") if words in answers] == []
+    period = Period.quarter_of(NOW)
+    for act, days in (("show", 30), ("publish", 90)):
+        now = period.until + timedelta(days=days)
+        with transaction(sessions) as session:
+            if act == "show":
+                accountability.show_period(session, period, settings=settings, actor=Actor.system("tests"), now=now)
+            else:
+                assert accountability.publish_due(session, actor=Actor.system("tests"), now=now) == 1
+    figures = section(client.get(f"/a/{WUHAN_CODE}").text, "answers")
+    own = client.get(f"/accountability/areas/{WUHAN_CODE}").text
+    (row,) = re.findall(r"<tbody><tr>(.*?)</tr>", figures, re.DOTALL)
+    assert plain(row) in plain(own)
+    assert "25% 1/4" in plain(row)  # one of four acknowledged in time, none of the others at all
+    assert f'href="/accountability/areas/{WUHAN_CODE}"' in figures
+
+
 def test_a_department_s_link_is_no_area(client: FlaskClient) -> None:
     assert client.get("/a/abcdef").status_code == 404
     assert client.get("/a/abcdef").headers["Cache-Control"] == "no-store"
     assert client.get("/a/abcdef").headers["X-Robots-Tag"] == "noindex, nofollow"
 
 
-def test_a_water_tells_who_answers_for_it_and_how_they_did(
+def test_a_water_tells_who_answers_for_it_and_leads_to_how_they_did(
     client: FlaskClient, places: dict[str, str], sessions: sessionmaker[Session]
 ) -> None:
     with transaction(sessions) as session:
@@ -71,10 +98,29 @@ def test_a_water_tells_who_answers_for_it_and_how_they_did(
             {"water": places["water"], "code": WUHAN_CODE},
         )  # fmt: skip
     told = section(client.get(f"/w/{places['water']}").text, "responsible")
-    for words in ("市级河长", "武汉市", "武汉市水务局", "转交 1 件，确认 1 件", "2小时"):
+    for words in ("市级河长", "武汉市", "武汉市水务局", "接到过这片水体的事件"):
         assert words in plain(told)
     assert [secret for secret in ("张三", "13800000000", "shuiwu@") if secret in told] == []
-    assert "1 件超时" in section(client.get(f"/w/{places['other']}").text, "responsible")
+    assert f'href="/a/{WUHAN_CODE}"' in told
+    (link,) = re.findall(r'href="(/accountability/agencies/[^"]+)"', told)
+    assert client.get(link).status_code == 200
+    # How long it took is told by the published figures alone: here it would be by another rule.
+    other = plain(section(client.get(f"/w/{places['other']}").text, "responsible"))
+    assert [words for words in ("小时", "件超时", "确认") if words in plain(told) + other] == []
+
+
+def test_the_authority_of_a_basin_leads_to_no_page_of_an_area_since_there_is_none(
+    client: FlaskClient, places: dict[str, str], sessions: sessionmaker[Session]
+) -> None:
+    with transaction(sessions) as session:
+        basin = insert(session, "jurisdiction", code="basin-changjiang", level="basin", geom=WUHAN)
+        insert(session, "jurisdiction_name", jurisdiction_id=basin, lang="zh-Hans", name="长江流域")
+        session.execute(
+            text("UPDATE agency SET jurisdiction_id = :id, kind = 'basin_authority', level = 'basin'"), {"id": basin}
+        )
+    told = section(client.get(f"/w/{places['water']}").text, "responsible")
+    assert "长江流域" in plain(told)
+    assert re.findall(r'href="(/a/[^"]*)"', told) == []
 
 
 def test_the_past_is_told_by_a_table_of_the_numbers_the_chart_draws(

@@ -7,7 +7,7 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from waterwatch.accountability import queries, service, showing
+from waterwatch.accountability import previews, queries, service, showing
 from waterwatch.accountability.rules import Period
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -30,7 +30,7 @@ REASON_WORDS = {
 @bp.get("")
 @requires("reverse")
 def show() -> str:
-    """What waits for a check, what was checked, and where each period stands."""
+    """What waits for a check, what was checked, where each period stands, and whom no mail told."""
     return _page("", [])
 
 
@@ -39,10 +39,12 @@ def _page(period: str, faults: list[str]) -> str:
     with transaction(house().sessions) as session:
         comments = queries.comments(session)
         releases = queries.releases(session, limit=12)
+        unwritten = previews.unwritten(session)
     return render_template(
         "accountability/desk.html",
         comments=comments,
         releases=releases,
+        unwritten=unwritten,
         reasons=REASON_WORDS,
         show=showing,
         period_typed=period,

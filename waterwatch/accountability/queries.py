@@ -20,51 +20,67 @@ NUMBERS = (
     *("acknowledged_on_time", "acknowledge_median_s", "answer_due", "answered", "answered_on_time", "answer_median_s"),
     *("settle_due", "verified_clean", "claimed", "reopened", "overdue"),
 )
-# What is counted is a round: a case that a citizen's photo reopened begins again, and the round before it still counts.
-# A round belongs to the period in which it reached the department; one that never did, to that in which it began.
-# Whoever answers has acknowledged, and whoever reports it done has answered. What came after the instant did not happen
-# yet. Once an incident is over nothing falls due any more: its times are cut at its end.
+# What is counted is a round: a case that a citizen's photo reopened begins again, and the round before it still counts,
+# as one that was closed, whatever its case became since. A round belongs to the period in which it reached the
+# department; one that never did, to that in which it began. Whoever answers has acknowledged, and whoever reports it
+# done has answered. What came after the instant did not happen yet. Once an incident is over nothing is owed any more:
+# the times to acknowledge and to answer are cut at its end. The time to finish is not: whose it is over are counted
+# together, whatever became of them, or those that nobody looked at again would leave and only the clean ones stay.
+# A mail that came in time and waits for the lead to read it is our delay: its stage is neither kept nor missed.
 _CASES = """
-WITH rounds AS (
+WITH begun AS (
+    SELECT case_id, max(reopened_at) AS at FROM case_round GROUP BY case_id
+), mailed AS (
+    SELECT a.case_id, min(a.said_at) AS at, min(a.said_at) FILTER (WHERE a.kind = 'answer') AS answer_at
+    FROM case_answer a LEFT JOIN begun USING (case_id)
+    WHERE a.state = 'held' AND a.via = 'email' AND a.erased_at IS NULL AND a.said_at <= :as_of
+      AND (a.said_at < begun.at) IS NOT TRUE GROUP BY a.case_id
+), rounds AS (
     SELECT c.incident_id, c.agency_id, c.state, c.role, c.delivered_at, c.acknowledged_at, c.answered_at, c.closed_at,
-           c.acknowledge_by, c.answer_by, c.finish_by, true AS is_present,
-           coalesce(former.reopened_at, c.created_at) AS begun_at
-    FROM escalation_case c
-    LEFT JOIN (SELECT case_id, max(reopened_at) AS reopened_at FROM case_round GROUP BY case_id) former
-      ON former.case_id = c.id
+           c.acknowledge_by, c.answer_by, c.finish_by, true AS is_present, coalesce(begun.at, c.created_at) AS begun_at,
+           (mailed.at <= c.acknowledge_by) IS TRUE AS is_acknowledging,
+           (mailed.answer_at <= c.answer_by) IS TRUE AS is_answering
+    FROM escalation_case c LEFT JOIN begun ON begun.case_id = c.id LEFT JOIN mailed ON mailed.case_id = c.id
     WHERE c.agency_id IS NOT NULL AND c.created_at < :until
     UNION ALL
-    SELECT c.incident_id, c.agency_id, c.state, c.role, r.delivered_at, r.acknowledged_at, r.answered_at, r.closed_at,
-           r.acknowledge_by, r.answer_by, r.finish_by, false, c.created_at
+    SELECT c.incident_id, c.agency_id, 'closed', c.role, r.delivered_at, r.acknowledged_at, r.answered_at, r.closed_at,
+           r.acknowledge_by, r.answer_by, r.finish_by, false, c.created_at, false, false
     FROM case_round r JOIN escalation_case c ON c.id = r.case_id WHERE c.agency_id IS NOT NULL
 ), seen AS (
-    SELECT c.agency_id, c.state, c.role, c.is_present, c.acknowledge_by, c.answer_by, c.finish_by, c.begun_at,
+    SELECT c.agency_id, c.role, c.is_present, c.acknowledge_by, c.answer_by, c.finish_by, c.begun_at,
+           c.is_acknowledging, c.is_answering,
+           CASE WHEN i.state IN ('merged', 'retracted') THEN 'withdrawn' ELSE c.state END AS state,
            coalesce(c.delivered_at, CASE WHEN c.acknowledged_at IS NOT NULL THEN c.begun_at END) AS reached_at,
            least(c.acknowledged_at, c.answered_at, c.closed_at) AS said_acknowledged_at,
            least(c.answered_at, c.closed_at) AS said_answered_at, c.closed_at AS said_closed_at,
            least(CAST(:as_of AS timestamptz), i.closed_at) AS ends_at,
            i.state = 'verified_clean' AND i.closed_at <= :as_of AS is_clean,
            i.closed_at <= :as_of AS is_over
-    FROM rounds c JOIN incident i ON i.id = c.incident_id WHERE i.state NOT IN ('merged', 'retracted')
+    FROM rounds c JOIN incident i ON i.id = c.incident_id
 ), dated AS (
     SELECT seen.*,
            CASE WHEN said_acknowledged_at <= :as_of THEN said_acknowledged_at END AS acknowledged_at,
            CASE WHEN said_answered_at <= :as_of THEN said_answered_at END AS answered_at,
            CASE WHEN said_closed_at <= :as_of THEN said_closed_at END AS closed_at,
-           CASE WHEN role = 'supervising' THEN 'supervising' WHEN state = 'withdrawn' THEN 'withdrawn'
+           CASE WHEN state = 'withdrawn' THEN 'withdrawn' WHEN role = 'supervising' THEN 'supervising'
                 WHEN state = 'refused_not_ours' THEN 'not_ours' WHEN reached_at IS NULL THEN 'not_reached'
                 ELSE 'counts' END AS sort
     FROM seen WHERE coalesce(reached_at, begun_at) >= :since AND coalesce(reached_at, begun_at) < :until
 ), judged AS MATERIALIZED (
     SELECT agency_id, sort, is_clean, sort = 'counts' AND NOT is_present AS reopened,
-           sort = 'counts' AND (acknowledged_at IS NOT NULL OR acknowledge_by <= ends_at) IS TRUE AS acknowledge_due,
-           sort = 'counts' AND (answered_at IS NOT NULL OR answer_by <= ends_at) IS TRUE AS answer_due,
-           sort = 'counts' AND is_present AND (is_clean OR finish_by <= ends_at) IS TRUE AS settle_due,
+           sort = 'counts' AND (
+               acknowledged_at IS NOT NULL OR acknowledge_by <= ends_at AND NOT is_acknowledging
+           ) IS TRUE AS acknowledge_due,
+           sort = 'counts' AND (
+               answered_at IS NOT NULL OR answer_by <= ends_at AND NOT is_answering
+           ) IS TRUE AS answer_due,
+           sort = 'counts' AND is_present AND (finish_by <= :as_of) IS TRUE AS settle_due,
            acknowledged_at IS NOT NULL AS acknowledged, acknowledged_at <= acknowledge_by AS acknowledged_on_time,
            answered_at IS NOT NULL AS answered, answered_at <= answer_by AS answered_on_time,
            is_present AND closed_at IS NOT NULL AND is_clean IS NOT TRUE AS claimed,
            sort = 'counts' AND is_present AND is_over IS NOT TRUE AND (
-               acknowledged_at IS NULL AND acknowledge_by <= :as_of OR answered_at IS NULL AND answer_by <= :as_of
+               acknowledged_at IS NULL AND acknowledge_by <= :as_of AND NOT is_acknowledging
+               OR answered_at IS NULL AND answer_by <= :as_of AND NOT is_answering
                OR closed_at IS NULL AND finish_by <= :as_of) IS TRUE AS overdue,
            coalesce(extract(epoch FROM acknowledged_at - reached_at)::float8, 'infinity') AS acknowledge_s,
            coalesce(extract(epoch FROM answered_at - reached_at)::float8, 'infinity') AS answer_s
@@ -91,21 +107,32 @@ count(*) FILTER (WHERE sort = 'counts' AND claimed) AS claimed,
 count(*) FILTER (WHERE reopened) AS reopened,
 count(*) FILTER (WHERE overdue) AS overdue
 """
-# Areas count what the departments of the area, and of those within it, were given.
+# Areas count what the departments of the area, and of those within it, were given. Rows that were counted before keep
+# their ids: each department's mail leads to its own. Those that are not counted any more go; one that comes back has
+# the id it had.
 _MAKE = text(f"""
+WITH kept AS (
 {_CASES}, around (agency_id, area_id) AS (
     WITH RECURSIVE up (agency_id, area_id) AS (
         SELECT a.id, a.jurisdiction_id FROM agency a
         UNION SELECT up.agency_id, j.parent_id FROM up JOIN jurisdiction j ON j.id = up.area_id
         WHERE j.parent_id IS NOT NULL)
     SELECT agency_id, area_id FROM up)
-INSERT INTO period_figures (period, agency_id, jurisdiction_id, {", ".join(NUMBERS)})
-SELECT :period, agency_id, CAST(NULL AS uuid), {_COUNTS} FROM judged GROUP BY agency_id
-UNION ALL
-SELECT :period, CAST(NULL AS uuid), around.area_id, {_COUNTS} FROM judged JOIN around USING (agency_id)
-GROUP BY around.area_id
-UNION ALL
-SELECT :period, CAST(NULL AS uuid), CAST(NULL AS uuid), {_COUNTS} FROM judged
+INSERT INTO period_figures (id, period, agency_id, jurisdiction_id, {", ".join(NUMBERS)})
+SELECT CAST(md5(concat_ws(':', CAST(:period AS text), agency_id, area_id)) AS uuid), :period, found.* FROM (
+    SELECT agency_id, CAST(NULL AS uuid) AS area_id, {_COUNTS} FROM judged GROUP BY agency_id
+    UNION ALL
+    SELECT CAST(NULL AS uuid), around.area_id, {_COUNTS} FROM judged JOIN around USING (agency_id)
+    GROUP BY around.area_id
+    UNION ALL
+    SELECT CAST(NULL AS uuid), CAST(NULL AS uuid), {_COUNTS} FROM judged) found
+ON CONFLICT (period, agency_id, jurisdiction_id) DO UPDATE
+    SET ({", ".join(NUMBERS)}) = ROW ({", ".join(f"excluded.{name}" for name in NUMBERS)})
+RETURNING id
+), gone AS (
+    DELETE FROM period_figures f WHERE f.period = :period AND NOT EXISTS (SELECT FROM kept WHERE kept.id = f.id)
+)
+SELECT count(*) FROM kept
 """)  # noqa: S608  # the pieces are constants of this module
 _OF_AGENCY = text(f"{_CASES} SELECT {_COUNTS} FROM judged WHERE agency_id = :agency_id")  # noqa: S608
 _NAMES = "coalesce((SELECT jsonb_object_agg(n.lang, n.name) FROM {table} n WHERE n.{key} = {of}), '{{}}'::jsonb)"
@@ -214,17 +241,28 @@ class CommentView:
 def count(session: Session, period: Period, *, as_of: datetime) -> int:
     """Count the cases of a period for every department, every area and the country, into ``period_figures``.
 
-    One statement. Gives how many rows it wrote; a department without a case gets none.
+    One statement. What was counted before gives way and keeps its id. Gives how many rows there are; a department
+    without a case has none.
     """
     values = {"period": period.code, "since": period.since, "until": period.until, "as_of": as_of}
     session.execute(text(f"SET LOCAL work_mem = '{SORT_MEMORY}'"))
     session.execute(text(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT_S}s'"))
-    return int(session.execute(_MAKE, values).rowcount)  # type: ignore[attr-defined]
+    return int(session.execute(_MAKE, values).scalar_one())
 
 
 def figures_of(session: Session, agency_id: uuid.UUID, period: Period, *, as_of: datetime) -> Figures:
     """What would be counted for one department now. One statement."""
-    values = {"agency_id": agency_id, "since": period.since, "until": period.until, "as_of": as_of}
+    return figures_of_window(session, agency_id, period.since, period.until, as_of=as_of)
+
+
+def figures_of_window(
+    session: Session, agency_id: uuid.UUID, since: datetime, until: datetime, *, as_of: datetime
+) -> Figures:
+    """One department's figures of the cases that reached it from ``since`` until before ``until``, as of an instant.
+
+    Counted as what is published is. One statement; all zero where there was nothing.
+    """
+    values = {"agency_id": agency_id, "since": since, "until": until, "as_of": as_of}
     return Figures(**session.execute(_OF_AGENCY, values).one()._mapping)
 
 
@@ -289,6 +327,14 @@ def published_periods(session: Session) -> list[str]:
 def locked_release(session: Session, period: str) -> PeriodRelease | None:
     """A period's release, locked."""
     return session.get(PeriodRelease, period, with_for_update=True, populate_existing=True)
+
+
+def period_of(session: Session, figures_id: uuid.UUID) -> str:
+    """Which period these figures are of, for good. Raises :class:`NotFound`."""
+    period = session.scalars(select(PeriodFigures.period).where(PeriodFigures.id == figures_id)).one_or_none()
+    if period is None:
+        raise NotFound("figures_not_found")
+    return period
 
 
 def releases_due(session: Session, *, now: datetime) -> list[str]:

@@ -109,12 +109,14 @@ def _months_on(day: date, months: int) -> date:
 class Figures:
     """What is known of the cases that reached a department, or those of an area, within a period, as of an instant.
 
-    ``cases`` count; besides them, and not held against anybody: ``withdrawn`` (by us), ``not_ours``, ``supervising``
-    (somebody else's case), ``not_reached`` (our letter did not arrive). ``*_due``: what is done, or should be by now;
-    an open case whose time is not over is not among them. Medians, in seconds, are of those due: what was not done
-    counts as longer than anything that was, so ``inf`` means that more than half are not done. ``settle_due``: verified
-    clean, or past the time to finish; ``claimed``: closed by the department and verified by nobody;
-    ``reopened``: said to be done, and a citizen's photo showed that it was not.
+    ``cases`` count, each time one was handed over; besides them, and not held against anybody: ``withdrawn`` (by us, or
+    the incident was none or another one), ``not_ours``, ``supervising`` (somebody else's case), ``not_reached`` (our
+    letter did not arrive). ``acknowledge_due``, ``answer_due``: what is done, or should be by now; an open case whose
+    time is not over is not among them, nor one whose mail came in time and waits for our lead. Medians, in seconds, are
+    of those due: what was not done counts as longer than anything that was, so ``inf`` means that more than half are
+    not done. ``settle_due``: past the time to finish, whatever became of them, closed, expired or open;
+    ``verified_clean``: those of them that citizens found clean, whoever made them so; ``claimed``: closed by the
+    department and verified by nobody; ``reopened``: said to be done, and a citizen's photo showed that it was not.
     """
 
     cases: int = 0
@@ -153,8 +155,13 @@ class Figures:
 
     @property
     def verified_clean_percent(self) -> int | None:
-        """Share citizens found clean of those due."""
+        """Share citizens found clean of those whose time to finish is over; None of too few."""
         return percent(self.verified_clean, self.settle_due)
+
+    @property
+    def is_clean_too_early(self) -> bool:
+        """Whether there are cases, and of none of them the time to finish is over."""
+        return self.settle_due == 0 and self.cases > self.reopened
 
     @property
     def acknowledge_median(self) -> float | None:

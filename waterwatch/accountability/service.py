@@ -4,13 +4,12 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from waterwatch.accountability import letters, queries
 from waterwatch.accountability.forms import WriteComment
 from waterwatch.accountability.rules import COMMENT, RELEASE, WITHHELD_FOR, Period
-from waterwatch.accountability.tables import AgencyComment, PeriodFigures, PeriodRelease
+from waterwatch.accountability.tables import AgencyComment, PeriodRelease
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Gone, Invalid
@@ -37,11 +36,12 @@ class Counted:
 def show_period(session: Session, period: Period, *, settings: Settings, actor: Actor, now: datetime) -> Counted:
     """Count a period that is over, and show each department its figures before anybody else sees them.
 
-    Counted again while it is only shown, it is counted anew, and whoever has not been written to is.
+    Counted again while it is only shown, it is counted anew: the links that were sent show what is counted now, and
+    whoever has not been written to is.
 
     Raises:
         Invalid: the period is not over.
-        Conflict: it is published.
+        Conflict: it is published, or a department has commented on it.
     """
     if period.until > now:
         raise Invalid({"period": ["period_not_over"]})
@@ -57,7 +57,8 @@ def show_period(session: Session, period: Period, *, settings: Settings, actor: 
         session.add(release)
         session.flush()
     else:
-        _forget_uncommented(session, period)
+        if queries.has_comments(session, period.code):
+            raise Conflict("figures_are_commented")  # a department that has spoken is not talked past
         release.as_of, release.state_deadline_at = now, max(until, release.state_deadline_at or until)
         session.flush()
     rows = queries.count(session, period, as_of=now)
@@ -65,14 +66,6 @@ def show_period(session: Session, period: Period, *, settings: Settings, actor: 
     facts: dict[str, audit.Fact] = {"period": period.code, "rows": rows, "letters": told}
     _record(session, "figures.shown", release.id, actor=actor, now=now, after=facts)
     return Counted(period.code, rows, told, until)
-
-
-def _forget_uncommented(session: Session, period: Period) -> None:
-    """Counting anew takes the place of what was counted; a department that has spoken is not talked past."""
-    held = queries.has_comments(session, period.code)
-    if held:
-        raise Conflict("figures_are_commented")
-    session.execute(delete(PeriodFigures).where(PeriodFigures.period == period.code))
 
 
 def _write_to_departments(
@@ -118,12 +111,13 @@ def comment(
     """A department says something of its figures. Once more replaces what was not checked yet.
 
     Raises:
-        NotFound: there are no such figures.
+        NotFound: there are no such figures, or not any more.
         Gone: they are published; what is said then is said in public elsewhere.
         Conflict: the lead has checked what was said before.
     """
-    row = queries.shown(session, figures_id)
-    release = queries.locked_release(session, row.period)
+    # The release first: whoever counts anew holds it, and may take these figures away.
+    release = queries.locked_release(session, queries.period_of(session, figures_id))
+    queries.shown(session, figures_id)
     if release is None or release.state == "published":
         raise Gone("comments_are_closed")
     said = queries.comment_on(session, figures_id)

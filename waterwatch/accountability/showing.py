@@ -13,6 +13,7 @@ from waterwatch.kernel import sheets
 from waterwatch.web.language import duration, viewer_language
 
 PAGE = 100
+AREA_DIGITS = 6  # of a code by GB/T 2260
 NOTICE = "公众观察，非政府考核 · observed by the public, no assessment of an authority"
 
 
@@ -28,7 +29,7 @@ class Column:
 
 COLUMNS = (
     Column("name", _l("部门"), lambda row: row.agency_code, more_first=False),
-    Column("cases", _l("送达的事件"), lambda row: row.figures.cases),
+    Column("cases", _l("送达的转交"), lambda row: row.figures.cases),
     Column("acknowledged", _l("按时确认收到"), lambda row: row.figures.acknowledged_on_time_percent),
     Column("acknowledge_time", _l("确认用时（中位数）"), lambda row: row.figures.acknowledge_median, more_first=False),
     Column("answered", _l("已答复"), lambda row: row.figures.answered_percent),
@@ -78,11 +79,15 @@ def in_order(rows: Sequence[AgencyRow], order: Order) -> list[AgencyRow]:
 
 @dataclass(frozen=True)
 class Share:
-    """A share as a cell shows it: in percent (None of too few), with the counts behind it."""
+    """A share as a cell shows it: in percent (None of too few), with the counts behind it.
+
+    ``is_early``: nothing of it can be told yet.
+    """
 
     percent: int | None
     part: int
     whole: int
+    is_early: bool = False
 
 
 def shares_of(figures: Figures) -> dict[str, Share]:
@@ -93,7 +98,12 @@ def shares_of(figures: Figures) -> dict[str, Share]:
         ),
         "answered": Share(figures.answered_percent, figures.answered, figures.answer_due),
         "answered_on_time": Share(figures.answered_on_time_percent, figures.answered_on_time, figures.answer_due),
-        "clean": Share(figures.verified_clean_percent, figures.verified_clean, figures.settle_due),
+        "clean": Share(
+            figures.verified_clean_percent,
+            figures.verified_clean,
+            figures.settle_due,
+            is_early=figures.is_clean_too_early,
+        ),
     }
 
 
@@ -112,6 +122,11 @@ def period_words(code: str) -> str:
     if period.months == 1:
         return str(gettext("%(year)s 年 %(month)s 月", year=period.starts_on.year, month=period.starts_on.month))
     return str(gettext("%(year)s 年第 %(quarter)s 季度", year=period.starts_on.year, quarter=code[-1]))
+
+
+def has_page(area_code: str) -> bool:
+    """Whether an area has a page of its own: a basin, which lies across many, has none."""
+    return len(area_code) == AREA_DIGITS and area_code.isascii() and area_code.isdigit()
 
 
 def name_of(row: Any) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _l
@@ -25,7 +26,7 @@ bp = Blueprint("accountability", __name__, url_prefix="/accountability", templat
 bp.app_template_global("period_words")(showing.period_words)
 
 PERIOD = "<string(maxlength=7):period>"
-_FAULTS = {"comment_missing": _l("请写下意见。"), "comment_too_long": _l("意见最多 2000 字。")}
+FAULTS = {"comment_missing": _l("请写下意见。"), "comment_too_long": _l("意见最多 2000 字。")}
 CODE = "<string(maxlength=80):code>"
 
 
@@ -190,20 +191,32 @@ def _shown(
     figures_id: uuid.UUID, token: str, words: str, errors: dict[str, list[str]], *, status: int = 200
 ) -> Response:
     with transaction(house().sessions) as session:
-        row = queries.shown(session, figures_id)
-        release = queries.release(session, row.period)
-        said = queries.comment_on(session, figures_id)
         page = render_template(
             "accountability/shown.html",
-            row=row,
-            token=token,
-            release=release,
-            said=said,
-            words_written=words or (said.words if said else ""),
-            errors={name: [str(_FAULTS.get(code) or WORDS[code]) for code in codes] for name, codes in errors.items()},
-            is_late=status == 409,
-            show=showing,
+            **shown_page(session, figures_id, words, errors, is_late=status == 409),
+            address=url_for("accountability.write", token=token),
         )
     response = Response(page, status=status)
     response.headers["X-Robots-Tag"] = "noindex, nofollow"  # the address is a key
     return response
+
+
+def shown_page(
+    session: Session, figures_id: uuid.UUID, words: str, errors: dict[str, list[str]], *, is_late: bool
+) -> dict[str, Any]:
+    """What the page of a department's own figures shows, behind the link and at its desk.
+
+    ``words``: what somebody has just written, ``errors``: what was wrong with it, in codes. ``is_late``: it came when
+    nothing is taken any more, and is given back.
+    """
+    row = queries.shown(session, figures_id)
+    said = queries.comment_on(session, figures_id)
+    return {
+        "row": row,
+        "release": queries.release(session, row.period),
+        "said": said,
+        "words_written": words or (said.words if said else ""),
+        "errors": {name: [str(FAULTS.get(code) or WORDS[code]) for code in codes] for name, codes in errors.items()},
+        "is_late": is_late,
+        "show": showing,
+    }

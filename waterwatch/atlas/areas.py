@@ -1,4 +1,4 @@
-"""What the page of an administrative area tells: its waters by level, its parts, how the departments answered.
+"""What the page of an administrative area tells of itself: its waters by level, and its parts.
 
 An incident lies where its public point lies. A water has in an area the level of the worst open incident there: a river
 that is orange in one province is not so in the next for that alone. Borders themselves are never given out.
@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
-
-from waterwatch.atlas.rules import ANSWER_WINDOW
 
 
 @dataclass(frozen=True)
@@ -49,21 +47,6 @@ class AreaNumbers:
 
     open_incidents: int
     waters_by_level: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class AnswerTimes:
-    """How the departments answered, of cases of the last twelve months: counts, and medians in seconds.
-
-    ``late``: not acknowledged although the time for it is over.
-    """
-
-    forwarded: int
-    acknowledged: int
-    late: int
-    answered: int
-    acknowledged_s: float | None
-    answered_s: float | None
 
 
 _NAMES = "(SELECT jsonb_object_agg(lang, name) FROM jurisdiction_name WHERE jurisdiction_id = {of})"
@@ -109,19 +92,6 @@ FROM (SELECT f.water_body_id, max(inside.severity) AS level, count(*) AS open_in
       GROUP BY f.water_body_id) there
 GROUP BY level
 """)  # noqa: S608  # the pieces are constants of this module
-TIMES = """
-SELECT count(*)::int AS forwarded, count(c.acknowledged_at)::int AS acknowledged,
-       (count(*) FILTER (WHERE c.state = 'delivered' AND c.state_deadline_at < now()))::int AS late,
-       (count(*) FILTER (WHERE c.state IN ('answered', 'closed')))::int AS answered,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM c.acknowledged_at - c.created_at)::float8)
-           FILTER (WHERE c.acknowledged_at IS NOT NULL) AS acknowledged_s,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM c.state_since - c.created_at)::float8)
-           FILTER (WHERE c.state = 'answered') AS answered_s
-"""
-_TIMES = text(f"""
-{TIMES} FROM ({_INSIDE}) inside JOIN escalation_case c ON c.incident_id = inside.id
-WHERE c.agency_id IS NOT NULL AND c.state <> 'withdrawn' AND c.created_at > now() - make_interval(days => :days)
-""")  # the pieces are constants of this module
 
 
 def area_by_code(session: Session, code: str) -> Area | None:
@@ -154,9 +124,3 @@ def numbers_of(session: Session, code: str) -> AreaNumbers:
     rows = session.execute(_NUMBERS, {"code": code}).all()
     by_level = {row.level: row.waters for row in sorted(rows, key=lambda row: -row.level)}
     return AreaNumbers(sum(row.open_incidents for row in rows), by_level)
-
-
-def answer_times(session: Session, code: str) -> AnswerTimes:
-    """How the departments answered in an area. One query."""
-    row = session.execute(_TIMES, {"code": code, "days": ANSWER_WINDOW.days}).one()
-    return AnswerTimes(**row._mapping)

@@ -26,21 +26,19 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Responsible:
-    """A department that answers for a water at some place, and how it answered of this water's incidents.
+    """A department that answers for a water at some place, or was told of an incident of it (``is_told``).
 
-    Counts are of all cases ever; ``acknowledged_s`` is the median, in seconds. Names in the reader's language.
+    ``area_code`` is that of its area's page, None where there is none: a basin is no administrative area. How it
+    answered is told by its published figures alone (accountability). Names in the reader's language.
     """
 
+    code: str
     name: str | None
     kind: str
     level: str
     area: str | None
-    area_code: str
-    forwarded: int
-    acknowledged: int
-    late: int
-    answered: int
-    acknowledged_s: float | None
+    area_code: str | None
+    is_told: bool
 
 
 @dataclass(frozen=True)
@@ -117,21 +115,17 @@ able AS (
     WHERE EXISTS (SELECT FROM competence c WHERE c.agency_id = a.id)),
 nearest AS (SELECT able.*, min(distance) OVER (PARTITION BY kind, nth) AS closest FROM able),
 told AS (
-    SELECT c.agency_id AS id, count(*)::int AS forwarded, count(c.acknowledged_at)::int AS acknowledged,
-           (count(*) FILTER (WHERE c.state = 'delivered' AND c.state_deadline_at < now()))::int AS late,
-           (count(*) FILTER (WHERE c.state IN ('answered', 'closed')))::int AS answered,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM c.acknowledged_at - c.created_at)::float8)
-               FILTER (WHERE c.acknowledged_at IS NOT NULL) AS acknowledged_s
+    SELECT c.agency_id AS id, count(*) AS cases
     FROM water_feature f JOIN incident i ON i.water_feature_id = f.id
     JOIN escalation_case c ON c.incident_id = i.id
     WHERE f.water_body_id = :id AND c.agency_id IS NOT NULL AND c.state <> 'withdrawn' GROUP BY c.agency_id)
-SELECT (SELECT n.name FROM agency_name n WHERE n.agency_id = a.id {_NAME_OF}) AS name, a.kind, a.level,
+SELECT a.code, (SELECT n.name FROM agency_name n WHERE n.agency_id = a.id {_NAME_OF}) AS name, a.kind, a.level,
        (SELECT n.name FROM jurisdiction_name n WHERE n.jurisdiction_id = a.jurisdiction_id {_NAME_OF}) AS area,
-       j.code AS area_code, coalesce(told.forwarded, 0) AS forwarded, coalesce(told.acknowledged, 0) AS acknowledged,
-       coalesce(told.late, 0) AS late, coalesce(told.answered, 0) AS answered, told.acknowledged_s
+       CASE WHEN j.level <> 'basin' AND j.retired_at IS NULL AND j.code ~ '^[0-9]{{6}}$' THEN j.code END AS area_code,
+       told.id IS NOT NULL AS is_told
 FROM (SELECT id FROM nearest WHERE distance = closest UNION SELECT id FROM told) who
 JOIN agency a ON a.id = who.id JOIN jurisdiction j ON j.id = a.jurisdiction_id LEFT JOIN told ON told.id = a.id
-ORDER BY coalesce(told.forwarded, 0) DESC,
+ORDER BY coalesce(told.cases, 0) DESC,
          array_position(ARRAY['county', 'prefecture', 'province', 'basin'], a.level), a.code
 LIMIT :limit
 """)  # noqa: S608  # the pieces are constants of this module

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from waterwatch.accountability.rules import Period
 from waterwatch.bulletins import letters, queries, service
-from waterwatch.bulletins.rules import LETTER, letter_life, letter_pause_s
+from waterwatch.bulletins.rules import LETTER, PUBLIC_STATES, letter_life, letter_pause_s
 from waterwatch.kernel import outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
@@ -59,6 +59,7 @@ def make_files(context: JobContext, bulletin_id: uuid.UUID, revision: int, *, te
             recorded,
             facts=content.totals.numbers,
             incident_ids=[uuid.UUID(one.incident_id) for one in content.entries],
+            answer_ids=[one.answer_id for one in content.entries if one.answer_id],
             photos=[(photo.photo_id, photo.sha256) for photo in content.photos],
             now=context.now(),
         )
@@ -107,13 +108,17 @@ def send(context: JobContext, message: outbox.Message) -> None:
 def _claim(context: JobContext, letter_id: uuid.UUID, message: outbox.Message) -> Claim | None:
     now = context.now()
     with transaction(context.sessions) as session:
-        letter = queries.locked_letter(session, letter_id)
+        row, letter = queries.locked_letter(session, letter_id)
         if letter.state not in ("pending", "sending"):
             outbox.finish(session, message.id)
             return None
         until = letter.state_deadline_at
         if letter.state == "sending" and until is not None and until > now:
             raise Unavailable("letter_claimed", retry_after_s=max(1.0, (until - now).total_seconds()))
+        if row.state not in PUBLIC_STATES:
+            LETTER.move(letter, "cancelled", now=now)
+            outbox.finish(session, message.id)
+            return None
         letter_life(context.settings).move(letter, "sending", now=now)
         letter.attempts += 1
         return Claim(letter.id, letter.bulletin_id, letter.attempts, now)
@@ -121,7 +126,9 @@ def _claim(context: JobContext, letter_id: uuid.UUID, message: outbox.Message) -
 
 def _hand_over(context: JobContext, claim: Claim) -> Failure | None:
     with transaction(context.sessions) as session:
-        if queries.is_spoilt(session, claim.bulletin_id):
+        # Of one that was recalled since the claim nothing is left that could be spoilt.
+        is_public = queries.bulletin(session, claim.bulletin_id).state in PUBLIC_STATES
+        if not is_public or queries.is_spoilt(session, claim.bulletin_id):
             return Failure("bulletin_is_spoilt", is_permanent=True)
         facts = letters.facts_of(session, claim.bulletin_id, claim.letter_id)
     try:
@@ -135,7 +142,7 @@ def _record(context: JobContext, claim: Claim, failure: Failure | None, message:
     """What became of it; seconds until the next try, None when there is to be none."""
     now = context.now()
     with transaction(context.sessions) as session:
-        letter = queries.locked_letter(session, claim.letter_id)
+        row, letter = queries.locked_letter(session, claim.letter_id)
         if failure is None:
             if letter.state != "sent":
                 LETTER.move(letter, "sent", now=now)
@@ -143,12 +150,14 @@ def _record(context: JobContext, claim: Claim, failure: Failure | None, message:
         elif letter.state == "sending" and letter.attempts == claim.attempt:
             letter.last_error = failure.code
             letter.deferrals += failure.is_deferred
+            is_public = row.state in PUBLIC_STATES
             age_s = (now - letter.created_at).total_seconds()
-            if not failure.is_permanent and age_s < context.settings.delivery_give_up_s:
+            if is_public and not failure.is_permanent and age_s < context.settings.delivery_give_up_s:
                 LETTER.move(letter, "pending", now=now)
                 letter.state_deadline_at = letter.created_at + timedelta(seconds=context.settings.delivery_deadline_s)
                 return letter_pause_s(letter.attempts, letter.deferrals, is_deferred=failure.is_deferred)
-            LETTER.move(letter, "refused" if failure.is_permanent else "dead", now=now)
+            ended = "refused" if failure.is_permanent else "dead"
+            LETTER.move(letter, ended if is_public else "cancelled", now=now)
         session.flush()
         service.archive_when_sent(session, claim.bulletin_id, actor=SENDER, now=now)
         outbox.finish(session, message.id)

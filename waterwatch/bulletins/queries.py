@@ -22,7 +22,7 @@ SELECT CAST(i.id AS text) AS incident_id, i.code, i.kind, i.severity, i.opened_a
        coalesce(c.delivered_at, CASE WHEN c.acknowledged_at IS NOT NULL THEN c.created_at END) AS reached_at,
        least(c.acknowledged_at, c.answered_at, c.closed_at) AS acknowledged_at,
        least(c.answered_at, c.closed_at) AS answered_at, c.closed_at AS done_at,
-       c.acknowledge_by, c.answer_by, c.finish_by, said.words AS answer, said.planned_on,
+       c.acknowledge_by, c.answer_by, c.finish_by, said.words AS answer, said.planned_on, said.id AS answer_id,
        coalesce(seen.photos, 0)::int AS photos
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id
 JOIN water_feature f ON f.id = i.water_feature_id JOIN water_body b ON b.id = f.water_body_id
@@ -35,8 +35,9 @@ LEFT JOIN LATERAL (
     WHERE ST_Intersects(p.geom, i.public_point)
     ORDER BY array_position(ARRAY['county', 'prefecture', 'province'], j.level), j.code LIMIT 1) place ON true
 LEFT JOIN LATERAL (
-    SELECT words, planned_on FROM case_answer
-    WHERE case_id = c.id AND state = 'published' AND kind IN ('answer', 'done') AND said_at <= :as_of
+    SELECT id, words, planned_on FROM case_answer
+    WHERE case_id = c.id AND state = 'published' AND erased_at IS NULL AND kind IN ('answer', 'done')
+      AND said_at <= :as_of
     ORDER BY said_at DESC, id DESC LIMIT 1) said ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS photos FROM incident_report ir JOIN report r ON r.id = ir.report_id
@@ -97,7 +98,7 @@ SELECT a.id FROM agency a WHERE a.retired_at IS NULL AND EXISTS (
   AND NOT EXISTS (SELECT FROM bulletin b WHERE b.agency_id = a.id AND b.period = :period)
 ORDER BY a.code LIMIT :limit
 """)
-# Pictures that are gone or are not what they were, incidents that were taken back since.
+# Pictures that are gone or are not what they were, incidents and answers that were taken back since.
 _SPOILT = """
 EXISTS (SELECT FROM bulletin_photo s LEFT JOIN photo p ON p.id = s.photo_id AND p.state = 'ready'
             AND p.redaction_wanted_at IS NULL
@@ -107,6 +108,9 @@ EXISTS (SELECT FROM bulletin_photo s LEFT JOIN photo p ON p.id = s.photo_id AND 
             WHERE rp.photo_id = p.id LIMIT 1) public ON true
         WHERE s.bulletin_id = b.id AND (d.sha256 IS DISTINCT FROM s.sha256 OR public.stands IS NULL))
 OR EXISTS (SELECT FROM incident i WHERE i.id = ANY(b.incident_ids) AND i.state = 'retracted')
+OR EXISTS (SELECT FROM unnest(b.answer_ids) AS said (id)
+        LEFT JOIN case_answer a ON a.id = said.id AND a.state = 'published' AND a.erased_at IS NULL
+        WHERE a.id IS NULL)
 """
 _IS_SPOILT = text(f"SELECT {_SPOILT} FROM bulletin b WHERE b.id = :id")  # noqa: S608
 _ALL_SPOILT = text(f"""
@@ -317,12 +321,15 @@ def letters_of(session: Session, bulletin_id: uuid.UUID) -> list[BulletinLetter]
     return list(session.scalars(wanted.order_by(BulletinLetter.address)))
 
 
-def locked_letter(session: Session, letter_id: uuid.UUID) -> BulletinLetter:
-    """A letter, locked. Raises :class:`NotFound`."""
-    found = session.get(BulletinLetter, letter_id, with_for_update=True, populate_existing=True)
-    if found is None:
+def locked_letter(session: Session, letter_id: uuid.UUID) -> tuple[Bulletin, BulletinLetter]:
+    """A letter and its bulletin, both locked, the bulletin first as a recall does. Raises :class:`NotFound`."""
+    bulletin_id = session.scalar(select(BulletinLetter.bulletin_id).where(BulletinLetter.id == letter_id))
+    if bulletin_id is None:
         raise NotFound("letter_not_found")
-    return found
+    row = bulletin(session, bulletin_id, is_locked=True)
+    letter = session.get(BulletinLetter, letter_id, with_for_update=True, populate_existing=True)
+    assert letter is not None, "letters are never deleted while their bulletin is there"
+    return row, letter
 
 
 def is_spoilt(session: Session, bulletin_id: uuid.UUID) -> bool:

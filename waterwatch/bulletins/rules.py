@@ -1,5 +1,6 @@
 """Decisions of bulletins: the lives of them and their letters, what their numbers are, what goes where. Pure."""
 
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ LETTER = Machine(
             ("sending", "dead"),
             ("pending", "sent"),  # the acceptance came after the claim had run out
             ("pending", "cancelled"),
+            ("sending", "cancelled"),  # the bulletin was recalled meanwhile, and the letter has not arrived
         }
     ),
 )
@@ -102,6 +104,7 @@ class Entry:
     finish_by: datetime | None
     answer: str | None
     planned_on: date | None
+    answer_id: uuid.UUID | None
     photos: int
 
     def is_open(self, as_of: datetime) -> bool:

@@ -108,6 +108,7 @@ def record_made(
     *,
     facts: dict[str, int],
     incident_ids: Sequence[uuid.UUID],
+    answer_ids: Sequence[uuid.UUID],
     photos: Sequence[tuple[uuid.UUID, bytes]],
     now: datetime,
 ) -> list[str] | None:
@@ -125,6 +126,7 @@ def record_made(
     for photo_id, sha256 in photos:
         session.add(BulletinPhoto(bulletin_id=row.id, photo_id=photo_id, sha256=sha256))
     row.facts, row.incident_ids, row.made_at = dict(facts), list(incident_ids), now
+    row.answer_ids = list(answer_ids)
     BULLETIN.move(row, "draft", now=now)
     session.flush()
     numbers: dict[str, audit.Fact] = {"revision": revision, "files": len(files), **facts}
@@ -135,6 +137,7 @@ def record_made(
 def _clear(session: Session, row: Bulletin) -> None:
     session.execute(delete(BulletinFile).where(BulletinFile.bulletin_id == row.id))
     session.execute(delete(BulletinPhoto).where(BulletinPhoto.bulletin_id == row.id))
+    row.answer_ids = []
 
 
 def change_foreword(session: Session, bulletin_id: uuid.UUID, words: str, *, actor: Actor, now: datetime) -> Bulletin:
@@ -242,7 +245,8 @@ def correct(session: Session, bulletin_id: uuid.UUID, *, actor: Actor, now: date
 
 
 def recall(session: Session, bulletin_id: uuid.UUID, *, actor: Actor, now: datetime) -> list[str]:
-    """Something it shows may not be shown any more: its files go, letters that wait do not go out.
+    """Something it shows may not be shown any more: its files go, letters that wait do not go out, and one that is
+    just being sent is not tried again.
 
     Of one that was public a corrected edition is ordered; a draft is made anew at once, one that is withheld when the
     lead wants it. Idempotent. Gives the keys of the files, to be deleted once this is committed.

@@ -1,7 +1,7 @@
 """Bulletins: what a department is told of its waters, quarter by quarter, as files that do not change any more.
 
-No words of a report and no place of one are kept here. What the files show of incidents and photos is remembered by
-reference, so that a file goes when something it shows has to go.
+No words of a report and no place of one are kept here. What the files show of incidents, answers and photos is
+remembered by reference, so that a file goes when something it shows has to go.
 """
 
 import uuid
@@ -37,8 +37,8 @@ class Bulletin(Base):
     """One edition of a department's bulletin of a period; a further one corrects ``corrects_id``.
 
     ``as_of``: what came later is not in it. ``revision`` counts how often its files were ordered. ``facts``: numbers of
-    it, for lists. ``incident_ids``: what it shows. Public from ``approved`` on, with ``archived`` once its letters are
-    out. ``recalled``: something it showed may not be shown any more; its files are gone.
+    it, for lists. ``incident_ids``, ``answer_ids``: what it shows. Public from ``approved`` on, with ``archived`` once
+    its letters are out. ``recalled``: something it showed may not be shown any more; its files are gone.
     """
 
     __tablename__ = "bulletin"
@@ -71,6 +71,7 @@ class Bulletin(Base):
     revision: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     incident_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'::uuid[]"))
+    answer_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'::uuid[]"))
     made_at: Mapped[datetime | None]
     approved_at: Mapped[datetime | None]
     approved_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Person.id))

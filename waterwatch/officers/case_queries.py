@@ -119,6 +119,8 @@ def working_on(session: Session, case_id: uuid.UUID) -> list[Working]:
 class Event:
     """One line of a case's history. ``who``: a colleague's address, ``agency`` for the link, ``us`` for everybody else.
 
+    To an agency above a colleague is ``agency``, too.
+
     ``facts`` are the audit's own: codes, ids and numbers.
     """
 
@@ -128,22 +130,26 @@ class Event:
     facts: dict[str, Any]
 
 
-# Moderators are not named to agencies, nor officers of one agency to another.
+# Moderators are not named to agencies, nor officers of one agency to another; what an agency does within itself is not
+# told to the one above.
 _HISTORY = text("""
 SELECT e.at, e.action, coalesce(e.after, '{}') AS facts,
        CASE WHEN e.actor_kind = 'agency_link' THEN 'agency'
             WHEN e.actor_kind = 'person' THEN coalesce((
-                SELECT p.email FROM person p JOIN membership m ON m.person_id = p.id
+                SELECT CASE WHEN :is_own THEN p.email ELSE 'agency' END
+                FROM person p JOIN membership m ON m.person_id = p.id
                 JOIN agency a ON a.code = m.agency_code JOIN escalation_case c ON c.agency_id = a.id
                 WHERE p.id = e.actor_id AND c.id = :case_id LIMIT 1), 'us')
             ELSE 'us' END AS who
-FROM audit_entry e WHERE e.subject_kind = 'case' AND e.subject_id = :case_id ORDER BY e.at, e.id LIMIT 500
+FROM audit_entry e WHERE e.subject_kind = 'case' AND e.subject_id = :case_id
+  AND (:is_own OR e.action NOT IN ('case.noted', 'case.staffed', 'case.unstaffed'))
+ORDER BY e.at, e.id LIMIT 500
 """)
 
 
-def history(session: Session, case_id: uuid.UUID) -> list[Event]:
-    """What happened to a case, oldest first, from the audit."""
-    rows = session.execute(_HISTORY, {"case_id": case_id})
+def history(session: Session, case_id: uuid.UUID, *, is_own: bool) -> list[Event]:
+    """What happened to a case, oldest first, from the audit. ``is_own`` False: as an agency above may read it."""
+    rows = session.execute(_HISTORY, {"case_id": case_id, "is_own": is_own})
     return [Event(row.at, row.action, row.who, row.facts) for row in rows]
 
 

@@ -11,10 +11,10 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from waterwatch.accounts.queries import officers_of
 from waterwatch.casework import service as casework
 from waterwatch.escalation import service as escalation
-from waterwatch.escalation.queries import case_facts
+from waterwatch.escalation.queries import CaseFacts, case_facts
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
-from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
+from waterwatch.kernel.errors import Conflict, Forbidden, Gone, Invalid, NotFound
 from waterwatch.mapping.snapshot import incident_png
 from waterwatch.officers import case_queries, forms, queries, saying, service
 from waterwatch.officers.showing import Asked, desk_page, own_office, picture, said_words, serve_picture
@@ -134,8 +134,7 @@ def note(case_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
 def show_map(case_id: uuid.UUID) -> Response:
     """The map around the exact place."""
     with transaction(house().sessions) as session:
-        queries.reach_of(session, own_office(session), case_id)
-        drawn = incident_png(session, case_facts(session, case_id).incident_id)
+        drawn = incident_png(session, _standing(session, case_id).incident_id)
     return Response(drawn, mimetype="image/png")
 
 
@@ -144,7 +143,7 @@ def show_map(case_id: uuid.UUID) -> Response:
 def show_photo(case_id: uuid.UUID, photo_id: uuid.UUID, size_px: int) -> Response:
     """A photo of the case or of one of its answers."""
     with transaction(house().sessions) as session:
-        queries.reach_of(session, own_office(session), case_id)
+        _standing(session, case_id)
         picture(session, case_id, photo_id)
     return serve_picture(photo_id, size_px)
 
@@ -172,6 +171,15 @@ def _page(case_id: uuid.UUID, asked: Asked | None = None) -> str:
         is_own = queries.reach_of(session, office, case_id)
         shown = desk_page(session, office, case_id, now=utc_now(), is_own=is_own, asked=asked)
     return render_template("officers/case.html", **shown)
+
+
+def _standing(session: Session, case_id: uuid.UUID) -> CaseFacts:
+    """What a picture is made of. Raises :class:`Gone` for a case that was taken back, as behind the letter's link."""
+    queries.reach_of(session, own_office(session), case_id)
+    facts = case_facts(session, case_id)
+    if facts.state == "withdrawn":
+        raise Gone("case_withdrawn")
+    return facts
 
 
 def _require_own(session: Session, case_id: uuid.UUID) -> None:

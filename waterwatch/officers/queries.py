@@ -64,6 +64,8 @@ def office_of(session: Session, person_id: uuid.UUID, *, language: str) -> Offic
 class Row:
     """One case in a list. ``deadline_at`` is the one that runs now. ``assigned``: persons' addresses and offices.
     ``is_over``: its incident has ended.
+
+    Of an agency below, offices alone: who works there is its own. No place of a case that was taken back.
     """
 
     case_id: uuid.UUID
@@ -78,8 +80,8 @@ class Row:
     answered_at: datetime | None
     closed_at: datetime | None
     deadline_at: datetime | None
-    lon: float
-    lat: float
+    lon: float | None
+    lat: float | None
     water_name: str | None
     agency_name: str | None
     assigned: tuple[str, ...]
@@ -107,16 +109,20 @@ WITH RECURSIVE {_BELOW}, wanted AS (
            WHEN 'mine' THEN EXISTS (SELECT FROM case_assignment s
                WHERE s.case_id = c.id AND s.ended_at IS NULL AND s.person_id = :person_id)
            ELSE EXISTS (SELECT FROM case_assignment s LEFT JOIN person p ON p.id = s.person_id
-               WHERE s.case_id = c.id AND s.ended_at IS NULL AND (s.office = :whose OR p.email = :whose)) END)
+               WHERE s.case_id = c.id AND s.ended_at IS NULL AND (s.office = :whose
+                   OR p.email = :whose AND c.agency_id = :agency_id)) END)
       AND (CAST(:after_id AS uuid) IS NULL
            OR (coalesce({_RUNNING}, CAST(:never AS timestamptz)), c.id) > (CAST(:after_at AS timestamptz), :after_id))
     ORDER BY sorted_by, c.id LIMIT :limit)
 SELECT c.id AS case_id, i.code, i.kind, c.severity, c.state, c.role, c.created_at, c.delivered_at, c.acknowledged_at,
-       c.answered_at, c.closed_at, c.deadline_at, ST_X(i.exact_point) AS lon, ST_Y(i.exact_point) AS lat,
+       c.answered_at, c.closed_at, c.deadline_at,
+       CASE WHEN c.state <> 'withdrawn' THEN ST_X(i.exact_point) END AS lon,
+       CASE WHEN c.state <> 'withdrawn' THEN ST_Y(i.exact_point) END AS lat,
        {_WATER_NAME} AS water_name, {AGENCY_NAME.format(of="c.agency_id")} AS agency_name,
        coalesce((SELECT array_agg(concat_ws(' · ', s.office, p.email) ORDER BY s.assigned_at, s.id)
-                 FROM case_assignment s LEFT JOIN person p ON p.id = s.person_id
-                 WHERE s.case_id = c.id AND s.ended_at IS NULL), '{{}}') AS assigned,
+                 FROM case_assignment s LEFT JOIN person p ON p.id = s.person_id AND c.agency_id = :agency_id
+                 WHERE s.case_id = c.id AND s.ended_at IS NULL AND coalesce(s.office, p.email) IS NOT NULL),
+                '{{}}') AS assigned,
        c.agency_id = :agency_id AS is_own, c.is_over
 FROM wanted c JOIN incident i ON i.id = c.incident_id JOIN water_feature f ON f.id = i.water_feature_id
 ORDER BY c.sorted_by, c.id

@@ -230,7 +230,7 @@ def desk_page(
         "office": office,
         "chiefs": chiefs,
         "working": case_queries.working_on(session, case_id),
-        "history": case_queries.history(session, case_id),
+        "history": case_queries.history(session, case_id, is_own=is_own),
         "letters": case_queries.letters_of(session, case_id) if is_own else [],
         "notes": case_queries.notes_of(session, case_id) if is_own else [],
         "colleagues": colleagues,

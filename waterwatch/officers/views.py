@@ -1,7 +1,6 @@
-"""The officers' desk: what waits, until when; several acknowledged at once; map, figures, tables to take away."""
+"""The officers' desk: what waits, until when; several acknowledged at once; map, tables to take away."""
 
 import json
-from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -9,11 +8,11 @@ from flask_babel import gettext
 from flask_login import current_user
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from waterwatch.accountability import previews
 from waterwatch.kernel import sheets
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Invalid
-from waterwatch.officers import figures as account
 from waterwatch.officers import forms, queries, service
 from waterwatch.officers.queries import Row
 from waterwatch.officers.rules import Wanted, can_acknowledge, write_cursor
@@ -25,7 +24,6 @@ from waterwatch.web.people import current_actor
 from waterwatch.web.words import KIND_WORDS
 
 bp = Blueprint("officers", __name__, url_prefix="/office", template_folder="templates")
-FIGURES_DAYS = {"90": 90, "365": 365}
 NOTICE = "公众观察等级，非政府预警；坐标为准确位置，仅供承办单位使用 · exact places, for the agency alone"
 COLUMNS = (
     *("code", "kind", "severity", "state", "role", "agency", "water", "deadline_at", "is_late", "assigned"),
@@ -44,6 +42,7 @@ def inbox() -> str:
         shown = {
             "counts": queries.counts(session, office, wanted.reach, now=now),
             "assignees": queries.assigned_to(session, office),
+            "previews": previews.shown_to(session, office.agency_id),
         }
     return render_template(
         "officers/inbox.html",
@@ -106,31 +105,15 @@ def show_map() -> str:
     )
 
 
-@bp.get("/figures")
-@requires("agency_desk")
-def figures() -> str:
-    """The agency's own account: how many, how fast, how many on time."""
-    now = utc_now()
-    chosen = request.args.get("days") if request.args.get("days") in FIGURES_DAYS else "90"
-    since = now - timedelta(days=FIGURES_DAYS[str(chosen)])
-    with transaction(house().sessions) as session:
-        office = own_office(session)
-        found = account.figures(session, office.agency_id, since=since, now=now)
-        by_kind = account.cases_by_kind(session, office.agency_id, since=since)
-    return render_template(
-        "officers/figures.html", office=office, figures=found, by_kind=by_kind, days=chosen, choices=FIGURES_DAYS
-    )
-
-
 @bp.get("/cases.geojson")
 @requires("agency_desk")
 def geojson() -> Response:
-    """The cases of a list as GeoJSON (RFC 7946), with their exact places."""
+    """The cases of a list as GeoJSON (RFC 7946), with their exact places; one that was taken back has none."""
     features = [
         {
             "type": "Feature",
             "id": str(row.case_id),
-            "geometry": {"type": "Point", "coordinates": [row.lon, row.lat]},
+            "geometry": {"type": "Point", "coordinates": [row.lon, row.lat]} if row.lon is not None else None,
             "properties": _told(row)
             | {"kind_words": str(KIND_WORDS[row.kind]), "state_words": str(CASE_STATE_WORDS[row.state])},
         }

@@ -3,6 +3,8 @@
 from flask import Blueprint, render_template
 from sqlalchemy.orm import Session
 
+from waterwatch.accountability import showing as figures_shown
+from waterwatch.accountability.queries import area_history as figures_of_area
 from waterwatch.advisories.queries import level_of_water
 from waterwatch.atlas import areas, surroundings
 from waterwatch.atlas.addresses import snapshot_of
@@ -32,7 +34,7 @@ bp: Blueprint = portal  # one room, two files: an address of these pages is port
 @bp.get("/w/<public_id>")
 @public
 def water(public_id: str) -> str:
-    """A water: its level and why, its past, who is responsible and how they answered, the waters around it."""
+    """A water: its level and why, its past, who is responsible, the waters around it."""
     with transaction(house().sessions) as session:
         found = waters.water_by_public_id(session, public_id)
         if found is None:
@@ -93,7 +95,7 @@ def area(code: int) -> str:
             "numbers": areas.numbers_of(session, found.code),
             "waters": areas.waters_there(session, found.code),
             "parts": areas.parts_of(session, found.code),
-            "times": areas.answer_times(session, found.code),
+            "answers": figures_of_area(session, found.code, limit=1),
             "snapshot": snapshot_of(session, [*(f"area-{one}" for one in _codes(found)), "national"]),
         }
     name = name_in_language(found.names, found.code)
@@ -106,6 +108,7 @@ def area(code: int) -> str:
         weeks=eventful(history),
         chart=chart_of(history),
         name_of=name_in_language,
+        show=figures_shown,
         linked=linked.of_area(found, name, above[0][1] if above else None, public_url()),
         data=_data_of(f"/api/v1/areas/{found.code}/incidents", f"/feeds/area/{found.code}.atom"),
         **shown,

@@ -48,7 +48,7 @@ async function draw(frame: HTMLElement, words: Words): Promise<void> {
     fetch(frame.dataset.source ?? "", { headers: { Accept: "application/geo+json" } }),
   ]);
   if (!answer.ok) throw new Error(String(answer.status));
-  const cases = (await answer.json()) as Cases;
+  const cases = placed((await answer.json()) as FeatureCollection<Point | null, Case>);
   const language = frame.dataset.language ?? "zh-Hans";
   const { map } = await openMap(frame, { published, levels: published.levels, language }, words, boundsOf(cases));
   addControls(map);
@@ -64,6 +64,11 @@ async function draw(frame: HTMLElement, words: Words): Promise<void> {
   }
   clearFrame(frame);
   frame.dataset.ready = "yes";
+}
+
+/** A case that was taken back has no place any more. */
+export function placed(told: FeatureCollection<Point | null, Case>): Cases {
+  return { ...told, features: told.features.filter((one): one is Feature<Point, Case> => one.geometry !== null) };
 }
 
 function boundsOf(cases: Cases): object {
