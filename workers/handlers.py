@@ -111,10 +111,10 @@ def take_mail(context: JobContext, message: Message) -> None:
         now = context.now()
         if kind == "bounce":
             returns.take_bounce(session, delivery_id, mail_status(session, mail_id), settings=context.settings, now=now)
-        else:
-            returns.note_mail(session, delivery_id, mail_id, kind, now=now)
-        if kind == "answer":
+        elif kind == "answer":  # it locks the incident, which everybody does before any case of it
             incoming.answered_by_mail(session, delivery_id, mail_id, settings=context.settings, now=now)
+        if kind != "bounce":
+            returns.note_mail(session, delivery_id, mail_id, kind, now=now)
         outbox.finish(session, message.id)
 
 

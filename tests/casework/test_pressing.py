@@ -12,7 +12,7 @@ from tests.escalation.rows import add_report
 from waterwatch.casework import pressing, queries, service
 from waterwatch.casework.service import Answer
 from waterwatch.casework.tables import CaseAnswer
-from waterwatch.escalation import clocks
+from waterwatch.escalation import clocks, ending
 from waterwatch.escalation import service as escalation
 from waterwatch.escalation.tables import Case, CaseRound
 from waterwatch.kernel.audit import Actor
@@ -147,7 +147,7 @@ def test_an_agency_above_that_has_the_case_itself_gets_a_letter_and_keeps_its_pa
     assert (says(session, held), held.role) == (["case", "overdue"], "competent")
 
 
-def test_whoever_supervises_owes_nothing_once_the_lapse_is_made_up_for(
+def test_whoever_supervises_is_not_late_once_the_lapse_is_made_up_for_and_waits_for_what_is_owed_next(
     session: Session,
     incident_id: uuid.UUID,
     tree: Tree,
@@ -164,6 +164,71 @@ def test_whoever_supervises_owes_nothing_once_the_lapse_is_made_up_for(
     late = now + 60 * HOUR
     assert not pressing.remind(session, above.id, now=late - 12 * HOUR, **sweep)
     assert pressing.escalate_overdue(session, above.id, now=late, **sweep) is None
+    answer_by = datetime(2026, 5, 29, 2, 30, tzinfo=UTC)
+    assert (above.state_deadline_at, above.escalated_at) == (answer_by, None)
+    assert above.remind_at == datetime(2026, 5, 26, 20, 30, tzinfo=UTC)
+
+
+def test_a_second_lapse_of_an_agency_is_told_above_the_one_that_was_told_of_the_first(
+    session: Session,
+    incident_id: uuid.UUID,
+    tree: Tree,
+    case: Case,
+    sweep: dict[str, Any],
+    officer: Actor,
+    now: datetime,
+) -> None:
+    pressing.escalate_overdue(session, case.id, now=now + 25 * HOUR, **sweep)
+    above = case_of(session, incident_id, tree[1])
+    hand_over(session, above, sweep["settings"], now + 25 * HOUR)
+    escalation.acknowledge(session, case.id, actor=officer, now=now + 26 * HOUR)
+    session.flush()
+    assert not pressing.remind(session, above.id, now=now + 43 * HOUR, **sweep)
+    session.flush()
+    assert queries.reminders_due(session, now=now + 50 * HOUR, limit=9) == []
+    answer_by = datetime(2026, 5, 29, 2, 30, tzinfo=UTC)
+    assert pressing.remind(session, above.id, now=answer_by - 24 * HOUR, **sweep)
+    assert says(session, above) == ["overdue", "reminder"]
+    session.flush()
+    assert above.id in queries.overdue_cases(session, now=answer_by + HOUR, limit=9)
+    top_id = pressing.escalate_overdue(session, above.id, now=answer_by + HOUR, **sweep)
+    assert case_of(session, incident_id, tree[2]).id == top_id
+
+
+def test_whoever_supervises_waits_again_when_the_incident_ended_by_mistake(
+    session: Session,
+    incident_id: uuid.UUID,
+    tree: Tree,
+    case: Case,
+    sweep: dict[str, Any],
+    officer: Actor,
+    now: datetime,
+) -> None:
+    pressing.escalate_overdue(session, case.id, now=now + 25 * HOUR, **sweep)
+    above = case_of(session, incident_id, tree[1])
+    hand_over(session, above, sweep["settings"], now + 25 * HOUR)
+    escalation.acknowledge(session, case.id, actor=officer, now=now + 26 * HOUR)
+    ending.end_cases(session, incident_id, actor=officer, now=now + 27 * HOUR)
+    assert (case.state_deadline_at, above.state_deadline_at) == (None, None)
+    ending.resume_cases(session, incident_id, now=now + 28 * HOUR, **sweep)
+    assert case.state_deadline_at == above.state_deadline_at == case.answer_by
+    assert case.answer_by is not None
+
+
+def test_whoever_supervises_owes_nothing_once_the_agency_below_is_done(
+    session: Session,
+    incident_id: uuid.UUID,
+    tree: Tree,
+    case: Case,
+    sweep: dict[str, Any],
+    officer: Actor,
+    now: datetime,
+) -> None:
+    pressing.escalate_overdue(session, case.id, now=now + 25 * HOUR, **sweep)
+    above = case_of(session, incident_id, tree[1])
+    close(session, case, sweep["settings"], officer, now + 26 * HOUR)
+    hand_over(session, above, sweep["settings"], now + 27 * HOUR)  # its letter was slower than that
+    assert pressing.escalate_overdue(session, above.id, now=now + 60 * HOUR, **sweep) is None
     assert (above.state_deadline_at, above.escalated_at) == (None, None)
 
 

@@ -220,6 +220,106 @@ def test_a_case_that_is_not_ones_own_revives_that_of_an_agency_with_an_address_n
     ]
 
 
+def supervise(session: Session, case: Case, settings: Settings, at: datetime) -> Case:
+    """The county is late, and the prefecture is told: its case."""
+    above_id = pressing.escalate_overdue(session, case.id, settings=settings, actor=SYSTEM, now=at)
+    assert above_id is not None
+    return session.get_one(Case, above_id)
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told already", "its letter still waits"])
+def test_a_case_that_goes_on_to_the_agency_that_supervised_it_is_told_to_it_and_has_a_clock(
+    session: Session, case: Case, officer: Actor, settings: Settings, now: datetime, is_told: bool
+) -> None:
+    above, at = supervise(session, case, settings, now + 25 * HOUR), now + 26 * HOUR
+    if is_told:
+        hand_over(session, above, settings, now + 25 * HOUR)
+    said = Answer("不归我们", via="link")
+    onward = service.refuse_not_ours(session, case.id, said, settings=settings, actor=officer, now=at)
+    assert (onward, above.role, above.supervises_id) == (above.id, "competent", None)
+    assert says(session, above) == (["overdue", "case"] if is_told else ["case"])
+    if not is_told:
+        hand_over(session, above, settings, at)
+    assert (above.state, above.state_deadline_at, above.remind_at) == ("delivered", at + 24 * HOUR, at + 18 * HOUR)
+
+
+def test_a_case_that_goes_on_to_an_agency_it_was_withdrawn_from_is_not_acknowledged_before_it_is(
+    session: Session, incident_id: uuid.UUID, case: Case, tree: Tree, officer: Actor, settings: Settings, now: datetime
+) -> None:
+    above = supervise(session, case, settings, now + 25 * HOUR)
+    hand_over(session, above, settings, now + 25 * HOUR)
+    escalation.acknowledge(session, above.id, actor=Actor.agency_link(tree[1]), now=now + 26 * HOUR)
+    escalation.withdraw_cases(session, incident_id, settings=settings, actor=SYSTEM, now=now + 27 * HOUR)
+    hand_over(session, above, settings, now + 27 * HOUR)
+    hand_over(session, case, settings, now + 27 * HOUR)
+    at = now + 28 * HOUR
+    escalate(session, incident_id, settings, at)
+    hand_over(session, case, settings, at)
+    said = Answer("不归我们", via="link")
+    onward = service.refuse_not_ours(session, case.id, said, settings=settings, actor=officer, now=at)
+    assert onward == above.id
+    hand_over(session, above, settings, at)
+    assert (above.state, above.acknowledged_at, above.state_deadline_at) == ("delivered", None, at + 24 * HOUR)
+    assert escalation.acknowledge(session, above.id, actor=Actor.agency_link(tree[1]), now=at + HOUR).is_new
+
+
+# Late anew.
+
+
+def test_an_agency_that_was_told_at_a_corrected_address_is_late_anew_and_its_superior_is_asked_again(
+    session: Session, incident_id: uuid.UUID, tree: Tree, case: Case, settings: Settings, now: datetime
+) -> None:
+    above = supervise(session, case, settings, now + 25 * HOUR)
+    hand_over(session, above, settings, now + 25 * HOUR)
+    (letter,) = letters(session, case)
+    deliveries.record_bounce(session, letter.id, "bounced_5.1.1", settings=settings, now=now + 26 * HOUR)
+    session.execute(
+        text("UPDATE agency_contact SET address = 'new@gov.example' WHERE agency_id = :id"), {"id": tree[0]}
+    )
+    assert pressing.escalate_overdue(session, above.id, settings=settings, actor=SYSTEM, now=now + 50 * HOUR) is None
+    assert above.state_deadline_at is None  # what was late had never arrived
+    escalate(session, incident_id, settings, now + 60 * HOUR)
+    assert (case.state, case.escalated_at, case.delivered_at) == ("queued", None, None)
+    hand_over(session, case, settings, now + 61 * HOUR)
+    assert supervise(session, case, settings, now + 86 * HOUR).id == above.id
+    assert (says(session, above), above.state_deadline_at) == (["overdue", "overdue"], now + 110 * HOUR)
+
+
+# Thought lost.
+
+
+def test_a_case_whose_letter_is_under_way_has_a_contact_although_the_agency_has_none_now(
+    session: Session, incident_id: uuid.UUID, tree: Tree, settings: Settings, now: datetime
+) -> None:
+    escalate(session, incident_id, settings, now)
+    session.execute(text("UPDATE agency_contact SET active = false"))
+    escalate(session, incident_id, settings, now + HOUR)
+    case = case_of(session, incident_id, tree[0])
+    assert (case.state, alarms(session, case)) == ("queued", {})
+
+
+@pytest.mark.parametrize("state", ["no_contact", "dead"])
+def test_a_letter_that_arrives_after_all_is_of_a_delivered_case_and_can_be_acknowledged(
+    session: Session, incident_id: uuid.UUID, tree: Tree, settings: Settings, now: datetime, state: str
+) -> None:
+    escalate(session, incident_id, settings, now)
+    case = case_of(session, incident_id, tree[0])
+    case.state, case.state_deadline_at = state, None
+    hand_over(session, case, settings, now + HOUR)
+    assert (case.state, case.state_deadline_at) == ("delivered", now + 25 * HOUR)
+
+
+@pytest.mark.parametrize("state", ["no_contact", "dead"])
+def test_an_agency_thought_to_have_no_contact_acknowledges_what_it_got(
+    session: Session, incident_id: uuid.UUID, tree: Tree, settings: Settings, now: datetime, state: str
+) -> None:
+    escalate(session, incident_id, settings, now)
+    case = case_of(session, incident_id, tree[0])
+    case.state, case.state_deadline_at, case.escalated_at = state, None, now
+    assert escalation.acknowledge(session, case.id, actor=Actor.agency_link(tree[0]), now=now + HOUR).is_new
+    assert (case.state, case.delivered_at, case.escalated_at) == ("acknowledged", now + HOUR, None)
+
+
 # Locks.
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.escalation.rows import add_incident
 from waterwatch.agencies.service import load_builtin
 from waterwatch.escalation import service
-from waterwatch.escalation.queries import cases_of
+from waterwatch.escalation.public_queries import cases_of
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.settings import Settings
 

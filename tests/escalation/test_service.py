@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from tests.escalation.rows import HUBEI, IN_NOWHERE, add_agency, add_incident
-from waterwatch.escalation import deliveries, queries, rules, service
+from waterwatch.escalation import deliveries, public_queries, queries, rules, service
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import NotFound, Unavailable
@@ -173,7 +173,7 @@ def test_escalating_asks_a_bounded_number_of_questions(
     # agency: case, its audit, addresses, delivery, doorbell.
     assert len(statements) <= 6 + 3 * 5
     with counted(session) as statements:
-        queries.cases_of(session, incident_id)
+        public_queries.cases_of(session, incident_id)
     assert len(statements) == 1
 
 
@@ -347,9 +347,9 @@ def test_the_cases_of_an_incident_carry_the_agencies_names_in_the_readers_langua
     session: Session, case: Case, now: datetime
 ) -> None:
     names = {
-        language: [view.agency_name for view in queries.cases_of(session, case.incident_id, language=language)]
+        language: [view.agency_name for view in public_queries.cases_of(session, case.incident_id, language=language)]
         for language in ("zh-Hans", "en", "zh-Hant")
     }
     assert names == {"zh-Hans": ["武汉市生态环境局"], "en": ["武汉市生态环境局 (en)"], "zh-Hant": ["武汉市生态环境局"]}
-    (view,) = queries.cases_of(session, case.incident_id)
+    (view,) = public_queries.cases_of(session, case.incident_id)
     assert not view.is_late(now=now + timedelta(days=30))  # not delivered yet: that delay is ours, not theirs

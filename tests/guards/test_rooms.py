@@ -138,6 +138,8 @@ SPECIAL = {
     ("casework", "incoming"): "answers that came as mail or as a remote status",
     ("incidents", "answering"): "what an incident makes of answers",
     ("escalation", "clocks"): "what agencies owe until when",
+    ("escalation", "ending"): "cases of an incident that is over, or turns out not to be",
+    ("escalation", "public_queries"): "what anybody may know of cases",
     ("escalation", "rerouting"): "which other agency gets a case, and by what way",
     ("escalation", "deliveries"): "the use cases of one letter; service has those of the case",
     ("escalation", "letters"): "which letters a case gets, for whom, when",

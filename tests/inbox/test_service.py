@@ -1,11 +1,14 @@
 """A mail is taken in once, sorted in a job, opened by whoever may, and forgotten in time."""
 
+import threading
 import uuid
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
 
+from tests.casework.test_unheard import wait_until_somebody_waits
 from tests.escalation import rows
 from tests.inbox import mails
 from tests.inbox.conftest import DOMAIN, Letter, send_letter
@@ -69,7 +72,7 @@ def test_an_answer_is_kept_sealed_and_read_again(context: JobContext, letter: Le
     assert service.open_raw(context, mail_id, stored.key) == raw
     (row,) = column(context, "SELECT m::text FROM incoming_mail m")
     assert "王" not in str(row)
-    assert acts(context, letter)[:2] == ["case.mail_came", "answer.received"]
+    assert acts(context, letter)[:2] == ["answer.received", "case.mail_came"]
     assert column(context, "SELECT via || ' ' || state || ' ' || kind FROM case_answer") == ["email held answer"]
 
 
@@ -226,6 +229,60 @@ def test_a_forged_token_names_nothing(context: JobContext, letter: Letter, spoil
         return
     with pytest.raises(NotFound):
         service.destination(spoilt, settings=context.settings)
+
+
+def test_an_answer_holds_its_incident_before_any_case_of_it(
+    context: JobContext, letter: Letter, sessions: sessionmaker[Session]
+) -> None:
+    take(context, letter, mails.simple(mails.SAID))
+    work(context, service.TOPIC_SORT)
+    with transaction(sessions) as session:
+        session.execute(text("SELECT id FROM incident FOR UPDATE"))
+        other = threading.Thread(target=work, args=(context, service.TOPIC_RECEIVED))
+        other.start()
+        wait_until_somebody_waits(sessions)
+        held = session.execute(text("SELECT id FROM escalation_case FOR UPDATE NOWAIT")).scalars().all()
+        assert held == [letter.case_id]
+    other.join()
+    assert acts(context, letter) == ["answer.received", "case.mail_came"]
+
+
+def test_an_answer_to_a_digest_holds_its_incidents_in_order_before_any_case_of_them(
+    context: JobContext, letter: Letter, sessions: sessionmaker[Session]
+) -> None:
+    with transaction(sessions) as session:
+        now = context.now()
+        other_id = rows.add_incident(session, now=now)  # the later of the two
+        agency_id = session.execute(text("SELECT agency_id FROM escalation_case")).scalar_one()
+        case_id = rows.insert(
+            session,
+            "escalation_case",
+            incident_id=other_id,
+            agency_id=agency_id,
+            state="delivered",
+            state_since=now,
+            severity=3,
+            created_at=now,
+            delivered_at=now,
+        )
+        answered = send_letter(session, context.settings, now=now, case_id=case_id)
+        digest = {"id": rows.insert(session, "digest", agency_id=agency_id, message_id="<d@x>", created_at=now)}
+        session.execute(text("UPDATE delivery SET digest_id = :id, is_digested = true"), digest)
+        first_id = session.execute(text("SELECT min(id::text)::uuid FROM incident")).scalar_one()
+    assert first_id != other_id
+    take(context, answered, mails.simple(mails.SAID))
+    work(context, service.TOPIC_SORT)
+    with transaction(sessions) as session:
+        session.execute(text("SELECT id FROM incident WHERE id = :id FOR UPDATE"), {"id": first_id})
+        other = threading.Thread(target=work, args=(context, service.TOPIC_RECEIVED))
+        other.start()
+        wait_until_somebody_waits(sessions)
+        held = text("SELECT id FROM incident WHERE id = :id FOR UPDATE NOWAIT")
+        assert session.execute(held, {"id": other_id}).scalar_one() == other_id
+        cases = session.execute(text("SELECT count(*) FROM (SELECT FROM escalation_case FOR UPDATE NOWAIT) c"))
+        assert cases.scalar_one() == 2
+    other.join()
+    assert acts(context, answered) == ["answer.received", "case.mail_came"]
 
 
 def test_a_token_of_another_secret_names_nothing(context: JobContext, letter: Letter) -> None:

@@ -15,6 +15,7 @@ from tests.officers.rows import add_case, state_of
 from tests.web.site import counting
 from waterwatch.kernel.ids import new_id
 from waterwatch.officers.rules import PAGE_ROWS
+from waterwatch.officers.showing import BUCKET_WORDS
 
 CODE = re.compile(r"/office/case/([0-9a-f-]{36})")
 
@@ -90,6 +91,7 @@ def test_the_numbers_above_the_list_are_those_of_the_list(desk: Desk, now: datet
         "已办结": 4,
         "不归我们管": 0,
         "已撤回": 0,
+        "事件已结束": 0,
     }
 
 
@@ -247,3 +249,30 @@ def test_the_map_is_given_the_same_cases_with_their_exact_places(desk: Desk, now
     assert feature["geometry"] == {"type": "Point", "coordinates": [114.4, 30.6]}
     assert feature["id"] == str(case_id)
     assert 'data-source="/office/cases.geojson"' in desk.get("/office/map")
+
+
+def test_a_case_of_an_incident_that_has_ended_is_owed_no_more_and_listed_as_ended(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        late, answered = (
+            add_case(session, desk.own, now=now, due_in_h=-5, state=state) for state in ("delivered", "answered")
+        )
+        open_one = add_case(session, desk.own, now=now, due_in_h=-5)
+        session.execute(
+            text("""UPDATE incident SET state = 'expired', closed_at = :now WHERE id IN (
+                    SELECT incident_id FROM escalation_case WHERE id = ANY(:ids))"""),
+            {"now": now, "ids": [late, answered]},
+        )
+    for bucket, cases in {
+        "open": {open_one},
+        "overdue": {open_one},
+        "acknowledge": {open_one},
+        "finish": set(),
+        "ended": {late, answered},
+    }.items():
+        page = desk.get(f"/office/?show={bucket}")
+        assert set(listed(page)) == cases, bucket
+        assert f"<strong>{len(cases)}</strong>{BUCKET_WORDS[bucket]}" in page
+    rows = list(csv.DictReader(io.StringIO(desk.visitor.get("/office/cases.csv?show=ended").text)))
+    assert [(row["is_late"], row["deadline_at"]) for row in rows] == [("False", ""), ("False", "")]
+    page = desk.get(f"/office/case/{late}")
+    assert ("这起事件已经结束" in page, "已逾期" in page) == (True, False)

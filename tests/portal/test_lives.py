@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.escalation.rows import IN_WUHAN, add_agency, add_photo
 from tests.moderation.rows import add_moderator, add_river, add_waiting, count, grading, judgement
+from waterwatch.escalation.tables import Case
 from waterwatch.incidents import service
 from waterwatch.incidents.rules import Severity
 from waterwatch.incidents.tables import Incident
@@ -218,3 +219,30 @@ def test_only_an_incident_that_lies_there_or_is_named_can_be_verified(story: Tel
         return here.code
 
     story(told)
+
+
+def test_what_a_department_said_and_missed_before_its_case_was_reopened_stays_in_the_story(
+    client: FlaskClient, story: Tell
+) -> None:
+    def told(one: Story) -> str:
+        incident = one.judged(one.report())
+        one.session.flush()
+        case = one.session.query(Case).one()
+        case.state, case.created_at, case.delivered_at = "delivered", NOW, NOW
+        case.acknowledged_at, case.answered_at = NOW + DAY, NOW + 3 * DAY
+        case.state, case.closed_at, case.escalated_at = "closed", NOW + 4 * DAY, NOW + 2 * DAY
+        one.session.flush()
+        one.judged(one.report(after=5 * DAY), join=incident, after=5 * DAY)
+        return incident.code
+
+    page = client.get(f"/i/{story(told)}").text
+    departments = [line for line in steps_of(page) if "部门" in line]
+    assert departments == [
+        "转交给部门",
+        "部门确认收到",
+        "部门逾期",
+        "部门答复",
+        "部门称已经处理完",
+        "没有干净，再次转交给部门",
+    ]
+    assert page.count("武汉市水务局") >= 6

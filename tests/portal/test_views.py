@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.escalation.rows import add_agency, add_incident, add_photo, add_report
 from tests.web.site import counting
 from waterwatch.advisories.service import refresh
-from waterwatch.casework.service import Answer, refuse_not_ours
+from waterwatch.casework.service import Answer, answer, publish_answer, refuse_not_ours, report_done
 from waterwatch.escalation import service as escalation
+from waterwatch.escalation.public_queries import cases_of
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.objects import ObjectStore
@@ -253,3 +254,58 @@ def test_the_cost_of_a_page_does_not_grow_with_what_happened(
         add(on=code)
     assert costs() == before
     assert list(before.values()) == [4, 17, 9, 4]
+
+
+@pytest.mark.parametrize(
+    ("severity", "came_h", "is_over", "is_late"),
+    [(3, -2, False, False), (3, 2, False, True), (3, None, False, True), (4, -2, False, True), (3, None, True, False)],
+    ids=["a mail in time", "a mail too late", "no mail", "red does not wait", "the incident has ended"],
+)
+def test_who_wrote_in_time_is_not_called_late_in_public_while_a_lead_still_has_to_read_it(
+    client: FlaskClient,
+    add: Callable[..., str],
+    sessions: sessionmaker[Session],
+    settings: Settings,
+    severity: int,
+    came_h: int | None,
+    is_over: bool,
+    is_late: bool,
+) -> None:
+    code, now = add(severity=severity), datetime.now(UTC)
+    due_at = now - timedelta(hours=3)
+    with transaction(sessions) as session:
+        session.execute(
+            text("""UPDATE escalation_case SET state = 'delivered', created_at = :at, delivered_at = :at,
+                    state_deadline_at = :due_at"""),
+            {"at": now - timedelta(days=9), "due_at": due_at},
+        )
+        case_id, agency_id = session.execute(text("SELECT id, agency_id FROM escalation_case")).one()
+        if came_h is not None:
+            said, at = Answer("收到，正在办理。", via="email"), due_at + timedelta(hours=came_h)
+            answer(session, case_id, said, settings=settings, actor=Actor.agency_link(agency_id), now=at)
+        if is_over:
+            session.execute(text("UPDATE incident SET state = 'expired', closed_at = :now"), {"now": now})
+    assert ('<span class="tag tag-bad">逾期</span>' in client.get(f"/i/{code}").text) is is_late
+    with transaction(sessions) as session:
+        incident_id = session.execute(text("SELECT id FROM incident")).scalar_one()
+        (view,) = cases_of(session, incident_id)
+    assert view.is_late(now=now) is is_late
+    assert view.is_late(now=now + timedelta(days=2)) is (not is_over)  # a lead has a day to read it
+
+
+def test_a_department_that_could_not_be_told_is_said_not_to_be_among_those_that_say_it_is_done(
+    client: FlaskClient, add: Callable[..., str], sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, never_told = add(), "没有收到的不算在内"
+    with transaction(sessions) as session:
+        other = add_agency(session, "区局", ["qu@wuhan.example"])
+        case_id, incident_id = session.execute(text("SELECT id, incident_id FROM escalation_case")).one()
+        actor, now = Actor.system("test"), datetime.now(UTC)
+        escalation.escalate(session, incident_id, settings=settings, actor=actor, now=now)
+        session.execute(text("UPDATE escalation_case SET state = 'dead' WHERE agency_id = :id"), {"id": other})
+        done = report_done(session, case_id, Answer("已清理。"), settings=settings, actor=actor, now=now)
+        publish_answer(session, done, actor=actor, now=now)
+        assert session.execute(text("SELECT state FROM incident")).scalar_one() == "resolved_claimed"
+    page = client.get(f"/i/{code}").text
+    for words in (never_told, "有的部门还没有收到这个事件。", "寄给负责部门的信都没有送到。", "无法送达"):
+        assert words in page

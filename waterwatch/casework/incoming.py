@@ -47,6 +47,7 @@ def answered_by_mail(
     together = dict.fromkeys([case_id, *sent_with(session, delivery_id).values()])
     if len(together) > 1:
         said = replace(said, digest_id=digest_of_delivery(session, delivery_id))
+        escalation_queries.lock_all_of(session, together)
     kept = (_keep(session, one, said, is_done=False, settings=settings, now=now) for one in together)
     return next((answer_id for answer_id in kept if answer_id is not None), None)
 

@@ -39,8 +39,9 @@ def remind(session: Session, case_id: uuid.UUID, *, settings: Settings, actor: A
     case, is_over = _held(session, case_id)
     if case.remind_at is None or case.remind_at > now or case.state not in clocks.OWED:
         return False
-    if is_over or _is_moot(session, case, now=now):
+    if is_over:
         clocks.stop(case)
+    if is_over or _has_to_wait(session, case, now=now):
         return False
     case.remind_at = None
     if case.state_deadline_at is None or case.state_deadline_at <= now:
@@ -62,10 +63,13 @@ def escalate_overdue(
     """
     case, is_over = _held(session, case_id)
     owes, due_at = clocks.OWED.get(case.state), case.state_deadline_at
-    if case.escalated_at is not None or owes is None or due_at is None or due_at >= now:
+    if owes is None or due_at is None or due_at >= now:
         return None
-    if is_over or _is_moot(session, case, now=now):
+    if is_over:
         clocks.stop(case)
+    if is_over or _has_to_wait(session, case, now=now):
+        return None
+    if case.escalated_at is not None:
         return None
     if case.severity < escalation_rules.RED and queries.has_mail_in_time(session, case.id, now=now):
         return None
@@ -182,12 +186,22 @@ def _held(session: Session, case_id: uuid.UUID) -> tuple[Case, bool]:
     return escalation_queries.locked_case_of(session, incident_id, case_id), incident.closed_at is not None
 
 
-def _is_moot(session: Session, case: Case, *, now: datetime) -> bool:
-    """Whether it supervises a case that is late no more."""
+def _has_to_wait(session: Session, case: Case, *, now: datetime) -> bool:
+    """Whether it supervises a case that is late no more: its clock goes on to what is owed there next, or stops.
+
+    Nobody above an agency is told of a second lapse of it: whoever was told of the first one waits for the second.
+    """
     if case.supervises_id is None:
         return False
     below = escalation_queries.locked_case(session, case.supervises_id)
-    return below.state_deadline_at is None or below.state_deadline_at > now
+    due_at = below.state_deadline_at if below.state in clocks.OWED else None
+    if due_at is None:
+        clocks.stop(case)
+        return True
+    if due_at <= now or due_at == case.state_deadline_at:
+        return False
+    clocks.follow(case, below)
+    return True
 
 
 def _keep_round(session: Session, case: Case, *, now: datetime) -> None:

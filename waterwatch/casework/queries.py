@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.casework.rules import Standing
 from waterwatch.casework.tables import CaseAnswer, CaseAssignment
+from waterwatch.escalation.public_queries import BEGAN, MAIL_UNTIL
 from waterwatch.kernel.errors import NotFound
 
 HELD_LISTED = 100
@@ -159,13 +160,8 @@ def photos_of_answer(session: Session, answer_id: uuid.UUID) -> list[uuid.UUID]:
     return list(session.execute(statement, {"id": answer_id}).scalars())
 
 
-_BEGAN = """coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), c.created_at)"""
-_ROUND_BEGAN = text(f"SELECT {_BEGAN} FROM escalation_case c WHERE c.id = :id")  # noqa: S608  # a constant of ours
-_MAIL_WAITS = text(f"""
-SELECT EXISTS (SELECT FROM case_answer a JOIN escalation_case c ON c.id = a.case_id
-    WHERE c.id = :id AND a.via = 'email' AND a.state = 'held' AND a.erased_at IS NULL AND a.state_deadline_at > :now
-      AND a.said_at BETWEEN {_BEGAN} AND c.state_deadline_at)
-""")  # noqa: S608  # a constant of ours
+_ROUND_BEGAN = text(f"SELECT {BEGAN} FROM escalation_case c WHERE c.id = :id")  # noqa: S608  # a constant of ours
+_MAIL_WAITS = text(f"SELECT {MAIL_UNTIL} > :now FROM escalation_case c WHERE c.id = :id")  # noqa: S608  # likewise
 
 
 def round_began(session: Session, case_id: uuid.UUID) -> datetime:
@@ -234,8 +230,9 @@ WHERE c.remind_at <= :now AND c.state IN ('delivered', 'acknowledged', 'answered
 ORDER BY c.remind_at LIMIT :limit
 """)
 _OVERDUE = text("""
-SELECT c.id FROM escalation_case c
-WHERE c.state_deadline_at < :now AND c.state IN ('delivered', 'acknowledged', 'answered') AND c.escalated_at IS NULL
+SELECT c.id FROM escalation_case c JOIN incident i ON i.id = c.incident_id
+WHERE c.state_deadline_at < :now AND c.state IN ('delivered', 'acknowledged', 'answered')
+  AND (c.escalated_at IS NULL OR i.closed_at IS NOT NULL)
 ORDER BY c.state_deadline_at LIMIT :limit
 """)
 
@@ -246,7 +243,8 @@ def reminders_due(session: Session, *, now: datetime, limit: int) -> list[uuid.U
 
 
 def overdue_cases(session: Session, *, now: datetime, limit: int) -> list[uuid.UUID]:
-    """Cases whose agency is late and of which nobody above it has been told, the latest first."""
+    """Cases whose agency is late and of which nobody above it has been told, the latest first; and those whose clock
+    something that came late started again although the incident had ended."""
     return list(session.execute(_OVERDUE, {"now": now, "limit": limit}).scalars())
 
 

@@ -111,8 +111,8 @@ def refuse_not_ours(
     """The agency says that it is not its business, and why: the case goes on. Returns the case it goes on as.
 
     To the agency named, else to one of the same kind a level up, never to one that refused it; None: nobody is left,
-    which is loud. The reason is an answer like any other. Raises as :func:`answer`; :class:`Invalid`
-    ``suggested_agency`` ``choice_unknown``; :class:`Conflict` ``case_closed``.
+    which is loud, or the incident has ended. The reason is an answer like any other. Raises as :func:`answer`;
+    :class:`Invalid` ``suggested_agency`` ``choice_unknown``; :class:`Conflict` ``case_closed``.
     """
     case = _held(session, case_id)
     if case.state == "closed":
@@ -128,7 +128,7 @@ def refuse_not_ours(
     clocks.stop(case)
     _release_supervisors(session, case, actor=actor, now=now)
     onward = None
-    if case.role == "competent":
+    if case.role == "competent" and not escalation_queries.is_over(session, case.incident_id):
         onward = rerouting.reroute(session, case, suggested_agency_id, settings=settings, actor=actor, now=now)
     _publish_unless_checked(session, case, row, settings=settings, actor=actor, now=now)
     _follow(session, case.incident_id, actor=actor, now=now)
@@ -324,9 +324,8 @@ def _bring_to(
     """
     before, at = case.state, said_at or now
     if before in _UNHEARD:
+        escalation.begin_if_lost(case, now=now)
         at = max(at, case.delivered_at or at)  # a mail may be faster than the record of the letter it answers
-        if before == "no_contact":
-            escalation_rules.CASE.move(case, "queued", now=now)
         escalation_rules.CASE.move(case, "acknowledged", now=now)
         case.acknowledged_at = case.acknowledged_at or at
         escalation.say_moved(session, case, now=now)

@@ -32,6 +32,24 @@ def start(session: Session, case: Case, *, since: datetime) -> None:
     run(case)
 
 
+def start_anew(session: Session, case: Case, *, since: datetime) -> None:
+    """An agency that has a case is told at ``since`` that it owes something else: its clocks begin again.
+
+    What it missed before was of another matter; what it has said stays said.
+    """
+    case.escalated_at = None
+    start(session, case, since=since)
+    if case.state_deadline_at is not None:
+        case.remind_at = remind_at(since, case.state_deadline_at)
+
+
+def follow(case: Case, below: Case) -> None:
+    """A supervised agency has made up for what it missed, and owes more: its superior is asked when that is due."""
+    case.state_deadline_at, case.remind_at = below.state_deadline_at, None
+    if below.delivered_at is not None and below.state_deadline_at is not None:
+        case.remind_at = remind_at(below.delivered_at, below.state_deadline_at)
+
+
 def begin(session: Session, case: Case, *, now: datetime) -> None:
     """The agency says something of a case: it has received it, by now at the latest, and its clocks run from then.
 

@@ -183,8 +183,7 @@ def settle(
     facts: dict[str, audit.Fact] = {"delivery_id": row.id, "attempt": row.attempts if claim is None else claim.attempt}
     told_at = now if claim is None else claim.claimed_at
     raised_from = row.raised_from
-    if case.state == "dead":
-        rules.CASE.move(case, "queued", now=now)
+    service.begin_if_lost(case, now=now)
     if case.state == "queued":
         rules.CASE.move(case, "delivered", now=now)
         case.delivered_at = now

@@ -128,7 +128,7 @@ def follow_up(session: Session, case: Case, says: str, telling: Telling) -> int:
     for letters in queries.letters_of(session, case.id).values():
         told = [letter for letter in letters if letter.state in ("sending", "sent", "awaiting")]
         if told and letters[-1].says != "withdrawn":
-            queue(session, case, _way(letters[-1]), telling, number=letters[-1].number + 1, reach=reach, says=says)
+            queue(session, case, way_of(letters[-1]), telling, number=letters[-1].number + 1, reach=reach, says=says)
             queued += 1
     return queued
 
@@ -153,7 +153,7 @@ def tell_raised(session: Session, case: Case, telling: Telling) -> None:
             queue(
                 session,
                 case,
-                _way(latest),
+                way_of(latest),
                 telling,
                 number=latest.number + 1,
                 reach=reach,
@@ -195,7 +195,7 @@ def lower(session: Session, case: Case, telling: Telling, *, is_correction: bool
                 latest.severity = case.severity
         told = [letter for letter in letters if letter.state in ("sending", "sent", "awaiting")]
         if is_correction and told and told[-1].severity > case.severity and told[-1].says != "withdrawn":
-            queue(session, case, _way(latest), telling, number=latest.number + 1, reach=reach, says="lowered")
+            queue(session, case, way_of(latest), telling, number=latest.number + 1, reach=reach, says="lowered")
 
 
 def take_back(session: Session, case: Case, telling: Telling) -> None:
@@ -210,7 +210,7 @@ def take_back(session: Session, case: Case, telling: Telling) -> None:
             is_going = any(letter.state == "sending" for letter in fresh)
             after_it = telling.now + timedelta(seconds=rules.claim_lasts_s(telling.settings))
             later = replace(telling, tell_at=max(after_it, telling.tell_at)) if is_going else telling
-            queue(session, case, _way(letters[-1]), later, number=letters[-1].number + 1, says="withdrawn")
+            queue(session, case, way_of(letters[-1]), later, number=letters[-1].number + 1, says="withdrawn")
 
 
 def cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
@@ -232,7 +232,7 @@ def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settin
     if case.agency_id is None or failed.says not in _TOLD_NEXT or case.state not in ("queued", "delivered", "dead"):
         return False
     reach = _reach(session, case)
-    if reach is None:
+    if reach is None or queries.is_over(session, case.incident_id):  # of what is over nobody further is told
         return False
     contacts, _others = usable_ways(reach)
     if reach.channels_in != "order":
@@ -268,7 +268,8 @@ def is_put_off(letter: Delivery, *, now: datetime) -> bool:
     return now - max(letter.created_at, letter.due_at) >= rules.order_patience(letter.severity)
 
 
-def _way(letter: Delivery) -> Way:
+def way_of(letter: Delivery) -> Way:
+    """The way a letter goes, for a further one to the same address."""
     return Way(letter.contact_id, letter.channel, letter.address)
 
 

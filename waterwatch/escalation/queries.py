@@ -1,7 +1,7 @@
 """Every SELECT of escalation, named for its answer."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -96,6 +96,19 @@ def locked_case_of(session: Session, incident_id: uuid.UUID, case_id: uuid.UUID)
     raise NotFound("case_not_found")
 
 
+def lock_all_of(session: Session, case_ids: Iterable[uuid.UUID]) -> None:
+    """Lock the incidents of some cases, then all cases of them, each in the order of their ids: for whoever may go on
+    from one incident to the next."""
+    incidents = select(Case.incident_id).where(Case.id.in_(list(case_ids)))
+    incident_ids = list(session.scalars(incidents).unique())
+    session.execute(_LOCK_INCIDENTS, {"ids": incident_ids})
+    cases = select(Case.id).where(Case.incident_id.in_(incident_ids)).order_by(Case.id).with_for_update()
+    session.scalars(cases).all()
+
+
+_LOCK_INCIDENTS = text("SELECT id FROM incident WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+
+
 def incident_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID:
     """The incident a case is of, for good. Raises :class:`NotFound`."""
     incident_id = session.scalars(select(Case.incident_id).where(Case.id == case_id)).one_or_none()
@@ -166,6 +179,42 @@ def addressed(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], Add
 def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
     """Whether a case was taken back."""
     return session.scalars(select(Case.state).where(Case.id == case_id)).one_or_none() == "withdrawn"
+
+
+def is_over(session: Session, incident_id: uuid.UUID) -> bool:
+    """Whether an incident has ended, whatever its end."""
+    return bool(session.execute(_IS_OVER, {"id": incident_id}).scalar_one())
+
+
+_IS_OVER = text("SELECT closed_at IS NOT NULL FROM incident WHERE id = :id")
+_WAS_REMINDED = text("""
+SELECT EXISTS (SELECT FROM delivery WHERE case_id = :id AND says = 'reminder' AND state <> 'cancelled'
+               AND created_at >= :since)
+""")
+
+
+def was_reminded(session: Session, case_id: uuid.UUID, *, since: datetime | None) -> bool:
+    """Whether a reminder of a case was written since a time that one was due at."""
+    return bool(session.execute(_WAS_REMINDED, {"id": case_id, "since": since}).scalar_one())
+
+
+# One that was refused while the incident counted as over, so that it went to nobody, and has gone to nobody since.
+_REFUSED_IN_VAIN = text("""
+SELECT c.id, (SELECT a.suggested_agency_id FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'not_ours'
+              ORDER BY a.said_at DESC, a.id DESC LIMIT 1) AS suggested_id
+FROM escalation_case c
+WHERE c.incident_id = :id AND c.state = 'refused_not_ours' AND c.role = 'competent'
+  AND c.state_since >= (SELECT max(e.at) FROM audit_entry e
+      WHERE e.subject_kind = 'case' AND e.subject_id = c.id AND e.action = 'case.ended')
+  AND NOT EXISTS (SELECT FROM audit_entry e WHERE e.subject_kind = 'case' AND e.subject_id = c.id
+      AND e.action = 'case.resumed' AND e.at >= c.state_since)
+ORDER BY c.id
+""")
+
+
+def refused_in_vain(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID | None]:
+    """Cases refused after their incident had ended by mistake, each with the agency that was named instead."""
+    return {row.id: row.suggested_id for row in session.execute(_REFUSED_IN_VAIN, {"id": incident_id})}
 
 
 def letters_of(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], list[Delivery]]:
@@ -345,55 +394,6 @@ def facts_of_cases(
         row.case_id: CaseFacts(**row._mapping, terms=terms_of(session, row.agency_id, row.created_at.date()))
         for row in rows.all()
     }
-
-
-@dataclass(frozen=True)
-class CaseView:
-    """What anybody may know of a case. ``agency_name`` is None when nobody is competent."""
-
-    case_id: uuid.UUID
-    agency_id: uuid.UUID | None
-    agency_name: str | None
-    state: str
-    severity: int
-    created_at: datetime
-    delivered_at: datetime | None
-    acknowledged_at: datetime | None
-    deadline_at: datetime | None
-    role: str = "competent"
-    answered_at: datetime | None = None
-    closed_at: datetime | None = None
-    escalated_at: datetime | None = None
-    state_since: datetime | None = None
-
-    def is_late(self, *, now: datetime) -> bool:
-        """Whether the agency has not acknowledged, answered or finished although its time for that is over."""
-        is_owing = self.state in ("delivered", "acknowledged", "answered")
-        return is_owing and self.deadline_at is not None and self.deadline_at < now
-
-
-_CASES = text(f"""
-SELECT c.incident_id, c.id AS case_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
-       c.acknowledged_at, c.state_deadline_at AS deadline_at, c.role, c.answered_at, c.closed_at, c.escalated_at,
-       c.state_since, (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
-FROM escalation_case c WHERE c.incident_id = ANY(:incident_ids) ORDER BY c.created_at, c.id
-""")  # noqa: S608  # the pieces are constants of this module
-
-
-def cases_of(session: Session, incident_id: uuid.UUID, *, language: str = "zh-Hans") -> list[CaseView]:
-    """An incident's cases, oldest first, the agencies' names in ``language`` where known: one query."""
-    return cases_of_each(session, [incident_id], language=language)[incident_id]
-
-
-def cases_of_each(
-    session: Session, incident_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans"
-) -> dict[uuid.UUID, list[CaseView]]:
-    """Every named incident's cases, as :func:`cases_of` gives them: one query for all."""
-    found: dict[uuid.UUID, list[CaseView]] = {incident_id: [] for incident_id in incident_ids}
-    for row in session.execute(_CASES, {"incident_ids": list(incident_ids), "language": language}):
-        facts = dict(row._mapping)
-        found[facts.pop("incident_id")].append(CaseView(**facts))
-    return found
 
 
 @dataclass(frozen=True)

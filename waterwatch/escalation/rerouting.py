@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import queries, rules
+from waterwatch.escalation import clocks, queries, rules
 from waterwatch.escalation.service import open_case, queue_letter, record, say_no_contact, untried_ways
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import audit
@@ -40,6 +40,7 @@ def reroute(
         if held is not None and held.state not in _UNTOLD:
             if held.role == "supervising":
                 held.role, held.supervises_id = "competent", None
+                _ask_anew(session, held, "case", settings=settings, now=now)
             facts: dict[str, audit.Fact] = {"agency_id": agency_id, "case_id": held.id}
             record(session, "case.rerouted", case, actor=actor, now=now, after=facts)
             return held
@@ -70,12 +71,32 @@ def inform_superior(session: Session, case: Case, *, settings: Settings, actor: 
         if held is not None and not _may_take(session, held):
             continue
         if held is not None and held.state not in _UNTOLD:
-            queue_letter(session, held, says="overdue", settings=settings, now=now)
+            if held.role == "supervising" and held.state in clocks.OWED and held.state_deadline_at is None:
+                held.supervises_id = case.id  # what it was asked to see to before is done
+                _ask_anew(session, held, "overdue", settings=settings, now=now)
+            else:
+                queue_letter(session, held, says="overdue", settings=settings, now=now)
             return held
         opened = _hand_on(session, case, agency_id, held, "overdue", settings=settings, actor=actor, now=now)
         if opened.state != "no_contact":
             return opened
     return None
+
+
+def _ask_anew(session: Session, held: Case, says: str, *, settings: Settings, now: datetime) -> None:
+    """Whoever has a case of the incident owes something else in it from now on, and is told so.
+
+    A first letter that nobody has tried yet says that instead. Who has said that it is done is asked nothing.
+    """
+    if held.state == "closed":
+        return
+    if held.state in clocks.OWED:
+        clocks.start_anew(session, held, since=now)
+    if queue_letter(session, held, says=says, settings=settings, now=now):
+        return
+    for letters in queries.letters_of(session, held.id).values():
+        if letters[-1].state == "pending" and not letters[-1].attempts:
+            letters[-1].says = says
 
 
 def _may_take(session: Session, held: Case) -> bool:
@@ -103,6 +124,7 @@ def _hand_on(
         if says == "overdue":
             made.role, made.supervises_id = "supervising", case.id
     else:
+        clocks.reset(made)  # whatever it said of it, or missed, it is told anew
         rules.case_life(settings).move(made, "queued", now=now)
         made.severity = case.severity
     session.flush()

@@ -167,15 +167,14 @@ def _address(
     so_far = queries.addressed(session, case.id) if is_known else {}
     is_again = agency.is_again and case.state in alarms.ALARMING
     usable, missing = _missing(agency.reach, agency.addresses, so_far, is_again=is_again)
-    if not usable:
+    if not usable and (not is_known or queries.is_hopeless(session, case.id)):
         say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
     if not missing:
         if case.state == "withdrawn":
             _reinstate(session, case, settings=settings, actor=actor, now=now)
         return
-    if case.state == "withdrawn":
-        clocks.reset(case)  # they are told anew
     if case.state != "queued":
+        clocks.reset(case)  # they are told anew; whatever was promised before was promised by nobody
         before = rules.case_life(settings).move(case, "queued", now=now)
         facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
         record(session, "case.queued", case, actor=actor, now=now, before={"state": before}, after=facts)
@@ -372,7 +371,9 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
     case = queries.locked_case(session, case_id)
     if case.acknowledged_at is not None:
         return Acknowledgement(case.acknowledged_at, is_new=False)
-    before = rules.CASE.move(case, "acknowledged", now=now)
+    before = case.state
+    begin_if_lost(case, now=now)
+    rules.CASE.move(case, "acknowledged", now=now)
     case.acknowledged_at = now
     clocks.begin(session, case, now=now)  # whoever says so has received it, even if we do not know of that yet
     say_moved(session, case, now=now)
@@ -380,6 +381,13 @@ def acknowledge(session: Session, case_id: uuid.UUID, *, actor: Actor, now: date
     facts = {"state": "acknowledged"}
     record(session, "case.acknowledged", case, actor=actor, now=now, before={"state": before}, after=facts)
     return Acknowledgement(now, is_new=True)
+
+
+def begin_if_lost(case: Case, *, now: datetime) -> None:
+    """A case that was thought to have reached nobody has: it is ``queued`` again, and nothing of before counts."""
+    if case.state == "dead" or (case.state == "no_contact" and case.agency_id is not None):
+        clocks.reset(case)
+        rules.CASE.move(case, "queued", now=now)
 
 
 def say_moved(session: Session, case: Case, *, now: datetime) -> None:

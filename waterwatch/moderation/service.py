@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.advisories import service as advisories
 from waterwatch.casework import pressing
+from waterwatch.escalation import ending
 from waterwatch.escalation import service as escalation
 from waterwatch.escalation.queries import Place
 from waterwatch.fairness import service as fairness
@@ -231,6 +232,8 @@ def step_down(session: Session, incident_id: uuid.UUID, *, now: datetime) -> Inc
     incident = incidents.step_down(session, incident_id, now=now)
     if incident is not None:
         session.flush()
+        if incident.closed_at is not None:
+            ending.end_cases(session, incident.id, actor=Actor.system("sweep"), now=now)
         advisories.refresh(session, incident.water_feature_id, actor=Actor.system("sweep"), now=now)
         mapping.request_publication(session, now=now)
     return incident
@@ -270,7 +273,8 @@ def set_moving(
     is_correction: bool = False,
     opened: Place | None = None,
 ) -> None:
-    """Let water, departments and map follow an incident that changed: its cases are withdrawn once it should not be.
+    """Let water, departments and map follow an incident that changed: its cases are withdrawn once it should not be,
+    and end with it once it is over.
 
     ``tell_at``: departments hear of it no sooner. ``is_correction``, ``opened``: see :func:`escalation.escalate`.
     """
@@ -278,7 +282,11 @@ def set_moving(
     advisories.refresh(session, incident.water_feature_id, actor=actor, now=now)
     if incident.state in ("retracted", "merged"):
         escalation.withdraw_cases(session, incident.id, settings=settings, actor=actor, now=now, tell_at=tell_at)
-    elif incident.closed_at is None:
+    elif incident.closed_at is not None:
+        ending.end_cases(session, incident.id, actor=actor, now=now)
+    else:
+        if incident.state == "reopened":
+            ending.resume_cases(session, incident.id, settings=settings, actor=actor, now=now, tell_at=tell_at)
         escalation.escalate(
             session,
             incident.id,

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.casework import queries as casework
 from waterwatch.casework.queries import AnswerView
-from waterwatch.escalation import queries as escalation
+from waterwatch.escalation import public_queries as escalation
 from waterwatch.incidents import queries as incidents
 from waterwatch.incidents.queries import IncidentView
 from waterwatch.notices.rules import Handover, Progress

@@ -28,6 +28,7 @@ class Dates:
 
     role: str
     incident_state: str
+    incident_closed_at: datetime | None
     escalated_at: datetime | None
     acknowledge_by: datetime | None
     answer_by: datetime | None
@@ -40,8 +41,8 @@ class Dates:
 
 
 _DATES = text(f"""
-SELECT c.role, i.state AS incident_state, c.escalated_at, c.acknowledge_by, c.answer_by, c.finish_by, c.answered_at,
-       c.closed_at, f.water_body_id, f.id AS water_feature_id,
+SELECT c.role, i.state AS incident_state, i.closed_at AS incident_closed_at, c.escalated_at, c.acknowledge_by,
+       c.answer_by, c.finish_by, c.answered_at, c.closed_at, f.water_body_id, f.id AS water_feature_id,
        (SELECT {AGENCY_NAME.format(of="s.agency_id")} FROM escalation_case s WHERE s.id = c.supervises_id)
            AS supervised_name
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id JOIN water_feature f ON f.id = i.water_feature_id

@@ -24,6 +24,8 @@ below AS (
 """
 # While a letter is under way, the deadline that runs is ours, not the agency's.
 DEADLINE = "CASE WHEN c.state IN ('delivered', 'acknowledged', 'answered') THEN c.state_deadline_at END"
+# Once the incident has ended, nothing is owed.
+_RUNNING = f"CASE WHEN i.closed_at IS NULL THEN {DEADLINE} END"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def office_of(session: Session, person_id: uuid.UUID, *, language: str) -> Offic
 @dataclass(frozen=True)
 class Row:
     """One case in a list. ``deadline_at`` is the one that runs now. ``assigned``: persons' addresses and offices.
+    ``is_over``: its incident has ended.
 
     Of an agency below, offices alone: who works there is its own. No place of a case that was taken back.
     """
@@ -83,6 +86,7 @@ class Row:
     agency_name: str | None
     assigned: tuple[str, ...]
     is_own: bool
+    is_over: bool
 
     def due(self, *, now: datetime) -> Due | None:
         """How its deadline stands."""
@@ -91,13 +95,14 @@ class Row:
 
 _ROWS = f"""
 WITH RECURSIVE {_BELOW}, wanted AS (
-    SELECT c.*, coalesce({DEADLINE}, CAST(:never AS timestamptz)) AS sorted_by, {DEADLINE} AS deadline_at
-    FROM escalation_case c
+    SELECT c.*, i.closed_at IS NOT NULL AS is_over,
+           coalesce({_RUNNING}, CAST(:never AS timestamptz)) AS sorted_by, {_RUNNING} AS deadline_at
+    FROM escalation_case c JOIN incident i ON i.id = c.incident_id
     WHERE CASE WHEN :reach = 'own' THEN c.agency_id = :agency_id
                ELSE c.agency_id IN (SELECT id FROM below) END
-      AND c.state = ANY(:states)
+      AND c.state = ANY(:states) AND (CAST(:is_over AS boolean) IS NULL OR (i.closed_at IS NOT NULL) = :is_over)
       AND (CAST(:severity AS int) IS NULL OR c.severity = :severity)
-      AND (NOT :is_late OR {DEADLINE} < :now)
+      AND (NOT :is_late OR {_RUNNING} < :now)
       AND (CAST(:whose AS text) IS NULL OR CASE :whose
            WHEN 'nobody' THEN NOT EXISTS (
                SELECT FROM case_assignment s WHERE s.case_id = c.id AND s.ended_at IS NULL)
@@ -107,7 +112,7 @@ WITH RECURSIVE {_BELOW}, wanted AS (
                WHERE s.case_id = c.id AND s.ended_at IS NULL AND (s.office = :whose
                    OR p.email = :whose AND c.agency_id = :agency_id)) END)
       AND (CAST(:after_id AS uuid) IS NULL
-           OR (coalesce({DEADLINE}, CAST(:never AS timestamptz)), c.id) > (CAST(:after_at AS timestamptz), :after_id))
+           OR (coalesce({_RUNNING}, CAST(:never AS timestamptz)), c.id) > (CAST(:after_at AS timestamptz), :after_id))
     ORDER BY sorted_by, c.id LIMIT :limit)
 SELECT c.id AS case_id, i.code, i.kind, c.severity, c.state, c.role, c.created_at, c.delivered_at, c.acknowledged_at,
        c.answered_at, c.closed_at, c.deadline_at,
@@ -118,7 +123,7 @@ SELECT c.id AS case_id, i.code, i.kind, c.severity, c.state, c.role, c.created_a
                  FROM case_assignment s LEFT JOIN person p ON p.id = s.person_id AND c.agency_id = :agency_id
                  WHERE s.case_id = c.id AND s.ended_at IS NULL AND coalesce(s.office, p.email) IS NOT NULL),
                 '{{}}') AS assigned,
-       c.agency_id = :agency_id AS is_own
+       c.agency_id = :agency_id AS is_own, c.is_over
 FROM wanted c JOIN incident i ON i.id = c.incident_id JOIN water_feature f ON f.id = i.water_feature_id
 ORDER BY c.sorted_by, c.id
 """  # noqa: S608  # the pieces are constants of this module
@@ -142,6 +147,7 @@ def cases(
         "person_id": person_id,
         "language": language,
         "states": list(wanted.states),
+        "is_over": wanted.is_over,
         "severity": wanted.severity,
         "whose": wanted.whose,
         "reach": wanted.reach,
@@ -165,15 +171,16 @@ def all_cases(
 
 _COUNTS = text(f"""
 WITH RECURSIVE {_BELOW}
-SELECT count(*) FILTER (WHERE c.state IN ('queued', 'delivered', 'dead')) AS acknowledge,
-       count(*) FILTER (WHERE c.state = 'acknowledged') AS answer,
-       count(*) FILTER (WHERE c.state = 'answered') AS finish,
-       count(*) FILTER (WHERE {DEADLINE} < :now) AS overdue,
+SELECT count(*) FILTER (WHERE i.closed_at IS NULL AND c.state IN ('queued', 'delivered', 'dead')) AS acknowledge,
+       count(*) FILTER (WHERE i.closed_at IS NULL AND c.state = 'acknowledged') AS answer,
+       count(*) FILTER (WHERE i.closed_at IS NULL AND c.state = 'answered') AS finish,
+       count(*) FILTER (WHERE {_RUNNING} < :now) AS overdue,
        count(*) FILTER (WHERE c.state = 'closed') AS done,
        count(*) FILTER (WHERE c.state = 'refused_not_ours') AS refused,
        count(*) FILTER (WHERE c.state = 'withdrawn') AS withdrawn,
-       count(*) FILTER (WHERE c.state = ANY(:open)) AS open
-FROM escalation_case c
+       count(*) FILTER (WHERE i.closed_at IS NULL AND c.state = ANY(:open)) AS open,
+       count(*) FILTER (WHERE i.closed_at IS NOT NULL AND c.state = ANY(:open)) AS ended
+FROM escalation_case c JOIN incident i ON i.id = c.incident_id
 WHERE CASE WHEN :reach = 'own' THEN c.agency_id = :agency_id ELSE c.agency_id IN (SELECT id FROM below) END
 """)  # noqa: S608  # the pieces are constants of this module
 

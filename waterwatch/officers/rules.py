@@ -24,7 +24,9 @@ BUCKETS: dict[str, tuple[str, ...]] = {
     "done": ("closed",),
     "refused": ("refused_not_ours",),
     "withdrawn": ("withdrawn",),
+    "ended": OPEN,
 }
+OF_OPEN_INCIDENTS = ("open", "acknowledge", "answer", "finish", "overdue")  # once an incident ends, nothing is owed
 REACHES = ("own", "below")  # the agency's own cases, or those of the agencies below it
 PAGE_ROWS = 30
 EXPORT_ROWS = 20_000
@@ -48,6 +50,11 @@ class Wanted:
     def states(self) -> tuple[str, ...]:
         """The states of the cases that are wanted."""
         return BUCKETS[self.bucket]
+
+    @property
+    def is_over(self) -> bool | None:
+        """Whether the incidents of the cases that are wanted have ended; None: whatever became of them."""
+        return False if self.bucket in OF_OPEN_INCIDENTS else True if self.bucket == "ended" else None
 
     def from_start(self) -> "Wanted":
         """The same, from its first page."""

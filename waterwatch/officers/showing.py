@@ -48,6 +48,7 @@ BUCKET_WORDS = {
     "done": _l("已办结"),
     "refused": _l("不归我们管"),
     "withdrawn": _l("已撤回"),
+    "ended": _l("事件已结束"),
 }
 VIA_WORDS = {
     "link": _l("通过邮件里的链接"),
@@ -110,6 +111,8 @@ ACTION_WORDS = {
     "case.withdrawn": _l("本站撤回"),
     "case.reinstated": _l("撤回取消，恢复原状"),
     "case.regraded": _l("等级改变"),
+    "case.ended": _l("事件结束，不再计算期限"),
+    "case.resumed": _l("事件没有结束，期限继续"),
     "case.reopened": _l("公众的照片显示没有干净，重新打开"),
     "case.reminded": _l("提醒：期限将到"),
     "case.overdue": _l("逾期，已告知上级单位"),
@@ -199,7 +202,7 @@ def case_page(
         "others": case_queries.others_near(session, case_id, language=language) if can_answer else [],
         "stage": stage,
         "due": rules.due(
-            facts.state_deadline_at if facts.state in rules.RUNNING else None,
+            facts.state_deadline_at if facts.state in rules.RUNNING and dates.incident_closed_at is None else None,
             facts.delivered_at or facts.created_at,
             now=now,
         ),

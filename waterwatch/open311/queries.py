@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation.queries import CaseView, cases_of_each
+from waterwatch.escalation.public_queries import CaseView, cases_of_each
 from waterwatch.open311 import rules
 from waterwatch.open311.forms import Asked
 from waterwatch.waters.queries import names_of

@@ -16,7 +16,7 @@ from waterwatch.agencies.search import search_areas
 from waterwatch.atlas import areas, incidents
 from waterwatch.atlas.addresses import snapshot_of
 from waterwatch.casework.queries import AnswerPhoto, AnswerView, public_answers
-from waterwatch.escalation.queries import CaseView, cases_of_each
+from waterwatch.escalation.public_queries import CaseView, Round, cases_of_each
 from waterwatch.incidents.queries import (
     IncidentView,
     code_merged_into,
@@ -225,14 +225,20 @@ def _steps(events: Sequence[Event], cases: Sequence[CaseView]) -> list[Step]:
         if case.agency_name:
             code = "superior_told" if case.role == "supervising" else "forwarded"
             steps.append(Step(case.created_at, code, agency=case.agency_name))
-        # Who says at once that it is done has also received and answered it: told once, by what says most.
-        said = {
-            case.acknowledged_at: "acknowledged",
-            case.answered_at: "answered",
-            case.closed_at: "claimed_done",
-            case.escalated_at: "overdue",
-        }
+        said = _said(case)
         if case.state == "refused_not_ours":  # whoever refuses has received it as well: not told beside the refusal
             said[case.state_since] = "refused"
+        for each in case.rounds:
+            said |= _said(each) | {each.reopened_at: "told_again"}
         steps += [Step(at, code, agency=case.agency_name) for at, code in said.items() if at is not None]
     return sorted(steps, key=lambda step: step.at)[::-1]
+
+
+def _said(case: CaseView | Round) -> dict[datetime | None, str]:
+    """Who says at once that it is done has also received and answered it: told once, by what says most."""
+    return {
+        case.acknowledged_at: "acknowledged",
+        case.answered_at: "answered",
+        case.closed_at: "claimed_done",
+        case.escalated_at: "overdue",
+    }

@@ -111,6 +111,7 @@ TIMELINE_WORDS = {
     "superior_told": _l("因下级部门逾期，告知上级部门"),
     "expired": _l("长期无人报告，结束"),
     "forwarded": _l("转交给部门"),
+    "told_again": _l("没有干净，再次转交给部门"),
     "acknowledged": _l("部门确认收到"),
     "refused": _l("部门称不属其职责"),
 }
