@@ -1,7 +1,8 @@
 """Agencies told one by one: a letter that only waits keeps the next contact from the case for so long only."""
 
+from tests.escalation.conftest import engine_of
 from tests.escalation.engine import Engine
-from tests.escalation.test_engine import agency, engine_of, forward, prefer
+from tests.escalation.test_engine import agency, forward, prefer
 from workers import deadlines
 
 __all__ = ["engine_of"]
