@@ -139,3 +139,61 @@ def test_more_cases_than_one_job_forwards_are_left_to_a_further_one(
     assert len(told(engine_of)) == 2
     assert forward_all(engine_of) == 1
     assert len(told(engine_of)) == 3
+
+
+def change_address(engine: Engine, address: str) -> None:
+    with transaction(engine.sessions) as session:
+        contact_id = session.execute(text("SELECT id FROM agency_contact")).scalar_one()
+        upkeep.change_contact(session, contact_id, ContactFacts("email", address), **by(engine))
+
+
+@pytest.mark.parametrize("is_competent", [True, False])
+@pytest.mark.parametrize("channels_in", ["parallel", "order"])
+def test_a_corrected_address_gets_the_case_whose_letter_to_the_old_one_is_still_tried(
+    engine_of: Engine, channels_in: str, is_competent: bool
+) -> None:
+    with transaction(engine_of.sessions) as session:
+        add_agency(session, "武汉市生态环境局", ["wrong@x.example"])
+        session.execute(text("UPDATE agency SET channels_in = :channels_in"), {"channels_in": channels_in})
+    forward(engine_of)
+    with rude_server(Fickle(lambda *_: "450")) as port:
+        engine_of.at(port).run()
+    if not is_competent:  # it has the case by another's refusal
+        with transaction(engine_of.sessions) as session:
+            session.execute(text("DELETE FROM competence"))
+    change_address(engine_of, "right@x.example")
+    for _ in range(2):
+        forward_all(engine_of)
+    assert told(engine_of) == [("wrong@x.example", "pending"), ("right@x.example", "pending")]
+    with rude_server(Fickle(kind)) as port:
+        engine_of.at(port).run()
+    assert [case.state for case in engine_of.cases() if case.agency_id is not None] == ["delivered"]
+
+
+def test_an_address_taken_out_of_use_leaves_a_case_that_is_under_way_alone(engine_of: Engine) -> None:
+    with transaction(engine_of.sessions) as session:
+        add_agency(session, "武汉市生态环境局", ["duty@x.example"])
+    forward(engine_of)
+    with transaction(engine_of.sessions) as session:
+        contact_id = session.execute(text("SELECT id FROM agency_contact")).scalar_one()
+        upkeep.use_contact(session, contact_id, False, actor=TESTS, now=now())
+        competence.say_changed(session, engine_of.cases()[0].agency_id, now=now())
+    forward_all(engine_of)
+    assert [case.state for case in engine_of.cases()] == ["queued"]
+
+
+def test_where_all_are_told_at_once_a_letter_that_fails_gives_way_to_a_contact_that_has_none(
+    engine_of: Engine,
+) -> None:
+    with transaction(engine_of.sessions) as session:
+        add_agency(session, "武汉市生态环境局", ["wrong@x.example"])
+    forward(engine_of)
+    with transaction(engine_of.sessions) as session:
+        session.execute(
+            text("INSERT INTO agency_contact (id, agency_id, channel, address, position)"
+                 " SELECT gen_random_uuid(), id, 'email', 'right@x.example', 1 FROM agency")
+        )  # fmt: skip
+    with rude_server(Fickle(lambda recipient, _nth: "550" if recipient.startswith("wrong") else "kind")) as port:
+        engine_of.at(port).run()
+    assert told(engine_of) == [("wrong@x.example", "refused"), ("right@x.example", "sent")]
+    assert [case.state for case in engine_of.cases()] == ["delivered"]

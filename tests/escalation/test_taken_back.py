@@ -4,6 +4,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
+import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
@@ -15,7 +16,7 @@ from tests.messaging.servers import Fickle, rude_server
 from waterwatch.agencies.tables import AgencyContact
 from waterwatch.casework import service as casework
 from waterwatch.casework.service import Answer
-from waterwatch.escalation import claims, service
+from waterwatch.escalation import claims, deliveries, service
 from waterwatch.escalation.channels import Awaiting
 from waterwatch.escalation.channels.known import CHANNELS
 from waterwatch.escalation.feeding import feed_url
@@ -181,12 +182,13 @@ def test_a_feed_tells_no_withdrawal_of_what_was_never_in_it(
         contact_id = add_way(session, "cap_feed", "feed", settings=settings)
     told = tell(sessions, contact_id, Awaiting("fetch"), settings=settings, now=at)
     with transaction(sessions) as session:
+        session.execute(text("UPDATE delivery SET state = 'dead', awaits = NULL"))
+    with transaction(sessions) as session:
         service.withdraw_cases(session, told.incident_id, settings=settings, actor=TESTS, now=at)
     with transaction(sessions) as session:
         contact = session.get(AgencyContact, contact_id)
         assert contact is not None
         feed = feed_url(settings, contact).removeprefix(settings.public_url)
-        session.execute(text("UPDATE delivery SET state = 'dead', awaits = NULL WHERE says = 'case'"))
         row = text("UPDATE delivery SET state = 'awaiting', awaits = 'fetch' WHERE says = 'withdrawn' RETURNING id")
         withdrawal_id = session.execute(row).scalar_one()
     assert "<entry>" not in client.get(feed).text
@@ -210,3 +212,48 @@ def test_a_digest_whose_sender_was_killed_lists_no_case_that_was_withdrawn_meanw
     assert letters_of(engine_of)[:3] == [("case", "sent"), ("case", "sent"), ("case", "cancelled")]
     digest = next(mail for mail in mails(server) if "转请处理" in str(mail["Subject"]))
     assert str(digest["Subject"]) == "【公众观察】2 起事件转请处理"
+
+
+@pytest.mark.parametrize(("channel", "address"), [("post", "武汉市江岸区一号"), ("cap_feed", "feed")])
+def test_what_nobody_posted_or_fetched_before_it_was_taken_back_is_neither_awaited_nor_withdrawn(
+    sessions: sessionmaker[Session], settings: Settings, channel: str, address: str
+) -> None:
+    at = datetime.now(UTC)
+    with transaction(sessions) as session:
+        contact_id = add_way(session, channel, address, settings=settings)
+    told = tell(sessions, contact_id, Awaiting("fetch"), settings=settings, now=at)
+    for _ in range(2):  # twice is once
+        with transaction(sessions) as session:
+            service.withdraw_cases(session, told.incident_id, settings=settings, actor=TESTS, now=at)
+    assert fail_all(sessions, settings) == [False]
+    with transaction(sessions) as session:
+        assert session.execute(text("SELECT says, state, awaits FROM delivery")).all() == [("case", "cancelled", None)]
+        assert session.execute(text("SELECT count(*) FROM case_alarm")).scalar_one() == 0
+        service.escalate(session, told.incident_id, settings=settings, actor=TESTS, now=at)
+    with transaction(sessions) as session:
+        assert session.execute(text("SELECT state FROM delivery ORDER BY id")).scalars().all() == [
+            "cancelled",
+            "pending",
+        ]
+
+
+def test_nobody_is_called_because_a_case_that_was_taken_back_got_no_number(
+    sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    at = datetime.now(UTC)
+    with transaction(sessions) as session:
+        facts = {"service_code": "1"}
+        contact_id = add_way(session, "open311", "https://x.example/open311", facts, settings=settings)
+    told = tell(sessions, contact_id, Awaiting("token"), settings=settings, now=at)
+    with transaction(sessions) as session:
+        service.withdraw_cases(session, told.incident_id, settings=settings, actor=TESTS, now=at)
+    assert fail_all(sessions, settings) == [True]
+    with transaction(sessions) as session:
+        assert session.execute(text("SELECT count(*) FROM case_alarm")).scalar_one() == 0
+
+
+def fail_all(sessions: sessionmaker[Session], settings: Settings) -> list[bool]:
+    """Nobody has done what the first letters await."""
+    with transaction(sessions) as session:
+        ids = session.execute(text("SELECT id FROM delivery WHERE says = 'case' ORDER BY id")).scalars().all()
+        return [deliveries.fail_awaiting(session, one, "awaited_in_vain", settings=settings, now=now()) for one in ids]

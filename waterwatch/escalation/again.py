@@ -21,7 +21,7 @@ BY = Actor.system("escalation")
 def forward(session: Session, case_id: uuid.UUID, *, settings: Settings, actor: Actor, now: datetime) -> bool:
     """A lead has a case that reached nobody forwarded once more, to addresses that failed, too. Whether a letter goes.
 
-    Idempotent: one that is under way, or has arrived, is left alone.
+    Idempotent: one that is under way, or has arrived, is left alone. One that was only rehearsed is neither.
 
     Raises:
         NotFound: there is no such case.
@@ -30,20 +30,21 @@ def forward(session: Session, case_id: uuid.UUID, *, settings: Settings, actor: 
     incident_id = queries.incident_of_case(session, case_id)
     lock_incident(session, incident_id)
     before = queries.locked_case_of(session, incident_id, case_id)
-    if before.state not in ("dead", "no_contact"):
+    is_idle = before.state == "queued" and queries.is_hopeless(session, case_id)
+    if before.state not in ("dead", "no_contact") and not is_idle:
         return False
     again_for = frozenset() if before.agency_id is None else frozenset({before.agency_id})
     service.escalate(session, incident_id, settings=settings, actor=actor, now=now, again_for=again_for)
     mapping.request_publication(session, now=now)
-    return before.state == "queued"
+    return before.state == "queued" and not queries.is_hopeless(session, case_id)
 
 
 def forward_all(context: JobContext, message: outbox.Message) -> None:
     """The job of ``agencies.reach_changed``: open cases that reached nobody are forwarded as agencies are reached now.
 
-    Those of the agency that was changed, also to addresses that failed, and those nobody was competent for; where a
-    rule was changed, every one, to whom has not been told. Each in a transaction of its own. Idempotent: a case that
-    is under way has all its letters.
+    Those of the agency that was changed, also to addresses that failed, or while its letters are still tried, and those
+    nobody was competent for; where a rule was changed, every one, to whom has not been told. Each in a transaction of
+    its own. Idempotent: a case that is under way has all its letters.
     """
     changed = message.payload.get("agency_id")
     agency_id = None if changed is None else uuid.UUID(changed)

@@ -36,24 +36,29 @@ def note(session: Session, results: Sequence[tuple[Claim, Outcome]], *, now: dat
     put_off = {name for name, outcome in known if isinstance(outcome, Failed) and outcome.failure.is_deferred}
     answered = {name for name, outcome in known if not _is_silent(outcome)} - put_off
     not_asked = {name for name, _outcome in known} - put_off - answered
+    rows = _locked(session, {name for name, _outcome in known}, put_off, now=now)
     if answered:
         session.execute(_ANSWERED, {"names": sorted(answered), "now": now})
     if not_asked:
         session.execute(_NOT_ASKED, {"names": sorted(not_asked)})
     if put_off:
-        _put_off(session, [(name, outcome) for name, outcome in known if name in put_off], now=now)
+        _put_off(rows, [(name, outcome) for name, outcome in known if name in put_off], now=now)
 
 
 def _is_silent(outcome: Outcome) -> bool:
     return isinstance(outcome, Rehearsed) or (isinstance(outcome, Failed) and not outcome.failure.is_permanent)
 
 
-def _put_off(session: Session, outcomes: Sequence[tuple[str, Outcome]], *, now: datetime) -> None:
-    names = sorted({name for name, _outcome in outcomes})
-    session.execute(
-        insert(Endpoint).values([{"name": name, "changed_at": now} for name in names]).on_conflict_do_nothing()
-    )
-    rows = queries.endpoints(session, names)
+def _locked(session: Session, names: set[str], put_off: set[str], *, now: datetime) -> dict[str, Endpoint]:
+    """What is known of these endpoints, those that are put off made known: locked all at once, by name, as whoever
+    claims letters does. Of two who lock them in different orders each waits for the other."""
+    if put_off:
+        rows = [{"name": name, "changed_at": now} for name in sorted(put_off)]
+        session.execute(insert(Endpoint).values(rows).on_conflict_do_nothing())
+    return queries.endpoints(session, sorted(names)) if names else {}
+
+
+def _put_off(rows: dict[str, Endpoint], outcomes: Sequence[tuple[str, Outcome]], *, now: datetime) -> None:
     for name, outcome in outcomes:
         row = rows[name]
         if not isinstance(outcome, Failed):

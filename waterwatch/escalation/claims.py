@@ -20,6 +20,7 @@ from waterwatch.kernel.settings import Settings
 
 AT_ONCE = 2  # so many deliveries are handed over to one endpoint at a time, mails excepted: those go one by one
 BUSY_PAUSE_S = 1.0
+REHEARSED, REHEARSED_PAUSE_S = "rehearsed", 900.0  # how soon it is seen that it is in earnest again
 ENDED = frozenset({"sent", "awaiting", "refused", "dead", "cancelled"})
 
 
@@ -105,7 +106,7 @@ def claim(
             raise NotFound("delivery_not_found")
         if row is None:
             held[delivery_id] = Later("delivery_claimed", BUSY_PAUSE_S)
-        elif (found := _examine(row, withdrawn, digests, now=now)) is not _FREE:
+        elif (found := _examine(row, withdrawn, digests, settings, now=now)) is not _FREE:
             held[delivery_id] = found  # type: ignore[assignment]  # the sentinel was just excluded
         else:
             free.append(row)
@@ -119,7 +120,12 @@ _FREE = object()
 
 
 def _examine(
-    row: Delivery, withdrawn: Collection[uuid.UUID], digests: Mapping[uuid.UUID, Digest], *, now: datetime
+    row: Delivery,
+    withdrawn: Collection[uuid.UUID],
+    digests: Mapping[uuid.UUID, Digest],
+    settings: Settings,
+    *,
+    now: datetime,
 ) -> object:
     until = row.state_deadline_at
     paused_until = digests[row.digest_id].retry_at if row.digest_id is not None else None
@@ -134,7 +140,16 @@ def _examine(
     if row.says != "withdrawn" and row.case_id in withdrawn:
         rules.DELIVERY.move(row, "cancelled", now=now)
         return None
+    if settings.staging_mail and row.state == "pending" and row.last_error == REHEARSED:
+        return Later(REHEARSED, hold(row, settings=settings, now=now))
     return _FREE
+
+
+def hold(row: Delivery, *, settings: Settings, now: datetime) -> float:
+    """A letter that was rehearsed waits for earnest: seconds until it is looked at again. Nothing counts till then."""
+    row.due_at = now + timedelta(seconds=REHEARSED_PAUSE_S)
+    row.state_deadline_at = row.due_at + timedelta(seconds=settings.delivery_deadline_s)
+    return REHEARSED_PAUSE_S
 
 
 class _Taking:

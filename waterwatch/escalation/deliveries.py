@@ -67,7 +67,10 @@ def record(
         breakers.note(session, results, now=now)
         session.flush()
         recording.finish()
-    return [pauses[claim.delivery_id] for claim, _outcome in results]
+    return [
+        max((pause for one in claim.all if (pause := pauses[one.delivery_id]) is not None), default=None)
+        for claim, _outcome in results
+    ]
 
 
 class _Recording:
@@ -88,9 +91,7 @@ class _Recording:
             self._await(claim, row, case, outcome)
             return None
         if isinstance(outcome, Rehearsed):
-            if is_mine:
-                self._rehearse(row, case)
-            return None
+            return self._rehearse(row, case) if is_mine else None
         return self._fail(claim, row, case, outcome.failure) if is_mine else rules.claim_lasts_s(self._settings)
 
     def finish(self) -> None:
@@ -122,12 +123,21 @@ class _Recording:
         facts: dict[str, audit.Fact] = {"delivery_id": row.id, "attempt": claim.attempt, "awaits": row.awaits}
         service.record(self._session, "delivery.awaiting", case, actor=SENDER, now=self._now, after=facts)
 
-    def _rehearse(self, row: Delivery, case: Case) -> None:
-        """Nobody was told: as if it had never been tried. Who forwards the case when it is in earnest tells it anew."""
-        rules.DELIVERY.move(row, "cancelled", now=self._now)
-        row.attempts, row.last_error = row.attempts - 1, "rehearsed"
+    def _rehearse(self, row: Delivery, case: Case) -> float | None:
+        """Nobody was told: as if it had never been tried. Who forwards the case when it is in earnest tells it anew.
+
+        A further letter to an address that was told in earnest waits until it is in earnest again: nobody would ever
+        write it anew.
+        """
+        is_held = row.number > 1 and found.was_told_before(self._session, row)
+        rules.DELIVERY.move(row, "pending" if is_held else "cancelled", now=self._now)
+        row.attempts, row.last_error = row.attempts - 1, claims.REHEARSED
+        pause_s = claims.hold(row, settings=self._settings, now=self._now) if is_held else None
+        if pause_s is not None and row.digest_id is not None:
+            self._paused[row.digest_id] = pause_s
         facts: dict[str, audit.Fact] = {"delivery_id": row.id}
         service.record(self._session, "delivery.rehearsed", case, actor=SENDER, now=self._now, after=facts)
+        return pause_s
 
     def _fail(self, claim: Claim, row: Delivery, case: Case, failure: Failure) -> float | None:
         now, settings = self._now, self._settings
@@ -203,7 +213,7 @@ def give_way(session: Session, case: Case, row: Delivery, *, settings: Settings,
         write(session)  # whether any letter is left is asked for the next one that ended
         return
     if case.state not in ("queued", "delivered") or not queries.is_hopeless(session, case.id):
-        if case.state not in alarms.ALARMING:
+        if case.state not in alarms.ALARMING and (case.state != "withdrawn" or row.says == "withdrawn"):
             alarms.raise_alarm(session, case.id, alarms.LETTER_FAILED, since=now, now=now)
         return
     before = rules.CASE.move(case, "dead", now=now)

@@ -86,6 +86,13 @@ def case_of(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     return found
 
 
+def was_told_before(session: Session, letter: Delivery) -> bool:
+    """Whether the address of a letter was told of its case by an earlier one."""
+    earlier = select(Delivery.id).where(Delivery.case_id == letter.case_id, Delivery.number < letter.number)
+    earlier = earlier.where(Delivery.channel == letter.channel, Delivery.address == letter.address)
+    return bool(session.scalar(select(earlier.where(Delivery.state.in_(("sent", "awaiting"))).exists())))
+
+
 def digest_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID | None:
     """The digest a letter went in, if it did."""
     return session.scalars(select(Delivery.digest_id).where(Delivery.id == delivery_id)).one_or_none()

@@ -34,6 +34,7 @@ def end_cases(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: da
             for letter in each:
                 if letter.says != "withdrawn" and _is_untried(letter):
                     rules.DELIVERY.move(letter, "cancelled", now=now)
+                    letter.attempts = letter.deferrals = 0  # nobody had it: of a withdrawal there is nobody to tell
                     letter.awaits, letter.last_error = None, INCIDENT_OVER
                     cancelled += 1
         clocks.stop(case)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.rules import address_faults
-from waterwatch.escalation import delivery_queries, queries, rules
+from waterwatch.escalation import clocks, delivery_queries, queries, rules
 from waterwatch.escalation.delivery_queries import Reach, Way
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import outbox
@@ -22,8 +22,12 @@ from waterwatch.workdays.rules import is_working
 TOPIC_DELIVER = "escalation.deliver"  # mails: one after the other over one conversation
 TOPIC_CALL = "escalation.call"  # every other channel: some at a time, each bounded
 PAPER = "post"
+_LEAVES_LATER = frozenset({PAPER, "cap_feed"})  # what awaits somebody is still with us
 # What a letter that failed is followed by, where the agency's next contact is to be told: nothing of what it never got.
 _TOLD_NEXT = frozenset({"case", "reopened", "overdue"})
+_GOING = frozenset({"sending", "sent", "awaiting"})  # of a letter that has gone, or may be going
+# After these an address knows no level that it was told before.
+_SAID_ANEW = frozenset({"lowered", "reopened", "withdrawn"})
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def follow_up(session: Session, case: Case, says: str, telling: Telling) -> int:
     reach = _reach(session, case)
     queued = 0
     for letters in queries.letters_of(session, case.id).values():
-        told = [letter for letter in letters if letter.state in ("sending", "sent", "awaiting")]
+        told = [letter for letter in letters if letter.state in _GOING]
         if told and letters[-1].says != "withdrawn":
             queue(session, case, way_of(letters[-1]), telling, number=letters[-1].number + 1, reach=reach, says=says)
             queued += 1
@@ -134,31 +138,50 @@ def follow_up(session: Session, case: Case, says: str, telling: Telling) -> int:
 
 
 def tell_raised(session: Session, case: Case, telling: Telling) -> None:
-    """One further letter to each address whose latest one has gone out, or may be going out just now.
+    """One further letter to each address that has got the case, or may be getting it, and knows only of less.
 
-    A letter that still waits will name the severity of the moment it is sent. A severity that was told before, and has
-    fallen meanwhile, is not told twice.
+    A first letter that still waits names the severity of the moment it is sent, and so does one that tells of a rise
+    already. A severity that was told, and has fallen meanwhile without a word of it, is not told twice; one that was
+    said to be lower is, and what would still have said so goes no more.
     """
     reach = _reach(session, case)
     for letters in queries.letters_of(session, case.id).values():
-        latest = letters[-1]
-        if latest.state == "pending":
-            if all(letter.severity != case.severity for letter in letters):
-                latest.severity = case.severity
-            _hurry(session, latest, case, telling, reach)
-        elif (
-            latest.state in ("sending", "sent", "awaiting")
-            and max(letter.severity for letter in letters) < case.severity
-        ):
-            queue(
-                session,
-                case,
-                way_of(latest),
-                telling,
-                number=latest.number + 1,
-                reach=reach,
-                raised_from=latest.severity,
-            )
+        told = [letter for letter in letters if letter.state in _GOING]
+        told += _drop_lowered(letters, told, case, now=telling.now)
+        waiting = [letter for letter in letters if letter.state == "pending"]
+        is_named = False
+        for letter in waiting:
+            if not told or letter.raised_from is not None or case.state not in clocks.OWED:
+                letter.severity, is_named = case.severity, True
+            _hurry(session, letter, case, telling, reach)
+        standing = [letter for letter in letters if letter.state != "cancelled"]
+        is_reached = told and standing and standing[-1].state in _GOING | {"pending"}
+        if is_reached and not is_named and _level_told(told) < case.severity:
+            number, before = letters[-1].number + 1, told[-1].severity
+            queue(session, case, way_of(letters[-1]), telling, number=number, reach=reach, raised_from=before)
+
+
+def _level_told(told: list[Delivery]) -> int:
+    """The highest severity an address was told since it was last told of a lower one, or told anew; at least one."""
+    since = max((number for number, letter in enumerate(told) if letter.says in _SAID_ANEW), default=0)
+    known = told[since:]
+    if known[0].says == "withdrawn":
+        known = known[1:] or known
+    return max(letter.severity for letter in known)
+
+
+def _drop_lowered(letters: list[Delivery], told: list[Delivery], case: Case, *, now: datetime) -> list[Delivery]:
+    """Cancel what would say that the severity is lower than was told, now that it is not. Returns those of it that may
+    have been said: that somebody tried to."""
+    said: list[Delivery] = []
+    for letter in letters:
+        if letter.state == "pending" and letter.says == "lowered":
+            if told and _level_told(told) > case.severity:
+                letter.severity = case.severity
+            else:
+                rules.DELIVERY.move(letter, "cancelled", now=now)
+                said += [letter] if letter.attempts else []
+    return said
 
 
 def _hurry(session: Session, letter: Delivery, case: Case, telling: Telling, reach: Reach | None) -> None:
@@ -188,22 +211,30 @@ def lower(session: Session, case: Case, telling: Telling, *, is_correction: bool
     reach = _reach(session, case)
     for letters in queries.letters_of(session, case.id).values():
         latest = letters[-1]
-        if latest.state == "pending" and latest.severity > case.severity:
-            if latest.raised_from is not None and latest.raised_from >= case.severity:
-                rules.DELIVERY.move(latest, "cancelled", now=telling.now)
+        for letter in letters:
+            if letter.state != "pending" or letter.severity <= case.severity:
+                continue
+            if letter.raised_from is not None and letter.raised_from >= case.severity:
+                rules.DELIVERY.move(letter, "cancelled", now=telling.now)
             else:
-                latest.severity = case.severity
-        told = [letter for letter in letters if letter.state in ("sending", "sent", "awaiting")]
+                letter.severity = case.severity
+        told = [letter for letter in letters if letter.state in _GOING]
         if is_correction and told and told[-1].severity > case.severity and told[-1].says != "withdrawn":
             queue(session, case, way_of(latest), telling, number=latest.number + 1, reach=reach, says="lowered")
 
 
 def take_back(session: Session, case: Case, telling: Telling) -> None:
-    """Cancel what waits; tell each address where something may have reached it since it was last told so."""
+    """Cancel what waits; tell each address where something may have reached it since it was last told so.
+
+    What nobody has posted yet, or fetched, has reached nobody.
+    """
     for letters in queries.letters_of(session, case.id).values():
         for letter in letters:
-            if letter.state == "pending" and letter.says != "withdrawn":
+            is_here = letter.state == "awaiting" and letter.channel in _LEAVES_LATER
+            if (letter.state == "pending" or is_here) and letter.says != "withdrawn":
                 rules.DELIVERY.move(letter, "cancelled", now=telling.now)
+            if is_here and letter.says != "withdrawn":
+                letter.awaits, letter.attempts, letter.deferrals = None, 0, 0
         since = [number for number, one in enumerate(letters) if one.says == "withdrawn" and one.state != "cancelled"]
         fresh = letters[since[-1] + 1 :] if since else letters
         if any(letter.attempts or letter.state == "sent" for letter in fresh):
@@ -226,8 +257,8 @@ def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settin
     """A letter has failed for good, or is put off for too long: where the agency is told one by one, its next contact
     gets one.
 
-    Where it is told at once, its postal address does, when nothing else is left. Whether there was one. Contacts that
-    have, or had, a letter of this case are not asked again.
+    Where it is told at once, a contact that came to be known since does; or its postal address, when nothing else is
+    left. Whether there was one. Contacts that have, or had, a letter of this case are not asked again.
     """
     if case.agency_id is None or failed.says not in _TOLD_NEXT or case.state not in ("queued", "delivered", "dead"):
         return False
@@ -235,13 +266,14 @@ def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settin
     if reach is None or queries.is_over(session, case.incident_id):  # of what is over nobody further is told
         return False
     contacts, _others = usable_ways(reach)
+    so_far = queries.addressed(session, case.id)
     if reach.channels_in != "order":
-        contacts = [way for way in contacts if way.channel == PAPER]
-        if not contacts or not queries.is_hopeless(session, case.id):
+        fresh = [way for way in contacts if way.channel != PAPER and (way.channel, way.address) not in so_far]
+        contacts = fresh or [way for way in contacts if way.channel == PAPER]
+        if not contacts or (not fresh and not queries.is_hopeless(session, case.id)):
             return False
     if failed.state == "pending":
         contacts = [way for way in contacts if way.channel != PAPER]  # as long as the mail may still arrive
-    so_far = queries.addressed(session, case.id)
     slow = _put_off(session, case, now=now)
     for way in contacts:
         before = so_far.get((way.channel, way.address))

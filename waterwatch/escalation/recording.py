@@ -4,9 +4,12 @@ import threading
 import time
 from dataclasses import dataclass
 
+from psycopg.errors import DeadlockDetected
+from sqlalchemy.exc import OperationalError
+
 from waterwatch.escalation import deliveries
-from waterwatch.escalation.channels import Failed, Outcome
-from waterwatch.escalation.claims import Claim
+from waterwatch.escalation.channels import Failed, Outcome, Rehearsed
+from waterwatch.escalation.claims import REHEARSED, Claim
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -15,6 +18,7 @@ from waterwatch.kernel.outbox import Message
 from waterwatch.messaging.attempts import Failure
 
 TOGETHER_S = 0.25
+TRIES = 3  # the database ends one of two that wait for each other
 UNRECORDED_MAX = 16  # how many may have been handed over without being on record, at any moment: the crash window
 NOT_TRIED = Failed(Failure(deliveries.NOT_TRIED))
 
@@ -33,7 +37,8 @@ class Recorder:
     """Puts outcomes on record, in their order, some in one transaction: at most :data:`UNRECORDED_MAX` wait for it,
     and none for long. Several threads may use one.
 
-    When a transaction fails, its letters are left to their claims, which run out.
+    When a transaction fails, its letters are left to their claims, which run out; unless it and another one waited for
+    each other: then it is tried again.
     """
 
     def __init__(self, context: JobContext, *, together: int = UNRECORDED_MAX) -> None:
@@ -65,6 +70,17 @@ class Recorder:
     close = flush
 
     def _record(self, results: list[tuple[Task, Outcome]]) -> None:
+        """Put them on record: what was handed over must not be handed over again because two waited for each other."""
+        for left in reversed(range(TRIES)):
+            try:
+                self._record_once(results)
+                return
+            except OperationalError as error:
+                if not left or not isinstance(error.orig, DeadlockDetected):
+                    raise
+                log.warning("recording.deadlock", letters=len(results), tries_left=left)
+
+    def _record_once(self, results: list[tuple[Task, Outcome]]) -> None:
         context = self._context
         with transaction(context.sessions) as session:
             pauses = deliveries.record(
@@ -82,7 +98,7 @@ class Recorder:
             outbox.finish_all(session, done)
             for (task, outcome), pause_s in zip(results, pauses, strict=True):
                 if pause_s is not None:
-                    code = outcome.failure.code if isinstance(outcome, Failed) else "claim_lost"
+                    code = _code(outcome)
                     log.warning(
                         "delivery.postponed",
                         delivery_id=str(task.claim.delivery_id),
@@ -93,3 +109,10 @@ class Recorder:
                         outbox.retry(
                             session, message.id, message.lease_no, after_s=pause_s, error=code, is_counted=False
                         )
+
+
+def _code(outcome: Outcome) -> str:
+    """Why a letter is put off."""
+    if isinstance(outcome, Rehearsed):
+        return REHEARSED
+    return outcome.failure.code if isinstance(outcome, Failed) else "claim_lost"

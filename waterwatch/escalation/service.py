@@ -28,6 +28,7 @@ TOPIC_DELIVER, TOPIC_CALL = letters.TOPIC_DELIVER, letters.TOPIC_CALL
 TOPIC_CASE_MOVED = "escalation.case_moved"
 
 SYSTEM = Actor.system("escalation")
+_TOLD_AGAIN = (*alarms.ALARMING, "queued")  # where an address that came to be known is told
 log = get_logger(__name__)
 
 
@@ -85,7 +86,7 @@ def escalate(
         cases.append(case)
     for case in known.values():
         _come_back(session, case, telling, actor=actor)
-        if case.agency_id is None or case.agency_id not in again_for or case.state not in alarms.ALARMING:
+        if case.agency_id is None or case.agency_id not in again_for or case.state not in _TOLD_AGAIN:
             continue
         if queries.is_known_agency(session, case.agency_id):  # it was handed on, or supervises
             found = _Found(case.agency_id, (), reaches.get(case.agency_id), is_again=True)
