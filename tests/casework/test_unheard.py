@@ -258,6 +258,7 @@ def test_a_case_that_goes_on_to_an_agency_it_was_withdrawn_from_is_not_acknowled
     said = Answer("不归我们", via="link")
     onward = service.refuse_not_ours(session, case.id, said, settings=settings, actor=officer, now=at)
     assert onward == above.id
+    assert (above.role, above.supervises_id) == ("competent", None)
     hand_over(session, above, settings, at)
     assert (above.state, above.acknowledged_at, above.state_deadline_at) == ("delivered", None, at + 24 * HOUR)
     assert escalation.acknowledge(session, above.id, actor=Actor.agency_link(tree[1]), now=at + HOUR).is_new

@@ -190,18 +190,26 @@ def _has_to_wait(session: Session, case: Case, *, now: datetime) -> bool:
     """Whether it supervises a case that is late no more: its clock goes on to what is owed there next, or stops.
 
     Nobody above an agency is told of a second lapse of it: whoever was told of the first one waits for the second.
+    Who supervises a supervisor waits for what that one waits for. So does everybody for a lead who still has to read
+    a mail that came in time, but where it is red.
     """
-    if case.supervises_id is None:
-        return False
-    below = escalation_queries.locked_case(session, case.supervises_id)
-    due_at = below.state_deadline_at if below.state in clocks.OWED else None
-    if due_at is None:
-        clocks.stop(case)
-        return True
-    if due_at <= now or due_at == case.state_deadline_at:
-        return False
-    clocks.follow(case, below)
-    return True
+    below_id, seen = case.supervises_id, {case.id}
+    while below_id is not None and below_id not in seen:
+        seen.add(below_id)
+        below = escalation_queries.locked_case(session, below_id)
+        due_at = below.state_deadline_at if below.state in clocks.OWED else None
+        if due_at is None:
+            clocks.stop(case)
+            return True
+        if due_at > now:
+            is_known = due_at == case.state_deadline_at
+            if not is_known:
+                clocks.follow(case, below)
+            return not is_known
+        if below.severity < escalation_rules.RED and queries.has_mail_in_time(session, below.id, now=now):
+            return True
+        below_id = below.supervises_id
+    return False
 
 
 def _keep_round(session: Session, case: Case, *, now: datetime) -> None:

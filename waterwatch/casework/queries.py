@@ -232,7 +232,10 @@ ORDER BY c.remind_at LIMIT :limit
 _OVERDUE = text("""
 SELECT c.id FROM escalation_case c JOIN incident i ON i.id = c.incident_id
 WHERE c.state_deadline_at < :now AND c.state IN ('delivered', 'acknowledged', 'answered')
-  AND (c.escalated_at IS NULL OR i.closed_at IS NOT NULL)
+  AND (c.escalated_at IS NULL OR i.closed_at IS NOT NULL OR EXISTS (
+      SELECT FROM escalation_case b WHERE b.id = c.supervises_id
+        AND (b.state NOT IN ('delivered', 'acknowledged', 'answered') OR b.state_deadline_at IS NULL
+             OR b.state_deadline_at > :now)))
 ORDER BY c.state_deadline_at LIMIT :limit
 """)
 
@@ -243,8 +246,9 @@ def reminders_due(session: Session, *, now: datetime, limit: int) -> list[uuid.U
 
 
 def overdue_cases(session: Session, *, now: datetime, limit: int) -> list[uuid.UUID]:
-    """Cases whose agency is late and of which nobody above it has been told, the latest first; and those whose clock
-    something that came late started again although the incident had ended."""
+    """Cases whose agency is late and of which nobody above it has been told, the latest first; those whose clock
+    something that came late started again although the incident had ended; and supervisors, told of or not, of a case
+    that is late no more."""
     return list(session.execute(_OVERDUE, {"now": now, "limit": limit}).scalars())
 
 

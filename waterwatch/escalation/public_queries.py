@@ -20,6 +20,13 @@ MAIL_UNTIL = f"""(SELECT max(a.state_deadline_at) FROM case_answer a
     WHERE a.case_id = c.id AND a.via = 'email' AND a.state = 'held' AND a.erased_at IS NULL
       AND a.said_at BETWEEN {BEGAN} AND c.state_deadline_at)"""  # noqa: S608  # a constant of this module
 
+# The same of a case ``c`` and of all it supervises, one below the other: while a mail waits, none above it is late.
+_ANY_MAIL_UNTIL = f"""CASE WHEN c.supervises_id IS NULL THEN {MAIL_UNTIL} ELSE (
+    WITH RECURSIVE chain (id) AS (
+        SELECT c.id
+        UNION SELECT b.supervises_id FROM chain JOIN escalation_case b USING (id) WHERE b.supervises_id IS NOT NULL)
+    SELECT max({MAIL_UNTIL}) FROM escalation_case c WHERE c.id IN (SELECT id FROM chain)) END"""  # noqa: S608  # likewise
+
 
 @dataclass(frozen=True)
 class Round:
@@ -38,7 +45,8 @@ class CaseView:
     """What anybody may know of a case. ``agency_name`` is None when nobody is competent.
 
     ``rounds``: the former ones, oldest first; the times beside it are of the present one. ``is_over``: its incident has
-    ended. ``mail_until``: a mail that came in time waits for a lead, who has until then to read it.
+    ended. ``mail_until``: a mail that came in time, of this case or one it supervises, waits for a lead, who has until
+    then to read it.
     """
 
     case_id: uuid.UUID
@@ -74,7 +82,7 @@ class CaseView:
 _CASES = text(f"""
 SELECT c.incident_id, c.id AS case_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
        c.acknowledged_at, c.state_deadline_at AS deadline_at, c.role, c.answered_at, c.closed_at, c.escalated_at,
-       c.state_since, i.closed_at IS NOT NULL AS is_over, {MAIL_UNTIL} AS mail_until,
+       c.state_since, i.closed_at IS NOT NULL AS is_over, {_ANY_MAIL_UNTIL} AS mail_until,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
        (SELECT jsonb_agg(jsonb_build_array(r.reopened_at, r.acknowledged_at, r.answered_at, r.closed_at, r.escalated_at)
                          ORDER BY r.number) FROM case_round r WHERE r.case_id = c.id) AS rounds

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import clocks, queries, rules
+from waterwatch.escalation import clocks, letters, queries, rules
 from waterwatch.escalation.service import open_case, queue_letter, record, say_no_contact, untried_ways
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import audit
@@ -71,8 +71,9 @@ def inform_superior(session: Session, case: Case, *, settings: Settings, actor: 
         if held is not None and not _may_take(session, held):
             continue
         if held is not None and held.state not in _UNTOLD:
-            if held.role == "supervising" and held.state in clocks.OWED and held.state_deadline_at is None:
-                held.supervises_id = case.id  # what it was asked to see to before is done
+            watched = next((one for one in known.values() if one.id == held.supervises_id), None)
+            if watched is not None and held.state in clocks.OWED and _is_free(held, watched, case, now=now):
+                held.supervises_id = case.id
                 _ask_anew(session, held, "overdue", settings=settings, now=now)
             else:
                 queue_letter(session, held, says="overdue", settings=settings, now=now)
@@ -83,10 +84,19 @@ def inform_superior(session: Session, case: Case, *, settings: Settings, actor: 
     return None
 
 
+def _is_free(held: Case, watched: Case, case: Case, *, now: datetime) -> bool:
+    """Whether what a superior was asked to see to is done, or its agency has time again: it sees to ``case`` now."""
+    if held.state_deadline_at is None:
+        return True
+    due_at = watched.state_deadline_at if watched.state in clocks.OWED else None
+    return watched is not case and (due_at is None or due_at > now)
+
+
 def _ask_anew(session: Session, held: Case, says: str, *, settings: Settings, now: datetime) -> None:
     """Whoever has a case of the incident owes something else in it from now on, and is told so.
 
-    A first letter that nobody has tried yet says that instead. Who has said that it is done is asked nothing.
+    A first letter that nobody has tried yet says that instead; one that was tried may have arrived, and is followed by
+    another. Who has said that it is done is asked nothing.
     """
     if held.state == "closed":
         return
@@ -94,9 +104,17 @@ def _ask_anew(session: Session, held: Case, says: str, *, settings: Settings, no
         clocks.start_anew(session, held, since=now)
     if queue_letter(session, held, says=says, settings=settings, now=now):
         return
-    for letters in queries.letters_of(session, held.id).values():
-        if letters[-1].state == "pending" and not letters[-1].attempts:
-            letters[-1].says = says
+    telling, reach = letters.Telling(settings, now, now), None
+    if held.agency_id is not None:
+        reach = letters.reach_of_each(session, [held.agency_id]).get(held.agency_id)
+    for each in queries.letters_of(session, held.id).values():
+        last = each[-1]
+        if last.state != "pending" or last.says == says:
+            continue
+        if last.attempts:
+            letters.queue(session, held, letters.way_of(last), telling, number=last.number + 1, reach=reach, says=says)
+        else:
+            last.says = says
 
 
 def _may_take(session: Session, held: Case) -> bool:
@@ -127,6 +145,10 @@ def _hand_on(
         clocks.reset(made)  # whatever it said of it, or missed, it is told anew
         rules.case_life(settings).move(made, "queued", now=now)
         made.severity = case.severity
+        if says == "case":
+            made.role, made.supervises_id = "competent", None
+        elif made.role == "supervising":
+            made.supervises_id = case.id
     session.flush()
     queue_letter(session, made, says=says, settings=settings, now=now)
     session.flush()
