@@ -201,6 +201,47 @@ def test_a_case_refused_after_its_incident_has_ended_goes_to_nobody_else_unless_
     assert (nobody.state, acts(session, nobody.id)) == ("no_contact", ["case.opened", "case.no_contact"])
 
 
+def refuse(session: Session, settings: Settings, now: datetime) -> Case:
+    """The department says that the case is not its business."""
+    case = session.query(Case).filter(Case.agency_id.is_not(None)).one()
+    assert case.agency_id is not None
+    officer = Actor.agency_link(case.agency_id)
+    casework.refuse_not_ours(session, case.id, Answer("不属我局。"), settings=settings, actor=officer, now=now)
+    session.flush()
+    return case
+
+
+def test_a_case_refused_while_its_incident_was_open_again_goes_on_once_only(
+    session: Session, river: uuid.UUID, first: Actor, settings: Settings, now: datetime
+) -> None:
+    _report, incident = accept(session, river, first, settings, now)
+    let_letters_go(session, settings, now + SOON)
+    show_clean(session, river, first, settings, now + HOUR)
+    reversal.undo(session, last(session), settings=settings, actor=first, now=now + HOUR + SOON)
+    case = refuse(session, settings, now + 2 * HOUR)
+    before = acts(session, case.id)
+    assert before.count("case.resumed") == 1
+    service.set_moving(session, incident, settings=settings, actor=first, now=now + 3 * HOUR)
+    session.flush()
+    assert acts(session, case.id) == before
+    nobody = session.query(Case).filter_by(agency_id=None).one()
+    assert acts(session, nobody.id) == ["case.opened", "case.no_contact"]
+
+
+def test_a_case_that_reached_nobody_and_is_refused_after_its_incident_has_ended_goes_on_if_that_was_wrong(
+    session: Session, river: uuid.UUID, first: Actor, settings: Settings, now: datetime
+) -> None:
+    accept(session, river, first, settings, now)
+    try_in_vain(session, settings, now + SOON, is_permanent=True)
+    assert the_case(session).state == "dead"
+    show_clean(session, river, first, settings, now + HOUR)
+    case = refuse(session, settings, now + 2 * HOUR)
+    assert "case.ended" not in acts(session, case.id)
+    reversal.reverse(session, last(session), "other_mistake", settings=settings, actor=first, now=now + 3 * HOUR)
+    assert acts(session, case.id)[-1] == "case.resumed"
+    assert session.query(Case).filter_by(agency_id=None).one().state == "no_contact"
+
+
 def test_a_letter_that_said_the_water_is_not_clean_goes_after_all_when_the_patrol_is_taken_back(
     session: Session, river: uuid.UUID, first: Actor, settings: Settings, now: datetime
 ) -> None:

@@ -131,7 +131,8 @@ def follow_up(session: Session, case: Case, says: str, telling: Telling) -> int:
     queued = 0
     for letters in queries.letters_of(session, case.id).values():
         told = [letter for letter in letters if letter.state in _GOING]
-        if told and letters[-1].says != "withdrawn":
+        standing = [letter for letter in letters if letter.state != "cancelled"]
+        if told and standing[-1].says != "withdrawn":
             queue(session, case, way_of(letters[-1]), telling, number=letters[-1].number + 1, reach=reach, says=says)
             queued += 1
     return queued
@@ -251,6 +252,19 @@ def cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
         if letters[-1].says == "withdrawn" and letters[-1].state == "pending" and not letters[-1].attempts:
             rules.DELIVERY.move(letters[-1], "cancelled", now=now)
     session.flush()
+
+
+def is_still_had(session: Session, case: Case) -> bool:
+    """Whether the agency of a withdrawn case has it, by one address at least, and has heard of the withdrawal by none.
+
+    Assumes that what need not be told of the withdrawal is cancelled: :func:`cancel_withdrawals`.
+    """
+    latest = []
+    for letters in queries.letters_of(session, case.id).values():
+        latest += [letter for letter in letters if letter.state != "cancelled"][-1:]
+    if any(one.says == "withdrawn" and one.created_at >= case.state_since for one in latest):
+        return False
+    return any(one.says != "withdrawn" and one.state in _GOING for one in latest)
 
 
 def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settings, now: datetime) -> bool:

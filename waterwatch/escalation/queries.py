@@ -198,14 +198,16 @@ def was_reminded(session: Session, case_id: uuid.UUID, *, since: datetime | None
     return bool(session.execute(_WAS_REMINDED, {"id": case_id, "since": since}).scalar_one())
 
 
-# One that was refused while the incident counted as over, so that it went to nobody, and has gone to nobody since.
+# One that was refused while the incident counted as clean, so that it went to nobody, and has gone to nobody since.
+# Whether it did is the incident's own record: a case none of whose clocks ran has none of the incident's end.
 _REFUSED_IN_VAIN = text("""
 SELECT c.id, (SELECT a.suggested_agency_id FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'not_ours'
               ORDER BY a.said_at DESC, a.id DESC LIMIT 1) AS suggested_id
 FROM escalation_case c
 WHERE c.incident_id = :id AND c.state = 'refused_not_ours' AND c.role = 'competent'
-  AND c.state_since >= (SELECT max(e.at) FROM audit_entry e
-      WHERE e.subject_kind = 'case' AND e.subject_id = c.id AND e.action = 'case.ended')
+  AND 'incident.verified_clean' = (SELECT e.action FROM audit_entry e
+      WHERE e.subject_kind = 'incident' AND e.subject_id = c.incident_id AND e.at <= c.state_since
+        AND e.action IN ('incident.verified_clean', 'incident.unverified') ORDER BY e.at DESC, e.id DESC LIMIT 1)
   AND NOT EXISTS (SELECT FROM audit_entry e WHERE e.subject_kind = 'case' AND e.subject_id = c.id
       AND e.action = 'case.resumed' AND e.at >= c.state_since)
 ORDER BY c.id

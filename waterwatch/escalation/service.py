@@ -110,8 +110,15 @@ def _come_back(session: Session, case: Case, telling: Telling, *, actor: Actor) 
     if case.state not in ("withdrawn", "closed") or case.agency_id is None:
         return
     letters.cancel_withdrawals(session, case, now=telling.now)
+    if case.state != "withdrawn":
+        return
     so_far = queries.addressed(session, case.id).values()
-    if case.state == "withdrawn" and so_far and all(each.is_live for each in so_far):
+    if letters.is_still_had(session, case):
+        reach = reach_of(session, [case.agency_id]).get(case.agency_id)
+        is_known = queries.is_known_agency(session, case.agency_id)
+        found = _Found(case.agency_id, (), reach if is_known else None, is_again=False)
+        _address(session, case, found, telling, actor=actor, is_known=True)
+    elif so_far and all(each.is_live for each in so_far):
         _reinstate(session, case, settings=telling.settings, actor=actor, now=telling.now)
 
 
@@ -170,11 +177,9 @@ def _address(
     usable, missing = _missing(agency.reach, agency.addresses, so_far, is_again=is_again)
     if not usable and (not is_known or queries.is_hopeless(session, case.id)):
         say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
-    if not missing:
-        if case.state == "withdrawn":
-            _reinstate(session, case, settings=settings, actor=actor, now=now)
-        return
-    if case.state != "queued":
+    if case.state == "withdrawn" and (not missing or letters.is_still_had(session, case)):
+        _reinstate(session, case, settings=settings, actor=actor, now=now)
+    elif missing and case.state != "queued":
         clocks.reset(case)  # they are told anew; whatever was promised before was promised by nobody
         before = rules.case_life(settings).move(case, "queued", now=now)
         facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
@@ -223,7 +228,8 @@ def _reinstate(session: Session, case: Case, *, settings: Settings, actor: Actor
         rules.CASE.move(case, "acknowledged", now=now)
     if case.answered_at is not None:
         rules.CASE.move(case, "answered", now=now)
-    clocks.run(case)
+    if case.state != "queued":  # that one is to be handed over first
+        clocks.run(case)
     facts: dict[str, audit.Fact] = {"state": case.state}
     record(session, "case.reinstated", case, actor=actor, now=now, before={"state": "withdrawn"}, after=facts)
 
