@@ -49,7 +49,7 @@ def send_letter(
 ) -> Letter:
     """A case that was delivered by one mail, or one mail more of a case."""
     if case_id is None:
-        agency_id = rows.add_agency(session, "武汉市生态环境局", ["huanbao@wuhan.example"])
+        agency_id = rows.add_agency(session, "武汉市生态环境局", ["huanbao1@wuhan.example"])
         incident_id = rows.add_incident(session, now=now)
         case_id = rows.insert(
             session,

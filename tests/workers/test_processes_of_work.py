@@ -30,6 +30,7 @@ from workers.queues import _make_worker
 from workers.relay import Relay
 from workers.services import PrivateRedis
 from workers.stopping import Stop
+from workers.teams import TEAMS
 
 Emit = Callable[..., None]
 MakeSettings = Callable[..., Settings]
@@ -203,7 +204,7 @@ def test_a_process_ends_in_peace_on_sigterm(settings: Settings, tmp_path: Path, 
         def is_up() -> bool:
             said = log.read_text() if log.exists() else ""
             if name == "work":
-                return client.scard("rq:workers") == 3
+                return client.scard("rq:workers") == len(TEAMS)
             return "relay.listening" in said or (name == "sweep" and psutil.Process(child.pid).num_threads() > 0)
 
         await_true(is_up, limit_s=LIMIT_S, what="it is up")
