@@ -64,7 +64,15 @@ def publish_fixture(folder: Path, reaches: int = 0) -> PublishedMap:
 @contextmanager
 def serving(app: Flask) -> Iterator[str]:
     """The application on a port of its own."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+
+    def closing(environ: Any, start_response: Any) -> Iterator[bytes]:
+        answer = app(environ, start_response)
+        try:
+            yield from answer
+        finally:  # also where the browser hung up while the server drained its words, and forgot to close
+            getattr(answer, "close", int)()
+
+    server = make_server("127.0.0.1", 0, closing, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
