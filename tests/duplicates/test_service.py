@@ -224,10 +224,10 @@ def test_neither_device_nor_place_is_looked_for_by_reading_all_reports(
 ) -> None:
     session.execute(text("SET LOCAL statement_timeout = 0"))  # twenty thousand at once are no statement of ours
     session.execute(MANY, {"now": now, "river": river})
-    session.execute(text("SET LOCAL statement_timeout TO DEFAULT"))
     photo = add_photo(session, now=now)
     report = add_report(session, river, now=now, photos=[photo], device_digest=DEVICE)
     session.execute(text("ANALYZE report"))
+    session.execute(text("SET LOCAL statement_timeout TO DEFAULT"))
     sent: list[tuple[str, Any]] = []
     connection = session.connection()
 
