@@ -5,6 +5,7 @@ when its parent dies for whatever reason, SIGKILL included. Each child has its o
 terminal reaches the parent alone and the parent stops its children in the order it wants.
 """
 
+import contextlib
 import os
 import pwd
 import random
@@ -239,6 +240,15 @@ class ChildProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
+    def kill_remains(self) -> None:
+        """SIGKILL to it and to the children it may have left behind, as systemd does before it starts a unit again.
+
+        A child that made a process group of its own is not among them. Harmless when nothing is left.
+        """
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
     def stop(self, number: signal.Signals = signal.SIGTERM, *, timeout_s: float = 10.0) -> None:
         """Ask it to end by ``number``; what remains of its session after ``timeout_s`` seconds is killed.
 
@@ -251,5 +261,5 @@ class ChildProcess:
         try:
             process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            self.kill_remains()
             process.wait()

@@ -150,6 +150,7 @@ class System:
             for name, child in list(self._children.items()):
                 if child.exit_code is not None:
                     self.restarts += 1
+                    child.kill_remains()  # a web worker that outlives its master keeps the port as long as it loads
                     self._children[name] = self._make(name)
                     self._children[name].start()
 

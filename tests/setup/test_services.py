@@ -198,6 +198,22 @@ def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> No
     assert child.exit_code == -signal.SIGKILL
 
 
+def test_what_a_killed_program_leaves_behind_is_killed_with_it(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    child = ChildProcess("master", ["sh", "-c", f"sleep 600 & echo $! > {left}.new; mv {left}.new {left}; wait"],
+                         log=tmp_path / "log")  # fmt: skip
+    child.start()
+    child.wait_until(left.exists, timeout_s=30)
+    orphan = psutil.Process(int(left.read_text()))
+    child.send(signal.SIGKILL)
+    child.stop()
+    assert orphan.is_running()
+    child.kill_remains()
+    psutil.wait_procs([orphan], timeout=30)
+    assert not psutil.pid_exists(orphan.pid) or orphan.status() == psutil.STATUS_ZOMBIE
+    child.kill_remains()
+
+
 def test_a_free_port_is_never_a_well_known_default() -> None:
     port = pick_free_port()
     assert is_port_free(port)
