@@ -12,6 +12,7 @@ from types import MappingProxyType
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from waterwatch.advisories import forecasts
 from waterwatch.casework import pressing
 from waterwatch.casework import queries as cases
 from waterwatch.escalation import deliveries
@@ -91,6 +92,13 @@ WHERE m.state = 'received' AND m.state_deadline_at < :now AND NOT EXISTS (
       AND o.payload ->> 'incoming_mail_id' = m.id::text)
 ORDER BY m.state_deadline_at LIMIT :limit
 """)
+_WINDOWS_LAPSED = text("""
+SELECT f.incident_id FROM downstream_forecast f
+WHERE f.state_deadline_at < :now AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'advisories.forecast' AND o.done_at IS NULL AND o.dead_at IS NULL
+      AND o.available_at <= :now AND o.payload ->> 'incident_id' = f.incident_id::text)
+ORDER BY f.state_deadline_at LIMIT :limit
+""")
 _QUESTIONS_OVERDUE = text("""
 SELECT id FROM question WHERE state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit
 """)
@@ -110,6 +118,7 @@ _OVERDUE = text(  # names of our own
             "photo",
             "report",
             "incident",
+            "downstream_forecast",
             "escalation_case",
             "case_answer",
             "delivery",
@@ -229,6 +238,11 @@ def lapse_questions(context: JobContext) -> int:
     return len(due)
 
 
+def reckon_anew(context: JobContext) -> int:
+    """Forecasts of which a window has lapsed. Returns how many were ordered."""
+    return _order(context, _WINDOWS_LAPSED, forecasts.TOPIC_FORECAST, "incident_id")
+
+
 # (table, state) → remedy; None: only a person can do it.
 REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
     {
@@ -241,6 +255,7 @@ REMEDIES: Mapping[tuple[str, str], Remedy | None] = MappingProxyType(
         ("incident", "answered"): step_incidents_down,
         ("incident", "resolved_claimed"): step_incidents_down,
         ("incident", "reopened"): step_incidents_down,
+        ("downstream_forecast", "standing"): reckon_anew,
         ("escalation_case", "queued"): None,  # its deliveries are watched below; nobody knows a faster way
         # The department owes an acknowledgement, an answer, an end: past its time whoever is above it is told.
         ("escalation_case", "delivered"): tell_superiors,

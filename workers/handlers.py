@@ -5,16 +5,20 @@ import uuid
 
 from sqlalchemy.orm import Session
 
+from waterwatch.advisories import forecasts
 from waterwatch.casework import incoming
 from waterwatch.duplicates import service as duplicates
 from waterwatch.duplicates.queries import report_in_review
 from waterwatch.escalation import deliveries, returns
+from waterwatch.flow.service import open_network
 from waterwatch.inbox.queries import status_of as mail_status
 from waterwatch.kernel import outbox
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import NotFound
 from waterwatch.kernel.outbox import Message
+from waterwatch.mapping import service as mapping
 from waterwatch.messaging.attempts import Failure
 from waterwatch.notices import service as notices
 from waterwatch.photos import service as photos
@@ -22,6 +26,8 @@ from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
 from waterwatch.triage import service as triage
 from waterwatch.watches import service as watches
+
+FORECASTER = Actor.system("forecast")
 
 
 def sanitise(context: JobContext, message: Message) -> None:
@@ -144,6 +150,21 @@ def _move_report_on(context: JobContext, session: Session, photo_id: uuid.UUID) 
     duplicates.propose(session, photo_id, now=now)
     if (report_id := report_in_review(session, photo_id)) is not None:
         triage.weigh(session, report_id)
+
+
+def forecast(context: JobContext, message: Message) -> None:
+    """What an incident means for the waters below it is reckoned anew, and who is on the way is told.
+
+    Idempotent: what has not changed is not written, and who knows is not told again.
+    """
+    with transaction(context.sessions) as session:
+        now = context.now()
+        network = open_network(session, context.settings.network_dir)
+        ids = [_id(message, "incident_id")]
+        found = forecasts.reckon(session, ids, network, settings=context.settings, actor=FORECASTER, now=now)
+        if any(one.is_changed for one in found):
+            mapping.request_publication(session, now=now)
+        outbox.finish(session, message.id)
 
 
 def _id(message: Message, name: str) -> uuid.UUID:

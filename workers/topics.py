@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from waterwatch.advisories import forecasts
 from waterwatch.advisories import service as advisories
 from waterwatch.agencies.competence import TOPIC_REACH_CHANGED
 from waterwatch.bulletins import jobs as bulletins
@@ -83,6 +84,7 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         reports.TOPIC_RETURNED: Topic(notices.tell_returned, MAIL, 20, Retry(1, 30, 50)),
         reports.TOPIC_ASKED: Topic(notices.tell_asked, MAIL, 20, Retry(1, 30, 50)),
         escalation.TOPIC_CASE_MOVED: Topic(notices.tell_case_moved, MAIL, 20, Retry(1, 30, 50)),
+        forecasts.TOPIC_FORECAST: Topic(handlers.forecast, MAIL, 60, Retry(1, 30, 50)),
         advisories.TOPIC_CHANGED: Topic(watches.tell_changed, MAIL, 60, Retry(1, 30, 50)),
         inbox.TOPIC_SORT: Topic(inbox.sort, MAIL, 60, Retry(1, 60, 5), inbox.give_up),
         casework.TOPIC_REMOTE_STATUS: Topic(handlers.take_remote_status, MAIL, 20, Retry(1, 30, 50)),

@@ -17,7 +17,7 @@ def network(next_of: dict[int, int], arms: list[tuple[int, int]] | None = None, 
     """Reaches of ``km`` each; 0 flows out of the map."""
     rows = np.zeros(len(next_of), dtype=ROW)
     for place, (feature, below) in enumerate(next_of.items()):
-        rows[place] = (feature, below, 0, km, NAN, NAN, 1, False)
+        rows[place] = (feature, below, 0, km, NAN, NAN, 1, False, NAN, False)
     return build(rows, np.array(arms or [], dtype=ARM))
 
 
@@ -64,8 +64,8 @@ def test_water_that_flows_in_a_circle_is_walked_once() -> None:
 
 
 def test_a_lake_and_a_reach_of_unknown_length_take_no_way() -> None:
-    rows = np.array([(1, 2, 0, 3.0, NAN, NAN, 1, False), (2, 3, 0, NAN, NAN, NAN, 0, True),
-                     (3, 0, 0, 1.0, NAN, NAN, 1, False)], dtype=ROW)  # fmt: skip
+    rows = np.array([(1, 2, 0, 3.0, NAN, NAN, 1, False, NAN, False), (2, 3, 0, NAN, NAN, NAN, 0, True, NAN, False),
+                     (3, 0, 0, 1.0, NAN, NAN, 1, False, NAN, False)], dtype=ROW)  # fmt: skip
     through = build(rows, np.array([], dtype=ARM))
     assert through.downstream(1).as_dict() == {2: 0.0, 3: 0.0}
     assert through.upstream(3).as_dict() == {2: 0.0, 1: 0.0}
@@ -112,7 +112,7 @@ def test_walks_are_those_of_walking_by_hand(reaches: list[tuple[int, int]], arms
     length = {place + 1: eighths / 8 for place, (_below, eighths) in enumerate(reaches)}
     rows = np.zeros(len(reaches), dtype=ROW)
     for place, feature in enumerate(next_of):
-        rows[place] = (feature, next_of[feature], 0, length[feature], NAN, NAN, 1, False)
+        rows[place] = (feature, next_of[feature], 0, length[feature], NAN, NAN, 1, False, NAN, False)
     made = build(rows[::-1].copy(), np.array(arms, dtype=ARM))
     down: dict[int, list[int]] = {}
     up: dict[int, list[int]] = {}

@@ -4,6 +4,8 @@ import uuid
 from datetime import datetime
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     CheckConstraint,
     ForeignKey,
     Index,
@@ -12,6 +14,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
+    Uuid,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -32,7 +35,7 @@ CASE_STATES = (
     "withdrawn",
 )
 DELIVERY_STATES = ("pending", "sending", "sent", "awaiting", "refused", "dead", "cancelled")
-SAYS = ("case", "lowered", "withdrawn", "reminder", "overdue", "reopened")
+SAYS = ("case", "lowered", "withdrawn", "reminder", "overdue", "reopened", "warning", "warning_over")
 
 
 class Case(Base):
@@ -41,10 +44,14 @@ class Case(Base):
     ``withdrawn``: the moderators took the incident back, or it turned out to be another one.
 
     ``role`` ``supervising``: the agency is told because the one of the case ``supervises_id``, below it, missed a
-    deadline; ``escalated_at`` is when that happened to a case. ``acknowledge_by``, ``answer_by`` and ``finish_by`` are
-    what was promised when it was handed over, kept for who looks back; ``state_deadline_at`` is the one that runs now,
-    ``remind_at`` when it is reminded of, if it has not been. ``answered_at``: of the first answer; ``closed_at``: when
-    it said "done". Those of rounds before the case was reopened are in :class:`CaseRound`.
+    deadline; ``escalated_at`` is when that happened to a case. ``downstream``: it is not competent for the incident,
+    but for waters that the pollution is expected to reach; it is warned, nothing is asked of it, and no clock runs
+    (:class:`CaseStretch` has what concerns it).
+
+    ``acknowledge_by``, ``answer_by`` and ``finish_by`` are what was promised when it was handed over, kept for who
+    looks back; ``state_deadline_at`` is the one that runs now, ``remind_at`` when it is reminded of, if it has not
+    been. ``answered_at``: of the first answer; ``closed_at``: when it said "done". Those of rounds before the case was
+    reopened are in :class:`CaseRound`.
     """
 
     __tablename__ = "escalation_case"
@@ -57,7 +64,7 @@ class Case(Base):
         ),
         CheckConstraint("severity BETWEEN 1 AND 4", name="severity"),
         CheckConstraint("agency_id IS NOT NULL OR state IN ('no_contact', 'withdrawn')", name="agency_or_no_contact"),
-        CheckConstraint("role IN ('competent', 'supervising')", name="role"),
+        CheckConstraint("role IN ('competent', 'supervising', 'downstream')", name="role"),
         CheckConstraint("(role = 'supervising') = (supervises_id IS NOT NULL)", name="supervises"),
         CheckConstraint("supervises_id <> id", name="not_itself"),
         Index("ix_escalation_case_remind_at", "remind_at", postgresql_where=text("remind_at IS NOT NULL")),
@@ -85,6 +92,18 @@ class Case(Base):
     finish_by: Mapped[datetime | None]
     remind_at: Mapped[datetime | None]
     escalated_at: Mapped[datetime | None]
+
+
+class CaseStretch(Base):
+    """Of a case with the role ``downstream``: which of the warned reaches and lakes lie in the agency's area, and which
+    intakes and protection zones on them, the nearest first."""
+
+    __tablename__ = "case_stretch"
+    __table_args__ = (CheckConstraint("cardinality(feature_ids) > 0", name="feature_ids"),)
+
+    case_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True)
+    feature_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    zone_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
 
 
 class CaseRound(Base):
@@ -152,7 +171,7 @@ class Delivery(Base):
             "state IN ('pending', 'sending', 'sent', 'awaiting', 'refused', 'dead', 'cancelled')", name="state"
         ),
         CheckConstraint(
-            "says IN ('case', 'lowered', 'withdrawn', 'reminder', 'overdue', 'reopened')",
+            "says IN ('case', 'lowered', 'withdrawn', 'reminder', 'overdue', 'reopened', 'warning', 'warning_over')",
             name="says",
         ),
         CheckConstraint("number >= 1", name="number"),

@@ -1,7 +1,7 @@
 """The flow network in memory: who flows into whom, and walks down and up with distances.
 
 Rows of numbers, one a reach or lake, in the order of their feature ids; who flows into a feature is read off an index
-(``up_start``, ``up_rows``: compressed sparse rows). Some forty bytes a feature, so that a country fits into one file
+(``up_start``, ``up_rows``: compressed sparse rows). Some fifty bytes a feature, so that a country fits into one file
 that all processes of a machine map into memory together.
 """
 
@@ -14,7 +14,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from waterwatch.flow import travel
+
 NOWHERE = -1
+SQUARE_KM = 1e6  # m²
 # One row as it is read from the database: 0 stands for "none" in ids, NaN in numbers, 0 in ``ord_stra``.
 ROW = np.dtype(
     [
@@ -26,6 +29,8 @@ ROW = np.dtype(
         ("dis_av_cms", np.float32),
         ("ord_stra", np.uint8),
         ("is_lake", np.bool_),
+        ("slope", np.float32),
+        ("is_dammed", np.bool_),
     ]
 )
 ARM = np.dtype([("upper_id", np.int64), ("lower_id", np.int64)])
@@ -54,7 +59,9 @@ class UnknownFeature(LookupError):
 class Network:
     """The arrays. ``n`` features; rows of ``next_row``, ``lake_row`` are :data:`NOWHERE` where there is none.
 
-    ``arm_upper``, ``arm_lower``: ways down beside the main one (a river parts, a canal leaves it), by upper row.
+    ``arm_upper``, ``arm_lower``: ways down beside the main one (a river parts, a canal leaves it), by upper row;
+    ``is_parting`` says which rows have any. ``is_dammed``: a lake that a dam holds (a reservoir). ``term`` is what a
+    reach's own numbers say of its velocity (:func:`waterwatch.flow.travel.term`), NaN where it is not known.
     """
 
     feature_id: NDArray[np.int64]
@@ -65,6 +72,10 @@ class Network:
     dis_av_cms: NDArray[np.float32]
     ord_stra: NDArray[np.uint8]
     is_lake: NDArray[np.bool_]
+    slope: NDArray[np.float32]
+    is_dammed: NDArray[np.bool_]
+    term: NDArray[np.float32]
+    is_parting: NDArray[np.bool_]
     up_start: NDArray[np.int32]
     up_rows: NDArray[np.int32]
     arm_upper: NDArray[np.int32]
@@ -98,7 +109,7 @@ class Network:
         """
         start = self.row_of(feature_id)
         best: dict[int, float] = {start: start_km}
-        queue = [(start_km, row) for row in self._below(start)]
+        queue = [(start_km, row) for row in self.below(start)]
         found: list[tuple[int, float]] = []
         while queue:
             km, row = heapq.heappop(queue)
@@ -107,7 +118,7 @@ class Network:
             best[row] = km
             found.append((row, km))
             end_km = km + self._length(row)
-            for below in self._below(row):
+            for below in self.below(row):
                 if end_km < best.get(below, np.inf):
                     heapq.heappush(queue, (end_km, below))
         return self._walk(found)
@@ -138,9 +149,10 @@ class Network:
         order = np.argsort(best[found], kind="stable")
         return Walk(self.feature_id[found][order], best[found][order])
 
-    def _below(self, row: int) -> list[int]:
+    def below(self, row: int) -> list[int]:
+        """The rows that the water of a row comes to next: the main way down first, then the arms."""
         rows = [] if self.next_row[row] == NOWHERE else [int(self.next_row[row])]
-        if len(self.arm_upper):
+        if self.is_parting[row]:
             first, last = np.searchsorted(self.arm_upper, [row, row + 1])
             rows += self.arm_lower[first:last].tolist()
         return rows
@@ -167,8 +179,10 @@ def build(rows: NDArray[np.void], arms: NDArray[np.void]) -> Network:
     order = np.argsort(upper[known], kind="stable")
     plain = {
         name: np.ascontiguousarray(rows[name])
-        for name in ("length_km", "upland_skm", "dis_av_cms", "ord_stra", "is_lake")
+        for name in ("length_km", "upland_skm", "dis_av_cms", "ord_stra", "is_lake", "slope", "is_dammed")
     }
+    is_parting = np.zeros(len(ids), dtype=np.bool_)
+    is_parting[upper[known]] = True
     return Network(
         feature_id=ids,
         next_row=next_row,
@@ -177,6 +191,8 @@ def build(rows: NDArray[np.void], arms: NDArray[np.void]) -> Network:
         up_rows=heading,
         arm_upper=upper[known][order],
         arm_lower=lower[known][order],
+        is_parting=is_parting,
+        term=travel.term(rows["upland_skm"] * SQUARE_KM, rows["dis_av_cms"], rows["slope"]).astype(np.float32),
         **plain,
     )
 

@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     comment_working_days: int = Field(default=10, ge=1, le=30)
     bulletin_volume: int = Field(default=1000, ge=10, le=5000)
     bulletin_mail_bytes: int = Field(default=8 * MEBIBYTE, ge=0)
+    flow_ratio: float = Field(default=1.0, gt=0, le=100)
+    gauge_fresh_s: int = Field(default=24 * 3600, ge=600)
+    downstream_head_start_s: int = Field(default=600, ge=0, le=24 * 3600)
     question_wait_s: int = Field(default=48 * 3600, ge=60)
     blind_share: float = Field(default=0.05, ge=0, le=1)
 

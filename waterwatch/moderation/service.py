@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from waterwatch.advisories import forecasts
 from waterwatch.advisories import service as advisories
 from waterwatch.casework import pressing
 from waterwatch.escalation import ending
@@ -235,6 +236,7 @@ def step_down(session: Session, incident_id: uuid.UUID, *, now: datetime) -> Inc
         if incident.closed_at is not None:
             ending.end_cases(session, incident.id, actor=Actor.system("sweep"), now=now)
         advisories.refresh(session, incident.water_feature_id, actor=Actor.system("sweep"), now=now)
+        forecasts.order(session, incident.id, incident.kind, now=now)
         mapping.request_publication(session, now=now)
     return incident
 
@@ -273,13 +275,14 @@ def set_moving(
     is_correction: bool = False,
     opened: Place | None = None,
 ) -> None:
-    """Let water, departments and map follow an incident that changed: its cases are withdrawn once it should not be,
-    and end with it once it is over.
+    """Let water, the waters below it, departments and map follow an incident that changed: its cases are withdrawn once
+    it should not be, and end with it once it is over.
 
     ``tell_at``: departments hear of it no sooner. ``is_correction``, ``opened``: see :func:`escalation.escalate`.
     """
     session.flush()
     advisories.refresh(session, incident.water_feature_id, actor=actor, now=now)
+    forecasts.order(session, incident.id, incident.kind, now=now, available_at=tell_at, is_new=opened is not None)
     if incident.state in ("retracted", "merged"):
         escalation.withdraw_cases(session, incident.id, settings=settings, actor=actor, now=now, tell_at=tell_at)
     elif incident.closed_at is not None:

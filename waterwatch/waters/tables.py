@@ -156,14 +156,14 @@ class WaterFeature(Base):
         ),
         CheckConstraint(
             "kind = 'reach' OR num_nonnulls(length_km, dist_dn_km, dist_up_km, upland_skm, catch_skm, ord_stra,"
-            " ord_clas, ord_flow, hybas_l12, endorheic, lake_id) = 0",
+            " ord_clas, ord_flow, hybas_l12, endorheic, lake_id, slope) = 0",
             name="reach_only",
         ),
         CheckConstraint("kind = 'lake' OR area_km2 IS NULL", name="lake_only"),
         CheckConstraint("next_down_id <> id", name="not_own_next"),
         CheckConstraint(
             "length_km >= 0 AND dist_dn_km >= 0 AND dist_up_km >= 0 AND upland_skm >= 0 AND catch_skm >= 0"
-            " AND ord_stra > 0 AND dis_av_cms >= 0",
+            " AND ord_stra > 0 AND dis_av_cms >= 0 AND slope BETWEEN 0 AND 10",
             name="reach_numbers",
         ),
         CheckConstraint("area_km2 >= 0", name="area"),
@@ -195,6 +195,7 @@ class WaterFeature(Base):
     endorheic: Mapped[bool | None]
     lake_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("water_feature.id"))
     dis_av_cms: Mapped[float | None]
+    slope: Mapped[float | None]  # m/m; beside HydroRIVERS' own, e.g. RiverATLAS' stream gradient
     area_km2: Mapped[float | None]
     source_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("source.id"))
     source_key: Mapped[str] = mapped_column(Text)

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 
 from geoalchemy2 import Geometry, WKBElement
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, SmallInteger, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.kernel.db import Base
@@ -13,7 +13,10 @@ KINDS = ("drinking_water", "nature_reserve", "bathing", "intake")
 
 
 class ProtectedZone(Base):
-    """One zone. ``grade`` 1 is the strictest: 一级, 二级, 准保护区; national, provincial, county reserves."""
+    """One zone. ``grade`` 1 is the strictest: 一级, 二级, 准保护区; national, provincial, county reserves.
+
+    ``operator_id``: the agency (of ``agencies``, beside this slice) that runs it, such as the waterworks of an intake.
+    """
 
     __tablename__ = "protected_zone"
     __table_args__ = (
@@ -28,6 +31,7 @@ class ProtectedZone(Base):
         ),
         UniqueConstraint("source_id", "source_key"),
         Index("ix_protected_zone_geom_3857", "geom_3857", postgresql_using="gist"),
+        Index("ix_protected_zone_operator_id", "operator_id", postgresql_where=text("operator_id IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -40,6 +44,7 @@ class ProtectedZone(Base):
     )
     source_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("source.id"))
     source_key: Mapped[str] = mapped_column(Text)
+    operator_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agency.id"))
     retired_at: Mapped[datetime | None]
 
 

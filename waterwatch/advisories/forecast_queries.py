@@ -1,0 +1,322 @@
+"""What forecasts are made of, and what they say of a place; and the statements that keep their rows."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, Double, Integer, Text, Uuid, bindparam, text
+from sqlalchemy.orm import Session
+
+from waterwatch.advisories.rules import Ruling, Window
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An incident as a forecast begins with it.
+
+    ``start_km``: from its public point to the lower end of its reach. ``first_seen``: by the report that saw it first,
+    which is told to nobody as it is; ``last_seen``: when it was confirmed last. ``state``, ``public_at``: of the
+    forecast it has, if any.
+    """
+
+    incident_id: uuid.UUID
+    kind: str
+    severity: int
+    is_open: bool
+    feature_id: int
+    start_km: float
+    first_seen: datetime
+    last_seen: datetime
+    ruling: Ruling
+    state: str | None
+    public_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one standing forecast says of one reach or lake."""
+
+    incident_id: uuid.UUID
+    incident_code: str
+    kind: str
+    severity: int
+    feature_id: int
+    nth: int
+    level: int
+    distance_km: float
+    window: Window
+    lapses_at: datetime
+    unit_peak: float | None
+    passage_s: float | None
+    is_lake: bool
+    is_dammed: bool
+    flow_ratio: float
+    observed_from: datetime
+    public_at: datetime
+
+
+_SERIAL = text("SELECT pg_advisory_xact_lock(hashtextextended('waterwatch.advisories.forecasts', 0))")
+_ORIGINS = text("""
+SELECT i.id, i.kind, i.severity, i.closed_at IS NULL AS is_open, f.feature_id, i.last_confirmed_at AS last_seen,
+       coalesce(f.length_km, 0) * CASE WHEN GeometryType(f.geom) = 'LINESTRING'
+           THEN 1 - ST_LineLocatePoint(f.geom, i.public_point) ELSE 0 END AS start_km,
+       coalesce((SELECT min(least(r.observed_at, r.received_at)) FROM incident_report ir
+                 JOIN report r ON r.id = ir.report_id WHERE ir.incident_id = i.id), i.opened_at) AS first_seen,
+       coalesce(d.is_withheld, false) AS is_withheld, d.limit_km, d.reason, w.state, w.public_at
+FROM incident i JOIN water_feature f ON f.id = i.water_feature_id
+LEFT JOIN downstream_ruling d ON d.incident_id = i.id
+LEFT JOIN downstream_forecast w ON w.incident_id = i.id
+WHERE i.id = ANY(:ids) ORDER BY i.id
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+_STANDING = text("SELECT incident_id FROM downstream_forecast WHERE state = 'standing' ORDER BY incident_id")
+_OPEN = text("""
+SELECT i.id FROM incident i
+WHERE i.closed_at IS NULL AND i.severity >= :least AND i.kind = ANY(:kinds)
+   OR i.id IN (SELECT incident_id FROM downstream_forecast WHERE state <> 'ended') ORDER BY i.id
+""").bindparams(bindparam("kinds", type_=ARRAY(Text)))
+_GAUGES = text("""
+SELECT g.feature_id, g.discharge_cms / f.dis_av_cms AS ratio
+FROM gauge_reading g JOIN water_feature f ON f.feature_id = g.feature_id
+WHERE g.measured_at > :since AND g.measured_at <= :now AND f.dis_av_cms > 0 AND f.retired_at IS NULL
+""")
+# Only what changed is written, so that reckoning anew costs little and says what is new. Times are kept to the minute.
+# Whether a forecast stands is decided at the end: see _SETTLE.
+_KEEP_FORECASTS = text("""
+INSERT INTO downstream_forecast (incident_id, state, state_since, level, observed_from, observed_until, flow_ratio,
+                                 limit_km, is_timed, made_at, changed_at, public_at, revision)
+SELECT given.*, :now, :now, :public_at, 1 FROM (
+    SELECT id, 'ended', CAST(:now AS timestamptz), level, seen_from, seen_until, ratio, limit_km, timed
+    FROM unnest(:ids, :levels, CAST(:seen_from AS timestamptz[]), CAST(:seen_until AS timestamptz[]), :ratios, :limits,
+                CAST(:timed AS boolean[]))
+         AS one (id, level, seen_from, seen_until, ratio, limit_km, timed)) given
+ON CONFLICT (incident_id) DO UPDATE SET
+    level = excluded.level, observed_from = excluded.observed_from,
+    observed_until = excluded.observed_until, flow_ratio = excluded.flow_ratio, limit_km = excluded.limit_km,
+    is_timed = excluded.is_timed, made_at = excluded.made_at,
+    public_at = CASE WHEN downstream_forecast.state = 'standing' THEN downstream_forecast.public_at
+                     ELSE excluded.public_at END
+""").bindparams(
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("levels", type_=ARRAY(Integer)),
+    bindparam("ratios", type_=ARRAY(Double)),
+    bindparam("limits", type_=ARRAY(Double)),
+)
+_KEEP_REACHES = text("""
+WITH given AS MATERIALIZED (
+    SELECT r.*, f.observed_from, f.observed_until,
+           date_trunc('minute', f.observed_from + make_interval(secs => 3600 * earliest_h)) AS earliest_at,
+           date_trunc('minute', f.observed_from + make_interval(secs => :blurred_s + 3600 * probable_h)) AS probable_at,
+           date_trunc('minute', f.observed_until
+               + make_interval(secs => coalesce(3600 * probable_h + coalesce(passage_s, 0), :unknown_s)))
+           + interval '1 minute' AS lapses_at
+    FROM unnest(:ids, :features, :nths, :kms, :earliest, :probable, :peaks, :passages, CAST(:lakes AS boolean[]),
+                CAST(:dammed AS boolean[]))
+         AS r (incident_id, feature_id, nth, distance_km, earliest_h, probable_h, unit_peak, passage_s, is_lake,
+               is_dammed)
+    JOIN downstream_forecast f USING (incident_id)),
+warned AS MATERIALIZED (SELECT * FROM given WHERE lapses_at > :now),
+gone AS (
+    DELETE FROM downstream_reach r WHERE r.incident_id = ANY(:all_ids) AND NOT EXISTS (
+        SELECT FROM warned w WHERE w.incident_id = r.incident_id AND w.feature_id = r.feature_id)
+    RETURNING r.incident_id, r.feature_id),
+kept AS (
+    INSERT INTO downstream_reach AS r (incident_id, feature_id, nth, distance_km, earliest_at, probable_at, lapses_at,
+                                       unit_peak, passage_s, is_lake, is_dammed)
+    SELECT incident_id, feature_id, nth, distance_km, earliest_at, probable_at, lapses_at, unit_peak, passage_s,
+           is_lake, is_dammed FROM warned
+    ON CONFLICT (incident_id, feature_id) DO UPDATE SET
+        nth = excluded.nth, distance_km = excluded.distance_km, earliest_at = excluded.earliest_at,
+        probable_at = excluded.probable_at, lapses_at = excluded.lapses_at, unit_peak = excluded.unit_peak,
+        passage_s = excluded.passage_s, is_lake = excluded.is_lake, is_dammed = excluded.is_dammed
+    WHERE (r.nth, r.distance_km, r.earliest_at, r.probable_at, r.lapses_at, r.is_lake, r.is_dammed)
+          IS DISTINCT FROM (excluded.nth, excluded.distance_km, excluded.earliest_at, excluded.probable_at,
+                            excluded.lapses_at, excluded.is_lake, excluded.is_dammed)
+    RETURNING r.incident_id, r.feature_id)
+SELECT incident_id, array_agg(feature_id) AS feature_ids FROM (SELECT * FROM gone UNION ALL SELECT * FROM kept) changed
+GROUP BY incident_id
+""").bindparams(
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("all_ids", type_=ARRAY(Uuid)),
+    bindparam("features", type_=ARRAY(BigInteger)),
+    bindparam("nths", type_=ARRAY(Integer)),
+    *(bindparam(name, type_=ARRAY(Double)) for name in ("kms", "earliest", "probable", "peaks", "passages")),
+)
+# A forecast of which everything has lapsed ends; one that stands is looked at again when its next window lapses.
+_SETTLE = text("""
+UPDATE downstream_forecast f SET
+    state = CASE WHEN f.incident_id = ANY(:withheld) THEN 'withheld'
+                 WHEN f.incident_id = ANY(:warning) AND next.at IS NOT NULL THEN 'standing' ELSE 'ended' END,
+    state_since = CASE WHEN f.state = CASE WHEN f.incident_id = ANY(:withheld) THEN 'withheld'
+                 WHEN f.incident_id = ANY(:warning) AND next.at IS NOT NULL THEN 'standing' ELSE 'ended' END
+                 THEN f.state_since ELSE :now END,
+    state_deadline_at = next.at
+FROM (SELECT id, (SELECT min(lapses_at) FROM downstream_reach r WHERE r.incident_id = id) AS at
+      FROM unnest(:ids) AS id) next
+WHERE f.incident_id = next.id
+RETURNING f.incident_id, f.state, f.level
+""").bindparams(
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("withheld", type_=ARRAY(Uuid)),
+    bindparam("warning", type_=ARRAY(Uuid)),
+)
+_CHANGED = text("""
+UPDATE downstream_forecast SET changed_at = :now, revision = revision + 1 WHERE incident_id = ANY(:ids)
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+_HEADERS = text("""
+SELECT incident_id, state, level, limit_km, flow_ratio, public_at <= :now AS is_public,
+       (SELECT array_agg(r.feature_id) FROM downstream_reach r WHERE r.incident_id = f.incident_id) AS feature_ids
+FROM downstream_forecast f WHERE incident_id = ANY(:ids)
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+# The level that approaches each of these reaches and lakes, from every public forecast; only what differs is written.
+_APPROACHING = text("""
+WITH place AS MATERIALIZED (
+    SELECT id AS water_feature_id, feature_id FROM water_feature WHERE feature_id = ANY(:feature_ids)),
+wanted AS MATERIALIZED (
+    SELECT place.water_feature_id, max(f.level) AS level
+    FROM place JOIN downstream_reach r USING (feature_id) JOIN downstream_forecast f USING (incident_id)
+    WHERE f.state = 'standing' AND f.public_at <= :now AND r.lapses_at > :now
+    GROUP BY place.water_feature_id),
+gone AS (
+    DELETE FROM advisory a USING place WHERE a.basis = 'approaching' AND a.water_feature_id = place.water_feature_id
+      AND NOT EXISTS (SELECT FROM wanted w WHERE w.water_feature_id = a.water_feature_id)
+    RETURNING a.water_feature_id),
+kept AS (
+    INSERT INTO advisory AS a (water_feature_id, basis, level, since, changed_at)
+    SELECT water_feature_id, 'approaching', level, :now, :now FROM wanted
+    ON CONFLICT (water_feature_id, basis) DO UPDATE SET level = excluded.level, changed_at = excluded.changed_at
+    WHERE a.level <> excluded.level
+    RETURNING a.water_feature_id)
+SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM kept) AS kept
+""").bindparams(bindparam("feature_ids", type_=ARRAY(BigInteger)))
+_EXPECTED = """
+SELECT i.id AS incident_id, i.code AS incident_code, i.kind, i.severity, r.feature_id, r.nth, f.level, r.distance_km,
+       r.earliest_at, r.probable_at, r.lapses_at, r.unit_peak, r.passage_s, r.is_lake, r.is_dammed, f.flow_ratio,
+       f.observed_from, f.public_at
+FROM downstream_reach r JOIN downstream_forecast f USING (incident_id) JOIN incident i ON i.id = r.incident_id
+WHERE f.state = 'standing' AND r.lapses_at > :now AND {which}
+ORDER BY f.level DESC, r.earliest_at NULLS LAST, r.distance_km, i.code, r.nth
+"""
+_PUBLIC = "(NOT :is_public OR f.public_at <= :now)"
+_OF_INCIDENT = text(_EXPECTED.format(which=f"r.incident_id = :id AND {_PUBLIC}"))
+_OF_FEATURES = text(_EXPECTED.format(which=f"r.feature_id = ANY(:ids) AND {_PUBLIC}")).bindparams(
+    bindparam("ids", type_=ARRAY(BigInteger))
+)
+_RULE = text("""
+INSERT INTO downstream_ruling (incident_id, is_withheld, limit_km, reason, ruled_by, ruled_at)
+VALUES (:incident_id, :is_withheld, :limit_km, :reason, :ruled_by, :now)
+ON CONFLICT (incident_id) DO UPDATE SET is_withheld = excluded.is_withheld, limit_km = excluded.limit_km,
+    reason = excluded.reason, ruled_by = excluded.ruled_by, ruled_at = excluded.ruled_at
+""")
+
+
+def serialise(session: Session) -> None:
+    """Let one transaction at a time write forecasts: they share reaches, and would wait for each other in circles."""
+    session.execute(_SERIAL)
+
+
+def origins(session: Session, incident_ids: Collection[uuid.UUID]) -> list[Origin]:
+    """The incidents as forecasts begin with them. One query."""
+    rows = session.execute(_ORIGINS, {"ids": list(incident_ids)})
+    return [
+        Origin(
+            row.id, row.kind, row.severity, row.is_open, row.feature_id, row.start_km, row.first_seen, row.last_seen,
+            Ruling(row.is_withheld, row.limit_km, row.reason), row.state, row.public_at,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def has_forecast(session: Session, incident_id: uuid.UUID) -> bool:
+    """Whether an incident has, or had, a forecast."""
+    found = session.execute(text("SELECT 1 FROM downstream_forecast WHERE incident_id = :id"), {"id": incident_id})
+    return found.first() is not None
+
+
+def warning_incidents(session: Session, kinds: Collection[str], least: int) -> list[uuid.UUID]:
+    """Every incident that may warn what lies below, or has done so and may have to stop."""
+    return list(session.execute(_OPEN, {"kinds": list(kinds), "least": least}).scalars())
+
+
+def gauge_ratios(session: Session, *, since: datetime, now: datetime) -> dict[int, float]:
+    """Q/Qa by feature id of the gauges that told of themselves since then."""
+    return {row.feature_id: row.ratio for row in session.execute(_GAUGES, {"since": since, "now": now})}
+
+
+def keep_forecasts(session: Session, values: Mapping[str, Any]) -> None:
+    """Write the forecasts themselves: arrays by name, see the statement."""
+    session.execute(_KEEP_FORECASTS, values)
+
+
+def keep_reaches(session: Session, values: Mapping[str, Any]) -> dict[uuid.UUID, list[int]]:
+    """Write what changed of the reaches of these incidents; gives the feature ids that did, by incident."""
+    return {row.incident_id: row.feature_ids for row in session.execute(_KEEP_REACHES, values)}
+
+
+def settle(session: Session, values: Mapping[str, Any]) -> dict[uuid.UUID, tuple[str, int]]:
+    """Let each forecast stand, be withheld or end; gives (state, level) by incident."""
+    return {row.incident_id: (row.state, row.level) for row in session.execute(_SETTLE, values)}
+
+
+def headers(session: Session, incident_ids: Collection[uuid.UUID], *, now: datetime) -> dict[uuid.UUID, Any]:
+    """What the forecasts of these incidents say now, with their feature ids."""
+    return {row.incident_id: row for row in session.execute(_HEADERS, {"ids": list(incident_ids), "now": now})}
+
+
+def count_changed(session: Session, incident_ids: Sequence[uuid.UUID], *, now: datetime) -> None:
+    """These forecasts say something else from now on."""
+    session.execute(_CHANGED, {"ids": list(incident_ids), "now": now})
+
+
+def refresh_approaching(session: Session, feature_ids: Collection[int], *, now: datetime) -> tuple[int, int]:
+    """Let the approaching levels of these follow from the public forecasts; (how many went, came or changed)."""
+    row = session.execute(_APPROACHING, {"feature_ids": sorted(feature_ids), "now": now}).one()
+    return row.gone, row.kept
+
+
+def expected_of_incident(session: Session, incident_id: uuid.UUID, *, now: datetime, is_public: bool) -> list[Expected]:
+    """What an incident's forecast says, the nearest first; ``is_public``: only what everybody may know."""
+    rows = session.execute(_OF_INCIDENT, {"id": incident_id, "now": now, "is_public": is_public})
+    return sorted((_expected(row) for row in rows), key=lambda one: one.nth)
+
+
+def expected_of_features(
+    session: Session, feature_ids: Collection[int], *, now: datetime, is_public: bool
+) -> list[Expected]:
+    """What is expected to reach these reaches and lakes, the gravest and then the soonest first."""
+    rows = session.execute(_OF_FEATURES, {"ids": list(feature_ids), "now": now, "is_public": is_public})
+    return [_expected(row) for row in rows]
+
+
+def keep_ruling(session: Session, values: Mapping[str, Any]) -> None:
+    """Write a moderator's ruling over any before it."""
+    session.execute(_RULE, values)
+
+
+def drop_ruling(session: Session, incident_id: uuid.UUID) -> bool:
+    """Let the warning go as it is reckoned; whether there was a ruling."""
+    statement = text("DELETE FROM downstream_ruling WHERE incident_id = :id RETURNING 1")
+    return session.execute(statement, {"id": incident_id}).first() is not None
+
+
+def _expected(row: Any) -> Expected:
+    return Expected(
+        incident_id=row.incident_id,
+        incident_code=row.incident_code,
+        kind=row.kind,
+        severity=row.severity,
+        feature_id=row.feature_id,
+        nth=row.nth,
+        level=row.level,
+        distance_km=row.distance_km,
+        window=Window(row.earliest_at, row.probable_at),
+        lapses_at=row.lapses_at,
+        unit_peak=row.unit_peak,
+        passage_s=row.passage_s,
+        is_lake=row.is_lake,
+        is_dammed=row.is_dammed,
+        flow_ratio=row.flow_ratio,
+        observed_from=row.observed_from,
+        public_at=row.public_at,
+    )
