@@ -188,6 +188,8 @@ def _configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=timedelta(hours=SESSION_HOURS),
+        # Else each answer sets the cookie as its request knew it, and one that comes late undoes what a later one set.
+        SESSION_REFRESH_EACH_REQUEST=False,
         PREFERRED_URL_SCHEME=urlsplit(settings.public_url).scheme,
         # Where photos are taken the room itself allows more: what is not multipart is read into memory at once.
         MAX_CONTENT_LENGTH=FORM_MEMORY_BYTES,

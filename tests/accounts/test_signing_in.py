@@ -253,6 +253,19 @@ def test_a_token_of_before_signing_in_is_worth_nothing_after(visitor: Visitor, p
     assert visitor.client.post("/desk/next", data={"csrf_token": planted}).status_code == 400
 
 
+def test_an_answer_that_comes_late_does_not_undo_what_another_kept_in_the_session(
+    visitor: Visitor, people: People
+) -> None:
+    visitor.sign_in(people["moderator"])
+    asked_before = visitor.client.get_cookie("waterwatch")
+    token = visitor.token("/account")
+    late = visitor.client.get("/privacy")
+    assert "Set-Cookie" not in late.headers
+    assert asked_before is not None
+    visitor.client.set_cookie("waterwatch", asked_before.value)  # as it was before the first page
+    assert visitor.client.post("/desk/next", data={"csrf_token": token}).status_code != 400
+
+
 def test_remember_me_is_not_offered_to_anybody(visitor: Visitor, people: People) -> None:
     person = people["moderator"]
     visitor.post("/login", {"email": person.email, "password": person.password, "remember": "y"})

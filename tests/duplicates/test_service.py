@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
+from tests.analysing import analyse
 from tests.duplicates.rows import PHASH, add_photo, add_report, candidates_of
 from tests.moderation.rows import add_river, state_of
 from waterwatch.duplicates import queries, service
@@ -226,7 +227,7 @@ def test_neither_device_nor_place_is_looked_for_by_reading_all_reports(
     session.execute(MANY, {"now": now, "river": river})
     photo = add_photo(session, now=now)
     report = add_report(session, river, now=now, photos=[photo], device_digest=DEVICE)
-    session.execute(text("ANALYZE report"))
+    analyse(session, "report")
     session.execute(text("SET LOCAL statement_timeout TO DEFAULT"))
     sent: list[tuple[str, Any]] = []
     connection = session.connection()

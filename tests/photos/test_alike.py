@@ -14,6 +14,7 @@ from PIL import Image
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
+from tests.analysing import analyse
 from waterwatch.kernel.ids import new_id
 from waterwatch.photos.pixels import perceptual_hash
 from waterwatch.photos.queries import photos_alike
@@ -94,7 +95,7 @@ def test_the_search_finds_exactly_what_comparing_with_everything_finds(
 def test_nothing_is_read_from_end_to_end(session: Session, now: datetime) -> None:
     rng = np.random.default_rng(1)
     ids = add_photos(session, [telling(rng) for _ in range(MANY)], now)
-    session.execute(text("ANALYZE photo"))
+    analyse(session, "photo")
     sent: list[tuple[str, object]] = []
     connection = session.connection()
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from tests.analysing import analyse
 from tests.escalation.rows import IN_WUHAN, add_agency
 from tests.moderation.rows import add_moderator, add_river, add_waiting, count
 from tests.triage.rows import add_zone
@@ -225,7 +226,7 @@ def test_claiming_looks_at_the_order_alone(
 ) -> None:
     for number in range(300):
         insert_item(session, number, now)
-    session.execute(text("ANALYZE review_item"))
+    analyse(session, "review_item")
     statement = queries._claim_statement(()).text
     values = {"person_id": person, "until": now, "now": now}
     plan = "\n".join(session.execute(text("EXPLAIN " + statement), values).scalars())

@@ -22,6 +22,7 @@ from flask_security import (
     user_confirmed,
     user_failed_authn,
 )
+from flask_wtf.csrf import generate_csrf
 from passlib.exc import UsedTokenError
 from passlib.totp import TotpMatch
 from prometheus_client import CollectorRegistry, Counter
@@ -246,9 +247,13 @@ def _remember_second_factor(_app: Flask, user: Any, **_rest: Any) -> None:
 
 
 def _begin_session(_app: Flask, user: Any, **_rest: Any) -> None:
-    """Somebody signed in: what the browser held before, its form token first, is worth nothing now."""
+    """Somebody signed in: what the browser held before, its form token first, is worth nothing now.
+
+    The new token is made at once: made by the first page, two that are asked for together would each make one.
+    """
     for holder in (session, g):
         holder.pop("csrf_token", None)
+    generate_csrf()
     session.permanent = True  # twelve hours by the cookie's own clock too, not until somebody closes the browser
     session.pop(SECOND_FACTOR, None)
     if g.get("second_factor_shown_by") == user.id:
