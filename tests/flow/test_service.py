@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from waterwatch.flow.service import open_network
+from waterwatch.flow.service import FORMAT, open_network
 from waterwatch.waters import service as waters
 from waterwatch.waters.queries import nearest_waters
 
@@ -75,4 +75,4 @@ def test_many_who_ask_at_once_get_the_same(waters_engine: Engine, tmp_path: Path
     with ThreadPoolExecutor(6) as asking:
         answers = list(asking.map(ask, range(6)))
     assert all(answer == answers[0] for answer in answers)
-    assert [path.name for path in tmp_path.iterdir()] == ["network-1-2"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"network-{FORMAT}-2"]

@@ -117,22 +117,26 @@ WITH given AS MATERIALIZED (
                is_dammed)
     JOIN downstream_forecast f USING (incident_id)),
 warned AS MATERIALIZED (SELECT * FROM given WHERE lapses_at > :now),
+present AS MATERIALIZED (SELECT * FROM downstream_reach WHERE incident_id = ANY(:all_ids)),
 gone AS (
-    DELETE FROM downstream_reach r WHERE r.incident_id = ANY(:all_ids) AND NOT EXISTS (
-        SELECT FROM warned w WHERE w.incident_id = r.incident_id AND w.feature_id = r.feature_id)
+    DELETE FROM downstream_reach r USING (
+        SELECT p.incident_id, p.feature_id FROM present p LEFT JOIN warned w USING (incident_id, feature_id)
+        WHERE w.incident_id IS NULL) old
+    WHERE r.incident_id = old.incident_id AND r.feature_id = old.feature_id
     RETURNING r.incident_id, r.feature_id),
 kept AS (
     INSERT INTO downstream_reach AS r (incident_id, feature_id, nth, distance_km, earliest_at, probable_at, lapses_at,
                                        unit_peak, passage_s, is_lake, is_dammed)
-    SELECT incident_id, feature_id, nth, distance_km, earliest_at, probable_at, lapses_at, unit_peak, passage_s,
-           is_lake, is_dammed FROM warned
+    SELECT w.incident_id, w.feature_id, w.nth, w.distance_km, w.earliest_at, w.probable_at, w.lapses_at, w.unit_peak,
+           w.passage_s, w.is_lake, w.is_dammed
+    FROM warned w LEFT JOIN present p USING (incident_id, feature_id)
+    WHERE p.incident_id IS NULL
+       OR (p.nth, p.distance_km, p.earliest_at, p.probable_at, p.lapses_at, p.is_lake, p.is_dammed)
+          IS DISTINCT FROM (w.nth, w.distance_km, w.earliest_at, w.probable_at, w.lapses_at, w.is_lake, w.is_dammed)
     ON CONFLICT (incident_id, feature_id) DO UPDATE SET
         nth = excluded.nth, distance_km = excluded.distance_km, earliest_at = excluded.earliest_at,
         probable_at = excluded.probable_at, lapses_at = excluded.lapses_at, unit_peak = excluded.unit_peak,
         passage_s = excluded.passage_s, is_lake = excluded.is_lake, is_dammed = excluded.is_dammed
-    WHERE (r.nth, r.distance_km, r.earliest_at, r.probable_at, r.lapses_at, r.is_lake, r.is_dammed)
-          IS DISTINCT FROM (excluded.nth, excluded.distance_km, excluded.earliest_at, excluded.probable_at,
-                            excluded.lapses_at, excluded.is_lake, excluded.is_dammed)
     RETURNING r.incident_id, r.feature_id)
 SELECT incident_id, array_agg(feature_id) AS feature_ids FROM (SELECT * FROM gone UNION ALL SELECT * FROM kept) changed
 GROUP BY incident_id

@@ -22,7 +22,7 @@ from waterwatch.advisories.rules import Ruling, level_below, warns
 from waterwatch.advisories.walking import Flow, Way, ratio_from, walk
 from waterwatch.flow import travel
 from waterwatch.flow.rules import Network, UnknownFeature
-from waterwatch.kernel import audit, outbox
+from waterwatch.kernel import audit, gathering, outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Invalid
 from waterwatch.kernel.settings import Settings
@@ -149,7 +149,8 @@ def reckon(
     ids = [one.origin.incident_id for one in standing]
     after = queries.settle(session, {"ids": concerned, "withheld": withheld, "warning": ids, "now": now})
     outcome = [_compare(incident_id, before.get(incident_id), after[incident_id], touched) for incident_id in concerned]
-    _follow(session, outcome, before, touched, actor=actor, now=now, public_at=public_at)
+    with gathering.gathered(session):  # one statement for all entries and orders
+        _follow(session, outcome, before, touched, actor=actor, now=now, public_at=public_at)
     return outcome
 
 

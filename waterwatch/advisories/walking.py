@@ -5,9 +5,11 @@ In memory, on the network's arrays: some microseconds a reach.
 
 import heapq
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,40 +91,18 @@ def walk(
     """Every reach and lake below a feature, each once, but not the feature itself.
 
     ``start_km``: from the place to the lower end of its own reach. Of several ways to one place the shortest distance
-    and the soonest times count. A lake stops the clock: it is reached at its time, below it only "not before" is known.
+    and the soonest times count, each by itself; the flow ratio is that of the shortest way. A lake stops the clock: it
+    is reached at its time, below it only "not before" is known; one that the place itself lies in is reached already.
     What begins beyond ``limit_km``, what the leading edge does not reach within ``limit_h``, and reaches that carry
     more than ``diluted_by`` times the first one's mean discharge are not warned, nor is what lies beyond them alone.
-    Raises :class:`UnknownFeature`.
+    Where a way comes through a reach of which no velocity is known, what lies beyond has no times by that way, and
+    ``limit_h`` does not end it. Raises :class:`UnknownFeature`.
     """
-    flow = flow or Flow()
     start = network.row_of(feature_id)
-    gauges = {network.row_of(gauge): ratio for gauge, ratio in flow.gauges.items()}
-    first = float(network.dis_av_cms[start])
-    most = first * diluted_by if first > 0 else math.inf  # NaN: it is not known
-    found: dict[int, Label] = {}
-    lakes: dict[int, Label] = {}
-    here = (0.0, 0.0, 0.0, gauges.get(start, flow.ratio))
-    queue = _onward(network, start, here, start_km)
-    heapq.heapify(queue)
-    while queue:
-        km, earliest, probable, row, ratio = heapq.heappop(queue)
-        if row == start or km > limit_km or limit_h < earliest < math.inf or network.dis_av_cms[row] > most:
-            continue
-        known = found.get(row)
-        if known is not None:
-            if km >= known[0] and earliest >= known[1] and probable >= known[2]:
-                continue
-            km, earliest, probable = min(km, known[0]), min(earliest, known[1]), min(probable, known[2])
-        label = (km, earliest, probable, gauges.get(row, ratio) if gauges else ratio)
-        found[row] = label
-        lake = int(network.lake_row[row])
-        if lake not in (NOWHERE, start):
-            lakes[lake] = _sooner(label, lakes.get(lake, label))
-        for step in _onward(network, row, label):
-            heapq.heappush(queue, step)
-    for lake, label in lakes.items():
-        found[lake] = _sooner(label, found.get(lake, label))
-    return _way(network, found)
+    ground = _Ground(network)
+    places = _distances(ground, start, start_km, flow or Flow(), limit_km, ground.discharge(start) * diluted_by)
+    _set_clocks(places, limit_h)
+    return _way(network, _with_lakes(ground, places))
 
 
 def ratio_from(network: Network, feature_id: int, flow: Flow, *, within_km: float = GAUGE_WITHIN_KM) -> float:
@@ -144,41 +124,171 @@ def ratio_from(network: Network, feature_id: int, flow: Flow, *, within_km: floa
     return flow.ratio
 
 
+class _Ground:
+    """The network's arrays, read number by number: by a view that costs a tenth of what numpy takes for one."""
+
+    def __init__(self, network: Network) -> None:
+        self.feature_id: Sequence[int] = _plain(network.feature_id)
+        self.next_row: Sequence[int] = _plain(network.next_row)
+        self.lake_row: Sequence[int] = _plain(network.lake_row)
+        self.arm_upper: Sequence[int] = _plain(network.arm_upper)
+        self.arm_lower: Sequence[int] = _plain(network.arm_lower)
+        self.is_lake: Sequence[bool] = _plain(network.is_lake)
+        self.is_parting: Sequence[bool] = _plain(network.is_parting)
+        self.length_km: Sequence[float] = _plain(network.length_km)
+        self.dis_av_cms: Sequence[float] = _plain(network.dis_av_cms)
+        self.term: Sequence[float] = _plain(network.term)
+        self.slope: Sequence[float] = _plain(network.slope)
+
+    def discharge(self, row: int) -> float:
+        """Mean discharge in m³/s, a lake's by its outlet; infinite where it is not known: nothing is more."""
+        if self.is_lake[row] and self.next_row[row] != NOWHERE:
+            row = self.next_row[row]
+        known = self.dis_av_cms[row]
+        return known if known > 0 else math.inf
+
+    def below(self, row: int) -> list[int]:
+        """As :meth:`Network.below`; what ends in a lake comes to the lake."""
+        main, lake = self.next_row[row], self.lake_row[row]
+        rows = [main] if main != NOWHERE else []
+        if self.is_parting[row]:
+            nth = bisect_left(self.arm_upper, row)
+            while nth < len(self.arm_upper) and self.arm_upper[nth] == row:
+                rows.append(self.arm_lower[nth])
+                nth += 1
+        return rows if rows or lake == NOWHERE else [lake]
+
+    def place(self, row: int, km: float, ratio: float, length_km: float | None = None) -> "_Place":
+        """A row as it is reached; ``length_km``: where only a part of it is walked."""
+        length = self.length_km[row] if length_km is None else length_km
+        fastest_h, probable_h = self._hours(row, length, ratio)
+        return _Place(row, km, ratio, self.below(row), length if length > 0 else 0.0, fastest_h, probable_h)
+
+    def _hours(self, row: int, length_km: float, ratio: float) -> tuple[float, float]:
+        """How long water takes through it: the leading edge at least, the peak probably; infinite: not known."""
+        if self.is_lake[row] or self.lake_row[row] != NOWHERE or math.isnan(length_km):
+            return 0.0, math.inf
+        if length_km <= 0:
+            return 0.0, 0.0
+        term = self.term[row]
+        if not term > 0:  # NaN
+            return math.inf, math.inf
+        peak, fastest = travel.velocities(term, ratio, has_slope=self.slope[row] > 0)
+        return length_km * travel.LEADING_EDGE / (KM_PER_H * fastest), length_km / (KM_PER_H * peak)
+
+
+def _plain(array: Any) -> Any:
+    return memoryview(array)
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """A row on the way: how it is reached, how long water takes through it, and when it comes there.
+
+    ``is_untimed``: some way here leads through a reach of which no velocity is known.
+    """
+
+    row: int
+    km: float
+    ratio: float
+    below: list[int]
+    length_km: float
+    fastest_h: float
+    peak_h: float
+    earliest: float = math.inf
+    probable: float = math.inf
+    is_untimed: bool = False
+    is_pending: bool = False
+
+    @property
+    def is_reached(self) -> bool:
+        return self.is_untimed or self.earliest < math.inf
+
+
+def _distances(
+    ground: _Ground, start: int, start_km: float, flow: Flow, limit_km: float, most_cms: float
+) -> dict[int, _Place]:
+    """All that lies within the limits of distance and dilution, the start itself first, then the nearest (Dijkstra)."""
+    ids, gauges, discharge = ground.feature_id, flow.gauges, ground.dis_av_cms
+    places: dict[int, _Place] = {}
+    queue: list[tuple[float, int, float]] = [
+        (0.0, start, -flow.ratio)
+    ]  # of ways of one length, the one with more water
+    length: float | None = start_km
+    while queue:
+        km, row, ratio = heapq.heappop(queue)
+        if row in places:
+            continue
+        ratio = gauges.get(ids[row], -ratio) if gauges else -ratio
+        places[row] = place = ground.place(row, km, ratio, length)
+        length = None
+        end_km = km + place.length_km
+        if end_km <= limit_km:
+            for lower in place.below:
+                if lower not in places and not discharge[lower] > most_cms:  # NaN: it is not known
+                    heapq.heappush(queue, (end_km, lower, -ratio))
+    return places
+
+
+def _set_clocks(places: dict[int, _Place], limit_h: float) -> None:
+    """When water comes to each: the soonest by any way (label correcting, the nearest first).
+
+    Where no way comes back nearer to the start than it was, every place is seen once. What is found does not depend
+    on the order: hours only become fewer, and with fewer a way leads on wherever it did before.
+    """
+    order = list(places.values())
+    number = {place.row: nth for nth, place in enumerate(order)}
+    first = order[0]
+    first.earliest = first.probable = 0.0
+    pending = [0]
+    while pending:
+        place = order[heapq.heappop(pending)]
+        place.is_pending = False
+        earliest, probable = place.earliest + place.fastest_h, place.probable + place.peak_h
+        is_untimed = place.is_untimed or (place.earliest < math.inf and place.fastest_h == math.inf)
+        if earliest > limit_h:
+            earliest = probable = math.inf
+        if earliest == math.inf and not is_untimed:
+            continue
+        for lower in place.below:
+            other = places.get(lower)
+            if other is None or other is first:
+                continue
+            if earliest < other.earliest or probable < other.probable or is_untimed > other.is_untimed:
+                other.earliest, other.probable = min(earliest, other.earliest), min(probable, other.probable)
+                other.is_untimed |= is_untimed
+                if not other.is_pending:
+                    other.is_pending = True
+                    heapq.heappush(pending, number[lower])
+
+
 Label = tuple[float, float, float, float]  # km, earliest h, probable h, flow ratio
-Step = tuple[float, float, float, int, float]  # km, earliest h, probable h, row, flow ratio
 
 
-def _onward(network: Network, row: int, label: Label, length_km: float | None = None) -> list[Step]:
-    """Where the water of a row comes to next, and when; ``length_km``: by a part of its length only."""
-    km, earliest, probable, ratio = label
-    below = network.below(row)
-    if not below:
-        return []
-    if network.is_lake[row] or network.lake_row[row] != NOWHERE:
-        length = float(network.length_km[row]) if length_km is None else length_km
-        km, probable = km + (length if length > 0 else 0.0), math.inf
-    else:
-        length = float(network.length_km[row]) if length_km is None else length_km
-        if length > 0:  # not where it is unknown, NaN
-            reach_term = float(network.term[row])
-            km += length
-            if reach_term > 0:
-                peak, fastest = travel.velocities(reach_term, ratio, has_slope=network.slope[row] > 0)
-                earliest += length * travel.LEADING_EDGE / (KM_PER_H * fastest)
-                probable += length / (KM_PER_H * peak)
-            else:
-                earliest = probable = math.inf
-    return [(km, earliest, probable, lower, ratio) for lower in below]
+def _with_lakes(ground: _Ground, places: dict[int, _Place]) -> dict[int, Label]:
+    """What is reached, and the lakes that it lies in; without the start itself."""
+    start, *others = places.values()
+    found = {each.row: (each.km, each.earliest, each.probable, each.ratio) for each in others if each.is_reached}
+    lakes: dict[int, Label] = {}
+    for place in (start, *(each for each in others if each.is_reached)):
+        lake = ground.lake_row[place.row]
+        if lake not in (NOWHERE, start.row):
+            label = (place.km, place.earliest, place.probable, place.ratio)
+            lakes[lake] = _sooner(lakes.get(lake, label), label)
+    for lake, label in lakes.items():
+        found[lake] = _sooner(found.get(lake, label), label)
+    return found
 
 
 def _sooner(one: Label, other: Label) -> Label:
-    return min(one[0], other[0]), min(one[1], other[1]), min(one[2], other[2]), one[3]
+    ratio = one[3] if one[0] <= other[0] else other[3]
+    return min(one[0], other[0]), min(one[1], other[1]), min(one[2], other[2]), ratio
 
 
 def _way(network: Network, found: Mapping[int, Label]) -> Way:
-    order = sorted(found.items(), key=lambda each: (each[1][0], each[1][1], each[0]))
-    rows = np.array([row for row, _label in order], dtype=np.int64)
-    labels = np.array([label for _row, label in order], dtype=np.float64).reshape(len(order), 4)
+    order = sorted((*label[:2], row) for row, label in found.items())
+    rows = np.array([row for _km, _earliest, row in order], dtype=np.int64)
+    labels = np.array([found[row] for _km, _earliest, row in order], dtype=np.float64).reshape(len(order), 4)
     return Way(
         feature_ids=np.asarray(network.feature_id)[rows],
         distance_km=labels[:, 0],
