@@ -61,6 +61,8 @@ WORDS = {
     "key_missing": "没有编号 · no key",
     "key_doubled": "编号重复 · the key is there already",
     "number_out_of_range": "数值超出范围 · a number out of range",
+    "slope_too_steep": "坡降过大（最大 10 m/m），单位可能不对：应为 m/m，1‰ 写作 0.001"
+    " · too steep (10 m/m at most): perhaps the unit is wrong, it is m/m, 1‰ is 0.001",
     "not_a_number": "不是数字 · not a number",
     "next_down_unknown": "流入的河段不存在 · flows into a reach that is not there",
     "flows_in_a_circle": "水流成环 · flows in a circle",
