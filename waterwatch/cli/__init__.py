@@ -16,6 +16,7 @@ from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.case import case_group
 from waterwatch.cli.coverage import coverage_command
 from waterwatch.cli.doctor import examine, render
+from waterwatch.cli.gauges import gauges_group
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
 from waterwatch.cli.mail import mail_group
 from waterwatch.cli.map import build_map_command
@@ -112,7 +113,7 @@ for _command in (list_command, replay_command):
     privacy_group.add_command(_command)
 
 
-for _group in (mail_group, case_group, calendar_group, deadlines_group):
+for _group in (mail_group, case_group, calendar_group, deadlines_group, gauges_group):
     main.add_command(_group)
 
 

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from waterwatch.advisories.forecasts import order_standing
 from waterwatch.imports import rules
 from waterwatch.imports.reading import FileRefused, Reading
 from waterwatch.imports.rules import WATERS, Layout, LayoutFault
@@ -186,7 +187,7 @@ def _import(
     replaces: str | None,
 ) -> None:
     """Import as told on the command line, say what came of it; exit status 1 when nothing was made live."""
-    from waterwatch.cli import _refuse, _settings
+    from waterwatch.cli import _refuse, _session, _settings
 
     settings = _settings()
     try:
@@ -210,6 +211,9 @@ def _import(
     except Conflict as fault:
         _refuse(WORDS[fault.error_code])
     click.echo(describe(report, command))
+    if report.is_live and command.reading.layout.kind in WATERS:
+        with _session(settings) as session:  # what flows where, and how fast, may be another
+            order_standing(session, now=utc_now())
     if not report.is_live and not command.dry_run:
         raise SystemExit(1)
 
