@@ -33,6 +33,7 @@ SPECIAL = {
     ("advisories", "forecast_queries"): "their questions, and the statements that keep their rows",
     ("advisories", "gauges"): "what gauges tell of the rivers' discharge: its rows, and bringing them in",
     ("advisories", "gauge_queries"): "which reach a gauge stands on, and what gauges told last",
+    ("rosters", "operators"): "who runs which intake: its sheet, and bringing it in",
     ("flow", "travel"): "how fast water carries what is dissolved in it; no I/O",
     ("photos", "pixels"): "decodes pictures; with the next two the only importer of PIL",
     ("photos", "colour"): "from whatever a decoder gives to plain sRGB",

@@ -23,7 +23,7 @@ from waterwatch.cli.map import build_map_command
 from waterwatch.cli.papers import count_command, make_bulletins_command
 from waterwatch.cli.privacy import list_command, replay_command
 from waterwatch.cli.reports import import_reports_command
-from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
+from waterwatch.cli.rosters import import_chiefs_command, import_departments_command, import_operators_command
 from waterwatch.cli.walk import walk_command
 from waterwatch.cli.workdays import calendar_group, deadlines_group
 from waterwatch.kernel import audit, migrate
@@ -149,7 +149,8 @@ def zones_group() -> None:
     """Zones of protection: drinking water, reserves, bathing waters, intakes."""
 
 
-zones_group.add_command(import_zones_command)
+for _command in (import_zones_command, import_operators_command):
+    zones_group.add_command(_command)
 
 
 @main.group("bulletins")

@@ -253,8 +253,8 @@ next (id, rank) AS (
     WHERE depth > 0 AND above.kind = me.kind
     UNION ALL SELECT a.id, areas.depth FROM areas JOIN agency a ON a.jurisdiction_id = areas.id
     JOIN agency me ON me.id = :id WHERE depth > 0 AND a.kind = me.kind)
-SELECT next.id FROM next JOIN agency a USING (id) WHERE a.retired_at IS NULL AND next.id <> :id
-GROUP BY next.id ORDER BY min(rank), next.id
+SELECT next.id FROM next JOIN agency a USING (id)
+WHERE a.retired_at IS NULL AND a.kind <> 'waterworks' AND next.id <> :id GROUP BY next.id ORDER BY min(rank), next.id
 """)  # noqa: S608  # the piece is a constant of this module
 
 
