@@ -349,14 +349,14 @@ SELECT format('DROP INDEX %s', i.indexrelid::regclass), pg_get_indexdef(i.indexr
 FROM pg_index i WHERE i.indrelid = ANY(CAST(:tables AS regclass[])) AND NOT i.indisprimary
   AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
 """
-# But not what tables of others refer to (a feature's number): it grows with the rows, so keeping it costs little.
+# References of other tables to what is unique beside the key (a feature's number) go with it, and come back after it.
 _CONSTRAINTS = """
 SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname),
        format('ALTER TABLE %s ADD CONSTRAINT %I %s', c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid))
-FROM pg_constraint c WHERE c.conrelid = ANY(CAST(:tables AS regclass[])) AND (c.contype = 'f' OR c.contype = 'u'
-    AND NOT EXISTS (
-        SELECT FROM pg_constraint o
-        WHERE o.contype = 'f' AND o.conindid = c.conindid AND o.conrelid <> ALL(CAST(:tables AS regclass[]))))
+FROM pg_constraint c
+WHERE c.conrelid = ANY(CAST(:tables AS regclass[])) AND c.contype IN ('u', 'f')
+   OR c.contype = 'f' AND c.conindid IN (
+       SELECT u.conindid FROM pg_constraint u WHERE u.conrelid = ANY(CAST(:tables AS regclass[])) AND u.contype = 'u')
 ORDER BY c.contype
 """
 
