@@ -89,6 +89,7 @@ def test_a_lake_on_the_way_is_marked_and_below_it_only_not_before_is_known(
     assert "Res[1]" in folded
     assert "dammed" in folded
     assert "≥0.0h" in folded
+    assert "按多年平均流量的 1 倍推算" in told.output
 
 
 def test_without_discharges_there_are_distances_and_no_times(waterwatch: Waterwatch, tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ class Protected:
 class Times:
     """Hours after something is seen at the place, by feature: (earliest, probable); and which lakes there are.
 
-    Empty against the flow. ``ratio``: of the mean discharge, by which they are reckoned.
+    Empty against the flow. ``ratio``: of the mean discharge, by which they are reckoned; None where no reach on the way
+    has a velocity.
     """
 
     hours: Mapping[int, tuple[float, float]]
@@ -126,7 +127,7 @@ def walk_command(place: str, up: bool, limit_km: float) -> None:
 
 def _explained(times: Times) -> str:
     """What the hours are, or why there are none."""
-    if not any(math.isfinite(earliest) and earliest > 0 for earliest, _probable in times.hours.values()):
+    if times.ratio is None:
         return (
             "没有流量或集水面积，只有距离，没有时间：导入 HydroRIVERS 之后才有"
             " · no discharges or drainage areas, so distances only: import HydroRIVERS for times"
@@ -153,7 +154,9 @@ def _downstream(network: Network, found: tuple[int, float], flow: Flow, limit_km
         diluted_by=ANY_DILUTION,
     )
     hours = zip(way.earliest_h.tolist(), way.probable_h.tolist(), strict=True)
-    times = Times(dict(zip(way.feature_ids.tolist(), hours, strict=True)), _marks(way), ratio)
+    rows = [network.row_of(one) for one in (feature_id, *way.feature_ids.tolist())]
+    is_timed = bool((network.term[rows] > 0).any())
+    times = Times(dict(zip(way.feature_ids.tolist(), hours, strict=True)), _marks(way), ratio if is_timed else None)
     return Walk(way.feature_ids, way.distance_km), times
 
 
