@@ -25,6 +25,15 @@ NUMBERS = (
     " AND ord_stra > 0 AND dis_av_cms >= 0"
 )
 ROLES, SAYS = ("competent", "supervising"), ("case", "lowered", "withdrawn", "reminder", "overdue", "reopened")
+OFFICES = (
+    "ecology_environment",
+    "water",
+    "urban_management",
+    "agriculture",
+    "maritime",
+    "river_chief_office",
+    "basin_authority",
+)
 FURTHER_ROLES, FURTHER_SAYS = ("downstream",), ("warning", "warning_over")
 
 
@@ -147,6 +156,8 @@ def upgrade() -> None:
         sa.Column("zone_ids", sa.ARRAY(sa.Uuid()), nullable=False),
         _check("case_stretch", "feature_ids", "cardinality(feature_ids) > 0"),
     )
+    # Whoever runs an intake may be no department at all.
+    _rewrite("agency", "kind", _one_of("kind", (*OFFICES, "waterworks")))
     op.add_column("protected_zone", sa.Column("operator_id", sa.Uuid(), sa.ForeignKey("agency.id")))
     op.create_index(
         "ix_protected_zone_operator_id",
@@ -159,6 +170,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_protected_zone_operator_id", "protected_zone")
     op.drop_column("protected_zone", "operator_id")
+    op.execute("UPDATE agency SET kind = 'water', retired_at = coalesce(retired_at, now()) WHERE kind = 'waterworks'")
+    _rewrite("agency", "kind", _one_of("kind", OFFICES))
     op.drop_table("case_stretch")
     op.execute("DELETE FROM delivery WHERE says IN ('warning', 'warning_over')")
     op.execute("DELETE FROM delivery USING escalation_case c WHERE c.id = case_id AND c.role = 'downstream'")

@@ -46,6 +46,17 @@ def test_a_new_agency_is_told_by_the_rules_at_once_and_a_retired_one_no_more(ses
     assert told(session, "oil_slick") == ["wuhan-06-ecology", "wuchang-sea"]
 
 
+def test_an_office_that_becomes_waterworks_is_told_of_nothing_any_more(session: Session, now: datetime) -> None:
+    agency_id = upkeep.add_agency(session, FACTS, now=now, **BY)
+    session.execute(
+        text("INSERT INTO competence (id, agency_id, min_severity) VALUES (gen_random_uuid(), :id, 1)"),
+        {"id": agency_id},
+    )
+    assert "wuchang-sea" in told(session, "foam")
+    upkeep.change_agency(session, agency_id, replace(FACTS, kind="waterworks"), now=now, **BY)
+    assert "wuchang-sea" not in told(session, "foam") + told(session, "oil_slick")
+
+
 def test_an_agency_that_moves_is_told_of_the_other_place(session: Session, now: datetime) -> None:
     agency_id = upkeep.add_agency(session, FACTS, now=now, **BY)
     upkeep.change_agency(session, agency_id, replace(FACTS, area_code="420105"), now=now, **BY)

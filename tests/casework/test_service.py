@@ -16,6 +16,7 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import Conflict, Invalid, NotFound
 from waterwatch.kernel.ids import new_id
 from waterwatch.kernel.settings import Settings
+from waterwatch.officers.case_queries import others_near
 from waterwatch.reports.intake import ReceivedPhoto
 
 Tree = tuple[uuid.UUID, uuid.UUID, uuid.UUID]
@@ -252,6 +253,18 @@ def test_a_suggestion_must_be_another_agency_that_exists(session: Session, case:
         with pytest.raises(Invalid) as raised:
             service.refuse_not_ours(session, case.id, Answer("不归我们管。"), agency_id, **acting)
         assert raised.value.errors == {"suggested_agency": ["choice_unknown"]}
+
+
+def test_waterworks_are_neither_named_nor_offered_as_the_right_agency(
+    session: Session, case: Case, acting: dict[str, Any]
+) -> None:
+    works = add_agency(session, "第一自来水厂", ["ban@works.example"], kind="waterworks")
+    water = add_agency(session, "水务局", ["water@gov.example"], kind="water")
+    offered = [one.agency_id for one in others_near(session, case.id, language="zh-Hans")]
+    assert (water in offered, works in offered) == (True, False)
+    with pytest.raises(Invalid) as raised:
+        service.refuse_not_ours(session, case.id, Answer("不归我们管。"), works, **acting)
+    assert raised.value.errors == {"suggested_agency": ["choice_unknown"]}
 
 
 def test_several_offices_work_on_one_case(session: Session, case: Case, lead: Actor, acting: dict[str, Any]) -> None:

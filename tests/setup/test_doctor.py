@@ -9,7 +9,10 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
+from tests.advisories.rows import add_chain
+from tests.escalation.rows import insert
 from waterwatch.cli import main
 from waterwatch.cli.doctor import Finding, examine
 from waterwatch.kernel.db import make_engine
@@ -79,6 +82,36 @@ def test_a_year_without_its_working_days_is_named_with_the_command_that_loads_it
                     SELECT day, true FROM generate_series(current_date, current_date + 366, interval '1 day') day""")
         )
     assert found().is_ok
+
+
+def test_it_says_what_warnings_downstream_rest_on(environment: pytest.MonkeyPatch, engine: Engine) -> None:
+    def said() -> dict[str, str]:
+        found = {finding.check: finding for finding in examine() if finding.check in ("network", "gauges", "intakes")}
+        assert all(finding.is_ok for finding in found.values())
+        return {check: finding.detail for check, finding in found.items()}
+
+    assert said() == {
+        "network": "0 reaches, none with discharge and drainage area: warnings downstream say how far, not when",
+        "gauges": "no readings: rivers are taken to carry 1 × their mean",
+        "intakes": "0 intakes",
+    }
+    with Session(engine) as session, session.begin():
+        river = add_chain(session, 3)
+        add_chain(session, 1, dis_av_cms=None, lat=31)
+        session.execute(text("UPDATE water_feature SET slope = 0.001 WHERE id = :id"), {"id": river.ids[0]})
+        gauges = "INSERT INTO gauge_reading VALUES (:id, 30, now() - interval '3 hours', '试站')"
+        session.execute(text(gauges), {"id": river.feature_ids[0]})
+        insert(
+            session, "protected_zone", kind="intake", geom="POINT(114.3 30.5)", source_key="a",
+            source_id=session.execute(text("SELECT id FROM source LIMIT 1")).scalar_one(),
+        )  # fmt: skip
+    assert said() == {
+        "network": "4 reaches, 75% with discharge and drainage area, 25% with slope",
+        "gauges": "the newest reading is 3.0 h old",
+        "intakes": "1 intakes, 1 without an operator in office (waterwatch zones operators)",
+    }
+    environment.setenv("WATERWATCH_GAUGE_FRESH_S", "3600")
+    assert "too old to be reckoned with" in said()["gauges"]
 
 
 def test_every_unusable_setting_is_named_at_once(environment: pytest.MonkeyPatch) -> None:

@@ -238,6 +238,11 @@ def has_forecast(session: Session, incident_id: uuid.UUID) -> bool:
     return found.first() is not None
 
 
+def standing_incidents(session: Session) -> list[uuid.UUID]:
+    """Every incident that warns what lies below it."""
+    return list(session.execute(_STANDING).scalars())
+
+
 def warning_incidents(session: Session, kinds: Collection[str], least: int) -> list[uuid.UUID]:
     """Every incident that may warn what lies below, or has done so and may have to stop."""
     return list(session.execute(_OPEN, {"kinds": list(kinds), "least": least}).scalars())

@@ -74,6 +74,14 @@ def order(
         outbox.emit(session, TOPIC_FORECAST, {"incident_id": str(incident_id)}, now=now, available_at=available_at)
 
 
+def order_standing(session: Session, *, now: datetime) -> int:
+    """Ask that every warning that stands be reckoned anew: rivers carry more or less, or flow otherwise. How many."""
+    ids = queries.standing_incidents(session)
+    for incident_id in ids:
+        outbox.emit(session, TOPIC_FORECAST, {"incident_id": str(incident_id)}, now=now)
+    return len(ids)
+
+
 def flow_now(session: Session, settings: Settings, *, now: datetime) -> Flow:
     """How much water the rivers carry: as the setting says, and as gauges do that told of it lately."""
     since = now - timedelta(seconds=settings.gauge_fresh_s)

@@ -26,7 +26,9 @@ LEVELS = ("province", "prefecture", "county")
 BASIN = "basin"  # an area beside the administrative ones: whoever answers for it is told besides the local offices
 BASIN_AUTHORITY = "basin_authority"
 AGENCY_LEVELS = (*LEVELS, BASIN)
-AGENCY_KINDS = (
+# Runs intakes and is told of what comes down the river; competent for nothing, so no rule names it.
+WATERWORKS = "waterworks"
+OFFICE_KINDS = (
     "ecology_environment",
     "water",
     "urban_management",
@@ -35,6 +37,7 @@ AGENCY_KINDS = (
     "river_chief_office",
     BASIN_AUTHORITY,
 )
+AGENCY_KINDS = (*OFFICE_KINDS, WATERWORKS)
 # The kinds of ``reports``, which lies above; a test holds the two together.
 OBSERVATION_KINDS = (
     "black_odorous",
@@ -54,7 +57,7 @@ OBSERVATION_KINDS = (
 _LEVEL_CHECK = "level IN ('province', 'prefecture', 'county', 'basin')"
 _AGENCY_KIND_CHECK = (
     "{column} IN ('ecology_environment', 'water', 'urban_management', 'agriculture', 'maritime',"
-    " 'river_chief_office', 'basin_authority')"
+    " 'river_chief_office', 'basin_authority'{more})"
 )
 _OBSERVATION_CHECK = (
     "observation_kind IN ('black_odorous', 'sewage_outfall', 'industrial_discharge', 'algal_bloom', 'oil_slick',"
@@ -142,7 +145,7 @@ class Agency(Base):
 
     __tablename__ = "agency"
     __table_args__ = (
-        CheckConstraint(_AGENCY_KIND_CHECK.format(column="kind"), name="kind"),
+        CheckConstraint(_AGENCY_KIND_CHECK.format(column="kind", more=", 'waterworks'"), name="kind"),
         CheckConstraint(_LEVEL_CHECK, name="level"),
         CheckConstraint("(level = 'basin') = (kind = 'basin_authority')", name="basin"),
         CheckConstraint("parent_id <> id", name="not_own_parent"),
@@ -182,7 +185,7 @@ class CompetenceRule(Base):
 
     __tablename__ = "competence_rule"
     __table_args__ = (
-        CheckConstraint(_AGENCY_KIND_CHECK.format(column="agency_kind"), name="agency_kind"),
+        CheckConstraint(_AGENCY_KIND_CHECK.format(column="agency_kind", more=""), name="agency_kind"),
         CheckConstraint(_LEVEL_CHECK, name="level"),
         CheckConstraint(_OBSERVATION_CHECK, name="observation_kind"),
         CheckConstraint("min_severity BETWEEN 1 AND 4", name="min_severity"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, time
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies import registry
@@ -21,9 +21,11 @@ from waterwatch.agencies.tables import (
     CHANNELS,
     LEVELS,
     SEALED_FOR,
+    WATERWORKS,
     Agency,
     AgencyContact,
     AgencyName,
+    Competence,
 )
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
@@ -254,6 +256,8 @@ def _apply(session: Session, agency: Agency, facts: AgencyFacts) -> None:
     agency.kind, agency.level, agency.jurisdiction_id, agency.parent_id = facts.kind, level, area, parent_id
     agency.channels_in, agency.digest_upto, agency.digest_at = facts.channels_in, facts.digest_upto, facts.digest_at
     session.flush()
+    if facts.kind == WATERWORKS:  # which is competent for nothing, whatever it was before
+        session.execute(delete(Competence).where(Competence.agency_id == agency.id, Competence.rule_id.is_(None)))
 
 
 def _parent(

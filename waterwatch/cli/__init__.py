@@ -16,13 +16,14 @@ from waterwatch.accounts.tables import ROLES
 from waterwatch.cli.case import case_group
 from waterwatch.cli.coverage import coverage_command
 from waterwatch.cli.doctor import examine, render
+from waterwatch.cli.gauges import gauges_group
 from waterwatch.cli.imports import import_areas_command, import_waters_command, import_zones_command
 from waterwatch.cli.mail import mail_group
 from waterwatch.cli.map import build_map_command
 from waterwatch.cli.papers import count_command, make_bulletins_command
 from waterwatch.cli.privacy import list_command, replay_command
 from waterwatch.cli.reports import import_reports_command
-from waterwatch.cli.rosters import import_chiefs_command, import_departments_command
+from waterwatch.cli.rosters import import_chiefs_command, import_departments_command, import_operators_command
 from waterwatch.cli.walk import walk_command
 from waterwatch.cli.workdays import calendar_group, deadlines_group
 from waterwatch.kernel import audit, migrate
@@ -112,7 +113,7 @@ for _command in (list_command, replay_command):
     privacy_group.add_command(_command)
 
 
-for _group in (mail_group, case_group, calendar_group, deadlines_group):
+for _group in (mail_group, case_group, calendar_group, deadlines_group, gauges_group):
     main.add_command(_group)
 
 
@@ -148,7 +149,8 @@ def zones_group() -> None:
     """Zones of protection: drinking water, reserves, bathing waters, intakes."""
 
 
-zones_group.add_command(import_zones_command)
+for _command in (import_zones_command, import_operators_command):
+    zones_group.add_command(_command)
 
 
 @main.group("bulletins")

@@ -166,6 +166,65 @@ def _check_calendar(settings: Settings) -> str:
     return f"{min(years)}–{max(years)}"
 
 
+_NETWORK = """
+SELECT ARRAY[count(*), count(*) FILTER (WHERE dis_av_cms > 0 AND upland_skm > 0), count(*) FILTER (WHERE slope > 0)]
+FROM water_feature WHERE kind = 'reach' AND retired_at IS NULL
+"""
+_INTAKES = """
+SELECT ARRAY[count(*), count(*) FILTER (WHERE a.id IS NULL)]
+FROM protected_zone z LEFT JOIN agency a ON a.id = z.operator_id AND a.retired_at IS NULL
+WHERE z.kind = 'intake' AND z.retired_at IS NULL
+"""
+
+
+# What warnings rest on is no fault where it is not there: they say less then.
+_UNKNOWN = "not known while the database is as told above"
+
+
+def _check_network(settings: Settings) -> str:
+    """Of how many reaches a warning can say when; without any it says how far."""
+    found = _ask_or_none(settings, _NETWORK)
+    if found is None:
+        return _UNKNOWN
+    reaches, timed, sloping = found
+    if not timed:
+        return f"{reaches} reaches, none with discharge and drainage area: warnings downstream say how far, not when"
+    told = f"{reaches} reaches, {timed / reaches:.0%} with discharge and drainage area"
+    return f"{told}, {sloping / reaches:.0%} with slope"
+
+
+def _check_gauges(settings: Settings) -> str:
+    """How old the newest reading is; without any, rivers carry what the settings say."""
+    found = _ask_or_none(settings, "SELECT ARRAY[max(measured_at)] FROM gauge_reading")
+    if found is None:
+        return _UNKNOWN
+    (newest,) = found
+    if newest is None:
+        return f"no readings: rivers are taken to carry {settings.flow_ratio:g} × their mean"
+    age_s = (utc_now() - newest).total_seconds()
+    told = f"the newest reading is {age_s / 3600:.1f} h old"
+    return told if age_s < settings.gauge_fresh_s else f"{told}, too old to be reckoned with (waterwatch gauges import)"
+
+
+def _check_intakes(settings: Settings) -> str:
+    """How many intakes have nobody to be told of what comes down the river."""
+    found = _ask_or_none(settings, _INTAKES)
+    if found is None:
+        return _UNKNOWN
+    intakes, nobodys = found
+    told = f"{intakes} intakes"
+    return f"{told}, {nobodys} without an operator in office (waterwatch zones operators)" if nobodys else told
+
+
+def _ask_or_none(settings: Settings, statement: str) -> list[Any] | None:
+    """The list a statement answers with; None from a database that other checks have found at fault."""
+    try:
+        found: list[Any] = _ask(settings, statement, "")
+    except Fault:
+        return None
+    return found
+
+
 def _ask(settings: Settings, statement: str, remedy: str, *, role: str | None = None) -> Any:
     """The one value a statement answers with. Raises :class:`Fault` with ``remedy`` when the database does not."""
     engine = make_engine(settings.database_url, role=role, statement_timeout_s=TIMEOUT_S, pool_size=1)
@@ -322,6 +381,9 @@ _CHECKS: tuple[tuple[str, str, Callable[[Settings], str]], ...] = (
     ("role", "受限角色 · restricted role", _check_role),
     ("clock", "时钟差 · clock against the database", _check_clock),
     ("calendar", "工作日历 · working days", _check_calendar),
+    ("network", "河网 · flow network", _check_network),
+    ("gauges", "水文站 · gauges", _check_gauges),
+    ("intakes", "取水口 · intakes", _check_intakes),
     ("redis", "Redis", _check_redis),
     ("smtp", "邮件服务器 · mail server", _check_smtp),
     ("objects", "照片存储 · object store", _check_objects),

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from waterwatch.advisories.forecasts import order_standing
 from waterwatch.imports import rules
 from waterwatch.imports.reading import FileRefused, Reading
 from waterwatch.imports.rules import WATERS, Layout, LayoutFault
@@ -61,6 +62,8 @@ WORDS = {
     "key_missing": "没有编号 · no key",
     "key_doubled": "编号重复 · the key is there already",
     "number_out_of_range": "数值超出范围 · a number out of range",
+    "slope_too_steep": "坡降过大（最大 10 m/m），单位可能不对：应为 m/m，1‰ 写作 0.001"
+    " · too steep (10 m/m at most): perhaps the unit is wrong, it is m/m, 1‰ is 0.001",
     "not_a_number": "不是数字 · not a number",
     "next_down_unknown": "流入的河段不存在 · flows into a reach that is not there",
     "flows_in_a_circle": "水流成环 · flows in a circle",
@@ -184,7 +187,7 @@ def _import(
     replaces: str | None,
 ) -> None:
     """Import as told on the command line, say what came of it; exit status 1 when nothing was made live."""
-    from waterwatch.cli import _refuse, _settings
+    from waterwatch.cli import _refuse, _session, _settings
 
     settings = _settings()
     try:
@@ -208,6 +211,9 @@ def _import(
     except Conflict as fault:
         _refuse(WORDS[fault.error_code])
     click.echo(describe(report, command))
+    if report.is_live and command.reading.layout.kind in WATERS:
+        with _session(settings) as session:  # what flows where, and how fast, may be another
+            order_standing(session, now=utc_now())
     if not report.is_live and not command.dry_run:
         raise SystemExit(1)
 

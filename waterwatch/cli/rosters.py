@@ -2,13 +2,15 @@
 
 import csv
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import click
 from sqlalchemy.orm import Session
 
+from waterwatch.advisories.forecasts import order_standing
 from waterwatch.kernel.clock import utc_now
-from waterwatch.rosters import service
+from waterwatch.rosters import operators, service
 from waterwatch.rosters.rules import SheetRefused
 from waterwatch.rosters.service import ImportRoster, RosterReport
 
@@ -36,6 +38,13 @@ WORDS = {
     "answers_in_a_circle": "上下级成环 · departments answer to each other in a circle",
     "channel_unknown": "目前只能用 email · only email is known so far",
     "duty_unknown": "没有这种问题类型 · no such kind of observation",
+    "duty_of_waterworks": "供水单位不负责处理问题，duties 留空"
+    " · waterworks are competent for nothing: leave duties empty",
+    "agency_unknown": "没有这个部门，或已停用：请先导入部门 · there is no such agency in office: import agencies first",
+    "zone_unknown": "没有这个保护区或取水口 · there is no such zone or intake",
+    "zone_ambiguous": "不止一个保护区叫这个名字，用 source 和 key 指明"
+    " · several zones have this name: say which by source and key",
+    "zone_unnamed": "写明 source 和 key，或 name · say which zone: source and key, or name",
     "severity_unknown": "等级应为 1 至 4 · a severity is 1 to 4",
     "address_unreadable": "不是邮箱地址 · no mail address",
     "water_unknown": "没有这个水体或河段 · no such water or reach",
@@ -82,6 +91,27 @@ def import_chiefs_command(
     phone.
     """
     _import(service.import_chiefs, file, encoding, complete, dry_run, accept_refused, refusals_to)
+
+
+@click.command("operators")
+@_options
+def import_operators_command(
+    file: Path, encoding: str, complete: bool, dry_run: bool, accept_refused: bool, refusals_to: Path | None
+) -> None:
+    """Say who runs which intake (or other zone), from a CSV file.
+
+    Columns: agency (its code, or - for nobody); and source and key as the zone was imported with, or its name. Who runs
+    an intake is told before the public what is expected to come down the river.
+    """
+    _import(_import_operators, file, encoding, complete, dry_run, accept_refused, refusals_to)
+
+
+def _import_operators(session: Session, command: ImportRoster, *, now: datetime) -> RosterReport:
+    """Bring them in; who is new is told of the warnings that stand."""
+    report = operators.import_operators(session, command, now=now)
+    if report.added or report.changed:
+        order_standing(session, now=now)
+    return report
 
 
 def _import(

@@ -7,7 +7,14 @@ from datetime import time
 from typing import Any
 
 from waterwatch.agencies.competence import Rule
-from waterwatch.agencies.tables import AGENCY_KINDS, AGENCY_LEVELS, CHANNELS, CHANNELS_IN, OBSERVATION_KINDS
+from waterwatch.agencies.tables import (
+    AGENCY_KINDS,
+    AGENCY_LEVELS,
+    CHANNELS,
+    CHANNELS_IN,
+    OBSERVATION_KINDS,
+    OFFICE_KINDS,
+)
 from waterwatch.agencies.upkeep import AgencyFacts, ContactFacts
 from waterwatch.kernel.errors import Invalid
 from waterwatch.reports.coordinates import CoordinateError, parse_coordinate
@@ -58,7 +65,7 @@ class _Reading:
 def parse_rule(fields: Mapping[str, str], area_code: str | None) -> Rule:
     """The form of a rule; its area is looked up before. Raises :class:`Invalid`."""
     reading = _Reading(fields)
-    kind = reading.choice("agency_kind", AGENCY_KINDS)
+    kind = reading.choice("agency_kind", OFFICE_KINDS)
     level = reading.optional("level", AGENCY_LEVELS)
     observation = reading.optional("observation_kind", OBSERVATION_KINDS)
     verdict = reading.choice("is_competent", ("yes", "no"))

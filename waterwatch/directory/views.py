@@ -11,7 +11,7 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.agencies import competence, coverage, registry
-from waterwatch.agencies.tables import AGENCY_KINDS, AGENCY_LEVELS, OBSERVATION_KINDS
+from waterwatch.agencies.tables import AGENCY_LEVELS, OBSERVATION_KINDS, OFFICE_KINDS
 from waterwatch.directory import forms, showing, words
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -213,7 +213,7 @@ def _rules_page(fields: Mapping[str, str], errors: Mapping[str, list[str]], fact
         fields=fields,
         error_words=words.said(errors),
         ambiguous=facts.get("areas", []),
-        kinds=AGENCY_KINDS,
+        kinds=OFFICE_KINDS,
         levels=AGENCY_LEVELS,
         observations=OBSERVATION_KINDS,
         words=words,

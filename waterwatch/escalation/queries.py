@@ -253,8 +253,8 @@ next (id, rank) AS (
     WHERE depth > 0 AND above.kind = me.kind
     UNION ALL SELECT a.id, areas.depth FROM areas JOIN agency a ON a.jurisdiction_id = areas.id
     JOIN agency me ON me.id = :id WHERE depth > 0 AND a.kind = me.kind)
-SELECT next.id FROM next JOIN agency a USING (id) WHERE a.retired_at IS NULL AND next.id <> :id
-GROUP BY next.id ORDER BY min(rank), next.id
+SELECT next.id FROM next JOIN agency a USING (id)
+WHERE a.retired_at IS NULL AND a.kind <> 'waterworks' AND next.id <> :id GROUP BY next.id ORDER BY min(rank), next.id
 """)  # noqa: S608  # the piece is a constant of this module
 
 
@@ -269,8 +269,10 @@ def next_agencies(session: Session, agency_id: uuid.UUID | None, suggested_id: u
 
 
 def is_known_agency(session: Session, agency_id: uuid.UUID) -> bool:
-    """Whether an agency exists and was not retired."""
-    statement = text("SELECT EXISTS (SELECT FROM agency WHERE id = :id AND retired_at IS NULL)")
+    """Whether an agency exists, was not retired, and may be competent at all: waterworks are not."""
+    statement = text(
+        "SELECT EXISTS (SELECT FROM agency WHERE id = :id AND retired_at IS NULL AND kind <> 'waterworks')"
+    )
     return bool(session.execute(statement, {"id": agency_id}).scalar_one())
 
 

@@ -24,6 +24,7 @@ OFFICES = (
     "agriculture",
     "maritime",
     "basin_authority",
+    "waterworks",
 )
 
 

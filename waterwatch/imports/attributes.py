@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from waterwatch.imports import rules
-from waterwatch.imports.rules import AREA, BASIN, FLOATS, INTEGERS, MISSING, NAME_ROLES, ZONE, Layout
+from waterwatch.imports.rules import AREA, BASIN, FLOATS, INTEGERS, MISSING, NAME_ROLES, SLOPE, STEEPEST, ZONE, Layout
 
 POINTS, LINES, POLYGONS = (0,), (1, 5), (3, 6)  # GEOS type ids of Point, (Multi)LineString and (Multi)Polygon
 MAX_NAME_CHARACTERS = 200
@@ -38,7 +38,10 @@ def attributes_of(
     if layout.kind == ZONE:
         return _zones(layout, values, count, shapes, faults)
     for role in FLOATS:
-        table[role] = _numbers(values.get(role), count, faults, role)
+        table[role] = _numbers(values.get(role), count, faults, role, layout.units.get(role, 1.0))
+    for row, slope in enumerate(table[SLOPE] if SLOPE in values else ()):
+        if slope is not None and slope > STEEPEST:
+            faults.setdefault(row, ("slope_too_steep", f"{slope:g} m/m"))
     for role in INTEGERS:
         limit = None if role == "hybas_l12" else MAX_SMALLINT
         table[role] = _integers(values.get(role), count, faults, role, limit)
@@ -109,8 +112,9 @@ def _text(value: Any) -> str | None:
 
 
 def _numbers(
-    column: NDArray[Any] | None, count: int, faults: dict[int, tuple[str, str]], role: str
+    column: NDArray[Any] | None, count: int, faults: dict[int, tuple[str, str]], role: str, units: float = 1.0
 ) -> list[float | None]:
+    """A column's numbers; ``units`` of the source's make one of ours."""
     if column is None:
         return [None] * count
     try:
@@ -120,6 +124,7 @@ def _numbers(
     unknown = np.isnan(values) | (values == MISSING)
     for row in np.flatnonzero(~unknown & ((values < 0) | np.isinf(values))).tolist():
         faults.setdefault(row, ("number_out_of_range", f"{role} = {values[row]:g}"))
+    values = values / units
     if not unknown.any():
         return list(values.tolist())
     return [None if missing else value for value, missing in zip(values.tolist(), unknown.tolist(), strict=True)]

@@ -127,12 +127,12 @@ _NEW_KEY = """CASE WHEN EXISTS (
     THEN plain.key || '-' || right(body.id::text, 12) ELSE plain.key END"""
 _FEATURES = """
 INSERT INTO water_feature AS f (id, kind, water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km,
-    upland_skm, catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2,
+    upland_skm, catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2, slope,
     source_id, source_key)
 SELECT s.id, :kind, body.id, ST_SetSRID(s.geom, 4326), {next_id}, s.length_km,
        CASE WHEN :kind = 'reach' THEN coalesce(s.dist_dn_km, r.dist_dn_km) END,
        s.dist_up_km, s.upland_skm, s.catch_skm, s.ord_stra, s.ord_clas, s.ord_flow, s.hybas_l12, s.endorheic,
-       s.dis_av_cms, s.area_km2, :source_id, s.key
+       s.dis_av_cms, s.area_km2, s.slope, :source_id, s.key
 FROM {rows} s JOIN river r USING (ordinal) JOIN stem USING (ordinal) JOIN body ON body.ordinal = r.body
 """
 # Where waters of this source are there already: a part of it may flow into what is not in its files, and what has not
@@ -142,16 +142,19 @@ LEFT JOIN water_feature known
     ON :partial AND stem.is_loose AND known.source_id = :source_id AND known.source_key = s.next_key
        AND known.retired_at IS NULL
 ON CONFLICT (id) DO UPDATE SET (water_body_id, geom, next_down_id, length_km, dist_dn_km, dist_up_km, upland_skm,
-        catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2, retired_at)
+        catch_skm, ord_stra, ord_clas, ord_flow, hybas_l12, endorheic, dis_av_cms, area_km2, slope, retired_at)
     = (excluded.water_body_id, excluded.geom, {kept_next}, excluded.length_km, excluded.dist_dn_km,
        excluded.dist_up_km, excluded.upland_skm, excluded.catch_skm, excluded.ord_stra, excluded.ord_clas,
-       excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2, NULL)
+       excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2,
+       excluded.slope, NULL)
 WHERE (f.water_body_id, f.geom, f.next_down_id, f.length_km, f.dist_dn_km, f.dist_up_km, f.upland_skm, f.catch_skm,
-       f.ord_stra, f.ord_clas, f.ord_flow, f.hybas_l12, f.endorheic, f.dis_av_cms, f.area_km2, f.retired_at)
+       f.ord_stra, f.ord_clas, f.ord_flow, f.hybas_l12, f.endorheic, f.dis_av_cms, f.area_km2, f.slope,
+       f.retired_at)
     IS DISTINCT FROM
       (excluded.water_body_id, excluded.geom, {kept_next}, excluded.length_km, excluded.dist_dn_km,
        excluded.dist_up_km, excluded.upland_skm, excluded.catch_skm, excluded.ord_stra, excluded.ord_clas,
-       excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2, NULL)
+       excluded.ord_flow, excluded.hybas_l12, excluded.endorheic, excluded.dis_av_cms, excluded.area_km2,
+       excluded.slope, NULL)
 """
 _MEASURE = {
     "reach": """

@@ -15,13 +15,16 @@ AREA, ZONE = "area", "zone"  # jurisdictions, and zones of protection: read the 
 WATERS = (REACH, LAKE)
 MISSING = -9999  # HydroSHEDS products write it where a number is unknown
 INTEGERS = ("ord_stra", "ord_clas", "ord_flow", "hybas_l12")
-FLOATS = ("length_km", "dist_dn_km", "dist_up_km", "upland_skm", "catch_skm", "dis_av_cms", "area_km2")
+SLOPE = "slope"  # of a reach, m/m
+FLOATS = ("length_km", "dist_dn_km", "dist_up_km", "upland_skm", "catch_skm", "dis_av_cms", "area_km2", SLOPE)
+STEEPEST = 10.0  # m/m; nothing that falls more steeply is a reach, the unit is wrong
+DM_PER_KM = 10_000.0  # in one m/m
 REFERENCES = ("key", "next_down")
 NAME_ROLES = ("name.zh-Hans", "name.zh-Hant", "name.en", "name.zh", "name")
 WATER_ROLES = (*REFERENCES, "key.else", *INTEGERS, *FLOATS, "endorheic", "water_kind", *NAME_ROLES, "alias")
 ROLES = {
     REACH: WATER_ROLES,
-    LAKE: WATER_ROLES,
+    LAKE: tuple(role for role in WATER_ROLES if role != SLOPE),
     AREA: ("key", "next_down", "level", *NAME_ROLES),
     ZONE: ("key", "zone_kind", "grade", *NAME_ROLES),
 }
@@ -74,7 +77,8 @@ class Layout:
     """How one layer of a source is read.
 
     ``columns``: role → column. ``water_kinds``: a source's value → our kind of water, of zone or level of area;
-    ``default_kind`` where there is no column for it.
+    ``default_kind`` where there is no column for it. ``units``: role → how many of the source's units make one of ours;
+    a column that an operator names for a role holds ours.
     """
 
     code: str
@@ -85,6 +89,7 @@ class Layout:
     prefix: str
     columns: Mapping[str, str] = field(default_factory=dict)
     water_kinds: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, float] = field(default_factory=dict)
     default_kind: str = "river"
     where: str | None = None
     layer: str | None = None
@@ -112,8 +117,11 @@ HYDRORIVERS = Layout(
             "ord_clas": "ORD_CLAS",
             "ord_flow": "ORD_FLOW",
             "hybas_l12": "HYBAS_L12",
+            # Not in HydroRIVERS itself but in RiverATLAS v1.0, the same reaches with more columns: "stream gradient".
+            SLOPE: "sgr_dk_rav",
         }
     ),
+    units=MappingProxyType({SLOPE: DM_PER_KM}),
 )
 HYDROLAKES = Layout(
     code="hydrolakes",
@@ -131,7 +139,8 @@ HYDROLAKES = Layout(
             "dis_av_cms": "Dis_avg",
         }
     ),
-    water_kinds=MappingProxyType({"1": "lake", "2": "reservoir", "3": "lake"}),
+    # 1 natural, 2 reservoir, 3 "lake control": natural, but a dam holds it, which is what matters to what flows in.
+    water_kinds=MappingProxyType({"1": "lake", "2": "reservoir", "3": "reservoir"}),
     default_kind="lake",
 )
 NATURAL_EARTH_RIVERS = Layout(
@@ -221,7 +230,7 @@ def generic(code: str, kind: str) -> Layout:
 
 def with_mapping(layout: Layout, pairs: Iterable[str]) -> Layout:
     """The layout with ``role=column`` pairs added or replaced. Raises :class:`LayoutFault` for the first bad pair."""
-    columns = dict(layout.columns)
+    columns, units = dict(layout.columns), dict(layout.units)
     for pair in pairs:
         role, sign, column = pair.partition("=")
         if not sign or not column:
@@ -229,7 +238,8 @@ def with_mapping(layout: Layout, pairs: Iterable[str]) -> Layout:
         if role not in ROLES[layout.kind]:
             raise LayoutFault("role_unknown", given=role, known=", ".join(ROLES[layout.kind]))
         columns[role] = column
-    return replace(layout, columns=columns)
+        units.pop(role, None)
+    return replace(layout, columns=columns, units=units)
 
 
 def from_file(path: Path, kind: str = "") -> Layout:

@@ -199,7 +199,8 @@ near AS (
      AND ST_DWithin(part.geom::geography, place.at::geography, :within_m)
     GROUP BY part.jurisdiction_id)
 SELECT a.id AS agency_id, coalesce({AGENCY_NAME.format(of="a.id")}, a.code) AS name, a.kind, a.level, near.is_here
-FROM near JOIN agency a ON a.jurisdiction_id = near.id AND a.retired_at IS NULL CROSS JOIN place
+FROM near JOIN agency a ON a.jurisdiction_id = near.id AND a.retired_at IS NULL AND a.kind <> 'waterworks'
+CROSS JOIN place
 WHERE a.id <> place.own AND NOT EXISTS (
     SELECT FROM escalation_case c WHERE c.incident_id = place.incident_id AND c.agency_id = a.id)
 ORDER BY near.is_here DESC, array_position(ARRAY['county', 'prefecture', 'province'], a.level), a.kind, a.code LIMIT 60

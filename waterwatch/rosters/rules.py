@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from waterwatch.agencies.tables import AGENCY_KINDS, AGENCY_LEVELS, BASIN, BASIN_AUTHORITY, LEVELS
+from waterwatch.agencies.tables import AGENCY_KINDS, AGENCY_LEVELS, BASIN, BASIN_AUTHORITY, LEVELS, WATERWORKS
 from waterwatch.messaging.email import is_address
 from waterwatch.reports.tables import KINDS as OBSERVATION_KINDS
 
@@ -108,7 +108,7 @@ def chiefs_of(rows: Iterable[Row]) -> tuple[list[Chief], list[Fault]]:
     for number, row in enumerate(rows, 1):
         key = tuple(row[column] for column in CHIEF_COLUMNS)
         found = [("value_missing", column) for column in CHIEF_COLUMNS if not row[column]]
-        found += _too_long(row)
+        found += too_long(row)
         if row.get("email") and not is_address(row["email"]):
             found.append(("address_unreadable", row["email"]))
         if seen.setdefault(key, number) != number:
@@ -160,11 +160,13 @@ def _faults_of_department(row: Row) -> Iterator[tuple[str, str]]:
     yield from (("value_missing", column) for column in ("jurisdiction", "zh_hans") if not row[column])
     if row.get("channel", "") not in ("", *CHANNELS):
         yield "channel_unknown", row["channel"]
-    yield from _too_long(row)
+    yield from too_long(row)
     yield from _faults_of_duties(row)
 
 
 def _faults_of_duties(row: Row) -> Iterator[tuple[str, str]]:
+    if row["kind"] == WATERWORKS and row.get("duties", "") not in ("", BY_RULES):
+        yield "duty_of_waterworks", row["duties"]
     for kind, rank in _duties(row):
         if kind is not None and kind not in OBSERVATION_KINDS:
             yield "duty_unknown", kind
@@ -193,9 +195,9 @@ def _department(number: int, row: Row) -> Department:
 def _duties(row: Row) -> list[tuple[str | None, str]]:
     """``sewage_outfall|foam:3``: what an agency is competent for, from which severity on, whatever the rules say.
 
-    Nothing said: everything. ``rules``: nothing of its own, the rules decide.
+    Nothing said: everything. ``rules``: nothing of its own, the rules decide. Who only runs an intake: nothing.
     """
-    if row.get("duties", "").strip() == BY_RULES:
+    if row.get("duties", "").strip() == BY_RULES or row["kind"] == WATERWORKS:
         return []
     parts = [part.strip() for part in row.get("duties", "").split("|") if part.strip()]
     split = [part.partition(":") for part in parts] or [("*", "", "")]
@@ -206,5 +208,6 @@ def _addresses(row: Row) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in row.get("email", "").split(";") if part.strip()))
 
 
-def _too_long(row: Row) -> list[tuple[str, str]]:
+def too_long(row: Row) -> list[tuple[str, str]]:
+    """The columns of a row that hold more than they may, as faults."""
     return [("value_too_long", name) for name, value in row.items() if len(value) > MAX_CHARACTERS]

@@ -67,7 +67,7 @@ def import_departments(session: Session, command: ImportRoster, *, now: datetime
         for one in made
         if one.row not in bad
     ]
-    return _finish(session, command, rows, faults, good, _departments, "agencies.imported", now=now)
+    return finish(session, command, rows, faults, good, _departments, "agencies.imported", now=now)
 
 
 def import_chiefs(session: Session, command: ImportRoster, *, now: datetime) -> RosterReport:
@@ -84,7 +84,7 @@ def import_chiefs(session: Session, command: ImportRoster, *, now: datetime) -> 
             faults.append(Fault(chief.row, chief.water, "jurisdiction_unknown", chief.jurisdiction))
     bad = {fault.row for fault in faults}
     good = [_chief(one, waters[one.water]) for one in made if one.row not in bad]
-    return _finish(session, command, rows, faults, good, _chiefs, "river_chiefs.imported", now=now)
+    return finish(session, command, rows, faults, good, _chiefs, "river_chiefs.imported", now=now)
 
 
 def _chief(one: Chief, water: Any) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _loose(made: Sequence[Department], known: dict[str, str], there: dict[str, _
     return faults
 
 
-def _finish(
+def finish(
     session: Session,
     command: ImportRoster,
     rows: Sequence[rules.Row],

@@ -177,6 +177,7 @@ AGENCY_KIND_WORDS = {
     "maritime": _l("海事局"),
     "river_chief_office": _l("河长制办公室"),
     "basin_authority": _l("流域管理机构"),
+    "waterworks": _l("供水单位"),
 }
 WATER_KIND_WORDS = {
     "river": _l("河流"),
