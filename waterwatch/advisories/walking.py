@@ -3,6 +3,7 @@
 In memory, on the network's arrays: some microseconds a reach.
 """
 
+import contextlib
 import heapq
 import math
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from waterwatch.advisories.rules import DILUTED_BY, LIMIT_H, LIMIT_KM
 from waterwatch.flow import travel
-from waterwatch.flow.rules import NOWHERE, Network
+from waterwatch.flow.rules import NOWHERE, Network, UnknownFeature
 
 KM_PER_H = 3.6  # in one m/s
 GAUGE_WITHIN_KM = 100.0  # ours: farther down, other rivers make most of the water
@@ -96,7 +97,7 @@ def walk(
     """
     flow = flow or Flow()
     start = network.row_of(feature_id)
-    gauges = {network.row_of(gauge): ratio for gauge, ratio in flow.gauges.items()}
+    gauges = _known_gauges(network, flow)
     first = float(network.dis_av_cms[start])
     most = first * diluted_by if first > 0 else math.inf  # NaN: it is not known
     found: dict[int, Label] = {}
@@ -142,6 +143,15 @@ def ratio_from(network: Network, feature_id: int, flow: Flow, *, within_km: floa
         km += length if length > 0 else 0.0
         row = int(network.next_row[row])
     return flow.ratio
+
+
+def _known_gauges(network: Network, flow: Flow) -> dict[int, float]:
+    """Flow ratios by row, without gauges on reaches that this network does not have: it may be older or younger."""
+    known = {}
+    for gauge, ratio in flow.gauges.items():
+        with contextlib.suppress(UnknownFeature):
+            known[network.row_of(gauge)] = ratio
+    return known
 
 
 Label = tuple[float, float, float, float]  # km, earliest h, probable h, flow ratio
