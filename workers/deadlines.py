@@ -92,12 +92,12 @@ WHERE m.state = 'received' AND m.state_deadline_at < :now AND NOT EXISTS (
       AND o.payload ->> 'incoming_mail_id' = m.id::text)
 ORDER BY m.state_deadline_at LIMIT :limit
 """)
-# An order for later (when it becomes public) does not count; one that failed and waits for its next attempt does.
+# An order for later counts: nobody is told of what a moderator may still undo, and one that failed waits a while.
 _WINDOWS_LAPSED = text("""
 SELECT f.incident_id FROM downstream_forecast f
 WHERE f.state_deadline_at < :now AND NOT EXISTS (
     SELECT FROM outbox o WHERE o.topic = 'advisories.forecast' AND o.done_at IS NULL AND o.dead_at IS NULL
-      AND (o.available_at <= :now OR o.attempts > 0) AND o.payload ->> 'incident_id' = f.incident_id::text)
+      AND o.payload ->> 'incident_id' = f.incident_id::text)
 ORDER BY f.state_deadline_at LIMIT :limit
 """)
 _QUESTIONS_OVERDUE = text("""
