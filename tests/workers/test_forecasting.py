@@ -1,0 +1,68 @@
+"""From an incident to the mail of whoever watches a water below it: job after job, to a real mail server."""
+
+from dataclasses import replace
+from email import message_from_bytes, policy
+
+from sqlalchemy import text
+
+from tests.messaging.servers import HOST, Inbox, kind_server
+from tests.watches.test_approaching import Upstream
+from waterwatch.advisories import forecasts
+from waterwatch.kernel import outbox
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.context import JobContext
+from waterwatch.kernel.db import transaction
+from waterwatch.postbox import service as postbox
+from workers.topics import TOPICS
+
+DONE_HERE = [forecasts.TOPIC_FORECAST, forecasts.TOPIC_APPROACHING, postbox.TOPIC_SEND]
+
+
+def work(context: JobContext) -> list[str]:
+    """Does what is due, as workers do; the topics in their order."""
+    done: list[str] = []
+    while True:
+        with transaction(context.sessions) as session:
+            rings = outbox.lease(session, window=1, lease_s=30, topics=DONE_HERE)
+            message = outbox.begin(session, rings[0].id, rings[0].lease_no, lease_s=30) if rings else None
+        if message is None:
+            return done
+        TOPICS[message.topic].handler(context, message)
+        done.append(message.topic)
+
+
+def publications(context: JobContext) -> int:
+    """How often the map was asked to be published; forgotten at once."""
+    with transaction(context.sessions) as session:
+        gone = session.execute(text("DELETE FROM outbox WHERE topic = 'mapping.publish' RETURNING id"))
+        return len(gone.all())
+
+
+def test_who_watches_below_reads_of_it_once_everybody_may_know_and_of_its_end(context: JobContext) -> None:
+    inbox = Inbox()
+    with kind_server(inbox) as port:
+        mailing = {"smtp_url": f"smtp://{HOST}:{port}", "mail_from": "waters@example.org"}
+        context = replace(context, settings=context.settings.model_copy(update=mailing))
+        with transaction(context.sessions) as session:
+            upstream = Upstream(session, context.settings, utc_now())
+            upstream.watched()
+            session.execute(text("DELETE FROM outbox"))
+            forecasts.order(session, upstream.incident_id, "sewage_outfall", now=upstream.now, is_new=True)
+        assert (work(context), publications(context)) == ([forecasts.TOPIC_FORECAST], 1)
+
+        with transaction(context.sessions) as session:  # ten minutes go by
+            session.execute(text("UPDATE outbox SET available_at = available_at - interval '11 minutes'"))
+            session.execute(text("UPDATE downstream_forecast SET made_at = made_at - interval '11 minutes',"
+                                 " public_at = public_at - interval '11 minutes'"))  # fmt: skip
+        assert (work(context), publications(context)) == (DONE_HERE, 1)
+
+        with transaction(context.sessions) as session:  # two hours later it is found clean
+            session.execute(text("UPDATE watch SET told_at = told_at - interval '2 hours'"))
+            session.execute(text("UPDATE incident SET state = 'expired', closed_at = now()"))
+            forecasts.order(session, upstream.incident_id, "sewage_outfall", now=utc_now())
+        assert (work(context), publications(context)) == (DONE_HERE, 1)
+    letters = [message_from_bytes(one.content, policy=policy.default) for one in inbox.received]
+    subjects = [letter["Subject"] for letter in letters]
+    assert subjects[0].startswith("下河：上游有污染，预计到达：")
+    assert subjects[1:] == ["下河：下游预警已解除"]
+    assert {letter["List-Unsubscribe-Post"] for letter in letters} == {"List-Unsubscribe=One-Click"}
