@@ -1,20 +1,26 @@
 """From an incident to the mail of whoever watches a water below it: job after job, to a real mail server."""
 
+import threading
 from dataclasses import replace
+from datetime import timedelta
 from email import message_from_bytes, policy
 
 from sqlalchemy import text
 
 from tests.messaging.servers import HOST, Inbox, kind_server
+from tests.notices.test_taking_back import wait_until_somebody_waits
 from tests.watches.test_approaching import Upstream
 from waterwatch.advisories import forecasts
+from waterwatch.incidents.service import lock_incident
 from waterwatch.kernel import outbox
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.postbox import service as postbox
+from waterwatch.watches import approaching
 from workers.topics import TOPICS
 
+PATIENCE_S = 20.0
 DONE_HERE = [forecasts.TOPIC_FORECAST, forecasts.TOPIC_APPROACHING, postbox.TOPIC_SEND]
 
 
@@ -66,3 +72,50 @@ def test_who_watches_below_reads_of_it_once_everybody_may_know_and_of_its_end(co
     assert subjects[0].startswith("下河：上游有污染，预计到达：")
     assert subjects[1:] == ["下河：下游预警已解除"]
     assert {letter["List-Unsubscribe-Post"] for letter in letters} == {"List-Unsubscribe=One-Click"}
+
+
+def test_two_runs_at_once_tell_everybody_once(context: JobContext) -> None:
+    with transaction(context.sessions) as session:
+        upstream = Upstream(session, context.settings, utc_now())
+        upstream.watched()
+        upstream.published()
+        now = upstream.now + timedelta(minutes=15)
+    found: list[approaching.Warned] = []
+
+    def tell() -> None:
+        with transaction(context.sessions) as session:
+            found.append(approaching.tell(session, upstream.incident_id, settings=context.settings, now=now))
+
+    beside = threading.Thread(target=tell)
+    with transaction(context.sessions) as session:
+        first = approaching.tell(session, upstream.incident_id, settings=context.settings, now=now)
+        beside.start()
+        wait_until_somebody_waits(context.sessions)
+    beside.join(PATIENCE_S)
+    assert (first.told, [one.told for one in found]) == (1, [0])
+
+
+def test_a_moderator_who_waits_for_the_job_keeps_it_from_nothing(context: JobContext) -> None:
+    """It writes rows that name the incident, and may lock it afterwards while the moderator is next in the queue."""
+    with transaction(context.sessions) as session:
+        upstream = Upstream(session, context.settings, utc_now())
+    kinds: list[str] = []
+
+    def moderate() -> None:
+        with transaction(context.sessions) as session:
+            incident = lock_incident(session, upstream.incident_id)
+            forecasts.order(session, incident.id, "floating_garbage", now=upstream.now)
+            kinds.append(incident.kind)
+
+    beside = threading.Thread(target=moderate)
+    with transaction(context.sessions) as session:
+        upstream.session = session
+        upstream.reckon()
+        beside.start()
+        wait_until_somebody_waits(context.sessions)
+        lock_incident(session, upstream.incident_id)
+    beside.join(PATIENCE_S)
+    with transaction(context.sessions) as session:
+        ordered = session.execute(text("SELECT count(*) FROM outbox WHERE topic = 'advisories.forecast'")).scalar_one()
+    # The one for when it is public, and the moderator's: it was of a kind the river carries when the job read it.
+    assert (kinds, ordered) == (["sewage_outfall"], 2)
