@@ -92,11 +92,12 @@ WHERE m.state = 'received' AND m.state_deadline_at < :now AND NOT EXISTS (
       AND o.payload ->> 'incoming_mail_id' = m.id::text)
 ORDER BY m.state_deadline_at LIMIT :limit
 """)
+# An order for later counts: nobody is told of what a moderator may still undo, and one that failed waits a while.
 _WINDOWS_LAPSED = text("""
 SELECT f.incident_id FROM downstream_forecast f
 WHERE f.state_deadline_at < :now AND NOT EXISTS (
     SELECT FROM outbox o WHERE o.topic = 'advisories.forecast' AND o.done_at IS NULL AND o.dead_at IS NULL
-      AND o.available_at <= :now AND o.payload ->> 'incident_id' = f.incident_id::text)
+      AND o.payload ->> 'incident_id' = f.incident_id::text)
 ORDER BY f.state_deadline_at LIMIT :limit
 """)
 _QUESTIONS_OVERDUE = text("""
@@ -239,7 +240,7 @@ def lapse_questions(context: JobContext) -> int:
 
 
 def reckon_anew(context: JobContext) -> int:
-    """Forecasts of which a window has lapsed. Returns how many were ordered."""
+    """Forecasts of which a window has lapsed, or that were reckoned long ago. Returns how many were ordered."""
     return _order(context, _WINDOWS_LAPSED, forecasts.TOPIC_FORECAST, "incident_id")
 
 

@@ -33,6 +33,7 @@ from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
+from waterwatch.watches import approaching
 from waterwatch.watches import service as watches
 from workers import deadlines, papers
 from workers.stopping import Stop
@@ -208,9 +209,11 @@ def forget_contacts(context: JobContext) -> int:
 
 
 def forget_watches(context: JobContext) -> int:
-    """Addresses that were asked whether they want to watch a water, and never said so."""
+    """Addresses that were asked whether they want to watch a water, and never said so; who was told of warnings that
+    ended long ago."""
     with transaction(context.sessions) as session:
-        return watches.forget_unconfirmed(session, actor=SWEEP, now=context.now(), limit=BATCH)
+        told = approaching.forget_told(session, now=context.now())
+        return told + watches.forget_unconfirmed(session, actor=SWEEP, now=context.now(), limit=BATCH)
 
 
 def forget_addressees(context: JobContext) -> int:

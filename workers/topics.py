@@ -22,6 +22,7 @@ from waterwatch.photos import forgetting
 from waterwatch.photos import service as photos
 from waterwatch.postbox import service as postbox
 from waterwatch.reports import service as reports
+from waterwatch.watches import approaching
 from waterwatch.watches import service as watches
 from workers import handlers
 from workers.teams import CALLS, LETTERS, MAIL, MAP, PAPER, PHOTOS
@@ -85,6 +86,7 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
         reports.TOPIC_ASKED: Topic(notices.tell_asked, MAIL, 20, Retry(1, 30, 50)),
         escalation.TOPIC_CASE_MOVED: Topic(notices.tell_case_moved, MAIL, 20, Retry(1, 30, 50)),
         forecasts.TOPIC_FORECAST: Topic(handlers.forecast, MAIL, 60, Retry(1, 30, 50)),
+        forecasts.TOPIC_APPROACHING: Topic(approaching.tell_approaching, MAIL, 60, Retry(1, 30, 50)),
         advisories.TOPIC_CHANGED: Topic(watches.tell_changed, MAIL, 60, Retry(1, 30, 50)),
         inbox.TOPIC_SORT: Topic(inbox.sort, MAIL, 60, Retry(1, 60, 5), inbox.give_up),
         casework.TOPIC_REMOTE_STATUS: Topic(handlers.take_remote_status, MAIL, 20, Retry(1, 30, 50)),

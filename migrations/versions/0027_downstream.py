@@ -165,9 +165,20 @@ def upgrade() -> None:
         ["operator_id"],
         postgresql_where=sa.text("operator_id IS NOT NULL"),
     )
+    # Who watches a water and was told of what is coming.
+    op.create_table(
+        "watch_told",
+        sa.Column("watch_id", sa.Uuid(), sa.ForeignKey("watch.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("incident_id", sa.Uuid(), sa.ForeignKey("incident.id"), primary_key=True),
+        sa.Column("level", sa.SmallInteger(), nullable=False),
+        sa.Column("told_at", NOW, nullable=False),
+        _check("watch_told", "level", "level BETWEEN 1 AND 3"),
+    )
+    op.create_index("ix_watch_told_incident_id", "watch_told", ["incident_id"])
 
 
 def downgrade() -> None:
+    op.drop_table("watch_told")
     op.drop_index("ix_protected_zone_operator_id", "protected_zone")
     op.drop_column("protected_zone", "operator_id")
     op.execute("UPDATE agency SET kind = 'water', retired_at = coalesce(retired_at, now()) WHERE kind = 'waterworks'")

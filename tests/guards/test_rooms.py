@@ -111,6 +111,7 @@ SPECIAL = {
     ("inbox", "pages"): "the words of an HTML mail; no I/O",
     ("inbox", "quoting"): "what a person wrote above the letter they answer; no I/O",
     ("escalation", "returns"): "what comes back of deliveries: bounces, notes",
+    ("watches", "approaching"): "what is told of warnings from upstream, beside what is told of levels",
     ("watches", "letters"): "writes the mails watchers get, and their words",
     ("notices", "letters"): "writes the mails authors get, and their words",
     ("atlas", "incidents"): "incidents as data and feeds tell them",

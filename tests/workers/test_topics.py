@@ -62,6 +62,7 @@ def test_every_state_with_a_deadline_is_watched(settings: Settings) -> None:
     timed = {(table, state) for table, machine in machines for state in machine.deadlines}
     # The deadlines of these depend on the row: the severity of an incident, the acknowledgement of a case.
     timed |= {("incident", state) for state in INCIDENT.states - set(CLOSED_STATES)}
+    timed |= {("downstream_forecast", "standing")}  # when its next window lapses, and every hour
     timed |= {("escalation_case", state) for state in OWED} | {("delivery", "awaiting")}
     timed |= {("case_answer", state) for state in ANSWER.deadlines}
     timed |= {("incoming_mail", state) for state in MAIL.deadlines}

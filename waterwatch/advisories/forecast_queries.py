@@ -70,6 +70,11 @@ LEFT JOIN downstream_ruling d ON d.incident_id = i.id
 LEFT JOIN downstream_forecast w ON w.incident_id = i.id
 WHERE i.id = ANY(:ids) ORDER BY i.id
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+_MAY_HAVE = text("""
+SELECT EXISTS (SELECT FROM downstream_forecast WHERE incident_id = :id)
+    OR EXISTS (SELECT FROM outbox WHERE topic = :topic AND done_at IS NULL AND dead_at IS NULL
+               AND payload ->> 'incident_id' = :name)
+""")
 _STANDING = text("SELECT incident_id FROM downstream_forecast WHERE state = 'standing' ORDER BY incident_id")
 _OPEN = text("""
 SELECT i.id FROM incident i
@@ -147,7 +152,8 @@ GROUP BY incident_id
     bindparam("nths", type_=ARRAY(Integer)),
     *(bindparam(name, type_=ARRAY(Double)) for name in ("kms", "earliest", "probable", "peaks", "passages")),
 )
-# A forecast of which everything has lapsed ends; one that stands is looked at again when its next window lapses.
+# A forecast of which everything has lapsed ends; one that stands is looked at again when its next window lapses, when
+# it becomes public (should the job ordered for that be lost), and every now and then.
 _SETTLE = text("""
 UPDATE downstream_forecast f SET
     state = CASE WHEN f.incident_id = ANY(:withheld) THEN 'withheld'
@@ -155,7 +161,8 @@ UPDATE downstream_forecast f SET
     state_since = CASE WHEN f.state = CASE WHEN f.incident_id = ANY(:withheld) THEN 'withheld'
                  WHEN f.incident_id = ANY(:warning) AND next.at IS NOT NULL THEN 'standing' ELSE 'ended' END
                  THEN f.state_since ELSE :now END,
-    state_deadline_at = next.at
+    state_deadline_at = CASE WHEN next.at IS NOT NULL THEN
+        least(next.at, :now + make_interval(secs => :every_s), CASE WHEN f.public_at > :now THEN f.public_at END) END
 FROM (SELECT id, (SELECT min(lapses_at) FROM downstream_reach r WHERE r.incident_id = id) AS at
       FROM unnest(:ids) AS id) next
 WHERE f.incident_id = next.id
@@ -169,7 +176,7 @@ _CHANGED = text("""
 UPDATE downstream_forecast SET changed_at = :now, revision = revision + 1 WHERE incident_id = ANY(:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 _HEADERS = text("""
-SELECT incident_id, state, level, limit_km, flow_ratio, public_at <= :now AS is_public,
+SELECT incident_id, state, level, limit_km, flow_ratio, made_at, public_at, public_at <= :now AS is_public,
        (SELECT array_agg(r.feature_id) FROM downstream_reach r WHERE r.incident_id = f.incident_id) AS feature_ids
 FROM downstream_forecast f WHERE incident_id = ANY(:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
@@ -232,10 +239,12 @@ def origins(session: Session, incident_ids: Collection[uuid.UUID]) -> list[Origi
     ]  # fmt: skip
 
 
-def has_forecast(session: Session, incident_id: uuid.UUID) -> bool:
-    """Whether an incident has, or had, a forecast."""
-    found = session.execute(text("SELECT 1 FROM downstream_forecast WHERE incident_id = :id"), {"id": incident_id})
-    return found.first() is not None
+def may_have_forecast(session: Session, topic: str, incident_id: uuid.UUID) -> bool:
+    """Whether an incident has, or had, a forecast, or a job of ``topic`` is open that may be making one.
+
+    One statement, so that the job is seen at work or its outcome, and never neither.
+    """
+    return bool(session.execute(_MAY_HAVE, {"id": incident_id, "topic": topic, "name": str(incident_id)}).scalar_one())
 
 
 def standing_incidents(session: Session) -> list[uuid.UUID]:

@@ -28,17 +28,21 @@ from waterwatch.kernel.errors import Invalid
 from waterwatch.kernel.settings import Settings
 
 TOPIC_FORECAST = "advisories.forecast"
-TOPIC_APPROACHING = "advisories.approaching"  # payload incident_id: its forecast became public, or changed since
+# Payload incident_id: its forecast became public, changed since, or has ended and was public.
+TOPIC_APPROACHING = "advisories.approaching"
 # When somebody saw the pollution is told to nobody by less than this: windows are public, and lead back to it.
 BLURRED_S = 3 * 3600
 MOST_REACHES = 5000  # of one incident: the arms of a delta; the nearest count
+# What stands is reckoned anew at least so often: gauges age, and an import may have changed the waters (ours).
+RECKONED_EVERY_S = 3600
 
 
 @dataclass(frozen=True)
 class Reckoned:
     """What a run found of one incident: its state and level now, and whether anything differs from before.
 
-    ``is_new_level``: it stands at another level than before, or did not stand.
+    ``is_new_level``: it stands at another level than before, or did not stand. ``is_made_public``: everybody may know
+    of it from now on, though it says what it said before.
     """
 
     incident_id: uuid.UUID
@@ -46,6 +50,7 @@ class Reckoned:
     level: int
     is_changed: bool
     is_new_level: bool
+    is_made_public: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,10 @@ def order(
 ) -> None:
     """Ask, in the caller's transaction, that the warning below an incident follow what has become of it.
 
-    ``is_new``: it was opened just now, so that nothing below it can have been warned.
+    ``is_new``: it was opened just now, so that nothing below it can have been warned. Else one that is of another kind
+    now may have a forecast of its former kind, or be about to get one: a job may have read what it was.
     """
-    if kind in rules.CARRIED_KINDS or (not is_new and queries.has_forecast(session, incident_id)):
+    if kind in rules.CARRIED_KINDS or (not is_new and queries.may_have_forecast(session, TOPIC_FORECAST, incident_id)):
         outbox.emit(session, TOPIC_FORECAST, {"incident_id": str(incident_id)}, now=now, available_at=available_at)
 
 
@@ -155,8 +161,9 @@ def reckon(
     queries.keep_forecasts(session, _forecasts(made, now=now) | {"public_at": public_at})
     touched = queries.keep_reaches(session, _reaches(standing) | {"all_ids": concerned, "now": now})
     ids = [one.origin.incident_id for one in standing]
-    after = queries.settle(session, {"ids": concerned, "withheld": withheld, "warning": ids, "now": now})
-    outcome = [_compare(incident_id, before.get(incident_id), after[incident_id], touched) for incident_id in concerned]
+    settling = {"ids": concerned, "withheld": withheld, "warning": ids, "now": now, "every_s": RECKONED_EVERY_S}
+    after = queries.settle(session, settling)
+    outcome = [_compare(one, before.get(one), after[one], touched, now=now) for one in concerned]
     with gathering.gathered(session):  # one statement for all entries and orders
         _follow(session, outcome, before, touched, actor=actor, now=now, public_at=public_at)
     return outcome
@@ -248,13 +255,16 @@ def _known(value: float) -> float | None:
 
 
 def _compare(
-    incident_id: uuid.UUID, before: Any, after: tuple[str, int], touched: dict[uuid.UUID, list[int]]
+    incident_id: uuid.UUID, before: Any, after: tuple[str, int], touched: dict[uuid.UUID, list[int]], *, now: datetime
 ) -> Reckoned:
     state, level = after
     was = (before.state, before.level) if before is not None else (None, None)
     is_changed = incident_id in touched or was != after
     is_new_level = state == "standing" and was != after
-    return Reckoned(incident_id, state, level, is_changed, is_new_level)
+    # One that stood keeps its hour: the first run after that hour makes it public.
+    stays = before is not None and before.state == state == "standing"
+    is_made_public = stays and before.made_at < before.public_at <= now
+    return Reckoned(incident_id, state, level, is_changed, is_new_level, is_made_public)
 
 
 def _follow(
@@ -288,10 +298,14 @@ def _follow(
                 "reaches": len(this.feature_ids or ()),
             }
             _record(session, "downstream.reckoned", one.incident_id, actor, now, facts)
-    gone, kept = queries.refresh_approaching(session, features, now=now) if features else (0, 0)
+    if features:
+        queries.refresh_approaching(session, features, now=now)
     for one in outcome:
+        was = before.get(one.incident_id)
+        was_shown = was is not None and was.state == "standing" and was.is_public
         is_shown = one.state == "standing" and after[one.incident_id].is_public
-        if is_shown and (kept or gone or one.is_changed):
+        # What changed before everybody may know is told when they may; and its end, to those who were told of it.
+        if (was_shown or is_shown) and (one.is_changed or one.is_made_public):
             outbox.emit(session, TOPIC_APPROACHING, {"incident_id": str(one.incident_id)}, now=now)
 
 

@@ -61,8 +61,8 @@ class DownstreamForecast(Base):
     ``level``: severity rank 1 to 3 of the warning. ``observed_from``, ``observed_until``: when the pollution was first
     and last seen at its place; windows count from the first, and lapse by the last. ``flow_ratio``: Q/Qa it began with.
     ``is_timed``: whether any window is known. Departments are told at once; everybody else from ``public_at`` on.
-    ``revision`` counts what changed of it, for who follows it (CAP). ``state_deadline_at``: when it is to be reckoned
-    anew because a window lapses.
+    ``revision`` counts what changed of it, for who follows it (CAP). ``state_deadline_at``: when one that stands is
+    reckoned anew at the latest: a window lapses, it becomes public, or the gauges it was reckoned by have aged.
     """
 
     __tablename__ = "downstream_forecast"

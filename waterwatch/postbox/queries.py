@@ -28,11 +28,15 @@ def sent_to(session: Session, recipient_digest: bytes, kind: str, *, since: date
     return int(session.execute(statement).scalar_one())
 
 
-def lock_open(session: Session, *, subject_id: uuid.UUID | None, recipient_id: uuid.UUID | None) -> list[Posting]:
-    """The postings about a subject, or to a recipient, that may still be sent; locked."""
+def lock_open(
+    session: Session, *, subject_id: uuid.UUID | None, recipient_id: uuid.UUID | None, kind: str | None
+) -> list[Posting]:
+    """The postings about a subject, to a recipient, of a kind (None: of any), that may still be sent; locked."""
     wanted = select(Posting).where(Posting.state.in_(("pending", "sending")))
     if subject_id is not None:
         wanted = wanted.where(Posting.subject_id == subject_id)
     if recipient_id is not None:
         wanted = wanted.where(Posting.recipient_id == recipient_id)
+    if kind is not None:
+        wanted = wanted.where(Posting.kind == kind)
     return list(session.scalars(wanted.with_for_update().execution_options(populate_existing=True)))

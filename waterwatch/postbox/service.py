@@ -136,11 +136,19 @@ def _post(
 
 
 def drop(
-    session: Session, *, subject_id: uuid.UUID | None = None, recipient_id: uuid.UUID | None = None, now: datetime
+    session: Session,
+    *,
+    subject_id: uuid.UUID | None = None,
+    recipient_id: uuid.UUID | None = None,
+    kind: str | None = None,
+    now: datetime,
 ) -> int:
-    """Nobody wants these any more: what has not gone out does not go, and its words are erased. Returns how many."""
+    """Nobody wants these any more: what has not gone out does not go, and its words are erased. Returns how many.
+
+    ``kind``: of that kind alone.
+    """
     assert subject_id is not None or recipient_id is not None
-    found = queries.lock_open(session, subject_id=subject_id, recipient_id=recipient_id)
+    found = queries.lock_open(session, subject_id=subject_id, recipient_id=recipient_id, kind=kind)
     for posting in found:
         _end(posting, "dropped", now=now)
     session.flush()

@@ -8,12 +8,15 @@ from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
 
+from waterwatch.advisories.forecast_queries import Expected
+from waterwatch.advisories.rules import CAUTION_KINDS
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
 from waterwatch.kernel.writing import environment, in_language
 from waterwatch.postbox.service import Mail
 from waterwatch.watches.rules import CLEARED, FALLEN, RISEN
-from waterwatch.web.words import SEVERITY_WORDS
+from waterwatch.web.windows import MAYBE_THERE, window_words
+from waterwatch.web.words import KIND_WORDS, SEVERITY_WORDS
 
 CONFIRM, STOP = "watches-confirm", "watches-stop"  # purposes of the links' keys
 CONFIRM_FOR = timedelta(days=7)
@@ -26,6 +29,7 @@ CHANGE_SENTENCES = {
 NO_LEVEL = _l("没有警示")
 # The whole of what a locked screen may show: which water somebody cares for is their own matter.
 PUSH_SENTENCE = _l("你关注的水体，等级有变化")
+PUSH_WARNING = _l("你关注的水体，下游预警有变化")
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,40 @@ def changed(
     return _write("changed", recipient, water, {"sentence": sentence, "before": before, "after": after}, settings)
 
 
-def push_payload(language: str, water: WatchedWater) -> str:
+def approaching(recipient: Recipient, water: WatchedWater, coming: Expected, *, settings: Settings) -> Mail:
+    """What was seen upstream may come to this water: whence, when by calculation, and what anybody can do."""
+    window, language = coming.window, recipient.language
+    is_past = window.probable is not None and window.probable <= recipient.at
+    when = (
+        in_language(language, MAYBE_THERE)
+        if is_past
+        else window_words(window.earliest, window.probable, language, now=recipient.at)
+    )
+    words = {
+        "when": when,
+        "km": f"{max(1, round(coming.distance_km))}",
+        "kind": in_language(language, KIND_WORDS[coming.kind]),
+        "level": level_words(coming.level, language),
+        "is_unknown": window.earliest is None,
+        "is_behind_lake": window.earliest is not None and window.probable is None,
+        "is_caution": coming.kind in CAUTION_KINDS,
+        "incident_url": f"{settings.public_url}/i/{coming.incident_code}",
+        "report_url": f"{settings.public_url}/report",
+    }
+    return _write("approaching", recipient, water, words, settings)
+
+
+def over(
+    recipient: Recipient, water: WatchedWater, incident_code: str, *, is_still_warned: bool, settings: Settings
+) -> Mail:
+    """The warning from one incident is over for this water; ``is_still_warned``: others are not."""
+    words = {"incident_url": f"{settings.public_url}/i/{incident_code}", "is_still_warned": is_still_warned}
+    return _write("over", recipient, water, words, settings)
+
+
+def push_payload(language: str, water: WatchedWater, sentence: Any = PUSH_SENTENCE) -> str:
     """What a browser gets: one neutral sentence, and the page that opens at a touch."""
-    return json.dumps({"title": in_language(language, PUSH_SENTENCE), "url": f"/w/{water.public_id}"})
+    return json.dumps({"title": in_language(language, sentence), "url": f"/w/{water.public_id}"})
 
 
 def level_words(level: int | None, language: str) -> str:

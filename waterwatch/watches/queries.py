@@ -1,14 +1,15 @@
 """What is asked of watches. Nothing here is ever shown: neither who watches a water, nor how many do."""
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, bindparam, delete, func, or_, select, text
 from sqlalchemy.orm import Session
 
-from waterwatch.watches.rules import PAUSE, RED
-from waterwatch.watches.tables import Watch
+from waterwatch.watches.rules import PAUSE, RED, warning_waits
+from waterwatch.watches.tables import Watch, WatchTold
 
 
 def lock_watch(session: Session, watch_id: uuid.UUID) -> Watch | None:
@@ -63,7 +64,20 @@ _WATER_OF = text("SELECT water_body_id FROM water_feature WHERE id = :id")
 _ADDRESS_OF = text("SELECT public_id FROM water_body WHERE id = :id")
 _IS_ORDERED = text("""
 SELECT EXISTS (SELECT FROM outbox WHERE topic = :topic AND done_at IS NULL AND dead_at IS NULL AND id <> :besides
-               AND available_at > :now AND payload ->> 'water_feature_id' = :water_feature_id)
+               AND available_at > :now AND payload ->> :name = :value)
+""")
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('waterwatch.watches.approaching:' || :id, 0))")
+_STILL_WARNED = text("""
+SELECT DISTINCT w.water_body_id FROM water_feature w
+JOIN downstream_reach r ON r.feature_id = w.feature_id JOIN downstream_forecast f ON f.incident_id = r.incident_id
+WHERE w.water_body_id = ANY(:ids) AND f.state = 'standing' AND f.public_at <= :now AND r.lapses_at > :now
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+_CODE_OF = text("SELECT code FROM incident WHERE id = :id")
+_FORGET_TOLD = text("""
+WITH gone AS (
+    DELETE FROM watch_told t USING downstream_forecast f
+    WHERE f.incident_id = t.incident_id AND f.state <> 'standing' AND f.state_since < :before RETURNING 1)
+SELECT count(*) FROM gone
 """)
 
 
@@ -81,8 +95,9 @@ def address_of(session: Session, water_body_id: uuid.UUID) -> str:
 def is_ordered_for_later(
     session: Session, topic: str, payload: dict[str, Any], *, besides: uuid.UUID, now: datetime
 ) -> bool:
-    """Whether the same job waits already for a later hour."""
-    values = {"topic": topic, "besides": besides, "now": now, "water_feature_id": payload["water_feature_id"]}
+    """Whether the same job waits already for a later hour. ``payload`` names one thing."""
+    [(name, value)] = payload.items()
+    values = {"topic": topic, "besides": besides, "now": now, "name": name, "value": value}
     return bool(session.execute(_IS_ORDERED, values).scalar_one())
 
 
@@ -90,3 +105,91 @@ def unconfirmed(session: Session, *, asked_before: datetime, limit: int) -> list
     """Watches whose address never said that it wants them."""
     statement = select(Watch.id).where(Watch.confirmed_at.is_(None), Watch.asked_at < asked_before)
     return list(session.scalars(statement.order_by(Watch.asked_at).limit(limit)))
+
+
+def one_at_a_time(session: Session, incident_id: uuid.UUID) -> None:
+    """Let one transaction at a time tell of an incident: two would each find the same people untold."""
+    session.execute(_ONE_AT_A_TIME, {"id": str(incident_id)})
+
+
+def lock_unwarned(
+    session: Session,
+    incident_id: uuid.UUID,
+    water_body_ids: Collection[uuid.UUID],
+    level: int,
+    *,
+    now: datetime,
+    limit: int,
+) -> list[Watch]:
+    """Watches of these waters that know of no warning from this incident, or of a milder one, and may be told now."""
+    statement = _told(incident_id).where(_unwarned(water_body_ids, level))
+    return _lock_told(session, statement, level, now=now, limit=limit)
+
+
+def lock_warned(
+    session: Session, incident_id: uuid.UUID, besides: Collection[uuid.UUID], *, now: datetime, limit: int
+) -> list[Watch]:
+    """Watches that know of a warning from this incident and whose water is none of those it still warns."""
+    statement = _told(incident_id).where(_warned(besides))
+    return _lock_told(session, statement, None, now=now, limit=limit)
+
+
+def next_warning_at(
+    session: Session, incident_id: uuid.UUID, water_body_ids: Collection[uuid.UUID], level: int | None
+) -> datetime | None:
+    """When the first of those that were told of something too lately may be told; None where nobody waits."""
+    waiting = _warned(water_body_ids)
+    if level is not None:
+        waiting = or_(waiting, _unwarned(water_body_ids, level))
+    subject = _told(incident_id).where(waiting).with_only_columns(func.min(Watch.told_at))
+    found: datetime | None = session.execute(subject).scalar_one()
+    return None if found is None else found + PAUSE
+
+
+def waters_still_warned(
+    session: Session, water_body_ids: Collection[uuid.UUID], *, now: datetime
+) -> frozenset[uuid.UUID]:
+    """Which of these waters any public forecast warns now."""
+    return frozenset(session.execute(_STILL_WARNED, {"ids": list(water_body_ids), "now": now}).scalars())
+
+
+def code_of(session: Session, incident_id: uuid.UUID) -> str:
+    """The code an incident's page is found by. Raises ``NoResultFound``."""
+    return str(session.execute(_CODE_OF, {"id": incident_id}).scalar_one())
+
+
+def forget_told_of(session: Session, incident_id: uuid.UUID, watch_ids: Collection[uuid.UUID]) -> None:
+    """These have been told that the warning from this incident is over."""
+    statement = delete(WatchTold).where(WatchTold.incident_id == incident_id, WatchTold.watch_id.in_(watch_ids))
+    session.execute(statement)
+
+
+def forget_told(session: Session, *, before: datetime) -> int:
+    """Forget who was told of what has ended before then. Returns how many rows went."""
+    return int(session.execute(_FORGET_TOLD, {"before": before}).scalar_one())
+
+
+def _told(incident_id: uuid.UUID) -> Select[Watch]:
+    joined = and_(WatchTold.watch_id == Watch.id, WatchTold.incident_id == incident_id)
+    return select(Watch).outerjoin(WatchTold, joined)
+
+
+def _unwarned(water_body_ids: Collection[uuid.UUID], level: int) -> ColumnElement[bool]:
+    return and_(
+        Watch.water_body_id.in_(water_body_ids),
+        Watch.confirmed_at.is_not(None),
+        or_(WatchTold.level.is_(None), WatchTold.level < level),
+    )
+
+
+def _warned(besides: Collection[uuid.UUID]) -> ColumnElement[bool]:
+    return and_(WatchTold.level.is_not(None), Watch.water_body_id.not_in(besides))
+
+
+def _lock_told(
+    session: Session, statement: Select[Watch], level: int | None, *, now: datetime, limit: int
+) -> list[Watch]:
+    if warning_waits(level):
+        statement = statement.where((Watch.told_at.is_(None)) | (Watch.told_at <= now - PAUSE))
+    statement = statement.order_by(Watch.id).limit(limit).with_for_update(of=Watch)
+    return list(session.scalars(statement.execution_options(populate_existing=True)))

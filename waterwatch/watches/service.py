@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -177,8 +178,8 @@ def tell(session: Session, water_body_id: uuid.UUID, *, settings: Settings, now:
     names = names_of(session, [water_body_id]).get(water_body_id, {})
     public_id = queries.address_of(session, water_body_id)
     for watch in due:
-        water = WatchedWater(public_id, _name(names, watch.language, public_id))
-        postbox.drop(session, recipient_id=watch.id, now=now)
+        water = WatchedWater(public_id, name_of(names, watch.language, public_id))
+        postbox.drop(session, recipient_id=watch.id, kind=TOLD, now=now)
         _tell_one(session, watch, water, level, settings=settings, now=now)
         watch.told_level, watch.told_at = level, now
     session.flush()
@@ -188,7 +189,7 @@ def tell(session: Session, water_body_id: uuid.UUID, *, settings: Settings, now:
 def _tell_one(
     session: Session, watch: Watch, water: WatchedWater, level: int | None, *, settings: Settings, now: datetime
 ) -> None:
-    content = json.loads(open_value(settings, PURPOSE, watch.id, watch.sealed))
+    content = content_of(watch, settings)
     about = About(TOLD, watch.id, watch.id)
     if watch.channel == "push":
         payload = letters.push_payload(watch.language, water)
@@ -231,10 +232,17 @@ def _order_rest(
 def _water(session: Session, watch: Watch) -> WatchedWater:
     names = names_of(session, [watch.water_body_id]).get(watch.water_body_id, {})
     public_id = queries.address_of(session, watch.water_body_id)
-    return WatchedWater(public_id, _name(names, watch.language, public_id))
+    return WatchedWater(public_id, name_of(names, watch.language, public_id))
 
 
-def _name(names: dict[str, str], language: str, fallback: str) -> str:
+def content_of(watch: Watch, settings: Settings) -> dict[str, Any]:
+    """Where a watch writes to: an ``address``, or a browser's ``subscription``."""
+    content: dict[str, Any] = json.loads(open_value(settings, PURPOSE, watch.id, watch.sealed))
+    return content
+
+
+def name_of(names: dict[str, str], language: str, fallback: str) -> str:
+    """A water's name in a language, else in Chinese or English, else ``fallback``."""
     return names.get(language) or names.get("zh-Hans") or names.get("en") or fallback
 
 

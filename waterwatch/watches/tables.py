@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.db import Base
 from waterwatch.waters.tables import WaterBody
 
@@ -39,3 +40,21 @@ class Watch(Base):
     confirmed_at: Mapped[datetime | None]
     told_level: Mapped[int | None] = mapped_column(SmallInteger)
     told_at: Mapped[datetime | None]
+
+
+class WatchTold(Base):
+    """Who was told that an incident upstream may reach the water they watch, and of which level (1 to 3).
+
+    A row is there for as long as they have not been told that it is over; it goes with the watch.
+    """
+
+    __tablename__ = "watch_told"
+    __table_args__ = (
+        CheckConstraint("level BETWEEN 1 AND 3", name="level"),
+        Index("ix_watch_told_incident_id", "incident_id"),
+    )
+
+    watch_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Watch.id, ondelete="CASCADE"), primary_key=True)
+    incident_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Incident.id), primary_key=True)
+    level: Mapped[int] = mapped_column(SmallInteger)
+    told_at: Mapped[datetime]

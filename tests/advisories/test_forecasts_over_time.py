@@ -1,0 +1,226 @@
+"""What follows a forecast as time goes: who is told when, what is looked at again, what is never left standing."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from tests.advisories.rows import River, add_chain, network_of
+from tests.incidents.rows import open_on
+from tests.moderation.rows import add_moderator
+from tests.reports.rows import LAT, LON
+from waterwatch.advisories import forecast_queries as queries
+from waterwatch.advisories import forecasts
+from waterwatch.advisories.rules import Ruling
+from waterwatch.advisories.walking import Flow, walk
+from waterwatch.incidents.rules import Severity
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.settings import Settings
+
+NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
+SYSTEM = Actor.system("tests")
+PUBLIC_AT = NOW + timedelta(minutes=10)
+SOON = NOW + timedelta(minutes=11)  # when everybody may know
+HOUR = timedelta(hours=1)
+
+
+class Below:
+    """A river of so many reaches with an incident on the first."""
+
+    def __init__(self, session: Session, settings: Settings, reaches: int = 4) -> None:
+        self.session, self.settings = session, settings
+        self.moderator = add_moderator(session, "甲", now=NOW)
+        self.river = add_chain(session, reaches)
+        self.incident_id = self.open()
+
+    def open(self, severity: Severity = Severity.MAJOR, **changes: object) -> uuid.UUID:
+        incident, _report = open_on(
+            self.session, self.river.ids[0], self.moderator, now=NOW, at=(LON + 0.02, LAT), severity=severity,
+            **changes,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.session.flush()
+        return incident.id
+
+    def reckon(self, now: datetime = NOW, *incident_ids: uuid.UUID) -> list[forecasts.Reckoned]:
+        ids = incident_ids or (self.incident_id,)
+        network = network_of(self.session)
+        return forecasts.reckon(self.session, ids, network, settings=self.settings, actor=SYSTEM, now=now)
+
+    def change(self, **values: object) -> None:
+        columns = ", ".join(f"{name} = :{name}" for name in values)
+        self.session.execute(text(f"UPDATE incident SET {columns} WHERE id = :id"), values | {"id": self.incident_id})
+
+    def end(self) -> None:
+        self.change(state="expired", closed_at=NOW)
+
+    def told(self, incident_id: uuid.UUID | None = None) -> int:
+        """How often word to those who watch was ordered, and forgets it."""
+        gone = text("DELETE FROM outbox WHERE topic = 'advisories.approaching' AND payload ->> 'incident_id' = :id")
+        return int(self.session.execute(gone, {"id": str(incident_id or self.incident_id)}).rowcount)  # type: ignore[attr-defined]
+
+    def deadline(self) -> datetime | None:
+        return self.session.execute(text("SELECT state_deadline_at FROM downstream_forecast")).scalar_one()
+
+    def reaches(self) -> list[int]:
+        found = self.session.execute(text("SELECT feature_id FROM downstream_reach ORDER BY nth"))
+        return list(found.scalars())
+
+
+@pytest.fixture
+def below(session: Session, settings: Settings) -> Below:
+    return Below(session, settings)
+
+
+def levels(session: Session, river: River) -> list[int | None]:
+    rows = session.execute(text("SELECT water_feature_id AS id, level FROM advisory WHERE basis = 'approaching'"))
+    found = {row.id: row.level for row in rows}
+    return [found.get(one) for one in river.ids]
+
+
+def test_who_watches_is_told_when_everybody_may_know_and_not_before(below: Below) -> None:
+    below.reckon()
+    assert below.told() == 0
+    [found] = below.reckon(SOON)
+    assert (found.is_changed, found.is_made_public, below.told()) == (False, True, 1)
+    [again] = below.reckon(SOON + HOUR)
+    assert (again.is_made_public, below.told()) == (False, 0)
+
+
+def test_a_second_incident_is_told_of_though_its_waters_are_hatched_already(below: Below) -> None:
+    other = below.open(Severity.LARGER)
+    below.reckon()
+    below.reckon(SOON)
+    below.told()
+    below.reckon(SOON, other)
+    [found] = below.reckon(SOON + HOUR, other)
+    assert (found.is_made_public, below.told(other), below.told()) == (True, 1, 0)
+
+
+def test_the_end_of_what_was_public_is_told(below: Below) -> None:
+    below.reckon()
+    below.reckon(SOON)
+    below.told()
+    below.end()
+    below.reckon(SOON + HOUR)
+    assert (below.told(), levels(below.session, below.river)) == (1, [None] * 4)
+    below.reckon(SOON + 2 * HOUR)
+    assert below.told() == 0
+
+
+def test_what_ended_before_anybody_knew_is_told_to_nobody(below: Below) -> None:
+    below.reckon()
+    below.end()
+    below.reckon(NOW + timedelta(minutes=5))
+    below.reckon(SOON)
+    assert below.told() == 0
+
+
+def test_a_warning_withheld_and_let_go_again_has_its_head_start_again(below: Below) -> None:
+    below.reckon()
+    below.reckon(SOON)
+    ruling = Ruling(is_withheld=True, reason="水闸关了")
+    forecasts.rule(below.session, below.incident_id, "sewage_outfall", ruling, actor=below.moderator, now=SOON)
+    below.reckon(SOON)
+    below.told()
+    forecasts.rule(below.session, below.incident_id, "sewage_outfall", None, actor=below.moderator, now=SOON)
+    below.reckon(SOON + HOUR)
+    assert (below.told(), levels(below.session, below.river)) == (0, [None] * 4)
+    below.reckon(SOON + HOUR + timedelta(minutes=10))
+    assert (below.told(), levels(below.session, below.river)) == (1, [None, 2, 2, 2])
+
+
+def test_it_is_looked_at_when_it_becomes_public_every_hour_and_when_a_window_lapses(below: Below) -> None:
+    below.reckon()
+    assert below.deadline() == PUBLIC_AT  # should the job ordered for then be lost
+    below.reckon(SOON)
+    assert below.deadline() == SOON + HOUR
+    lapse = below.session.execute(text("SELECT min(lapses_at) FROM downstream_reach")).scalar_one()
+    below.reckon(lapse - HOUR / 2)
+    assert below.deadline() == lapse
+    below.end()
+    below.reckon(lapse)
+    assert below.deadline() is None
+
+
+def test_no_deadline_stays_in_the_past_whatever_the_hour(below: Below) -> None:
+    for hours in (0, 1, 7, 13, 26, 60, 200, 900):
+        last = NOW + timedelta(hours=hours)
+        below.reckon(last)
+        deadline = below.deadline()
+        assert deadline is None or deadline > last
+    assert below.deadline() is None  # all has lapsed
+
+
+def test_an_incident_of_another_kind_warns_no_longer(below: Below) -> None:
+    below.reckon()
+    below.session.execute(text("DELETE FROM outbox"))
+    below.change(kind="floating_garbage")
+    forecasts.order(below.session, below.incident_id, "floating_garbage", now=SOON)
+    assert below.session.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 1
+    [found] = below.reckon(SOON)
+    assert (found.state, below.reaches()) == ("ended", [])
+
+
+def test_a_change_of_kind_is_followed_though_the_job_that_makes_its_forecast_is_still_at_work(below: Below) -> None:
+    forecasts.order(below.session, below.incident_id, "sewage_outfall", now=NOW, is_new=True)
+    forecasts.order(below.session, below.incident_id, "floating_garbage", now=NOW)
+    assert below.session.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 2
+    below.session.execute(text("UPDATE outbox SET done_at = :now"), {"now": NOW})
+    forecasts.order(below.session, below.incident_id, "floating_garbage", now=NOW)
+    assert below.session.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 2
+
+
+def test_an_incident_moved_down_the_river_warns_what_is_below_its_new_place(below: Below) -> None:
+    below.reckon()
+    below.reckon(SOON)
+    below.change(water_feature_id=below.river.ids[1])
+    below.reckon(SOON)
+    assert below.reaches() == list(below.river.feature_ids[2:])
+    assert levels(below.session, below.river) == [None, None, 2, 2]
+
+
+def test_reaches_that_were_retired_are_warned_no_longer(below: Below) -> None:
+    below.reckon()
+    below.reckon(SOON)
+    below.session.execute(
+        text("UPDATE water_feature SET retired_at = :now WHERE id = ANY(:ids)"),
+        {"now": SOON, "ids": list(below.river.ids[2:])},
+    )
+    below.reckon(SOON + HOUR)
+    assert below.reaches() == [below.river.feature_ids[1]]
+    assert levels(below.session, below.river) == [None, 2, None, None]
+
+
+def test_a_network_without_any_reach_ends_it(below: Below) -> None:
+    below.reckon()
+    network = network_of(below.session)
+    below.session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
+    empty = network_of(below.session)
+    assert (len(network), len(empty)) == (4, 0)
+    [found] = below.reckon(SOON)
+    assert (found.state, below.reaches(), below.deadline()) == ("ended", [], None)
+
+
+def test_a_gauge_on_a_reach_the_network_does_not_have_ends_no_warning(below: Below) -> None:
+    network = network_of(below.session)
+    here = below.river.feature_ids[0]
+    assert len(walk(network, here, start_km=6.0, flow=Flow(1.0, {2**50: 3.0}))) == 3
+
+
+def test_reckoning_many_orders_word_of_those_alone_that_changed(below: Below) -> None:
+    others = [below.open() for _nth in range(5)]
+    below.reckon(NOW, below.incident_id, *others)
+    below.reckon(SOON, below.incident_id, *others)
+    below.session.execute(text("DELETE FROM outbox"))
+    below.change(severity=2, graded_severity=2)
+    below.reckon(SOON + HOUR, below.incident_id, *others)
+    assert [below.told(), *(below.told(one) for one in others)] == [1, 0, 0, 0, 0, 0]
+
+
+def test_what_is_expected_ends_with_the_windows_when_nobody_reckons(below: Below) -> None:
+    below.reckon()
+    rows = queries.expected_of_incident(below.session, below.incident_id, now=SOON, is_public=True)
+    late = max(row.lapses_at for row in rows)
+    assert queries.expected_of_incident(below.session, below.incident_id, now=late, is_public=True) == []
