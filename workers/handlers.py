@@ -162,7 +162,7 @@ def forecast(context: JobContext, message: Message) -> None:
         network = open_network(session, context.settings.network_dir)
         ids = [_id(message, "incident_id")]
         found = forecasts.reckon(session, ids, network, settings=context.settings, actor=FORECASTER, now=now)
-        if any(one.is_changed for one in found):
+        if found:  # also where nothing but the hour has changed: what was for departments alone may be public now
             mapping.request_publication(session, now=now)
         outbox.finish(session, message.id)
 

@@ -49,6 +49,7 @@ SPECIAL = {
     ("mapping", "shelf"): "where the published map lies: a folder or a bucket",
     ("mapping", "publishing"): "what the published files hold, as bytes; no I/O",
     ("mapping", "publishing_queries"): "what the publisher asks, as many again as all others",
+    ("mapping", "expected"): "the early warnings as they are published: what is asked, and its bytes",
     ("mapping", "publishing_run"): "one run of the publisher: what is written, named and removed, in which order",
     ("mapping", "publishing_pages"): "which places have pages, and which of them are made anew",
     ("mapping", "publishing_site"): "what published pages need beside them",
