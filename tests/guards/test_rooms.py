@@ -120,6 +120,7 @@ SPECIAL = {
     ("portal", "showing"): "what the public pages show, put together",
     ("portal", "place_views"): "the pages of waters and areas, beside those of incidents",
     ("opendata", "exports"): "GeoJSON and CSV as they are written; no I/O",
+    ("opendata", "expected"): "early warnings as files; no I/O",
     ("opendata", "feeds"): "Atom as it is written; the only importer of feedgenerator",
     ("opendata", "badges"): "the badge as it is drawn; no I/O",
     ("opendata", "data_views"): "the views of GeoJSON and CSV, beside those that take reports",

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from sqlalchemy import text
 
 from tests.advisories.rows import add_chain, network_of
 from tests.incidents.rows import open_on
@@ -21,6 +24,7 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.mapping.expected import ExpectedGroup, encoded, steps
+from waterwatch.mapping.rules import LEVEL_COLOURS
 
 TESTS = Actor.system("tests")
 
@@ -137,3 +141,41 @@ def test_twenty_thousand_reaches_are_a_small_file() -> None:
 def test_a_publication_without_warnings_says_so(context: JobContext) -> None:
     run(context)
     assert published(context) == []
+
+
+def test_pages_and_pictures_show_what_comes_dashed_and_say_so(context: JobContext) -> None:
+    warn(context)
+    run(context)
+    maps = context.settings.publish_dir / "maps"
+    page = (maps / "national.html").read_text()
+    assert "将受影响（预计到达）" in page
+    assert "下游预计将受影响的水体 4 段、片" in page
+    assert '"dashArray": "6 6"' in page
+    (river,) = maps.glob("water-*.png")
+    assert '"dashArray": "6 6"' in river.with_suffix(".html").read_text()
+    picture = np.asarray(Image.open(river).convert("RGB")).astype(int)
+    yellow = [int(LEVEL_COLOURS[2][at : at + 2], 16) for at in (1, 3, 5)]
+    assert bool((np.abs(picture - yellow).max(axis=2) <= 12).any())
+
+
+def test_a_water_to_which_something_only_comes_has_no_page_for_that(context: JobContext) -> None:
+    warn(context)
+    run(context)
+    with transaction(context.sessions) as session:
+        bodies = {row.kind: row.public_id for row in session.execute(text("SELECT kind, public_id FROM water_body"))}
+    found = {path.stem for path in (context.settings.publish_dir / "maps").glob("water-*.html")}
+    assert found == {f"water-{bodies['river']}"}
+
+
+def test_when_it_ends_the_pages_are_made_anew_without_it(context: JobContext) -> None:
+    _code, incident_id, _river = warn(context)
+    run(context)
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE incident SET state = 'expired', closed_at = now()"))
+        forecasts.reckon(
+            session, [incident_id], network_of(session), settings=context.settings, actor=TESTS, now=datetime.now(UTC)
+        )
+    run(context)
+    page = (context.settings.publish_dir / "maps" / "national.html").read_text()
+    assert "下游预计将受影响的水体" not in page
+    assert '"dashArray": "6 6"' not in page

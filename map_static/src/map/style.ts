@@ -170,7 +170,8 @@ function riverLayers({ palette, levels }: StyleInput): LayerSpecification[] {
   const isNear = isNearAlone();
   return [
     line("rivers", { "line-color": ["case", FOCUS, palette.ink, palette.river], "line-width": riverWidth(0, ["literal", 0] as unknown as ExpressionSpecification) }),
-    line("rivers-approaching-casing", { "line-color": palette.halo, "line-width": riverWidth(2, NEAR), "line-opacity": isNear }),
+    // Water between the stripes: it is the river that is hatched.
+    line("rivers-approaching-casing", { "line-color": palette.river, "line-width": riverWidth(2, NEAR), "line-opacity": isNear }),
     // Butt ends: round ones would close the gaps.
     line("rivers-approaching", { "line-color": byLevel(LEVEL_COLOURS, palette.river, NEAR), "line-width": riverWidth(0, NEAR), "line-opacity": isNear, "line-dasharray": [0.7, 0.7] }, { "line-cap": "butt" }),
     line("rivers-casing", { "line-color": ["case", FOCUS, palette.ink, palette.halo], "line-width": riverWidth(3), "line-opacity": isColoured }),
