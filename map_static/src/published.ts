@@ -12,6 +12,8 @@ export interface Manifest {
   readonly stale_after_s: number;
   readonly tiles?: string;
   readonly levels: string;
+  /** Older publications have none. */
+  readonly expected?: string;
   readonly incidents: string;
   readonly history: Readonly<Record<string, string>>;
   readonly snapshot: string;

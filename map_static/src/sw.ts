@@ -80,7 +80,7 @@ async function keepMap(ranges: readonly Range[]): Promise<void> {
   if (!answer.ok) return;
   await map.put(MANIFEST, answer.clone());
   const manifest = (await answer.json()) as Record<string, unknown>;
-  await Promise.all([manifest.levels, manifest.incidents].map((name) => keep(map, whole(name))));
+  await Promise.all([manifest.levels, manifest.expected, manifest.incidents].filter(Boolean).map((name) => keep(map, whole(name))));
   await forgetOldMap(map, manifest);
 }
 
@@ -118,7 +118,7 @@ async function piece(request: Request): Promise<Response> {
 /** Of what lies in the caches, only what this publication names is of use; of the past and of details as much as was seen. */
 async function forgetOldMap(map: Cache, manifest: Record<string, unknown>): Promise<void> {
   const index = (await (await map.match(whole(manifest.incidents)))?.json()) as { tiles?: Record<string, string> } | undefined;
-  const named = [manifest.levels, manifest.incidents, ...Object.values(index?.tiles ?? {}), ...Object.values(manifest.history ?? {})].map(whole);
+  const named = [manifest.levels, manifest.expected, manifest.incidents, ...Object.values(index?.tiles ?? {}), ...Object.values(manifest.history ?? {})].filter(Boolean).map(whole);
   const current = new Set([whole(MANIFEST), ...named]);
   for (const request of await map.keys()) if (!current.has(request.url)) await map.delete(request);
   const pieces = await caches.open(PIECE_CACHE);

@@ -18,17 +18,18 @@ describe("a link to the map", () => {
     day: "2026-05-01",
     choice: { kind: new Set(["oil_slick", "foam"]), severity: new Set(["4"]), answer: new Set<string>() },
     isStrong: true,
+    hidesNear: true,
     language: "en",
   };
 
   test("says everything and is read back whole", () => {
     const hash = writeHash(shared);
-    expect(hash).toBe("map=7.25/30.5/114.3&day=2026-05-01&kind=oil_slick.foam&severity=4&strong=1&lang=en");
+    expect(hash).toBe("map=7.25/30.5/114.3&day=2026-05-01&kind=oil_slick.foam&severity=4&strong=1&near=0&lang=en");
     expect(readHash(`#${hash}`, NOW)).toEqual(shared);
   });
 
   test("with nonsense in it says nothing", () => {
-    const nothing = { view: null, day: null, choice: EVERYTHING, isStrong: false, language: null };
+    const nothing = { view: null, day: null, choice: EVERYTHING, isStrong: false, hidesNear: false, language: null };
     expect(readHash("#map=a/b/c&day=<img src=x>&kind=<b>&strong=yes&lang=xx")).toEqual(nothing);
     expect(readHash("#main")).toEqual(nothing);
   });

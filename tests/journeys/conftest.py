@@ -71,7 +71,8 @@ def await_archive(pointer: Path) -> None:
 def running_site(folder: Path) -> Iterator[Site]:
     """``bin/demo``'s second half on a folder of its own."""
     # All journeys come from one address within minutes: what a flood is, and what comes of it, is not their matter.
-    running = RunningDemo(folder, WATERWATCH_FLOOD_REPORTS="10000")
+    # Nor does any of them wait ten minutes until what departments know is public.
+    running = RunningDemo(folder, WATERWATCH_FLOOD_REPORTS="10000", WATERWATCH_DOWNSTREAM_HEAD_START_S="0")
     try:
         running.wait_for("Ctrl-C")
         facts = read_facts(running)

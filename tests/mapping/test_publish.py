@@ -46,10 +46,11 @@ def written_since(context: JobContext, before: dict[str, int]) -> set[str]:
 def test_what_is_published_is_whole_and_says_what_is_so(context: JobContext) -> None:
     code = open_one(context, severity=4)
     named = run(context)
-    keys = {"version", "generated_at", "stale_after_s", "levels", "incidents", "history", "snapshot"}
+    keys = {"version", "generated_at", "stale_after_s", "levels", "expected", "incidents", "history", "snapshot"}
     assert set(named) == keys
     assert named["version"] == 2
-    assert all(HASHED.fullmatch(name) for name in (named["levels"], named["incidents"], *named["history"].values()))
+    hashed = [named[key] for key in ("levels", "expected", "incidents")]
+    assert all(HASHED.fullmatch(name) for name in (*hashed, *named["history"].values()))
     ((feature_id, rank),) = levels(context).items()
     (incident,) = incidents(context)
     assert rank == 4

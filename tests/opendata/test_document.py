@@ -25,7 +25,14 @@ OPERATIONS = (
     ("/incidents/nearby", "GET"),
     *(
         (f"{path}.{form}", "GET")
-        for path in ("/incidents", "/incidents/{code}", "/waters/{water}/incidents", "/areas/{code}/incidents")
+        for path in (
+            "/incidents",
+            "/incidents/{code}",
+            "/incidents/{code}/expected",
+            "/waters/{water}/incidents",
+            "/waters/{water}/expected",
+            "/areas/{code}/incidents",
+        )
         for form in ("geojson", "csv")
     ),
 )

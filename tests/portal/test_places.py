@@ -167,7 +167,7 @@ def test_a_page_of_a_place_asks_as_much_however_much_happened(
         for _ in range(12):
             code, _water = add_problem(session, now=NOW, on=places["water"])
             add_case(session, code, now=NOW)
-    assert costs() == before == [17, 8, 8]
+    assert costs() == before == [18, 9, 9]
 
 
 def test_messengers_get_a_map_and_never_a_photo(

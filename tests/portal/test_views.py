@@ -253,7 +253,7 @@ def test_the_cost_of_a_page_does_not_grow_with_what_happened(
     for _ in range(12):
         add(on=code)
     assert costs() == before
-    assert list(before.values()) == [4, 17, 9, 4]
+    assert list(before.values()) == [4, 18, 10, 4]
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,13 @@ from waterwatch.mapping.publishing_words import (
     LEVEL_WORDS,
     LIST,
     NATIONAL,
+    NEAR,
     NO_SCRIPT,
     NONE,
     NOT_OFFICIAL,
     OPEN_LIVE,
     OPENED_ON,
+    REACHED,
     SITE,
     kind_in,
     name_in,
@@ -58,6 +60,7 @@ html[lang=en] [data-l=en]{display:inline}
 .ww-foot{order:2}
 .leaflet-container.leaflet-container{background:GROUND;font:inherit}
 .ww-legend{display:flex;flex-wrap:wrap;gap:4px 16px;margin:8px 14px;padding:0;list-style:none}
+.ww-near{height:6px;background:repeating-linear-gradient(90deg,#f07800 0 5px,transparent 5px 9px)}
 .ww-legend i{display:inline-block;width:26px;margin-right:8px;vertical-align:middle}
 .ww-list{margin:0 14px 18px;padding:0;list-style:none;display:grid;gap:0 24px;
 grid-template-columns:repeat(auto-fill,minmax(min(260px,100%),1fr))}
@@ -94,6 +97,10 @@ def place_page(place: PlaceView, *, vendor: str, links: str, time: str) -> str:
     page.default_css = [("leaflet_css", f"{vendor}/leaflet.css")]
     page.fit_bounds([[south, west], [north, east]])
     _layer([{"geometry": geometry, "properties": {}} for geometry in place.background], _pale).add_to(page)
+    if place.near:
+        reached = _layer([_water_feature(water, links, insets, is_near=True) for water in place.near], _hatched)
+        reached.add_child(folium.GeoJsonPopup(fields=["words"], labels=False))
+        reached.add_to(page)
     if place.waters:
         coloured = _layer([_water_feature(water, links, insets) for water in place.waters], _coloured)
         coloured.add_child(folium.GeoJsonPopup(fields=["words"], labels=False))
@@ -139,6 +146,7 @@ def _head(place: PlaceView, time: str) -> str:
     names = {"zh-Hans": "简体", "zh-Hant": "繁體", "en": "English"}
     switch = "".join(f'<a href="?lang={language}" lang="{language}">{names[language]}</a>' for language in LANGUAGES)
     picture = place.key.rpartition("/")[2]
+    reached = f"<p>{_said(lambda to: say(to, REACHED, waters=place.reached))}</p>" if place.reached else ""
     left_out = {"waters": place.coloured - place.drawn, "incidents": place.incidents - len(place.markers)}
     more = (
         f'<p class="ww-quiet">{_said(lambda to: say(to, LEFT_OUT, **left_out))}</p>' if any(left_out.values()) else ""
@@ -146,7 +154,7 @@ def _head(place: PlaceView, time: str) -> str:
     return (
         f'<header class="ww-head"><nav>{switch}</nav><h1>{_said(lambda to: title_of(place, to))}</h1>'
         f"<p><strong>{_said(lambda to: say(to, NOT_OFFICIAL))}</strong></p>"
-        f"<p>{_said(lambda to: say(to, COUNTS, **counts))}</p>"
+        f"<p>{_said(lambda to: say(to, COUNTS, **counts))}</p>{reached}"
         f'<p class="ww-quiet">{_said(lambda to: say(to, CHANGED, time=time))} {more}</p></header>'
         f"<noscript><p>{_said(lambda to: say(to, NO_SCRIPT))}</p>"
         f'<img class="ww-picture" src="{plain(picture)}.png" alt=""></noscript>'
@@ -158,6 +166,7 @@ def _foot(place: PlaceView, links: str) -> str:
         f'<li><i style="background:{_colour(level)};height:{LEVEL_WIDTHS_PX.get(level, 2)}px"></i>{_level(level)}</li>'
         for level in (4, 3, 2, 1, 0)
     )
+    legend += f'<li><i class="ww-near"></i>{_said(lambda to: say(to, NEAR))}</li>'
     worst: dict[str, LevelledWater] = {}
     for water in place.waters:
         if water.level and len(worst) < LISTED_AT_MOST:
@@ -221,14 +230,25 @@ def _coloured(feature: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _hatched(feature: dict[str, Any]) -> dict[str, Any]:
+    """What only comes is dashed: never the look of what is there."""
+    level = feature["properties"]["level"]
+    colour = _colour(level)
+    width_px = LEVEL_WIDTHS_PX.get(level, 1.0) + 2
+    dashes = f"{width_px:.0f} {width_px:.0f}"
+    look = {"color": colour, "weight": width_px, "dashArray": dashes, "lineCap": "butt"}
+    return look | {"fillColor": colour, "fillOpacity": 0.15}
+
+
 def _dot(feature: dict[str, Any]) -> dict[str, Any]:
     return {"fillColor": _colour(feature["properties"]["level"])}
 
 
-def _water_feature(water: LevelledWater, links: str, insets: Insets) -> dict[str, Any]:
+def _water_feature(water: LevelledWater, links: str, insets: Insets, *, is_near: bool = False) -> dict[str, Any]:
     """A popup's words are raw HTML to folium: every text in them is escaped here."""
     to_water = f'<a href="{plain(links)}/w/{plain(water.public_id)}" target="_top">{_name(water)}</a>'
-    words = f"{to_water}<br>{_level(water.level)}"
+    near = f"{_said(lambda to: say(to, NEAR))}<br>" if is_near else ""
+    words = f"{to_water}<br>{near}{_level(water.level)}"
     return {"geometry": water.geometry, "properties": {"level": water.level, "words": insets.string(words)}}
 
 

@@ -72,7 +72,7 @@ def incidents(groups: Iterable[IncidentGroup], files: Mapping[str, str]) -> byte
 def pointer(
     names: Mapping[str, str], history: Mapping[str, str], *, published_at: datetime, stale_after_s: int
 ) -> bytes:
-    """What is written last: ``names`` holds ``levels`` and ``incidents``, and ``tiles`` once there is an archive."""
+    """What is written last. ``names``: ``levels``, ``expected``, ``incidents``; ``tiles`` once there is an archive."""
     return encode(
         {
             "version": VERSION,

@@ -26,7 +26,7 @@ from waterwatch.mapping.publishing_queries import LitWater, Named, PlaceView
 from waterwatch.mapping.publishing_run import Run, State
 from waterwatch.mapping.rules import digest_of
 
-PAGES_VERSION = 2  # another number for another look: every page is made anew
+PAGES_VERSION = 3  # another number for another look: every page is made anew
 PAGES_FOR_S = 15.0
 PAST = timedelta(days=365)
 CHINA_BOX = (73.5, 18.0, 135.1, 53.6)
@@ -124,7 +124,7 @@ def _places(session: Session, run: Run, withdrawn: Collection[uuid.UUID]) -> dic
             key = f"basin-{public_id}"
             places[key] = Place(key, named[public_id], by_basin[basin], basin)
     for public_id, waters in by_water.items():
-        if public_id in named:
+        if public_id in named and any(water.is_own for water in waters):
             key = f"water-{public_id}"
             places[key] = Place(key, named[public_id], waters)
     return places
@@ -147,6 +147,8 @@ def view_of(session: Session, place: Place) -> PlaceView:
     worst = sorted(place.waters, key=lambda water: (-water.level, water.feature_id))
     coloured = [water for water in worst if water.level]
     drawn = {water.id: water.level for water in coloured[: queries.DRAWN_AT_MOST]}
+    reached = sorted((one for one in place.waters if one.near and not one.level), key=lambda one: -one.near)
+    near = {water.id: water.near for water in reached[: queries.DRAWN_AT_MOST]}
     if place.rank == 3:  # the whole water, so that one sees which part of it is coloured
         for feature_id in queries.features_of(session, place.waters[0].body_id, limit=WHOLE_WATER):
             drawn.setdefault(feature_id, 0)
@@ -158,7 +160,9 @@ def view_of(session: Session, place: Place) -> PlaceView:
         background=queries.ground_of(session, bounds, zoom=zoom),
         waters=queries.drawn_waters(session, drawn, tolerance_deg=tolerance_deg),
         markers=queries.markers_on(session, [water.id for water in place.waters if water.incidents]),
+        near=queries.drawn_waters(session, near, tolerance_deg=tolerance_deg),
         coloured=len(coloured),
+        reached=len(reached),
         incidents=sum(water.incidents for water in place.waters),
     )
 

@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -166,7 +166,8 @@ class Marker:
 class PlaceView:
     """What the page of a place shows. ``bounds``: west, south, east, north in degrees.
 
-    ``waters`` and ``markers`` come worst first, at most so many; ``coloured``, ``drawn`` and ``incidents`` count.
+    ``waters``, ``near`` (to which something comes) and ``markers`` come worst first, at most so many; ``coloured``,
+    ``reached``, ``drawn`` and ``incidents`` count.
     """
 
     key: str
@@ -177,6 +178,8 @@ class PlaceView:
     markers: list[Marker]
     coloured: int
     incidents: int
+    near: list[LevelledWater] = field(default_factory=list)
+    reached: int = 0
 
     @property
     def drawn(self) -> int:
@@ -188,7 +191,8 @@ class PlaceView:
 class LitWater:
     """A reach or lake that is coloured, or was in the last twelve months (``level`` 0), and where it belongs.
 
-    ``state`` differs when anything a page shows of it does.
+    ``near``: the level that comes down to it, or 0; where that is all, ``is_own`` is false, and its water has no page
+    for that. ``state`` differs when anything a page shows of it does.
     """
 
     id: uuid.UUID
@@ -197,6 +201,8 @@ class LitWater:
     public_id: str
     basin: str | None
     level: int
+    near: int
+    is_own: bool
     area_codes: list[str]
     incidents: int
     state: str
@@ -208,7 +214,7 @@ SELECT f.id, ARRAY(SELECT DISTINCT j.code FROM jurisdiction_part p JOIN jurisdic
                    WHERE j.level = 'province' AND ST_Intersects(p.geom, f.geom) ORDER BY j.code),
        md5(ST_AsBinary(f.geom))
 FROM water_feature f
-WHERE (f.id IN (SELECT water_feature_id FROM advisory WHERE basis = 'confirmed')
+WHERE (f.id IN (SELECT water_feature_id FROM advisory)
        OR f.id IN (SELECT water_feature_id FROM incident_span WHERE coalesce(ended_at, 'infinity') > :since)
        OR f.id = ANY(:also))
   AND NOT EXISTS (SELECT FROM mapped_water m WHERE m.water_feature_id = f.id)
@@ -216,10 +222,13 @@ ON CONFLICT DO NOTHING
 """)
 _LIT = text("""
 WITH lit AS (
-    SELECT water_feature_id AS id, max(level) AS level FROM (
-        SELECT water_feature_id, level FROM advisory WHERE basis = 'confirmed'
+    SELECT water_feature_id AS id, max(level) AS level, max(near) AS near, bool_or(is_own) AS is_own FROM (
+        SELECT water_feature_id, level, 0 AS near, true AS is_own FROM advisory WHERE basis = 'confirmed'
         UNION ALL
-        SELECT DISTINCT water_feature_id, 0 FROM incident_span WHERE coalesce(ended_at, 'infinity') > :since) found
+        SELECT water_feature_id, 0, level, false FROM advisory WHERE basis = 'approaching'
+        UNION ALL
+        SELECT DISTINCT water_feature_id, 0, 0, true FROM incident_span
+        WHERE coalesce(ended_at, 'infinity') > :since) found
     GROUP BY 1),
 standing AS (
     SELECT water_feature_id AS id, count(*)::int AS incidents,
@@ -229,9 +238,9 @@ standing AS (
 named AS (
     SELECT water_body_id, string_agg(lang || ' ' || name, ';' ORDER BY lang) AS said FROM water_name
     WHERE is_primary AND water_body_id IN (SELECT f.water_body_id FROM lit JOIN water_feature f USING (id)) GROUP BY 1)
-SELECT f.id, f.feature_id, b.id AS body_id, b.public_id, b.basin, lit.level,
+SELECT f.id, f.feature_id, b.id AS body_id, b.public_id, b.basin, lit.level, lit.near, lit.is_own,
        coalesce(m.area_codes, '{}') AS area_codes, coalesce(s.incidents, 0) AS incidents,
-       md5(concat_ws('|', f.feature_id, lit.level, m.drawn, s.said, n.said)) AS state
+       md5(concat_ws('|', f.feature_id, lit.level, lit.near, m.drawn, s.said, n.said)) AS state
 FROM lit JOIN water_feature f USING (id) JOIN water_body b ON b.id = f.water_body_id
 LEFT JOIN mapped_water m ON m.water_feature_id = f.id LEFT JOIN standing s ON s.id = f.id
 LEFT JOIN named n ON n.water_body_id = b.id
@@ -310,7 +319,7 @@ class Named:
 
 
 def lit_waters(session: Session, *, since: datetime, also: Collection[uuid.UUID] = ()) -> list[LitWater]:
-    """What is coloured, and what was since an instant. Looks up where they lie, and others, as far as it is unknown."""
+    """What is coloured, what comes, what was since an instant. Looks up where they lie, others too, where unknown."""
     session.execute(_PLACE_NEW, {"since": since, "also": list(also)})
     return [LitWater(**row._mapping) for row in session.execute(_LIT, {"since": since})]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.ids import new_id
-from waterwatch.mapping import history, publishing
+from waterwatch.mapping import expected, history, publishing
 from waterwatch.mapping import publishing_queries as queries
 from waterwatch.mapping.rules import digest_of, hashed_name, stem_of
 from waterwatch.mapping.shelf import HASHED, Lying, Shelf
@@ -75,7 +75,10 @@ class Run:
             changes = history.waiting_changes(session)
             months = self._months_to_read(changes)
             groups = queries.incident_groups(session)
-            contents = {"levels": publishing.levels(queries.coloured(session))}
+            contents = {
+                "levels": publishing.levels(queries.coloured(session)),
+                "expected": expected.encoded(expected.expected_groups(session, now=self.at)),
+            }
             for month in months:
                 found = history.month_spans(session, month, now=self.at)
                 contents[f"history/{month:%Y-%m}"] = publishing.month(month, found)
@@ -141,7 +144,7 @@ class Run:
 
     def point(self) -> None:
         """Write the pointer: from here on readers see the new map."""
-        names = {key: self.known[key][0] for key in ("levels", "incidents", TILES) if key in self.known}
+        names = {key: self.known[key][0] for key in ("levels", "expected", "incidents", TILES) if key in self.known}
         months = {
             key.removeprefix("history/"): name
             for key, (name, _digest) in self.known.items()

@@ -68,6 +68,7 @@ def place_png(place: PlaceView, *, time: str) -> bytes:
     frame = _frame_around(place.bounds, width_px, height_px - PANEL_PX)
     ground = [_as_drawn(geometry, None) for geometry in place.background]
     waters = [_as_drawn(water.geometry, water.level or None) for water in reversed(place.waters)]
+    near = [_as_drawn(water.geometry, water.level) for water in reversed(place.near)]
     lakes_first = sorted(ground, key=lambda water: water.kind != "lake")
     dots = (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="{LEVEL_COLOURS[marker.severity]}" stroke="#fff" '
@@ -79,7 +80,9 @@ def place_png(place: PlaceView, *, time: str) -> bytes:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width_px}" height="{height_px}" '
         f'viewBox="0 0 {width_px} {height_px}" font-family="{FONTS}">',
         f'<rect width="100%" height="100%" fill="{GROUND_COLOUR}"/><g transform="translate(0 {PANEL_PX})">',
-        *(_draw_water(frame, water) for water in (*lakes_first, *waters)),
+        *(_draw_water(frame, water) for water in lakes_first),
+        *(_draw_water(frame, water, is_near=True) for water in near),
+        *(_draw_water(frame, water) for water in waters),
         *dots,
         "</g>",
         *_draw_panel(place, time),
@@ -167,7 +170,10 @@ def draw_svg(frame: Frame, waters: list[DrawnWater], *, marker: tuple[float, flo
     return "".join(parts)
 
 
-def _draw_water(frame: Frame, water: DrawnWater) -> str:
+def _draw_water(frame: Frame, water: DrawnWater, *, is_near: bool = False) -> str:
+    """``is_near``: the level only comes, and is dashed over the water as it is."""
+    if is_near:
+        return _draw_water(frame, replace(water, level=None)) + _draw_dashes(frame, water)
     colour = LEVEL_COLOURS.get(water.level or 0)
     if water.kind == "lake":
         path = " ".join(_path(frame, ring, closed=True) for ring in _rings(water.geometry))
@@ -180,6 +186,16 @@ def _draw_water(frame: Frame, water: DrawnWater) -> str:
     return (
         f'<path d="{path}" fill="none" stroke="{colour or WATER_COLOUR}" stroke-width="{width}" '
         'stroke-linecap="round" stroke-linejoin="round"/>'
+    )
+
+
+def _draw_dashes(frame: Frame, water: DrawnWater) -> str:
+    parts = _rings(water.geometry) or _lines(water.geometry)
+    path = " ".join(_path(frame, part, closed=water.kind == "lake") for part in parts)
+    width = LEVEL_WIDTHS_PX.get(water.level or 0, 2.2)
+    return (
+        f'<path d="{path}" fill="none" stroke="{LEVEL_COLOURS[water.level or 1]}" stroke-width="{width}" '
+        f'stroke-dasharray="{width} {width}"/>'
     )
 
 

@@ -171,6 +171,48 @@ class IncidentsOut(Strict):
     features: list[IncidentFeatureOut]
 
 
+class ExpectedFactsOut(Strict):
+    """What an early warning says of one reach or lake; the columns of the CSV are these. Reckoned, with its error.
+
+    `earliest_at` without `probable_at`: not before then. Neither: only the distance is known.
+    """
+
+    incident: str
+    kind: str
+    level: Annotated[
+        Literal["blue", "yellow", "orange"], Field(description="One colour below the incident, at most orange.")
+    ]
+    feature_id: int
+    water: Annotated[str, Field(description="Its page is `/w/<water>`.")]
+    name_zh_hans: str | None
+    name_zh_hant: str | None
+    name_en: str | None
+    distance_km: Annotated[float, Field(ge=0, description="Along the river, to the near end.")]
+    earliest_at: datetime | None
+    probable_at: datetime | None
+    lapses_at: Annotated[datetime, Field(description="From then on nothing is expected there any more.")]
+    is_lake: bool
+    is_dammed: bool
+
+
+class ExpectedFeatureOut(Strict):
+    """One reach or lake as GeoJSON, a line or a shape."""
+
+    type: Literal["Feature"]
+    id: str
+    geometry: dict[str, Any]
+    properties: ExpectedFactsOut
+
+
+class ExpectedOut(Strict):
+    """A GeoJSON FeatureCollection (RFC 7946); of one answer at most 20,000."""
+
+    type: Literal["FeatureCollection"]
+    notice: str
+    about: dict[str, Any]
+    features: list[ExpectedFeatureOut]
+
+
 class ProblemOut(BaseModel):
     """RFC 9457. ``code`` is stable; ``errors`` names every field at fault with its codes."""
 

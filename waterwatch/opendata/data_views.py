@@ -11,12 +11,15 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.atlas import areas
+from waterwatch.atlas import expected as warnings
 from waterwatch.atlas import incidents as atlas
+from waterwatch.atlas.expected import ExpectedPart
 from waterwatch.atlas.incidents import PublicIncident
 from waterwatch.incidents.queries import code_merged_into, incident_by_code
+from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Gone, NotFound
-from waterwatch.opendata import exports
+from waterwatch.opendata import expected, exports
 from waterwatch.opendata.views import keep_nothing, refuse_bad_token
 from waterwatch.waters.queries import WaterView, water_by_public_id
 from waterwatch.web.errors import ask_nobody_who_is_signed_in
@@ -52,6 +55,30 @@ def incident(code: str, form: str) -> Response | WerkzeugResponse:
         if found is None:
             return redirect(url_for("opendata_data.incident", code=where_it_went(session, code), form=form), code=301)
     return _answer([found], form, {"what": "incident", "code": found.code}, found.code)
+
+
+@bp.get("/incidents/<code>/expected.geojson", defaults={"form": "geojson"})
+@bp.get("/incidents/<code>/expected.csv", defaults={"form": "csv"})
+@public
+def below_incident(code: str, form: str) -> Response | WerkzeugResponse:
+    """What may come down the river from an incident, reach by reach; nothing once it has ended."""
+    with transaction(house().sessions) as session:
+        if atlas.by_code(session, code) is None:
+            into = where_it_went(session, code)
+            return redirect(url_for("opendata_data.below_incident", code=into, form=form), code=301)
+        found = warnings.parts_of_incident(session, code, now=utc_now())
+    return _expected(found, form, {"what": "expected_below_incident", "code": code.upper()}, code.upper())
+
+
+@bp.get("/waters/<public_id>/expected.geojson", defaults={"form": "geojson"})
+@bp.get("/waters/<public_id>/expected.csv", defaults={"form": "csv"})
+@public
+def coming_to_water(public_id: str, form: str) -> Response:
+    """What may come to a water from upstream, reach by reach."""
+    with transaction(house().sessions) as session:
+        key = known_water(session, public_id).water_body_id
+        found = warnings.parts_of_water(session, key, now=utc_now())
+    return _expected(found, form, {"what": "expected_of_water", "water": public_id}, public_id)
 
 
 @bp.get("/waters/<public_id>/incidents.geojson", defaults={"form": "geojson"})
@@ -114,10 +141,20 @@ def where_it_went(session: Session, code: str) -> str:
     return into
 
 
+def _expected(found: Sequence[ExpectedPart], form: str, about: Mapping[str, Any], name: str) -> Response:
+    if form == "geojson":
+        return public_answer(expected.as_geojson(found, about), GEOJSON)
+    return _table(expected.as_csv(found), f"expected-{name}")
+
+
 def _answer(found: Sequence[PublicIncident], form: str, about: Mapping[str, Any], name: str) -> Response:
     public_url = house().settings.public_url.rstrip("/")
     if form == "geojson":
         return public_answer(exports.as_geojson(found, public_url, about), GEOJSON)
-    response = public_answer(exports.as_csv(found, public_url), f"{CSV}; charset=utf-8; header=present")
+    return _table(exports.as_csv(found, public_url), name)
+
+
+def _table(content: str, name: str) -> Response:
+    response = public_answer(content, f"{CSV}; charset=utf-8; header=present")
     response.headers["Content-Disposition"] = f'attachment; filename="waterwatch-{name}.csv"'
     return response

@@ -69,6 +69,7 @@ def _models() -> tuple[type[BaseModel], ...]:
         answers.FoundPlaceOut,
         answers.IncidentOut,
         answers.IncidentsOut,
+        answers.ExpectedOut,
         answers.ProblemOut,
     )
 
@@ -184,13 +185,18 @@ def _data_paths() -> dict[str, dict[str, Any]]:
     area = _named("code", "^[0-9]{6}$", "GB/T 2260 code of a province, prefecture or county.")
     moved = {"301": {"description": "It was merged into another incident, whose address follows."}}
     found: dict[str, dict[str, Any]] = {}
-    for path, name, summary, parameters, refusals, more in (
-        ("/incidents", "openIncidents", "Every open incident", [], (), {}),
-        ("/incidents/{code}", "oneIncident", "One incident", [code], (404, 410), moved),
-        ("/waters/{water}/incidents", "incidentsOfWater", "A water's incidents, ended ones too", [water], (404,), {}),
-        ("/areas/{code}/incidents", "incidentsOfArea", "The open incidents of an area", [area], (404,), {}),
-    ):
-        for form, content in _DATA_FORMS.items():
+    told = "IncidentsOut"
+    for path, name, summary, parameters, refusals, more, schema in (
+        ("/incidents", "openIncidents", "Every open incident", [], (), {}, told),
+        ("/incidents/{code}", "oneIncident", "One incident", [code], (404, 410), moved, told),
+        ("/waters/{water}/incidents", "incidentsOfWater", "A water's incidents, ended ones too", [water], (404,), {},
+         told),
+        ("/areas/{code}/incidents", "incidentsOfArea", "The open incidents of an area", [area], (404,), {}, told),
+        ("/incidents/{code}/expected", "expectedBelowIncident", "What may come down the river from an incident",
+         [code], (404, 410), moved, "ExpectedOut"),
+        ("/waters/{water}/expected", "expectedOfWater", "What may come to a water", [water], (404,), {}, "ExpectedOut"),
+    ):  # fmt: skip
+        for form, content in _data_forms(schema).items():
             answer = {"200": {"description": "Kept by caches for a minute at most.", "content": content}}
             operation = _operation(f"{name}As{form.title()}", summary, answer | more, refusals=refusals)
             found[f"{path}.{form}"] = {"parameters": parameters, "get": operation}
@@ -257,7 +263,8 @@ def _list(model: str) -> dict[str, Any]:
     return {"type": "array", "items": _ref(model)}
 
 
-_DATA_FORMS = {
-    "geojson": {"application/geo+json": {"schema": _ref("IncidentsOut")}},
-    "csv": {"text/csv": {"schema": {"type": "string"}}},
-}
+def _data_forms(schema: str) -> dict[str, dict[str, Any]]:
+    return {
+        "geojson": {"application/geo+json": {"schema": _ref(schema)}},
+        "csv": {"text/csv": {"schema": {"type": "string"}}},
+    }

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from waterwatch.accountability import showing as figures_shown
 from waterwatch.accountability.queries import area_history as figures_of_area
 from waterwatch.advisories.queries import level_of_water
-from waterwatch.atlas import areas, surroundings
+from waterwatch.atlas import areas, expected, surroundings
 from waterwatch.atlas.addresses import snapshot_of
 from waterwatch.incidents.queries import incidents_of_water
 from waterwatch.kernel.clock import utc_now
@@ -71,6 +71,7 @@ def _shown_of_water(session: Session, found: WaterView) -> dict[str, object]:
         "cards": cards,
         "cleaned": [card for card in cards if card.after and card.photos][:BEFORE_AND_AFTER_SHOWN],
         "feature_ids": waters.feature_ids_of(session, key),
+        "coming": expected.of_water(session, key, now=utc_now()),
         "bbox": samples.bbox if samples else (),
         "weeks": eventful(history),
         "chart": chart_of(history),
@@ -95,6 +96,7 @@ def area(code: int) -> str:
             "numbers": areas.numbers_of(session, found.code),
             "waters": areas.waters_there(session, found.code),
             "parts": areas.parts_of(session, found.code),
+            "coming": expected.in_area(session, found.code, now=utc_now()),
             "answers": figures_of_area(session, found.code, limit=1),
             "snapshot": snapshot_of(session, [*(f"area-{one}" for one in _codes(found)), "national"]),
         }

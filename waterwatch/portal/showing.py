@@ -3,11 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from flask_babel import get_locale
+from flask_babel import get_locale, gettext
 
+from waterwatch.advisories.rules import Window
+from waterwatch.kernel.clock import utc_now
 from waterwatch.mapping.history import History, Week
 from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language, viewer_zone
+from waterwatch.web.windows import MAYBE_THERE, window_words
 
 
 @dataclass(frozen=True)
@@ -48,3 +53,28 @@ def published_url() -> str:
     """Where the published map lies, without the last slash."""
     settings = house().settings
     return (settings.published_url or f"{public_url()}/published").rstrip("/")
+
+
+def arrival_words(window: Window) -> str:
+    """When something is expected, on the viewer's clock; once its window is over, that it may be there."""
+    now = utc_now()
+    words = window_words(window.earliest, window.probable, viewer_language(), now=now, zone=ZoneInfo(viewer_zone()))
+    if window.probable is not None and window.probable < now:
+        return str(gettext("%(maybe)s（预计 %(window)s）", maybe=MAYBE_THERE, window=words))
+    return words
+
+
+def km_words(distance_km: float) -> str:
+    """Tenths of a kilometre near by; far away they would only feign exactness."""
+    return f"{distance_km:.1f}" if distance_km < 10 else f"{distance_km:.0f}"
+
+
+def passage_words(passage_s: float | None) -> str:
+    """How long it takes to pass, as an order of magnitude; empty where it is not known."""
+    if passage_s is None:
+        return ""
+    hours = passage_s / 3600
+    for limit, words in ((2, gettext("约一两小时")), (10, gettext("约几小时")), (36, gettext("约一天"))):
+        if hours < limit:
+            return str(words)
+    return str(gettext("约几天"))

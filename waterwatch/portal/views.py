@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.agencies.search import search_areas
-from waterwatch.atlas import areas, incidents
+from waterwatch.atlas import areas, expected, incidents
 from waterwatch.atlas.addresses import snapshot_of
 from waterwatch.casework.queries import AnswerPhoto, AnswerView, public_answers
 from waterwatch.escalation.public_queries import CaseView, Round, cases_of_each
@@ -31,7 +31,14 @@ from waterwatch.kernel.errors import NotFound
 from waterwatch.mapping.queries import levelled_waters
 from waterwatch.photos.views import serve_derivative
 from waterwatch.portal import linked, queries
-from waterwatch.portal.showing import name_in_language, public_url, published_url
+from waterwatch.portal.showing import (
+    arrival_words,
+    km_words,
+    name_in_language,
+    passage_words,
+    public_url,
+    published_url,
+)
 from waterwatch.waters.search import search_names
 from waterwatch.web.guards import public
 from waterwatch.web.house import house
@@ -39,7 +46,8 @@ from waterwatch.web.language import STATED, state_language, viewer_language
 from waterwatch.web.words import KIND_WORDS
 
 bp = Blueprint("portal", __name__, template_folder="templates")
-bp.app_template_global("published_url")(published_url)
+for shown in (published_url, arrival_words, km_words, passage_words):
+    bp.app_template_global(shown.__name__)(shown)
 
 LISTED_WATERS = 200
 FOUND_AREAS = 6
@@ -118,6 +126,7 @@ def incident(code: str) -> str | WerkzeugResponse | tuple[str, int]:
         assert told is not None, "it was found in this transaction"
         (card,) = cards_of(session, [found])
         life, events = life_of(session, found.incident_id), timeline(session, found.incident_id)
+        below = expected.of_incident(session, found.incident_id, now=card.now)
         snapshot = snapshot_of(session, [f"water-{told.water}", "national"])
     name = name_in_language(told.names, told.water)
     headline = gettext("%(water)s：%(kind)s", water=name, kind=KIND_WORDS[found.kind])
@@ -129,6 +138,8 @@ def incident(code: str) -> str | WerkzeugResponse | tuple[str, int]:
         headline=headline,
         life=life,
         steps=_steps(events, card.cases),
+        below=below,
+        name_of=name_in_language,
         snapshot=snapshot,
         linked=linked.of_incident(told, name, headline, public_url()),
     )

@@ -14,11 +14,13 @@ export function openFilters(live: Live, changed: () => void): void {
     count(into, live);
     changed();
   };
-  into.replaceChildren(...FACETS.map((facet) => fieldset(live, facet, choose)));
+  const near = nearBox(live, changed);
+  into.replaceChildren(...FACETS.map((facet) => fieldset(live, facet, choose)), near);
   const all = document.getElementById("map-filter-all");
   if (all) all.onclick = () => {
+    live.hideNear(false);
     choose(EVERYTHING);
-    for (const box of into.querySelectorAll<HTMLInputElement>("input")) box.checked = false;
+    for (const box of into.querySelectorAll<HTMLInputElement>("input")) box.checked = box.dataset.near !== undefined;
   };
   count(into, live);
 }
@@ -41,6 +43,22 @@ function fieldset(live: Live, facet: Facet, choose: (choice: Choice) => void): H
     label.dataset.facet = facet;
     fields.append(label);
   }
+  return fields;
+}
+
+/** Whether waters to which something only comes are drawn: on a map of what is, they may be in the way. */
+function nearBox(live: Live, changed: () => void): HTMLElement {
+  const fields = Object.assign(document.createElement("fieldset"), { className: "map-facet" });
+  const input = Object.assign(document.createElement("input"), { type: "checkbox", checked: !live.hidesNear });
+  input.dataset.near = "";
+  input.addEventListener("change", () => {
+    live.hideNear(!input.checked);
+    remember(live);
+    changed();
+  });
+  const label = Object.assign(document.createElement("label"), { className: "map-facet-row" });
+  label.append(input, Object.assign(document.createElement("span"), { textContent: say(live.words, "filter_near_shown") }));
+  fields.append(Object.assign(document.createElement("legend"), { textContent: say(live.words, "filter_near") }), label);
   return fields;
 }
 

@@ -7,6 +7,7 @@ export interface Shared {
   readonly day: string | null;
   readonly choice: Choice;
   readonly isStrong: boolean;
+  readonly hidesNear: boolean;
   readonly language: string | null;
 }
 
@@ -35,6 +36,7 @@ export function readHash(hash: string, now = Date.now()): Shared {
     day: isPast(day, now) ? day : null,
     choice: { ...EVERYTHING, ...Object.fromEntries(chosen) } as Choice,
     isStrong: said.get("strong") === "1",
+    hidesNear: said.get("near") === "0",
     language: LANGUAGES.includes(language) ? language : null,
   };
 }
@@ -61,12 +63,13 @@ function within(least: number, most: number, number: string | undefined): number
 }
 
 /** Write it, without the `#`; the shortest that says the same. */
-export function writeHash({ view, day, choice, isStrong, language }: Shared): string {
+export function writeHash({ view, day, choice, isStrong, hidesNear, language }: Shared): string {
   const parts: string[] = [];
   if (view) parts.push(`map=${Number(view.zoom.toFixed(2))}/${Number(view.lat.toFixed(4))}/${Number(view.lon.toFixed(4))}`);
   if (day) parts.push(`day=${day}`);
   for (const facet of FACETS) if (choice[facet].size > 0) parts.push(`${facet}=${[...choice[facet]].join(".")}`);
   if (isStrong) parts.push("strong=1");
+  if (hidesNear) parts.push("near=0");
   if (language) parts.push(`lang=${language}`);
   return parts.join("&");
 }

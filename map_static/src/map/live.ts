@@ -2,9 +2,10 @@
 
 import type { GeoJSONSource, Map as Canvas, MapGeoJSONFeature } from "maplibre-gl";
 
-import { RANKS, toRank } from "../levels";
+import { merged, NOTHING_EXPECTED, readExpected, type ExpectedByFeature } from "../expected";
+import { RANKS, toRank, type Rank } from "../levels";
 import {
-  MANIFEST, Missing, nameIn, NO_INCIDENTS, readIndex, readLevels, readManifest, readRanges,
+  MANIFEST, Missing, nameIn, NO_INCIDENTS, NO_LEVELS, readIndex, readLevels, readManifest, readRanges,
   type IncidentIndex, type IncidentProperties, type Levels, type Manifest, type Published, type WaterProperties,
 } from "../published";
 import { group, say, type Words } from "../words";
@@ -40,15 +41,20 @@ export interface Live {
   readonly marks: IncidentMarks;
   readonly list: ViewList;
   published: Published;
+  /** When what comes down the rivers is expected where; nothing until it was read. */
+  expected: ExpectedByFeature;
   choice: Choice;
   day: string | null;
   /** What holds on the day that is shown, whatever is chosen. */
   levels: Levels;
   isStrong: boolean;
+  /** What is only expected is not drawn. */
+  hidesNear: boolean;
   /** Show a day of the past, or with null what is published now. */
   showDay(day: string | null, levels: Levels | null, isMoving?: boolean): void;
   choose(choice: Choice): void;
   strengthen(isStrong: boolean): void;
+  hideNear(hidesNear: boolean): void;
   /** Read the pointer again, and what it names anew. */
   renew(): Promise<void>;
   /** The address that restores all of this. */
@@ -85,6 +91,8 @@ async function furnish(live: Live, shared: Shared, fallBack: FallBack): Promise<
   const known = (facet: "kinds" | "answers"): string[] => [...Object.keys(group(words, facet)), ...marks.index[facet]];
   live.choose(existing(shared.choice, { kind: known("kinds"), severity: RANKS.map(String), answer: known("answers") }));
   live.strengthen(shared.isStrong);
+  live.hideNear(shared.hidesNear);
+  void expect(live, live.published.manifest);
   await connectTools(live, shared);
   map.on("moveend", (event) => "originalEvent" in event && event.originalEvent && remember(live));
   watchContext(live, followPublications(live), fallBack);
@@ -105,10 +113,12 @@ function join(frame: HTMLElement, published: Published, words: Words, language: 
   list = new ViewList(map, marks, room, language, words);
   const live: Live = {
     map, frame, words, language, colours, marks, list, published,
+    expected: NOTHING_EXPECTED,
     choice: EVERYTHING,
     day: null,
     levels: published.levels,
     isStrong: false,
+    hidesNear: false,
     showDay(day, levels, isMoving = false) {
       live.day = day;
       marks.hide(day !== null);
@@ -126,6 +136,10 @@ function join(frame: HTMLElement, published: Published, words: Words, language: 
       live.isStrong = isStrong;
       colours.strengthen(isStrong);
     },
+    hideNear(hidesNear) {
+      live.hidesNear = hidesNear;
+      showLevels(live);
+    },
     renew: () => renew(live),
     link(shownIn) {
       const address = new URL(location.href);
@@ -139,19 +153,34 @@ function join(frame: HTMLElement, published: Published, words: Words, language: 
 
 /** Levels that were not chosen leave the waters, too: what is looked for stands out. */
 function showLevels(live: Live, isMoving = false): void {
-  const { levels } = live;
-  const wanted = live.choice.severity;
-  if (wanted.size === 0) {
+  const { levels, hidesNear } = live;
+  const { severity, kind } = live.choice;
+  if (severity.size === 0 && kind.size === 0 && !hidesNear) {
     live.colours.show(levels, isMoving);
     return;
   }
-  const chosen = (of: Levels["confirmed"]): Levels["confirmed"] => new Map([...of].filter(([, rank]) => wanted.has(String(rank))));
-  live.colours.show({ confirmed: chosen(levels.confirmed), approaching: chosen(levels.approaching) }, isMoving);
+  const chosen = (of: Levels["confirmed"]): Levels["confirmed"] => (severity.size === 0 ? of : new Map([...of].filter(([, rank]) => severity.has(String(rank)))));
+  // Whatever is known to be of another kind only; a level alone says not what comes.
+  const isOfKind = (id: number): boolean => kind.size === 0 || (live.expected.get(id)?.some((one) => kind.has(one.kind)) ?? true);
+  const approaching = hidesNear ? NO_LEVELS.approaching : new Map([...chosen(levels.approaching)].filter(([id]) => isOfKind(id)));
+  live.colours.show({ confirmed: chosen(levels.confirmed), approaching }, isMoving);
+}
+
+/** Read when something is expected where. Where it cannot be read the hatching stands alone, and the next minute asks again. */
+async function expect(live: Live, manifest: Manifest): Promise<void> {
+  const read = await readExpected(manifest, live.published.base).catch(() => null);
+  const { published } = live;
+  if (published.manifest.expected !== manifest.expected) return; // a newer one is on its way
+  if (read === null) live.published = { ...published, manifest: { ...published.manifest, expected: "" } };
+  live.expected = live.list.expected = read ?? NOTHING_EXPECTED;
+  if (live.choice.kind.size > 0) showLevels(live);
+  live.list.renew();
 }
 
 function stateOf(live: Live, language: string | null): Shared {
   const { lng, lat } = live.map.getCenter();
-  return { view: { zoom: live.map.getZoom(), lon: lng, lat }, day: live.day, choice: live.choice, isStrong: live.isStrong, language };
+  const { day, choice, isStrong, hidesNear } = live;
+  return { view: { zoom: live.map.getZoom(), lon: lng, lat }, day, choice, isStrong, hidesNear, language };
 }
 
 /** The address follows, so that reloading and going back show the same; no entry of the history is made. */
@@ -190,7 +219,7 @@ function answerPointing(live: Live): void {
     }
     const content =
       found.source === INCIDENTS
-        ? incidentPopup(incidentOf(live, found), language, (frame.dataset.incidentUrl ?? "/i/") + encodeURIComponent(String(found.properties.code)), words)
+        ? incidentPopup(incidentOf(live, found), language, incidentHref(frame, String(found.properties.code)), words)
         : waterContent(live, found);
     popup.setLngLat(event.lngLat).setDOMContent(content).addTo(map);
   });
@@ -204,18 +233,23 @@ function incidentOf(live: Live, found: MapGeoJSONFeature): IncidentProperties {
 
 function waterContent(live: Live, found: MapGeoJSONFeature): HTMLElement {
   const water = found.properties as WaterProperties;
-  const state = stateOfWater(live.map, found);
+  const { level, near, ids } = stateOfWater(live.map, found);
   const name = nameIn(live.language, water) || (namesOf(live.map, live.language).get(water.w) ?? "");
   const href = (live.frame.dataset.waterUrl ?? "/w/") + encodeURIComponent(water.w);
-  return waterPopup({ name, level: toRank(state.level), near: toRank(state.near), href }, live.words);
+  const expected = near > 0 ? merged(ids.map((id) => live.expected.get(id) ?? [])) : [];
+  return waterPopup({ name, level, near, href, expected }, live.words, live.language, (code) => incidentHref(live.frame, code));
 }
 
-/** Of a name, that of the nearest part of its water is meant. */
-function stateOfWater(map: Canvas, found: MapGeoJSONFeature): Record<string, unknown> {
-  if (found.sourceLayer !== "labels") return found.state;
-  const parts = map.queryRenderedFeatures({ layers: ["rivers", "lakes"], filter: ["==", ["get", "w"], found.properties.w] });
-  const worst = (key: string): number => Math.max(0, ...parts.map((part) => toRank(part.state[key])));
-  return { level: worst("level"), near: worst("near") };
+function incidentHref(frame: HTMLElement, code: string): string {
+  return (frame.dataset.incidentUrl ?? "/i/") + encodeURIComponent(code);
+}
+
+/** Of a name, all parts of its water in view are meant. */
+function stateOfWater(map: Canvas, found: MapGeoJSONFeature): { readonly level: Rank; readonly near: Rank; readonly ids: readonly number[] } {
+  const isName = found.sourceLayer === "labels";
+  const parts = isName ? map.queryRenderedFeatures({ layers: ["rivers", "lakes"], filter: ["==", ["get", "w"], found.properties.w] }) : [found];
+  const worst = (key: string): Rank => Math.max(0, ...parts.map((part) => toRank(part.state[key]))) as Rank;
+  return { level: worst("level"), near: worst("near"), ids: [...new Set(parts.map((part) => Number(part.id)))] };
 }
 
 function pointedAt(map: Canvas, point: { x: number; y: number }): MapGeoJSONFeature | undefined {
@@ -226,7 +260,8 @@ function pointedAt(map: Canvas, point: { x: number; y: number }): MapGeoJSONFeat
   const first = map.queryRenderedFeatures(box, { layers: ["incidents", "incident-sums", "names"] })[0];
   if (first) return first;
   const waters = map.queryRenderedFeatures(box, { layers: ["rivers", "lakes"] });
-  return waters.reduce<MapGeoJSONFeature | undefined>((best, one) => (toRank(one.state.level) > toRank(best?.state.level) ? one : best), waters[0]);
+  const weight = (one: MapGeoJSONFeature | undefined): number => 10 * toRank(one?.state.level) + toRank(one?.state.near);
+  return waters.reduce<MapGeoJSONFeature | undefined>((best, one) => (weight(one) > weight(best) ? one : best), waters[0]);
 }
 
 async function openCluster(map: Canvas, cluster: MapGeoJSONFeature): Promise<void> {
@@ -310,6 +345,7 @@ async function take(live: Live, manifest: Manifest): Promise<void> {
   live.published = withIndex({ ...live.published, manifest, levels }, index);
   if (!isSame) live.marks.renew(index ?? NO_INCIDENTS);
   miss(live, "incidents", index === null);
+  if (manifest.expected !== before.expected) await expect(live, manifest);
   if (live.day !== null || levels === live.levels) return;
   live.levels = levels;
   showLevels(live);

@@ -1,19 +1,52 @@
 /** What pointing at a water or an incident shows. Built as nodes: no text from outside ever becomes markup. */
 
+import type { Expected } from "../expected";
 import { toRank, type Rank } from "../levels";
 import { nameOf, type IncidentProperties } from "../published";
 import { group, say, type Words } from "../words";
+import { arrivalWords, kmWords } from "./windows";
+
+/** More warnings of one water are on its page. */
+const EXPECTED_SHOWN = 3;
 
 export interface PointedWater {
   readonly name: string;
   readonly level: Rank;
   readonly near: Rank;
   readonly href: string;
+  readonly expected: readonly Expected[];
 }
 
-export function waterPopup({ name, level, near, href }: PointedWater, words: Words): HTMLElement {
-  const coming = near > level ? [line(say(words, "approaching_here"), "small")] : [];
-  return popup(name || say(words, "unnamed"), [badge(level, words), ...coming, link(href, say(words, "see_water"))]);
+/** `incidentHref`: the page of an incident by its code. `now` in milliseconds. */
+export function waterPopup({ name, level, near, href, expected }: PointedWater, words: Words, language: string, incidentHref: (code: string) => string, now = Date.now()): HTMLElement {
+  const isQuiet = level === 0 && near > 0; // "no warning" beside a warning would be read alone
+  return popup(name || say(words, "unnamed"), [
+    ...(isQuiet ? [] : [badge(level, words)]),
+    ...(near > 0 ? [coming(near, expected, words, language, incidentHref, now)] : []),
+    link(href, say(words, "see_water")),
+  ]);
+}
+
+/** What comes down the river: from which incident, how far, when; and that it is reckoned. */
+function coming(near: Rank, expected: readonly Expected[], words: Words, language: string, incidentHref: (code: string) => string, now: number): HTMLElement {
+  const part = Object.assign(document.createElement("div"), { className: "map-coming" });
+  part.append(nearBadge(near, words));
+  if (expected.length === 0) part.append(line(say(words, "approaching_here"), "small"));
+  for (const one of expected.slice(0, EXPECTED_SHOWN)) {
+    const kind = group(words, "kinds")[one.kind] ?? one.code;
+    part.append(line(arrivalWords(one, words, language, now), "map-coming-when"));
+    if (one.isLake) part.append(line(say(words, one.isDammed ? "into_reservoir" : "into_lake"), "small"));
+    part.append(link(incidentHref(one.code), say(words, "from_incident", { kind, km: kmWords(one.km) })));
+  }
+  if (expected.length > EXPECTED_SHOWN) part.append(line(say(words, "more_expected", { count: expected.length - EXPECTED_SHOWN }), "small"));
+  part.append(line(say(words, "reckoned"), "muted small"));
+  return part;
+}
+
+/** What is expected, as hatching and as words. */
+export function nearBadge(rank: Rank, words: Words): HTMLElement {
+  const level = group(words, "levels")[String(rank)] ?? "";
+  return Object.assign(document.createElement("span"), { className: `level near near-${rank}`, textContent: [say(words, "near"), level].filter(Boolean).join(" · ") });
 }
 
 export function incidentPopup(incident: IncidentProperties, language: string, href: string, words: Words): HTMLElement {

@@ -100,6 +100,11 @@ export function markOpacity(): ExpressionSpecification {
   return ["case", [">", LEVEL, 0], 1, 0];
 }
 
+/** Where what is and what comes meet, what is counts. */
+function isNearAlone(): ExpressionSpecification {
+  return ["case", ["all", [">", NEAR, 0], ["==", LEVEL, 0]], 1, 0];
+}
+
 export function markSize(isStrong: boolean): number {
   return isStrong ? 0.95 : 0.72;
 }
@@ -143,7 +148,7 @@ function lakeLayers({ palette, levels }: StyleInput): LayerSpecification[] {
       type: "fill",
       paint: { "fill-color": byLevel(LEVEL_COLOURS, palette.lake), "fill-opacity": ["case", [">", LEVEL, 0], 0.82, 1] },
     },
-    part("lakes-approaching", ["case", [">", NEAR, 0], 1, 0]),
+    part("lakes-approaching", isNearAlone()),
     part("lakes-pattern", patternOpacity(0.3)),
     {
       ...water("lakes-line", "lakes"),
@@ -162,10 +167,11 @@ function riverLayers({ palette, levels }: StyleInput): LayerSpecification[] {
   const line = (id: string, paint: Extract<LayerSpecification, { type: "line" }>["paint"], layout: object = round): LayerSpecification =>
     ({ ...water(id, "rivers"), type: "line", layout, ...(by[id] && { filter: by[id].filter }), paint }) as LayerSpecification;
   const isColoured: ExpressionSpecification = ["case", [">", LEVEL, 0], 1, 0];
-  const isNear: ExpressionSpecification = ["case", [">", NEAR, 0], 1, 0];
+  const isNear = isNearAlone();
   return [
     line("rivers", { "line-color": ["case", FOCUS, palette.ink, palette.river], "line-width": riverWidth(0, ["literal", 0] as unknown as ExpressionSpecification) }),
-    line("rivers-approaching-casing", { "line-color": palette.halo, "line-width": riverWidth(2, NEAR), "line-opacity": isNear }),
+    // Water between the stripes: it is the river that is hatched.
+    line("rivers-approaching-casing", { "line-color": palette.river, "line-width": riverWidth(2, NEAR), "line-opacity": isNear }),
     // Butt ends: round ones would close the gaps.
     line("rivers-approaching", { "line-color": byLevel(LEVEL_COLOURS, palette.river, NEAR), "line-width": riverWidth(0, NEAR), "line-opacity": isNear, "line-dasharray": [0.7, 0.7] }, { "line-cap": "butt" }),
     line("rivers-casing", { "line-color": ["case", FOCUS, palette.ink, palette.halo], "line-width": riverWidth(3), "line-opacity": isColoured }),

@@ -72,7 +72,7 @@ function closePanels(live: Live): void {
 /** A filter that is on is seen without opening the sheet. */
 function showCount(live: Live): void {
   const button = tool("filters");
-  button?.classList.toggle("map-tool-on", !isEverything(live.choice));
+  button?.classList.toggle("map-tool-on", !isEverything(live.choice) || live.hidesNear);
 }
 
 function strong(live: Live): void {

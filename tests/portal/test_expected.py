@@ -1,0 +1,145 @@
+"""What early warnings say on the pages of waters, areas and incidents: to everybody, and in whose words."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.advisories.rows import add_chain, network_of
+from tests.incidents.rows import open_on
+from tests.moderation.rows import add_moderator
+from tests.opendata.places import WUHAN_CODE, add_areas
+from tests.portal.test_places import plain
+from tests.portal.test_views import section
+from tests.reports.rows import LAT, LON
+from waterwatch.advisories import forecasts
+from waterwatch.incidents.rules import Severity
+from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.db import transaction
+from waterwatch.kernel.settings import Settings
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+TESTS = Actor.system("tests")
+
+
+def warn(
+    sessions: sessionmaker[Session], settings: Settings, *, discharge_cms: float | None = 30.0, head_start_s: int = 0
+) -> tuple[str, str, str]:
+    """An orange incident; the codes of it, of its river, and of the reservoir at the end of the river."""
+    with transaction(sessions) as session:
+        add_areas(session)
+        river = add_chain(session, 4, lakes=[3], is_reservoir=True, dis_av_cms=discharge_cms)
+        actor = add_moderator(session, "甲", now=NOW)
+        incident, _report = open_on(
+            session, river.ids[0], actor, now=NOW, at=(LON + 0.02, LAT), severity=Severity.MAJOR
+        )
+        session.flush()
+        given = settings.model_copy(update={"downstream_head_start_s": head_start_s})
+        forecasts.reckon(session, [incident.id], network_of(session), settings=given, actor=TESTS, now=NOW)
+        water = session.execute(text("SELECT public_id FROM water_body WHERE id = :id"), {"id": river.body_id})
+        lake = session.execute(text("SELECT public_id FROM water_body WHERE kind = 'reservoir'"))
+        return incident.code, water.scalar_one(), lake.scalar_one()
+
+
+def has_part(page: str, part: str) -> bool:
+    return f'id="{part}"' in page
+
+
+def test_a_water_says_what_may_come_to_it_from_where_and_when_and_that_it_is_reckoned(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, _river, lake = warn(sessions, settings)
+    told = section(client.get(f"/w/{lake}").text, "expected")
+    words = plain(told)
+    assert "上游有污染，可能到达本水体" in words
+    assert "来自上游 26 公里的污水直排" in words
+    assert f'href="/i/{code}"' in told
+    assert re.search(r"预计到达：\S+ \d\d:00(–| 至 \S+ )\d\d:00", words)
+    assert "将受影响 · 黄色" in words
+    assert "途经水库，有坝" in words
+    assert "±0.15 米/秒" in words
+    assert "不是政府预警" in words
+    assert 'href="/early-warning"' in told
+
+
+def test_an_incident_lists_the_waters_below_it_each_once_in_the_order_it_comes_to_them(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, river, lake = warn(sessions, settings)
+    told = section(client.get(f"/i/{code}").text, "below")
+    assert re.findall(r'href="/w/([^"]+)"', told) == [river, lake]
+    words = plain(told)
+    assert "6.0–26 公里" in words
+    assert "经过的时间只是数量级" in words
+
+
+def test_an_area_counts_the_waters_something_may_come_to(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    _code, river, lake = warn(sessions, settings)
+    page = client.get(f"/a/{WUHAN_CODE}").text
+    told = section(page, "expected")
+    assert "共 2 片" in plain(told)
+    assert set(re.findall(r'href="/w/([^"]+)"', told)) == {river, lake}
+
+
+def test_without_discharge_the_pages_say_the_distance_and_that_no_time_is_known(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, _river, lake = warn(sessions, settings, discharge_cms=None)
+    words = plain(section(client.get(f"/w/{lake}").text, "expected"))
+    assert "来自上游 26 公里" in words
+    assert "何时到达不详" in words
+    assert re.search(r"\d\d:\d\d", words) is None
+    below = plain(section(client.get(f"/i/{code}").text, "below"))
+    assert below.count("时间不详") == 2
+    assert "只知道距离" in below
+
+
+def test_before_the_head_start_is_over_nothing_is_said_anywhere(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, river, lake = warn(sessions, settings, head_start_s=600)
+    for path in (f"/w/{river}", f"/w/{lake}", f"/a/{WUHAN_CODE}"):
+        assert not has_part(client.get(path).text, "expected"), path
+    assert not has_part(client.get(f"/i/{code}").text, "below")
+
+
+def test_with_the_incident_it_is_gone_though_nobody_has_reckoned_anew(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, _river, lake = warn(sessions, settings)
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE incident SET state = 'expired', closed_at = now()"))
+    assert not has_part(client.get(f"/w/{lake}").text, "expected")
+    assert not has_part(client.get(f"/a/{WUHAN_CODE}").text, "expected")
+    assert not has_part(client.get(f"/i/{code}").text, "below")
+
+
+@pytest.mark.parametrize(("hours", "words"), [(-1, "可能已经到达"), (1, "预计到达")])
+def test_once_the_window_is_over_it_may_be_there(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings, hours: int, words: str
+) -> None:
+    _code, _river, lake = warn(sessions, settings)
+    with transaction(sessions) as session:
+        session.execute(
+            text("UPDATE downstream_reach SET earliest_at = CAST(:at AS timestamptz) - interval '2 hours',"
+                 " probable_at = :at, lapses_at = now() + interval '1 day'"),
+            {"at": NOW + timedelta(hours=hours)},
+        )  # fmt: skip
+    told = plain(section(client.get(f"/w/{lake}").text, "expected"))
+    assert words in told
+    assert ("可能已经到达" in told) == (hours < 0)
+
+
+def test_the_window_is_told_on_the_viewers_clock(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    _code, _river, lake = warn(sessions, settings)
+    here = plain(section(client.get(f"/w/{lake}").text, "expected"))
+    client.set_cookie("tz", "America/New_York")
+    there = plain(section(client.get(f"/w/{lake}").text, "expected"))
+    assert re.findall(r"\d\d:00", here) != re.findall(r"\d\d:00", there)
