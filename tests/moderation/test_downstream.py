@@ -19,6 +19,7 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
+from waterwatch.reports import service as reports
 
 People = dict[str, DemoPerson]
 SYSTEM = Actor.system("tests")
@@ -314,3 +315,20 @@ def test_a_report_from_elsewhere_is_asked_nothing(desk: Visitor, place: Place, s
     page = f"/desk/{place.report_id}"
     said = desk.post(f"{page}/arrival", {"incident_id": known, "outcome": "arrived"}, page="/desk/pace")
     assert said.status_code == 409
+
+
+def test_what_was_ruled_goes_with_the_last_report_of_an_incident(
+    desk: Visitor, place: Place, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    """Another ruling was made since: undoing the grade leaves it to the report's erasure."""
+    grade(desk, place, downstream="withhold", downstream_reason="只是一小段")
+    page = f"/desk/incident/{incident_id(sessions)}"
+    again = {"downstream": "withhold", "downstream_reason": "后来写的理由"}
+    assert desk.post(f"{page}/downstream", again, page=page).status_code == 303
+    with transaction(sessions) as session:
+        decision_id = session.execute(text("SELECT id FROM decision")).scalar_one()
+    assert desk.post(f"/desk/decision/{decision_id}/undo", page="/desk/").status_code == 303
+    assert ruling(sessions) == (True, None, "后来写的理由")
+    with transaction(sessions) as session:
+        reports.withdraw(session, place.report_id, now=utc_now())
+    assert ruling(sessions) is None

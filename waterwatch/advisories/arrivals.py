@@ -13,7 +13,7 @@ from waterwatch.advisories import rules
 from waterwatch.advisories.arrival_queries import Arriving
 from waterwatch.kernel import audit
 from waterwatch.kernel.audit import Actor
-from waterwatch.kernel.errors import Conflict, Forbidden, Invalid
+from waterwatch.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from waterwatch.reports import queries as report_queries
 
 UNCLEAR = "unclear"  # the picture does not show it: nothing is kept
@@ -37,7 +37,8 @@ def judge(
         raise Invalid({"outcome": ["choice_unknown" if answer else "missing"]})
     if actor.id is None:
         raise Forbidden("decides_nothing")
-    report_queries.lock_report(session, report_id)
+    if report_queries.lock_report(session, report_id) is None:
+        raise NotFound("report_not_found")
     asked = {one.incident_id: one for one in asked_of(session, report_id, now=now)}
     one = asked.get(incident_id)
     if one is None:
