@@ -34,6 +34,7 @@ from waterwatch.moderation import (
     answer_views,
     batch_views,
     desk_views,
+    downstream_views,
     incident_views,
     photo_views,
     post_views,
@@ -52,6 +53,7 @@ from waterwatch.opendata import case_answers as api_cases
 from waterwatch.opendata import following as api_following
 from waterwatch.opendata import views as opendata
 from waterwatch.portal import place_views as portal  # with the views it adds to
+from waterwatch.portal import warning_views as early_warning
 from waterwatch.reports import views as reports
 from waterwatch.screening import views as screening
 from waterwatch.uploads import views as uploads
@@ -98,6 +100,7 @@ def create_app(settings: Settings) -> Flask:
     install_guards(app)
     for blueprint in (
         portal.bp,
+        early_warning.bp,
         reports.bp,
         notices.bp,
         following.bp,
@@ -109,6 +112,7 @@ def create_app(settings: Settings) -> Flask:
         desk_views.bp,
         action_views.bp,
         incident_views.bp,
+        downstream_views.bp,
         batch_views.bp,
         record_views.bp,
         post_views.bp,

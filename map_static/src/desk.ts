@@ -1,6 +1,7 @@
 /** The moderators' desk: everything by keyboard, pictures large, the place exact, the next report ready. */
 
-import { moveSnap, pairOf, showDeskMap } from "./desk/map";
+import { answerArrivals, followBelow, followRuling } from "./desk/below";
+import { drawBelow, moveSnap, pairOf, showDeskMap } from "./desk/map";
 import { isTyping, keyOf } from "./desk/keys";
 import { RedactionEditor } from "./desk/redaction";
 import { Round } from "./desk/round";
@@ -20,9 +21,13 @@ const words = JSON.parse(document.getElementById("desk-words")?.textContent ?? "
 function attend(): void {
   const form = document.querySelector<HTMLFormElement>("#grade-form");
   if (form) followRubric(form, readWords(form));
+  drawBelow({ type: "FeatureCollection", features: [] }); // of the report before
+  followRuling(document);
+  answerArrivals(document);
   // Pictures and form come first: drawing a map keeps a slow machine busy for longer than showing them takes.
   afterPaint(() => {
     for (const frame of document.querySelectorAll<HTMLElement>("[data-desk-map]")) whenNear(frame, () => void showDeskMap(frame));
+    for (const panel of document.querySelectorAll<HTMLElement>("[data-downstream]")) followBelow(panel);
   });
 }
 

@@ -220,6 +220,11 @@ VALUES (:incident_id, :is_withheld, :limit_km, :reason, :ruled_by, :now)
 ON CONFLICT (incident_id) DO UPDATE SET is_withheld = excluded.is_withheld, limit_km = excluded.limit_km,
     reason = excluded.reason, ruled_by = excluded.ruled_by, ruled_at = excluded.ruled_at
 """)
+_UNRULE = text("""
+DELETE FROM downstream_ruling WHERE incident_id = :id
+    AND (CAST(:made_at AS timestamptz) IS NULL OR ruled_at = :made_at)
+RETURNING 1
+""")
 
 
 def serialise(session: Session) -> None:
@@ -312,10 +317,15 @@ def keep_ruling(session: Session, values: Mapping[str, Any]) -> None:
     session.execute(_RULE, values)
 
 
-def drop_ruling(session: Session, incident_id: uuid.UUID) -> bool:
-    """Let the warning go as it is reckoned; whether there was a ruling."""
-    statement = text("DELETE FROM downstream_ruling WHERE incident_id = :id RETURNING 1")
-    return session.execute(statement, {"id": incident_id}).first() is not None
+def drop_ruling(session: Session, incident_id: uuid.UUID, *, made_at: datetime | None = None) -> bool:
+    """Let the warning go as it is reckoned; whether there was a ruling (made just then, where ``made_at`` says so)."""
+    return session.execute(_UNRULE, {"id": incident_id, "made_at": made_at}).first() is not None
+
+
+def has_ruling(session: Session, incident_id: uuid.UUID) -> bool:
+    """Whether a moderator has ruled on an incident's warning."""
+    found = session.execute(text("SELECT 1 FROM downstream_ruling WHERE incident_id = :id"), {"id": incident_id})
+    return found.first() is not None
 
 
 def _expected(row: Any) -> Expected:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from waterwatch.advisories import forecast_queries as queries
 from waterwatch.advisories import rules
 from waterwatch.advisories.forecast_queries import Origin
-from waterwatch.advisories.rules import Ruling, level_below, warns
+from waterwatch.advisories.rules import Ruling, Window, lapses_at, level_below, warns
 from waterwatch.advisories.walking import Flow, Way, ratio_from, walk
 from waterwatch.flow import travel
 from waterwatch.flow.rules import Network, UnknownFeature
@@ -108,15 +108,39 @@ def preview(
     return Preview(level_below(severity), found[0], found[1]) if found is not None and len(found[0]) else None
 
 
+def expected_at(first_seen: datetime, earliest_h: float, probable_h: float) -> Window:
+    """The window of a place that lies so many hours below (infinite: not known), blurred as forecasts keep it."""
+    begins = _blurred(first_seen)
+    earliest = begins + timedelta(hours=earliest_h) if math.isfinite(earliest_h) else None
+    if earliest is None or not math.isfinite(probable_h):
+        return Window(earliest, None)
+    return Window(earliest, begins + timedelta(seconds=BLURRED_S, hours=probable_h))
+
+
+def has_passed(last_seen: datetime, probable_h: float, passage_s: float, *, now: datetime) -> bool:
+    """Whether a place so many hours below (infinite: not known) is no longer warned."""
+    until = _blurred(last_seen) + timedelta(seconds=BLURRED_S)
+    return lapses_at(until, _known(probable_h), _known(passage_s)) <= now
+
+
 def rule(
-    session: Session, incident_id: uuid.UUID, kind: str, ruling: Ruling | None, *, actor: Actor, now: datetime
+    session: Session,
+    incident_id: uuid.UUID,
+    kind: str,
+    ruling: Ruling | None,
+    *,
+    actor: Actor,
+    now: datetime,
+    available_at: datetime | None = None,
+    made_at: datetime | None = None,
 ) -> None:
     """A moderator withholds or shortens the warning below an incident, or (None) lets it go as it is reckoned.
 
+    ``available_at``: the warning follows no sooner. ``made_at``: only the ruling made then is taken back.
     Raises :class:`Invalid` (``downstream_reason``, ``downstream_limit``) for a ruling without reason, or beyond 200 km.
     """
     if ruling is None:
-        if not queries.drop_ruling(session, incident_id):
+        if not queries.drop_ruling(session, incident_id, made_at=made_at):
             return
         facts: dict[str, audit.Fact] = {"is_withheld": False}
     else:
@@ -130,7 +154,7 @@ def rule(
         queries.keep_ruling(session, values | {"reason": reason, "ruled_by": actor.id, "now": now})
         facts = {"is_withheld": ruling.is_withheld, "limit_m": None if limit_km is None else round(1000 * limit_km)}
     _record(session, "downstream.ruled", incident_id, actor, now, facts)
-    order(session, incident_id, kind, now=now)
+    order(session, incident_id, kind, now=now, available_at=available_at)
 
 
 def reckon(

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from waterwatch.advisories.rules import LIMIT_KM, REASON_MIN, Ruling
 from waterwatch.incidents.rules import EXTENT_POINTS, HAZARD_POINTS, RECEPTOR_POINTS, RubricInputs, Severity, score
 from waterwatch.incidents.service import Judgement
 from waterwatch.kernel.errors import Invalid
@@ -22,6 +23,7 @@ from waterwatch.reports.tables import REPORT_KINDS
 MAX_WORDS = 500
 MOST_HELD = 40  # what one page ever holds
 _CODE = re.compile(r"[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}", re.ASCII)
+_KM = re.compile(r"[0-9]{1,3}(\.[0-9]{1,2})?", re.ASCII)
 _AREA = re.compile(r"[0-9]{6}", re.ASCII)
 SMALLEST_PART = 0.002  # of the picture: four pixels of 2000
 ROUNDING = 0.001  # by which a rectangle drawn to the edge may seem to pass it
@@ -60,6 +62,26 @@ class _Reading:
             self.errors.setdefault(name, []).append("choice_unknown")
             return None
 
+    def ruling(self) -> Ruling | None:
+        """What is decided of the warning below; None: as it is reckoned."""
+        what = self.fields.get("downstream", "").strip()
+        if what not in ("", "withhold", "shorten"):
+            self.errors.setdefault("downstream", []).append("choice_unknown")
+        if what not in ("withhold", "shorten"):
+            return None
+        reason = self.words("downstream_reason")
+        if len(reason or "") < REASON_MIN:
+            self.errors.setdefault("downstream_reason", []).append("downstream_reason")
+        limit_km = None if what == "withhold" else self._limit_km()
+        return Ruling(what == "withhold", limit_km, reason)
+
+    def _limit_km(self) -> float | None:
+        typed = self.fields.get("downstream_limit_km", "").strip()
+        limit_km = float(typed) if _KM.fullmatch(typed) else 0.0
+        if not 0 < limit_km <= LIMIT_KM:
+            self.errors.setdefault("downstream_limit_km", []).append("downstream_limit")
+        return limit_km
+
     def words(self, name: str) -> str | None:
         value = " ".join(clean_text(self.fields.get(name, "")).split())
         if len(value) > MAX_WORDS:
@@ -87,12 +109,13 @@ def parse_grade(report_id: uuid.UUID, fields: Mapping[str, str]) -> GradeReport:
     water_feature_id = reading.optional_id("water_feature_id")
     join_incident_id = reading.optional_id("join_incident_id")
     reason = reading.words("departure_reason")
+    ruling = reading.ruling()
     if not reading.errors and severity != str(int(score(inputs).proposed)) and len(reason or "") < 3:
         reading.errors["departure_reason"] = ["departure_needs_reason"]
     if reading.errors:
         raise Invalid(reading.errors)
     judgement = Judgement(inputs, Severity(int(severity)), reason)
-    return GradeReport(report_id, judgement, water_feature_id, join_incident_id, parse_version(fields))
+    return GradeReport(report_id, judgement, water_feature_id, join_incident_id, parse_version(fields), ruling)
 
 
 def parse_amendment(report_id: uuid.UUID, fields: Mapping[str, str]) -> AmendReport:
@@ -119,7 +142,53 @@ def parse_amendment(report_id: uuid.UUID, fields: Mapping[str, str]) -> AmendRep
 
 def parse_judgement(fields: Mapping[str, str]) -> Judgement:
     """Read the grade of a whole incident. Raises :class:`Invalid` as :func:`parse_grade`."""
-    return parse_grade(uuid.UUID(int=0), {**fields, "water_feature_id": "", "join_incident_id": ""}).judgement
+    of_it = {**fields, "water_feature_id": "", "join_incident_id": "", "downstream": ""}
+    return parse_grade(uuid.UUID(int=0), of_it).judgement
+
+
+@dataclass(frozen=True)
+class AskedBelow:
+    """Of which grade a moderator wants to know what it would warn below."""
+
+    kind: str
+    severity: int
+    water_feature_id: uuid.UUID | None
+    join_incident_id: uuid.UUID | None
+    limit_km: float | None
+
+
+def parse_below(fields: Mapping[str, str]) -> AskedBelow:
+    """Read what is asked while a grade is being made up: what cannot be read yet is not said. Raises nothing."""
+    kind, severity = fields.get("kind", "").strip(), fields.get("severity", "").strip()
+    typed = fields.get("downstream_limit_km", "").strip() if fields.get("downstream") == "shorten" else ""
+    limit_km = float(typed) if _KM.fullmatch(typed) else None
+    return AskedBelow(
+        kind if kind in HAZARD_POINTS else "",
+        int(severity) if severity in ("1", "2", "3", "4") else int(Severity.LARGER),
+        _id(fields.get("water_feature_id", "").strip()),
+        _id(fields.get("join_incident_id", "").strip()),
+        limit_km if limit_km is not None and 0 < limit_km <= LIMIT_KM else None,
+    )
+
+
+def parse_incident(fields: Mapping[str, str]) -> uuid.UUID:
+    """Which incident is meant. Raises :class:`Invalid` (``incident_id``)."""
+    found = _id(fields.get("incident_id", "").strip())
+    if found is None:
+        raise Invalid({"incident_id": ["choice_unknown"]})
+    return found
+
+
+def parse_ruling(fields: Mapping[str, str]) -> Ruling | None:
+    """Read what a moderator decides of the warning below an incident; None: as it is reckoned. Raises :class:`Invalid`.
+
+    ``downstream`` (``choice_unknown``), ``downstream_reason``, ``downstream_limit_km`` (``downstream_limit``).
+    """
+    reading = _Reading(fields)
+    ruling = reading.ruling()
+    if reading.errors:
+        raise Invalid(reading.errors)
+    return ruling
 
 
 def parse_batch(fields: Mapping[str, str], chosen: Sequence[str], typed: str) -> Batch:

@@ -7,6 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from waterwatch.advisories.rules import CARRIED_KINDS
 from waterwatch.incidents.queries import incident_by_code, incident_by_id, incidents_near, secondable_by
 from waterwatch.incidents.rules import score
 from waterwatch.kernel.clock import utc_now
@@ -27,7 +28,7 @@ bp = Blueprint("incident_desk", __name__, url_prefix="/desk/incident", template_
 @requires("review")
 def show(incident_id: uuid.UUID) -> str:
     """What it rests on, and what can be done with it."""
-    return _page(incident_id, {}, {})
+    return render_incident(incident_id, {}, {})
 
 
 @bp.post("/<uuid:incident_id>/regrade")
@@ -41,7 +42,7 @@ def regrade(incident_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
                 session, incident_id, judgement, settings=house().settings, actor=current_actor(), now=utc_now()
             )
     except Invalid as fault:
-        return _page(incident_id, request.form, fault.errors), 400
+        return render_incident(incident_id, request.form, fault.errors), 400
     flash(gettext("已重新评级。"), "success")
     return _back(incident_id)
 
@@ -57,11 +58,11 @@ def split(incident_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
         with transaction(house().sessions) as session:
             made = actions.split(session, incident_id, chosen, judgement, settings=settings, actor=actor, now=utc_now())
     except Invalid as fault:
-        return _page(incident_id, request.form, fault.errors), 400
+        return render_incident(incident_id, request.form, fault.errors), 400
     except Conflict as conflict:
         if conflict.error_code not in ("nothing_would_stay", "report_not_here"):
             raise
-        return _page(incident_id, request.form, {"report": [conflict.error_code]}), 409
+        return render_incident(incident_id, request.form, {"report": [conflict.error_code]}), 409
     flash(gettext("已拆分，新的事件编号 %(code)s。", code=made.code), "success")
     return _back(made.id)
 
@@ -83,7 +84,7 @@ def absorb(incident_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
                 now=utc_now(),
             )
     if other is None:
-        return _page(incident_id, request.form, {"code": ["incident_unknown"]}), 400
+        return render_incident(incident_id, request.form, {"code": ["incident_unknown"]}), 400
     flash(gettext("已并入，%(code)s 的页面会转到这里。", code=other.code), "success")
     return _back(incident_id)
 
@@ -92,7 +93,8 @@ def _back(incident_id: uuid.UUID) -> WerkzeugResponse:
     return redirect(url_for("incident_desk.show", incident_id=incident_id), code=303)
 
 
-def _page(incident_id: uuid.UUID, fields: Mapping[str, str], errors: dict[str, list[str]]) -> str:
+def render_incident(incident_id: uuid.UUID, fields: Mapping[str, str], errors: dict[str, list[str]]) -> str:
+    """The page of one incident, with what was typed and what is wrong with it. Raises :class:`NotFound`."""
     with transaction(house().sessions) as session:
         incident = incident_by_id(session, incident_id)
         if incident is None:
@@ -102,6 +104,7 @@ def _page(incident_id: uuid.UUID, fields: Mapping[str, str], errors: dict[str, l
             "reports": queries.reports_of_incident(session, incident_id),
             "grades": grades,
             "secondable": bool(secondable_by(session, [incident_id], person_id())),
+            "below_now": queries.below_now(session, incident_id, now=utc_now()),
             "nearby": [one for one in incidents_near(session, incident.lon, incident.lat) if one != incident],
         }
     return render_template(
@@ -118,4 +121,5 @@ def _page(incident_id: uuid.UUID, fields: Mapping[str, str], errors: dict[str, l
         severities=SEVERITY_WORDS,
         extents=EXTENT_WORDS,
         receptors=RECEPTOR_WORDS,
+        carried=CARRIED_KINDS,
     )

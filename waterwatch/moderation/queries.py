@@ -293,3 +293,49 @@ def reds_waiting(session: Session, *, now: datetime) -> dict[uuid.UUID, RedWaiti
         row.incident_id: RedWaiting(row.incident_id, row.since, now - row.since > RED_SECOND_WITHIN)
         for row in session.execute(_REDS)
     }
+
+
+@dataclass(frozen=True)
+class BelowNow:
+    """How the warning below an incident stands, and what a moderator ruled of it.
+
+    ``state`` is None where nothing was ever reckoned; ``reaches``, ``farthest_km`` of what is warned now. ``reason`` is
+    None without a ruling; ``ruled_by`` is a name for the desk alone.
+    """
+
+    state: str | None
+    level: int | None
+    public_at: datetime | None
+    is_timed: bool | None
+    flow_ratio: float | None
+    reaches: int
+    farthest_km: float | None
+    is_withheld: bool | None
+    limit_km: float | None
+    reason: str | None
+    ruled_by: str | None
+    ruled_at: datetime | None
+
+
+_BELOW = text("""
+SELECT f.state, f.level, f.public_at, f.is_timed, f.flow_ratio,
+       (SELECT count(*)::int FROM downstream_reach r WHERE r.incident_id = i.id AND r.lapses_at > :now) AS reaches,
+       (SELECT max(r.distance_km) FROM downstream_reach r WHERE r.incident_id = i.id AND r.lapses_at > :now)
+           AS farthest_km,
+       d.is_withheld, d.limit_km, d.reason, p.email AS ruled_by, d.ruled_at
+FROM incident i LEFT JOIN downstream_forecast f ON f.incident_id = i.id
+LEFT JOIN downstream_ruling d ON d.incident_id = i.id LEFT JOIN person p ON p.id = d.ruled_by
+WHERE i.id = :id
+""")
+_FEATURE = text("SELECT feature_id FROM water_feature WHERE id = :id AND retired_at IS NULL")
+
+
+def below_now(session: Session, incident_id: uuid.UUID, *, now: datetime) -> BelowNow:
+    """How the warning below an incident stands. One query; raises ``NoResultFound`` for an unknown one."""
+    return BelowNow(**session.execute(_BELOW, {"id": incident_id, "now": now}).one()._mapping)
+
+
+def feature_of(session: Session, water_feature_id: uuid.UUID) -> int | None:
+    """The stable integer of a reach or lake as the network knows it."""
+    found: int | None = session.execute(_FEATURE, {"id": water_feature_id}).scalar_one_or_none()
+    return found

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from waterwatch.advisories import forecasts
 from waterwatch.casework import pressing
 from waterwatch.fairness import service as fairness
 from waterwatch.incidents import service as incidents
@@ -134,6 +135,9 @@ def _detach(session: Session, decision: Decision, taking: _Taking) -> None:
     if (grade_id := decision.before.get("seconded_grade_id")) is not None and decision.incident_id is not None:
         undoing.unsecond(session, decision.incident_id, uuid.UUID(grade_id), actor=taking.actor, now=taking.now)
     incident = incidents.detach(session, decision.report_id, actor=taking.actor, now=taking.now)
+    if decision.after.get("is_ruled"):  # what was ruled with it; a ruling made since stays
+        made_at, by, now = decision.at, taking.actor, taking.now
+        forecasts.rule(session, incident.id, incident.kind, None, actor=by, now=now, made_at=made_at)
     if again := decision.before.get("reopened"):
         case_ids = [uuid.UUID(case_id) for case_id in again]
         pressing.close_again(session, incident.id, case_ids, actor=taking.actor, now=taking.now)

@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from waterwatch.advisories import forecasts
+from waterwatch.advisories import forecast_queries, forecasts
 from waterwatch.advisories import service as advisories
+from waterwatch.advisories.rules import Ruling
 from waterwatch.casework import pressing
 from waterwatch.escalation import ending
 from waterwatch.escalation import service as escalation
@@ -46,6 +47,7 @@ class GradeReport:
     """A moderator's decision to accept a report: its grade, its water, and the incident to join if not a new one.
 
     ``seen_version`` is what of the report they had before them; None where nobody looked, as in an import.
+    ``ruling``: what they decide of the warning below it; None: as it is reckoned, or as it was ruled before.
     """
 
     report_id: uuid.UUID
@@ -53,6 +55,7 @@ class GradeReport:
     water_feature_id: uuid.UUID | None
     join_incident_id: uuid.UUID | None = None
     seen_version: int | None = None
+    ruling: Ruling | None = None
 
 
 def grade_report(
@@ -66,8 +69,9 @@ def grade_report(
 ) -> Incident:
     """Accept a report: in one transaction the incident, the level of its water, the cases and the map's doorbell.
 
-    Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``), :class:`Conflict` (``lease_lost``,
-    ``not_in_review``, ``report_changed``), :class:`NotFound`.
+    Raises :class:`Invalid` (``water_unknown``, ``departure_needs_reason``, ``downstream_ruled``: the incident that is
+    joined has a ruling), :class:`Conflict` (``lease_lost``, ``not_in_review``, ``report_changed``),
+    :class:`NotFound`.
     """
     with gathered(session):
         return _grade(session, command, settings=settings, actor=actor, now=now, batch_id=batch_id)
@@ -114,10 +118,10 @@ def _grade(
     else:
         incident, opened = _open(session, command, under.judged, water_feature_id, actor=actor, now=now)
         reports.accept(session, under.row, actor=actor, now=now, tell_at=tell_at)
-    is_red = command.judgement.severity is Severity.ESPECIALLY_MAJOR
-    set_moving(
-        session, incident, settings=settings, actor=actor, now=now, tell_at=None if is_red else tell_at, opened=opened
-    )
+    follows_at = None if command.judgement.severity is Severity.ESPECIALLY_MAJOR else tell_at
+    if command.ruling is not None:
+        _rule(session, incident, command.ruling, actor=actor, now=now, follows_at=follows_at)
+    set_moving(session, incident, settings=settings, actor=actor, now=now, tell_at=follows_at, opened=opened)
     decisions.decide(
         session,
         "accepted" if command.join_incident_id is None else "joined",
@@ -126,7 +130,9 @@ def _grade(
         actor=actor,
         now=now,
         before=before,
-        after=level_of(incident) | {"given": int(command.judgement.severity)},
+        after=level_of(incident)
+        | {"given": int(command.judgement.severity)}
+        | ({"is_ruled": True} if command.ruling is not None else {}),
     )
     fairness.maybe_ask_again(
         session,
@@ -262,6 +268,16 @@ def _open(
     incident = incidents.open_incident(session, opening, actor=actor, now=now)
     here = Place(judged.lon, judged.lat, incident.kind, incident.severity, water_feature_id, lon, lat)
     return incident, here
+
+
+def _rule(
+    session: Session, incident: Incident, ruling: Ruling, *, actor: Actor, now: datetime, follows_at: datetime | None
+) -> None:
+    """With the grade, so that both are undone together: it never replaces what was ruled before."""
+    session.flush()
+    if forecast_queries.has_ruling(session, incident.id):
+        raise Invalid({"downstream": ["downstream_ruled"]})
+    forecasts.rule(session, incident.id, incident.kind, ruling, actor=actor, now=now, available_at=follows_at)
 
 
 def set_moving(

@@ -12,6 +12,7 @@ from flask_login import current_user
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
+from waterwatch.advisories import arrivals
 from waterwatch.contacts import queries as contacts
 from waterwatch.duplicates.queries import Candidate
 from waterwatch.duplicates.queries import candidates as candidates_of
@@ -73,6 +74,9 @@ ERROR_WORDS = {
     "incident_is_closed": _l("这个事件已经结束。"),
     "nothing_would_stay": _l("请选一部分上报：至少一条，也至少留下一条。"),
     "report_not_here": _l("选的上报里有一条已经不属于这起事件。"),
+    "downstream_reason": _l("请写明为什么，3 到 500 个字，会存档。"),
+    "downstream_limit": _l("请写 200 以内的公里数，最多两位小数。"),
+    "downstream_ruled": _l("要并入的事件已经有下游预警的决定，请到那起事件的页面修改；这里请选“按推算发布”。"),
     "report_changed": _l("你看这条上报的时候，上报人修改了它。下面是修改后的内容，请重新看过再决定。"),
 }
 CONTACT_REASONS = {
@@ -198,6 +202,7 @@ def _facts(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
         "versions": {photo_id: one.version for photo_id, one in covered.items()},
         "inputs": inputs,
         "proposal": score(inputs),
+        "arriving": arrivals.asked_of(session, report_id, now=now),
         "is_concealed": conceals(facts.kind, facts.has_dead_animals),
         "around": _around(session, facts, [*nearby, *joinable], near, zones),
     }

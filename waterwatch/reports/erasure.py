@@ -27,16 +27,17 @@ _KIN = """
 WITH RECURSIVE kin (id) AS (
     SELECT incident_id FROM grade WHERE report_id = :id
     UNION SELECT CASE WHEN d.incident_id = kin.id THEN d.other_incident_id ELSE d.incident_id END
-    FROM kin JOIN decision d ON d.other_incident_id IS NOT NULL AND kin.id IN (d.incident_id, d.other_incident_id)),
-said AS (
+    FROM kin JOIN decision d ON d.other_incident_id IS NOT NULL AND kin.id IN (d.incident_id, d.other_incident_id))
+"""
+_SAID = f"""{_KIN}, said AS (
     SELECT a.id FROM kin JOIN incident i ON i.id = kin.id AND i.state = 'retracted'
     JOIN escalation_case c ON c.incident_id = i.id JOIN case_answer a ON a.case_id = c.id
     WHERE NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = i.id))
-"""
+"""  # noqa: S608  # the piece is a constant of this module
 _UNLINK_ANSWERS = text(
-    f"{_KIN} DELETE FROM case_answer_photo p USING said WHERE p.answer_id = said.id RETURNING photo_id"  # noqa: S608
+    f"{_SAID} DELETE FROM case_answer_photo p USING said WHERE p.answer_id = said.id RETURNING photo_id"  # noqa: S608
 )
-_FORGET_ANSWERS = text(f"""{_KIN} UPDATE case_answer a
+_FORGET_ANSWERS = text(f"""{_SAID} UPDATE case_answer a
 SET words = NULL, planned_on = NULL, said_by = NULL, suggested_agency_id = NULL, erased_at = :now
 FROM said WHERE a.id = said.id AND a.erased_at IS NULL
 """)  # noqa: S608  # the piece is a constant of this module
@@ -73,6 +74,13 @@ _FORGET_ABOVE = (
     WHERE c.id = n.case_id AND g.incident_id = c.incident_id AND g.report_id = :id
       AND NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = c.incident_id)
     """),
+    # Whether it showed that what was expected from above had come; and what was ruled of the warning below an incident
+    # that nothing evidences any more.
+    text("DELETE FROM arrival_check WHERE report_id = :id"),
+    text(f"""{_KIN} DELETE FROM downstream_ruling d USING kin, incident i
+    WHERE i.id = kin.id AND i.state = 'retracted' AND d.incident_id = i.id
+      AND NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = i.id)
+    """),  # noqa: S608  # the piece is a constant of this module
     text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id"),
     text("DELETE FROM blind_review WHERE report_id = :id"),
     text("DELETE FROM calibration_case WHERE report_id = :id"),

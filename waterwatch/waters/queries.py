@@ -4,10 +4,12 @@ Nearest neighbours are found by the index on the Web-Mercator column (a true ord
 the wrong river for 1-3 % of points) and measured exactly outside.
 """
 
+import json
 import math
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import BigInteger, Float, Text, Uuid, bindparam, column, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
@@ -187,6 +189,11 @@ WHERE o.code = :source AND f.source_key = :key AND f.retired_at IS NULL
 _BODIES_OF = text("""
 SELECT feature_id, water_body_id FROM water_feature WHERE feature_id = ANY(:feature_ids)
 """).bindparams(bindparam("feature_ids", type_=ARRAY(BigInteger)))
+# Drawn no finer than a map of the whole way shows.
+_SHAPES = text("""
+SELECT feature_id, ST_AsGeoJSON(ST_Simplify(geom, :tolerance_deg, true), 4) AS shape
+FROM water_feature WHERE feature_id = ANY(:feature_ids)
+""").bindparams(bindparam("feature_ids", type_=ARRAY(BigInteger)))
 _TO_LOWER_END = text("""
 SELECT coalesce(f.length_km, 0) * CASE WHEN GeometryType(f.geom) = 'LINESTRING'
            THEN 1 - ST_LineLocatePoint(f.geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)) ELSE 0 END AS km
@@ -293,6 +300,12 @@ def bodies_of_features(session: Session, feature_ids: Collection[int]) -> dict[i
     """Which water each reach or lake belongs to, by feature id. One query."""
     rows = session.execute(_BODIES_OF, {"feature_ids": list(feature_ids)})
     return {row.feature_id: row.water_body_id for row in rows}
+
+
+def shapes_of(session: Session, feature_ids: Collection[int], *, tolerance_deg: float) -> dict[int, Any]:
+    """By feature id, the geometry of reaches and lakes as GeoJSON (WGS-84), simplified. One query."""
+    rows = session.execute(_SHAPES, {"feature_ids": list(feature_ids), "tolerance_deg": tolerance_deg})
+    return {row.feature_id: json.loads(row.shape) for row in rows}
 
 
 def km_to_lower_end(session: Session, water_feature_id: uuid.UUID, lon: float, lat: float) -> float:

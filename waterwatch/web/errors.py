@@ -81,6 +81,7 @@ WORDS = {
     "link_expired": _l("这个链接已经过期。"),
     "lease_lost": _l("另一位审核员正在处理这一条。"),
     "report_already_accepted": _l("这条上报已经受理过了。"),
+    "nothing_expected": _l("现在没有对这里的下游预警，或时间对不上。"),
     "incident_is_closed": _l("这个事件已经结束。"),
     "no_red_waiting": _l("没有等待复核的红色等级。"),
     "second_must_be_another": _l("红色等级必须由另一位审核员复核。"),

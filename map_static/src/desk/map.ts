@@ -5,9 +5,10 @@
  * WebGL contexts, and opening one takes longer than showing a report.
  */
 
-import type { GeoJSONSource, Map as Canvas, Marker, SymbolLayerSpecification } from "maplibre-gl";
+import type { ExpressionSpecification, GeoJSONSource, Map as Canvas, Marker, SymbolLayerSpecification } from "maplibre-gl";
 
 import { ringAround } from "../geometry";
+import { LEVEL_COLOURS } from "../levels";
 import { canDrawMaps, clearFrame, showMessage } from "../map/frame";
 import { MANIFEST, readPublished } from "../published";
 import { readWords, say } from "../words";
@@ -34,6 +35,8 @@ interface Opened {
 }
 
 let opening: Promise<Opened> | null = null;
+/** What would be warned below the report on the screen: it may be known before the map is open. */
+let below: GeoJSON.FeatureCollection = EMPTY;
 
 /** Show a report's place in its frame; the map is opened with the first. */
 export async function showDeskMap(frame: HTMLElement): Promise<void> {
@@ -74,6 +77,22 @@ export function moveSnap(chosen: Pair): void {
   });
 }
 
+/** Show what would be warned below. */
+export function drawBelow(drawn: GeoJSON.FeatureCollection): void {
+  below = drawn;
+  void opening?.then(({ map }) => map.getSource<GeoJSONSource>("desk-below")?.setData(drawn)).catch(() => undefined);
+}
+
+/** The whole way at once. */
+export function lookBelow(): void {
+  const frame = document.querySelector<HTMLElement>("[data-desk-map]");
+  const pin = frame && pairOf(frame.dataset.lon, frame.dataset.lat);
+  if (!frame || !pin) return;
+  frame.scrollIntoView({ block: "nearest" });
+  const box = boxOf(below, pin);
+  void opening?.then(({ map }) => map.fitBounds(box, { padding: EDGE_PX, maxZoom: CLOSE_ZOOM, duration: 0 })).catch(() => undefined);
+}
+
 async function open(frame: HTMLElement, pin: Pair): Promise<Opened> {
   const [published, { addControls, Marker, openMap }] = await Promise.all([
     readPublished(frame.dataset.manifest ?? MANIFEST),
@@ -101,13 +120,14 @@ function correctTo(marker: Marker, lon: number, lat: number): void {
 }
 
 function addLayers(map: Canvas): void {
-  for (const id of ["desk-zones", "desk-accuracy", "desk-snap", "desk-incidents", "desk-reports"]) map.addSource(id, { type: "geojson", data: EMPTY });
+  for (const id of ["desk-zones", "desk-accuracy", "desk-below", "desk-snap", "desk-incidents", "desk-reports"]) map.addSource(id, { type: "geojson", data: EMPTY });
   const text: SymbolLayerSpecification["layout"] = { "text-field": ["get", "name"], "text-font": FONT, "text-size": 12, "text-optional": true };
   const halo = { "text-color": "#1b2931", "text-halo-color": "#ffffff", "text-halo-width": 1.6 } as const;
   map.addLayer({ id: "desk-zones-fill", type: "fill", source: "desk-zones", filter: ["==", ["geometry-type"], "Polygon"], paint: { "fill-color": "#256b4d", "fill-opacity": 0.12 } });
   map.addLayer({ id: "desk-zones-line", type: "line", source: "desk-zones", paint: { "line-color": "#256b4d", "line-width": 2, "line-dasharray": [3, 2] } });
   map.addLayer({ id: "desk-intakes", type: "circle", source: "desk-zones", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-radius": 7, "circle-color": "#256b4d", "circle-stroke-color": "#ffffff", "circle-stroke-width": 2 } });
   map.addLayer({ id: "desk-zones-name", type: "symbol", source: "desk-zones", layout: text, paint: { ...halo, "text-color": "#256b4d" } });
+  addBelow(map);
   map.addLayer({ id: "desk-accuracy", type: "line", source: "desk-accuracy", paint: { "line-color": "#52636e", "line-width": 2, "line-dasharray": [2, 2] } });
   map.addLayer({ id: "desk-snap-line", type: "line", source: "desk-snap", paint: { "line-color": "#a51c26", "line-width": 2, "line-dasharray": [1, 1.5] } });
   map.addLayer({
@@ -132,6 +152,14 @@ function addLayers(map: Canvas): void {
   });
 }
 
+/** Hatched as on the public map: lakes with its pattern, rivers as a dashed line on a pale one. */
+function addBelow(map: Canvas): void {
+  const colour: ExpressionSpecification = ["match", ["get", "level"], 3, LEVEL_COLOURS[3], 2, LEVEL_COLOURS[2], LEVEL_COLOURS[1]];
+  map.addLayer({ id: "desk-below-lakes", type: "fill", source: "desk-below", filter: ["==", ["geometry-type"], "Polygon"], paint: { "fill-pattern": ["concat", "hatch-", ["get", "level"]] } });
+  map.addLayer({ id: "desk-below-pale", type: "line", source: "desk-below", layout: { "line-cap": "round" }, paint: { "line-color": "#ffffff", "line-width": 8, "line-opacity": 0.85 } });
+  map.addLayer({ id: "desk-below-lines", type: "line", source: "desk-below", paint: { "line-color": colour, "line-width": 6, "line-dasharray": [0.7, 0.5] } });
+}
+
 function draw(map: Canvas, frame: HTMLElement, pin: Pair): void {
   const text = frame.querySelector("script[data-around]")?.textContent;
   const around = text ? (JSON.parse(text) as Around) : NOTHING;
@@ -145,7 +173,22 @@ function draw(map: Canvas, frame: HTMLElement, pin: Pair): void {
   put("desk-reports", around.reports.map(({ at, name }) => point(at, { name })));
   put("desk-accuracy", accuracyM > 0 ? [{ type: "Feature", properties: {}, geometry: { type: "LineString", coordinates: ringAround(pin[0], pin[1], accuracyM) } }] : []);
   map.getSource<GeoJSONSource>("desk-snap")?.setData(lineTo(pin, snapped));
+  map.getSource<GeoJSONSource>("desk-below")?.setData(below);
   look(map, snapped ? [pin, snapped] : [pin]);
+}
+
+function boxOf(drawn: GeoJSON.FeatureCollection, from: Pair): [[number, number], [number, number]] {
+  const box: [[number, number], [number, number]] = [[...from], [...from]];
+  const take = (part: unknown): void => {
+    if (!Array.isArray(part)) return;
+    const [x, y] = part as unknown[];
+    if (typeof x === "number" && typeof y === "number") {
+      box[0] = [Math.min(box[0][0], x), Math.min(box[0][1], y)];
+      box[1] = [Math.max(box[1][0], x), Math.max(box[1][1], y)];
+    } else part.forEach(take);
+  };
+  for (const { geometry } of drawn.features) if ("coordinates" in geometry) take(geometry.coordinates);
+  return box;
 }
 
 /** At least so much around the pin is seen that one knows where one is. */
