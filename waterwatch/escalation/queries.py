@@ -270,10 +270,8 @@ def next_agencies(session: Session, agency_id: uuid.UUID | None, suggested_id: u
 
 def is_known_agency(session: Session, agency_id: uuid.UUID) -> bool:
     """Whether an agency exists, was not retired, and may be competent at all: waterworks are not."""
-    statement = text(
-        "SELECT EXISTS (SELECT FROM agency WHERE id = :id AND retired_at IS NULL AND kind <> 'waterworks')"
-    )
-    return bool(session.execute(statement, {"id": agency_id}).scalar_one())
+    found = text("SELECT EXISTS (SELECT FROM agency WHERE id = :id AND retired_at IS NULL AND kind <> 'waterworks')")
+    return bool(session.execute(found, {"id": agency_id}).scalar_one())
 
 
 def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
