@@ -8,6 +8,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,17 @@ from waterwatch.flow.rules import NOWHERE, Network
 KM_PER_H = 3.6  # in one m/s
 GAUGE_WITHIN_KM = 100.0  # ours: farther down, other rivers make most of the water
 NO_GAUGES: Mapping[int, float] = MappingProxyType({})
+
+
+def _km_per_h(velocity: tuple[float, float], share: float = 1.0) -> tuple[float, float]:
+    return KM_PER_H * velocity[0] / share, KM_PER_H * velocity[1] / share
+
+
+# travel.velocities in km/h as constants: of the leading edge at the fastest, and of the peak as expected.
+SLOPE_EDGE_0, SLOPE_EDGE_1 = _km_per_h(travel.WITH_SLOPE.fastest, travel.LEADING_EDGE)
+SLOPE_PEAK_0, SLOPE_PEAK_1 = _km_per_h(travel.WITH_SLOPE.probable)
+EDGE_0, EDGE_1 = _km_per_h(travel.WITHOUT_SLOPE.fastest, travel.LEADING_EDGE)
+PEAK_0, PEAK_1 = _km_per_h(travel.WITHOUT_SLOPE.probable)
 
 
 @dataclass(frozen=True)
@@ -99,10 +111,9 @@ def walk(
     ``limit_h`` does not end it. Raises :class:`UnknownFeature`.
     """
     start = network.row_of(feature_id)
-    ground = _Ground(network)
-    places = _distances(ground, start, start_km, flow or Flow(), limit_km, ground.discharge(start) * diluted_by)
-    _set_clocks(places, limit_h)
-    return _way(network, _with_lakes(ground, places))
+    steps = _Steps(network, flow or Flow(), limit_h)
+    settled = steps.walk(start, start_km, limit_km, steps.discharge(start) * diluted_by)
+    return _way(network, steps.with_lakes(settled, start))
 
 
 def ratio_from(network: Network, feature_id: int, flow: Flow, *, within_km: float = GAUGE_WITHIN_KM) -> float:
@@ -124,10 +135,17 @@ def ratio_from(network: Network, feature_id: int, flow: Flow, *, within_km: floa
     return flow.ratio
 
 
-class _Ground:
-    """The network's arrays, read number by number: by a view that costs a tenth of what numpy takes for one."""
+# How a row is reached: km, earliest h, probable h, flow ratio, and whether some way here leads through a reach of which
+# no velocity is known. A list, since it is made for every row that is walked and changed for few.
+Label = list[float]
+KM, EARLIEST, PROBABLE, RATIO, UNTIMED = range(5)
 
-    def __init__(self, network: Network) -> None:
+
+class _Steps:
+    """One walk. The arrays are read number by number, by views that take a tenth of what numpy does for one."""
+
+    def __init__(self, network: Network, flow: Flow, limit_h: float) -> None:
+        self.flow, self.limit_h = flow, limit_h
         self.feature_id: Sequence[int] = _plain(network.feature_id)
         self.next_row: Sequence[int] = _plain(network.next_row)
         self.lake_row: Sequence[int] = _plain(network.lake_row)
@@ -135,10 +153,17 @@ class _Ground:
         self.arm_lower: Sequence[int] = _plain(network.arm_lower)
         self.is_lake: Sequence[bool] = _plain(network.is_lake)
         self.is_parting: Sequence[bool] = _plain(network.is_parting)
+        self.is_plain: Sequence[bool] = _plain(network.is_plain)
         self.length_km: Sequence[float] = _plain(network.length_km)
         self.dis_av_cms: Sequence[float] = _plain(network.dis_av_cms)
         self.term: Sequence[float] = _plain(network.term)
         self.slope: Sequence[float] = _plain(network.slope)
+        self.scaled_for = math.nan  # the flow ratio that the next two belong to
+        self.with_slope = self.without_slope = 1.0
+        self.waiting: dict[int, Label] = {}
+        self.queue: list[tuple[float, int, float]] = []
+        self.again: set[int] = set()
+        self.is_whole = True  # everything settled is reached, and nothing of it lies in a lake
 
     def discharge(self, row: int) -> float:
         """Mean discharge in m³/s, a lake's by its outlet; infinite where it is not known: nothing is more."""
@@ -158,143 +183,202 @@ class _Ground:
                 nth += 1
         return rows if rows or lake == NOWHERE else [lake]
 
-    def place(self, row: int, km: float, ratio: float, length_km: float | None = None) -> "_Place":
-        """A row as it is reached; ``length_km``: where only a part of it is walked."""
-        length = self.length_km[row] if length_km is None else length_km
-        fastest_h, probable_h = self._hours(row, length, ratio)
-        return _Place(row, km, ratio, self.below(row), length if length > 0 else 0.0, fastest_h, probable_h)
+    def walk(self, start: int, start_km: float, limit_km: float, most_cms: float) -> dict[int, Label]:
+        """All within the limits of distance and dilution, the start first, then the nearest (Dijkstra).
 
-    def _hours(self, row: int, length_km: float, ratio: float) -> tuple[float, float]:
-        """How long water takes through it: the leading edge at least, the peak probably; infinite: not known."""
-        if self.is_lake[row] or self.lake_row[row] != NOWHERE or math.isnan(length_km):
-            return 0.0, math.inf
+        Their hours are the soonest by any way between them.
+        """
+        gauges, waiting = self.flow.gauges, self.waiting
+        settled: dict[int, Label] = {}
+        row, label, length = start, [0.0, 0.0, 0.0, self.flow.ratio, False], start_km
+        while True:
+            if gauges:
+                label[RATIO] = gauges.get(self.feature_id[row], label[RATIO])
+            settled[row] = label
+            onward = self._onward(row, label, length)
+            for lower in self.below(row):
+                if lower != start and not self.dis_av_cms[lower] > most_cms:  # NaN: it is not known
+                    self._offer(lower, onward, settled, limit_km)
+            row = self._nearest(settled)
+            if row != NOWHERE:
+                label = waiting.pop(row)
+                if self.is_plain[row] and not waiting:
+                    row, label = self._stretch(row, label, settled, limit_km, most_cms)
+            if row == NOWHERE:
+                break
+            length = self.length_km[row]
+        if self.again:
+            self._correct(settled, start)
+        return settled
+
+    def _stretch(
+        self, row: int, label: Label, settled: dict[int, Label], limit_km: float, most_cms: float
+    ) -> tuple[int, Label]:
+        """Down a river that does not part, while nothing else waits; gives where it ceases to be so.
+
+        The same as step by step, only faster: most of any walk is such a stretch.
+        """
+        is_plain, next_row, lengths, slopes, terms = self.is_plain, self.next_row, self.length_km, self.slope, self.term
+        discharge, gauges, limit_h = self.dis_av_cms, self.flow.gauges, self.limit_h
+        km, earliest, probable, ratio, untimed = label
+        self._scale(ratio)
+        while is_plain[row]:
+            if gauges:
+                ratio = gauges.get(self.feature_id[row], ratio)
+                self._scale(ratio)
+            settled[row] = [km, earliest, probable, ratio, untimed]
+            length = lengths[row]
+            if slopes[row] > 0:
+                scaled = terms[row] * self.with_slope
+                earliest += length / (SLOPE_EDGE_0 + SLOPE_EDGE_1 * scaled)
+                probable += length / (SLOPE_PEAK_0 + SLOPE_PEAK_1 * scaled)
+            else:
+                scaled = terms[row] * self.without_slope
+                earliest += length / (EDGE_0 + EDGE_1 * scaled)
+                probable += length / (PEAK_0 + PEAK_1 * scaled)
+            km += length
+            row = next_row[row]
+            if km > limit_km or earliest > limit_h or discharge[row] > most_cms or row in settled:
+                break
+        else:
+            return row, [km, earliest, probable, ratio, untimed]
+        return self._step_off(row, [km, earliest, probable, ratio, untimed], settled, limit_km, most_cms)
+
+    def _step_off(
+        self, row: int, label: Label, settled: dict[int, Label], limit_km: float, most_cms: float
+    ) -> tuple[int, Label]:
+        """Where a stretch came to a limit, or to what is settled: whether and how it goes on from there."""
+        if label[EARLIEST] > self.limit_h:
+            label[EARLIEST] = label[PROBABLE] = math.inf
+            self.is_whole = False
+        if row in settled:
+            if row != next(iter(settled)) and not self.dis_av_cms[row] > most_cms:
+                self._offer(row, label, settled, limit_km)
+            return NOWHERE, label
+        is_over = label[EARLIEST] == math.inf and not label[UNTIMED] and not self.again
+        if is_over or label[KM] > limit_km or self.dis_av_cms[row] > most_cms:
+            return NOWHERE, label
+        return row, label
+
+    def _onward(self, row: int, label: Label, length_km: float) -> Label:
+        """How the water of a row comes to what is below it."""
+        km, earliest, probable, ratio, untimed = label
+        if self.lake_row[row] != NOWHERE or self.is_lake[row] or math.isnan(length_km):
+            self.is_whole = False
+            return [km + length_km if length_km > 0 else km, earliest, math.inf, ratio, untimed]
         if length_km <= 0:
-            return 0.0, 0.0
+            return label.copy()
         term = self.term[row]
         if not term > 0:  # NaN
-            return math.inf, math.inf
-        peak, fastest = travel.velocities(term, ratio, has_slope=self.slope[row] > 0)
-        return length_km * travel.LEADING_EDGE / (KM_PER_H * fastest), length_km / (KM_PER_H * peak)
+            return [km + length_km, math.inf, math.inf, ratio, untimed or earliest < math.inf]
+        self._scale(ratio)
+        if self.slope[row] > 0:
+            scaled = term * self.with_slope
+            earliest += length_km / (SLOPE_EDGE_0 + SLOPE_EDGE_1 * scaled)
+            probable += length_km / (SLOPE_PEAK_0 + SLOPE_PEAK_1 * scaled)
+        else:
+            scaled = term * self.without_slope
+            earliest += length_km / (EDGE_0 + EDGE_1 * scaled)
+            probable += length_km / (PEAK_0 + PEAK_1 * scaled)
+        if earliest > self.limit_h:
+            earliest = probable = math.inf
+            self.is_whole = False
+        return [km + length_km, earliest, probable, ratio, untimed]
+
+    def _scale(self, ratio: float) -> None:
+        if ratio != self.scaled_for:
+            self.scaled_for = ratio
+            self.with_slope = ratio**travel.WITH_SLOPE.flow_exponent
+            self.without_slope = ratio**travel.WITHOUT_SLOPE.flow_exponent
+
+    def _offer(self, row: int, onward: Label, settled: Mapping[int, Label], limit_km: float) -> None:
+        """A way to a row: its hours count if it is within reach by any way, its distance if by this one."""
+        if row in settled:
+            if _improve(settled[row], onward):
+                self.again.add(row)
+            return
+        if row in self.waiting:
+            _improve(self.waiting[row], onward)
+        else:
+            self.waiting[row] = onward.copy()
+        if onward[KM] <= limit_km:
+            heapq.heappush(self.queue, (onward[KM], row, -onward[RATIO]))  # of ways as long, the fuller one
+
+    def _nearest(self, settled: Mapping[int, Label]) -> int:
+        """The nearest row that waits, its distance and ratio by the way that makes it so."""
+        while self.queue:
+            km, row, ratio = heapq.heappop(self.queue)
+            if row not in settled:
+                self.waiting[row][KM], self.waiting[row][RATIO] = km, -ratio
+                return row
+        return NOWHERE
+
+    def _correct(self, settled: dict[int, Label], start: int) -> None:
+        """Where a longer way was sooner, what lies below is sooner too (label correcting, the nearest first).
+
+        What is found does not depend on the order: hours only become fewer, and with fewer a way leads on wherever it
+        did before.
+        """
+        number = {row: nth for nth, row in enumerate(settled)}
+        pending = [(number[row], row) for row in self.again]
+        heapq.heapify(pending)
+        while pending:
+            _nth, row = heapq.heappop(pending)
+            if row not in self.again:
+                continue
+            self.again.discard(row)
+            onward = self._onward(row, settled[row], self.length_km[row])
+            for lower in self.below(row):
+                if lower != start and lower in settled and _improve(settled[lower], onward):
+                    self.again.add(lower)
+                    heapq.heappush(pending, (number[lower], lower))
+
+    def with_lakes(self, settled: dict[int, Label], start: int) -> dict[int, Label]:
+        """What is reached, and the lakes it lies in, the nearest first; without the start itself."""
+        if self.is_whole:
+            del settled[start]
+            return settled
+        lake_row = self.lake_row
+        found = {row: each for row, each in settled.items() if each[EARLIEST] < math.inf or each[UNTIMED]}
+        inside = [(lake_row[row], each) for row, each in found.items() if lake_row[row] != NOWHERE]
+        del found[start]
+        if not inside:
+            return found
+        for lake, label in inside:
+            if lake not in found:
+                found[lake] = label.copy()
+            elif label[KM] < found[lake][KM]:
+                found[lake][KM], found[lake][RATIO] = label[KM], label[RATIO]
+            _improve(found[lake], label)
+        found.pop(start, None)
+        return dict(sorted(found.items(), key=lambda each: each[1][:2]))
 
 
 def _plain(array: Any) -> Any:
     return memoryview(array)
 
 
-@dataclass(slots=True, eq=False)
-class _Place:
-    """A row on the way: how it is reached, how long water takes through it, and when it comes there.
-
-    ``is_untimed``: some way here leads through a reach of which no velocity is known.
-    """
-
-    row: int
-    km: float
-    ratio: float
-    below: list[int]
-    length_km: float
-    fastest_h: float
-    peak_h: float
-    earliest: float = math.inf
-    probable: float = math.inf
-    is_untimed: bool = False
-    is_pending: bool = False
-
-    @property
-    def is_reached(self) -> bool:
-        return self.is_untimed or self.earliest < math.inf
-
-
-def _distances(
-    ground: _Ground, start: int, start_km: float, flow: Flow, limit_km: float, most_cms: float
-) -> dict[int, _Place]:
-    """All that lies within the limits of distance and dilution, the start itself first, then the nearest (Dijkstra)."""
-    ids, gauges, discharge = ground.feature_id, flow.gauges, ground.dis_av_cms
-    places: dict[int, _Place] = {}
-    queue: list[tuple[float, int, float]] = [
-        (0.0, start, -flow.ratio)
-    ]  # of ways of one length, the one with more water
-    length: float | None = start_km
-    while queue:
-        km, row, ratio = heapq.heappop(queue)
-        if row in places:
-            continue
-        ratio = gauges.get(ids[row], -ratio) if gauges else -ratio
-        places[row] = place = ground.place(row, km, ratio, length)
-        length = None
-        end_km = km + place.length_km
-        if end_km <= limit_km:
-            for lower in place.below:
-                if lower not in places and not discharge[lower] > most_cms:  # NaN: it is not known
-                    heapq.heappush(queue, (end_km, lower, -ratio))
-    return places
-
-
-def _set_clocks(places: dict[int, _Place], limit_h: float) -> None:
-    """When water comes to each: the soonest by any way (label correcting, the nearest first).
-
-    Where no way comes back nearer to the start than it was, every place is seen once. What is found does not depend
-    on the order: hours only become fewer, and with fewer a way leads on wherever it did before.
-    """
-    order = list(places.values())
-    number = {place.row: nth for nth, place in enumerate(order)}
-    first = order[0]
-    first.earliest = first.probable = 0.0
-    pending = [0]
-    while pending:
-        place = order[heapq.heappop(pending)]
-        place.is_pending = False
-        earliest, probable = place.earliest + place.fastest_h, place.probable + place.peak_h
-        is_untimed = place.is_untimed or (place.earliest < math.inf and place.fastest_h == math.inf)
-        if earliest > limit_h:
-            earliest = probable = math.inf
-        if earliest == math.inf and not is_untimed:
-            continue
-        for lower in place.below:
-            other = places.get(lower)
-            if other is None or other is first:
-                continue
-            if earliest < other.earliest or probable < other.probable or is_untimed > other.is_untimed:
-                other.earliest, other.probable = min(earliest, other.earliest), min(probable, other.probable)
-                other.is_untimed |= is_untimed
-                if not other.is_pending:
-                    other.is_pending = True
-                    heapq.heappush(pending, number[lower])
-
-
-Label = tuple[float, float, float, float]  # km, earliest h, probable h, flow ratio
-
-
-def _with_lakes(ground: _Ground, places: dict[int, _Place]) -> dict[int, Label]:
-    """What is reached, and the lakes that it lies in; without the start itself."""
-    start, *others = places.values()
-    found = {each.row: (each.km, each.earliest, each.probable, each.ratio) for each in others if each.is_reached}
-    lakes: dict[int, Label] = {}
-    for place in (start, *(each for each in others if each.is_reached)):
-        lake = ground.lake_row[place.row]
-        if lake not in (NOWHERE, start.row):
-            label = (place.km, place.earliest, place.probable, place.ratio)
-            lakes[lake] = _sooner(lakes.get(lake, label), label)
-    for lake, label in lakes.items():
-        found[lake] = _sooner(found.get(lake, label), label)
-    return found
-
-
-def _sooner(one: Label, other: Label) -> Label:
-    ratio = one[3] if one[0] <= other[0] else other[3]
-    return min(one[0], other[0]), min(one[1], other[1]), min(one[2], other[2]), ratio
+def _improve(label: Label, other: Label) -> bool:
+    """Let a label have what hours another has fewer; whether it has."""
+    is_better = False
+    for part in (EARLIEST, PROBABLE):
+        if other[part] < label[part]:
+            label[part], is_better = other[part], True
+    if other[UNTIMED] and not label[UNTIMED]:
+        label[UNTIMED] = is_better = True
+    return is_better
 
 
 def _way(network: Network, found: Mapping[int, Label]) -> Way:
-    order = sorted((*label[:2], row) for row, label in found.items())
-    rows = np.array([row for _km, _earliest, row in order], dtype=np.int64)
-    labels = np.array([found[row] for _km, _earliest, row in order], dtype=np.float64).reshape(len(order), 4)
+    rows = np.array(list(found), dtype=np.int64)
+    numbers = chain.from_iterable(found.values())
+    labels = np.fromiter(numbers, dtype=np.float64, count=5 * len(found)).reshape(len(found), 5)
     return Way(
         feature_ids=np.asarray(network.feature_id)[rows],
-        distance_km=labels[:, 0],
-        earliest_h=labels[:, 1],
-        probable_h=labels[:, 2],
-        flow_ratio=labels[:, 3],
+        distance_km=labels[:, KM],
+        earliest_h=labels[:, EARLIEST],
+        probable_h=labels[:, PROBABLE],
+        flow_ratio=labels[:, RATIO],
         is_lake=np.asarray(network.is_lake)[rows],
         is_dammed=np.asarray(network.is_dammed)[rows],
     )

@@ -62,6 +62,7 @@ class Network:
     ``arm_upper``, ``arm_lower``: ways down beside the main one (a river parts, a canal leaves it), by upper row;
     ``is_parting`` says which rows have any. ``is_dammed``: a lake that a dam holds (a reservoir). ``term`` is what a
     reach's own numbers say of its velocity (:func:`waterwatch.flow.travel.term`), NaN where it is not known.
+    ``is_plain``: a reach of known length and velocity in no lake, that flows into one other and no more.
     """
 
     feature_id: NDArray[np.int64]
@@ -76,6 +77,7 @@ class Network:
     is_dammed: NDArray[np.bool_]
     term: NDArray[np.float32]
     is_parting: NDArray[np.bool_]
+    is_plain: NDArray[np.bool_]
     up_start: NDArray[np.int32]
     up_rows: NDArray[np.int32]
     arm_upper: NDArray[np.int32]
@@ -183,16 +185,21 @@ def build(rows: NDArray[np.void], arms: NDArray[np.void]) -> Network:
     }
     is_parting = np.zeros(len(ids), dtype=np.bool_)
     is_parting[upper[known]] = True
+    lake_row = _rows_of(ids, rows["lake_id"])
+    term = travel.term(rows["upland_skm"] * SQUARE_KM, rows["dis_av_cms"], rows["slope"]).astype(np.float32)
+    is_plain = ~rows["is_lake"] & (lake_row == NOWHERE) & ~is_parting & (next_row != NOWHERE)
+    is_plain &= (rows["length_km"] > 0) & (term > 0)
     return Network(
         feature_id=ids,
         next_row=next_row,
-        lake_row=_rows_of(ids, rows["lake_id"]),
+        lake_row=lake_row,
         up_start=up_start,
         up_rows=heading,
         arm_upper=upper[known][order],
         arm_lower=lower[known][order],
         is_parting=is_parting,
-        term=travel.term(rows["upland_skm"] * SQUARE_KM, rows["dis_av_cms"], rows["slope"]).astype(np.float32),
+        is_plain=is_plain,
+        term=term,
         **plain,
     )
 
