@@ -55,7 +55,7 @@ describe("a window in words", () => {
     expect(say(at(10, 6), at(10, 9, 21))).toBe("预计到达：今天 06:00–10:00");
     expect(say(at(10, 6), null)).toBe("预计到达：不早于今天 06:00");
     expect(say(null, null)).toBe("何时到达不详，离事件约 12 公里");
-    expect([0, 0.34, 9.94, 10.4, 187.6].map(kmWords)).toEqual(["0.0", "0.3", "9.9", "10", "188"]);
+    expect([0, 0.34, 9.94, 10.4, 187.6].map(kmWords)).toEqual(["0.1", "0.3", "9.9", "10", "188"]);
   });
 });
 

@@ -147,6 +147,18 @@ def test_what_is_graded_upstream_is_expected_below_until_it_ends(
             assert people.overflow_px(anybody) == 0
             shoot(anybody, part, is_whole=True)
 
+        # The page of a phone without WebGL, once it is made
+        for _ in range(60):
+            anybody.goto(f"{site.origin}/published/maps/water-{RIVER}.html")
+            if "预计将受影响的水体" in anybody.content():
+                break
+            anybody.wait_for_timeout(500)
+        expect(anybody.locator("header.ww-head")).to_contain_text("预计将受影响的水体")
+        expect(anybody.locator("path[stroke-dasharray]").first).to_be_attached()
+        shoot(anybody, "snapshot")
+        anybody.goto(f"{site.origin}/published/maps/water-{RIVER}.png")
+        shoot(anybody, "picture")
+
         # It ends
         citizen.goto(f"{site.origin}/report?kind=all_clear&same_as={code}")
         report_clean(citizen, people.take_photo(tmp_path / "clean.jpg", seed=92))

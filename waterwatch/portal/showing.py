@@ -66,7 +66,7 @@ def arrival_words(window: Window) -> str:
 
 def km_words(distance_km: float) -> str:
     """Tenths of a kilometre near by; far away they would only feign exactness."""
-    return f"{distance_km:.1f}" if distance_km < 10 else f"{distance_km:.0f}"
+    return f"{max(0.1, distance_km):.1f}" if distance_km < 9.95 else f"{distance_km:.0f}"
 
 
 def passage_words(passage_s: float | None) -> str:

@@ -33,7 +33,7 @@ export function arrivalWords(one: Times & Pick<Expected, "km">, words: Words, la
 
 /** Tenths of a kilometre matter near by; far away they would only feign exactness. */
 export function kmWords(km: number): string {
-  return km < 10 ? km.toFixed(1) : String(Math.round(km));
+  return km < 9.95 ? Math.max(0.1, km).toFixed(1) : String(Math.round(km));
 }
 
 function hourBefore(moment: Date): Date {
