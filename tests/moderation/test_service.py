@@ -157,7 +157,10 @@ def test_accepting_is_one_step_of_everything(
     assert session.execute(text("SELECT level FROM advisory WHERE water_feature_id = :id"), {"id": river}).scalar() == 3
     assert count(session, "escalation_case") == 1
     topics = session.execute(text("SELECT topic FROM outbox ORDER BY topic")).scalars().all()
-    assert topics == ["advisories.changed", "contacts.given", "escalation.deliver", "mapping.publish", "reports.judged"]
+    assert topics == [
+        "advisories.changed", "advisories.forecast", "contacts.given", "escalation.deliver", "mapping.publish",
+        "reports.judged",
+    ]  # fmt: skip
     assert count(session, "review_item", "leased_by IS NOT NULL") == 0
     acts = session.execute(text("SELECT action FROM audit_entry ORDER BY id")).scalars().all()
     assert sorted(acts) == ["advisory.changed", "case.opened", "contact.kept", "incident.opened", "report.accepted"]

@@ -30,3 +30,7 @@ def test_a_window_is_said_in_days_people_name_and_full_hours(
     earliest: datetime | None, probable: datetime | None, words: str
 ) -> None:
     assert window_words(earliest, probable, "zh-Hans", now=NOW) == words
+
+
+def test_a_named_day_within_an_english_sentence_is_small() -> None:
+    assert window_words(china(28, 14), None, "en", now=NOW) == "not before today 14:00"

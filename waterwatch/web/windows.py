@@ -48,7 +48,7 @@ def window_words(
 def _day(day: date, today: date, language: str) -> str:
     named = DAYS.get((day - today).days)
     if named is not None:
-        return in_language(language, named)
+        return in_language(language, named).lower()  # within a sentence: "today", though headings say "Today"
     return str(format_date(day, PATTERNS[language], locale=LOCALES[language]))
 
 
