@@ -51,9 +51,11 @@ class Tally:
         """Whether there are so many that they point at nobody."""
         return self.count >= LEAST
 
-    def percent(self, found: str) -> int:
-        """The share found so, in whole per cent of all."""
-        return round(100 * self.found[found] / self.count) if self.count else 0
+    @property
+    def within_percent(self) -> int | None:
+        """How many came within the window, in whole per cent of those that say anything of it; None: none does."""
+        telling = sum(self.found[name] for name in (WITHIN, BEFORE, AFTER, NOT_COME))
+        return round(100 * self.found[WITHIN] / telling) if telling else None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ class Below:
     """What would be warned, by water, the nearest first; or why nothing would be (``nothing``).
 
     ``nothing``: ``kind``, ``level``, ``no_water``, ``no_way``, ``over``, ``withheld``. ``is_timed``: whether any window
-    is known. ``level``: of the warning. ``drawn``: GeoJSON features of its reaches and lakes.
+    is known. ``farthest_km``: to the far end. ``level``: of the warning. ``drawn``: GeoJSON features of its reaches and
+    lakes.
     """
 
     nothing: str | None
@@ -173,7 +174,7 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
 
     def stretch(body_id: uuid.UUID, of: list[int]) -> Stretch:
         last = of[-1]
-        km_to = min(rules.LIMIT_KM, float(way.distance_km[last]) + float(lengths[last]))
+        km_to = float((way.distance_km[of] + lengths[of]).max())
         zones = {zone.zone_id: zone for row in of for zone in along.get(ids[row], ())}
         return Stretch(
             names.get(body_id, {}), float(way.distance_km[of[0]]), km_to, windows[of[0]], windows[last], len(of),
@@ -186,7 +187,7 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
         found.level,
         found.flow_ratio,
         bool(np.isfinite(way.probable_h[rows]).any()),
-        float(way.distance_km[rows].max()),
+        float((way.distance_km[rows] + lengths[rows]).max()),
         int((~way.is_lake[rows]).sum()),
         int(way.is_lake[rows].sum()),
         windows[rows[0]],

@@ -42,7 +42,10 @@ export function followBelow(panel: HTMLElement): void {
   let timer = 0;
   let last = "";
   const ask = async (): Promise<void> => {
-    const address = addressOf(panel.dataset.from ?? "", new FormData(form));
+    // Of a form that is folded away nothing is chosen yet: what holds now is shown.
+    const isFolded = "present" in panel.dataset && form.closest("details")?.open === false;
+    const fields = isFolded ? new URLSearchParams(panel.dataset.present) : new FormData(form);
+    const address = addressOf(panel.dataset.from ?? "", fields);
     if (address === last || !panel.isConnected) return;
     last = address;
     asking?.abort();
@@ -65,6 +68,7 @@ export function followBelow(panel: HTMLElement): void {
   };
   (review as HTMLElement).addEventListener("change", later);
   (review as HTMLElement).addEventListener("input", later);
+  form.closest("details")?.addEventListener("toggle", () => void ask());
   panel.querySelector("[data-below-fit]")?.addEventListener("click", () => lookBelow());
   following.set(panel, () => {
     last = "";
