@@ -158,8 +158,7 @@ class _Steps:
         self.dis_av_cms: Sequence[float] = _plain(network.dis_av_cms)
         self.term: Sequence[float] = _plain(network.term)
         self.slope: Sequence[float] = _plain(network.slope)
-        self.scaled_for = math.nan  # the flow ratio that the next two belong to
-        self.with_slope = self.without_slope = 1.0
+        self.scaled_for, self.scales = 1.0, (1.0, 1.0)  # a flow ratio, and its powers
         self.waiting: dict[int, Label] = {}
         self.queue: list[tuple[float, int, float]] = []
         self.again: set[int] = set()
@@ -221,19 +220,19 @@ class _Steps:
         is_plain, next_row, lengths, slopes, terms = self.is_plain, self.next_row, self.length_km, self.slope, self.term
         discharge, gauges, limit_h = self.dis_av_cms, self.flow.gauges, self.limit_h
         km, earliest, probable, ratio, untimed = label
-        self._scale(ratio)
+        with_slope, without_slope = self._scales(ratio)
         while is_plain[row]:
             if gauges:
                 ratio = gauges.get(self.feature_id[row], ratio)
-                self._scale(ratio)
+                with_slope, without_slope = self._scales(ratio)
             settled[row] = [km, earliest, probable, ratio, untimed]
             length = lengths[row]
             if slopes[row] > 0:
-                scaled = terms[row] * self.with_slope
+                scaled = terms[row] * with_slope
                 earliest += length / (SLOPE_EDGE_0 + SLOPE_EDGE_1 * scaled)
                 probable += length / (SLOPE_PEAK_0 + SLOPE_PEAK_1 * scaled)
             else:
-                scaled = terms[row] * self.without_slope
+                scaled = terms[row] * without_slope
                 earliest += length / (EDGE_0 + EDGE_1 * scaled)
                 probable += length / (PEAK_0 + PEAK_1 * scaled)
             km += length
@@ -271,13 +270,13 @@ class _Steps:
         term = self.term[row]
         if not term > 0:  # NaN
             return [km + length_km, math.inf, math.inf, ratio, untimed or earliest < math.inf]
-        self._scale(ratio)
+        with_slope, without_slope = self._scales(ratio)
         if self.slope[row] > 0:
-            scaled = term * self.with_slope
+            scaled = term * with_slope
             earliest += length_km / (SLOPE_EDGE_0 + SLOPE_EDGE_1 * scaled)
             probable += length_km / (SLOPE_PEAK_0 + SLOPE_PEAK_1 * scaled)
         else:
-            scaled = term * self.without_slope
+            scaled = term * without_slope
             earliest += length_km / (EDGE_0 + EDGE_1 * scaled)
             probable += length_km / (PEAK_0 + PEAK_1 * scaled)
         if earliest > self.limit_h:
@@ -285,11 +284,12 @@ class _Steps:
             self.is_whole = False
         return [km + length_km, earliest, probable, ratio, untimed]
 
-    def _scale(self, ratio: float) -> None:
+    def _scales(self, ratio: float) -> tuple[float, float]:
+        """What a term is multiplied by, with and without a slope; kept for as long as the ratio stays the same."""
         if ratio != self.scaled_for:
             self.scaled_for = ratio
-            self.with_slope = ratio**travel.WITH_SLOPE.flow_exponent
-            self.without_slope = ratio**travel.WITHOUT_SLOPE.flow_exponent
+            self.scales = ratio**travel.WITH_SLOPE.flow_exponent, ratio**travel.WITHOUT_SLOPE.flow_exponent
+        return self.scales
 
     def _offer(self, row: int, onward: Label, settled: Mapping[int, Label], limit_km: float) -> None:
         """A way to a row: its hours count if it is within reach by any way, its distance if by this one."""
