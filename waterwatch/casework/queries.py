@@ -75,7 +75,7 @@ FROM case_answer a JOIN escalation_case c ON c.id = a.case_id JOIN incident i ON
 """  # noqa: S608  # names of our own
 _OF_CASE = text(f"{_ANSWERS} WHERE a.case_id = :case_id ORDER BY a.said_at, a.id")
 _PUBLIC = text(f"""{_ANSWERS} WHERE c.incident_id = ANY(:incident_ids) AND a.state = 'published' AND a.erased_at IS NULL
-                   AND c.state <> 'withdrawn' ORDER BY a.said_at, a.id""")
+                   AND c.state <> 'withdrawn' AND c.role <> 'downstream' ORDER BY a.said_at, a.id""")
 _HELD = text(f"""{_ANSWERS} WHERE a.state = 'held' AND a.erased_at IS NULL AND i.state NOT IN ('merged', 'retracted')
                  ORDER BY a.said_at, a.id LIMIT :limit""")
 _CHECKED = text(f"""{_ANSWERS} WHERE a.state = :state AND a.erased_at IS NULL AND a.checked_by IS NOT NULL

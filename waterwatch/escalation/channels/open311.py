@@ -137,6 +137,6 @@ def _request(letter: Letter, code: str, answers: Mapping[str, str], settings: Se
         description=wording.render(letter, "open311.txt").strip(),
         account_id=str(letter.delivery_id),
         address=facts.water_name,
-        media_url=photo_url(settings, letter) if letter.photo_url and letter.says != "withdrawn" else None,
+        media_url=photo_url(settings, letter) if letter.photo_url and not letter.takes_back else None,
         attributes=answers,
     )
