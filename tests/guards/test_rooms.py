@@ -116,6 +116,7 @@ SPECIAL = {
     ("watches", "letters"): "writes the mails watchers get, and their words",
     ("notices", "letters"): "writes the mails authors get, and their words",
     ("atlas", "incidents"): "incidents as data and feeds tell them",
+    ("atlas", "forecasts"): "warnings of what comes down the rivers, as feeds tell them",
     ("atlas", "areas"): "the questions of an area's page",
     ("atlas", "surroundings"): "what lies around a water, and who answers for it",
     ("atlas", "addresses"): "the pages that exist, for search engines",
