@@ -190,7 +190,7 @@ def test_an_address_that_fails_is_loud_because_somebody_must_phone(engine_of: En
         add_agency(session, "下游局", ["a@x.example"], area=LOWER)
         incident_id = happen(session)
     follow(engine_of, incident_id)
-    server = Fickle(lambda _recipient, _nth: "refuses")
+    server = Fickle(lambda _recipient, _nth: "550")
     with rude_server(server) as port:
         engine_of.at(port).run()
     with transaction(engine_of.sessions) as session:
