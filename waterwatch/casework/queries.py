@@ -35,6 +35,7 @@ class AnswerView:
 
     ``photos_waiting``: pictures that are still worked on; ``photos_refused``: files no picture could be
     made of. ``said_by`` None: by link, mail or a machine.
+    ``role`` ``downstream``: it is a word to a warning, for the lead to read, and none to the public.
     ``digest_codes``: it answers a mail that told of these incidents, and may mean any of them.
     """
 
@@ -57,12 +58,13 @@ class AnswerView:
     photos_waiting: int
     photos_refused: int
     digest_codes: Sequence[str] | None = None
+    role: str = "competent"
     photos: tuple[AnswerPhoto, ...] = field(default=())
 
 
 _ANSWERS = f"""
 SELECT a.id AS answer_id, a.case_id, c.incident_id, i.code, a.kind, a.via, a.words, a.planned_on, a.said_at, a.said_by,
-       a.state, a.published_at, a.withheld_reason, c.agency_id,
+       a.state, a.published_at, a.withheld_reason, c.agency_id, c.role,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = a.suggested_agency_id {_NAME_ORDER}) AS suggested_agency,
        (SELECT array_agg(DISTINCT di.code ORDER BY di.code) FROM delivery d JOIN escalation_case dc ON dc.id = d.case_id

@@ -408,6 +408,7 @@ class OpenNoContact:
     severity: int
     since: datetime
     state: str
+    role: str = "competent"
 
 
 _UNHEARD = text(f"""
@@ -429,7 +430,7 @@ def unheard_incidents(
 
 
 _NO_CONTACT = text(f"""
-SELECT c.id AS case_id, c.incident_id, i.code, i.kind, c.agency_id, c.severity, c.state_since AS since, c.state,
+SELECT c.id AS case_id, c.incident_id, i.code, i.kind, c.agency_id, c.severity, c.state_since AS since, c.state, c.role,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id
 WHERE {_IDLE} AND i.closed_at IS NULL ORDER BY c.severity DESC, c.created_at LIMIT :limit
