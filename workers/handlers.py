@@ -9,7 +9,7 @@ from waterwatch.advisories import forecasts
 from waterwatch.casework import incoming
 from waterwatch.duplicates import service as duplicates
 from waterwatch.duplicates.queries import report_in_review
-from waterwatch.escalation import deliveries, returns
+from waterwatch.escalation import deliveries, returns, warnings
 from waterwatch.flow.service import open_network
 from waterwatch.inbox.queries import status_of as mail_status
 from waterwatch.kernel import outbox
@@ -162,6 +162,9 @@ def forecast(context: JobContext, message: Message) -> None:
         network = open_network(session, context.settings.network_dir)
         ids = [_id(message, "incident_id")]
         found = forecasts.reckon(session, ids, network, settings=context.settings, actor=FORECASTER, now=now)
+        for one in found:
+            if one.is_changed:
+                warnings.follow(session, one.incident_id, settings=context.settings, actor=FORECASTER, now=now)
         if any(one.is_changed or one.is_made_public for one in found):
             mapping.request_publication(session, now=now)
         outbox.finish(session, message.id)

@@ -154,6 +154,7 @@ def upgrade() -> None:
         sa.Column("case_id", sa.Uuid(), sa.ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("feature_ids", sa.ARRAY(sa.BigInteger()), nullable=False),
         sa.Column("zone_ids", sa.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("first_at", NOW),
         _check("case_stretch", "feature_ids", "cardinality(feature_ids) > 0"),
     )
     # Whoever runs an intake may be no department at all.

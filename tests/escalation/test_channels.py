@@ -129,6 +129,7 @@ def test_a_webhook_gets_the_case_signed_and_nothing_of_the_citizen(wire: Wire) -
         ("overdue", None, "case.overdue"),
         ("reopened", None, "case.reopened"),
         ("withdrawn", None, "case.withdrawn"),
+        ("warning_over", None, "case.warning_over"),
     ],
 )
 def test_each_word_has_its_event(says_what: str, raised_from: int | None, event: str) -> None:

@@ -111,4 +111,5 @@ def test_every_reason_an_alarm_may_have_is_said_in_words(
     assert "收到的部门都说不归自己管" in mail.content["text"]
     assert "all_refused" not in mail.content["text"] + mail.content["html"]
     raised = {"nobody_competent", "no_address", "all_refused", "every_letter_failed", "overdue", "letter_failed"}
+    raised |= {"warning_no_address", "warning_failed"}
     assert set(alarms.REASON_WORDS) == raised

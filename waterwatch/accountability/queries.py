@@ -26,6 +26,7 @@ NUMBERS = (
 # done has answered. What came after the instant did not happen yet. Once an incident is over nothing is owed any more:
 # the times to acknowledge and to answer are cut at its end. The time to finish is not: whose it is over are counted
 # together, whatever became of them, or those that nobody looked at again would leave and only the clean ones stay.
+# Whoever was only warned of what comes down the river owed nothing, and is not counted.
 # A mail that came in time and waits for the lead to read it is our delay: its stage is neither kept nor missed.
 _CASES = """
 WITH begun AS (
@@ -41,11 +42,12 @@ WITH begun AS (
            (mailed.at <= c.acknowledge_by) IS TRUE AS is_acknowledging,
            (mailed.answer_at <= c.answer_by) IS TRUE AS is_answering
     FROM escalation_case c LEFT JOIN begun ON begun.case_id = c.id LEFT JOIN mailed ON mailed.case_id = c.id
-    WHERE c.agency_id IS NOT NULL AND c.created_at < :until
+    WHERE c.agency_id IS NOT NULL AND c.role <> 'downstream' AND c.created_at < :until
     UNION ALL
     SELECT c.incident_id, c.agency_id, 'closed', c.role, r.delivered_at, r.acknowledged_at, r.answered_at, r.closed_at,
            r.acknowledge_by, r.answer_by, r.finish_by, false, c.created_at, false, false
-    FROM case_round r JOIN escalation_case c ON c.id = r.case_id WHERE c.agency_id IS NOT NULL
+    FROM case_round r JOIN escalation_case c ON c.id = r.case_id
+    WHERE c.agency_id IS NOT NULL AND c.role <> 'downstream'
 ), seen AS (
     SELECT c.agency_id, c.role, c.is_present, c.acknowledge_by, c.answer_by, c.finish_by, c.begun_at,
            c.is_acknowledging, c.is_answering,
@@ -175,7 +177,8 @@ FROM agency a JOIN jurisdiction j ON j.id = a.jurisdiction_id WHERE a.code = :co
 """)  # noqa: S608
 _AREA_NAMED = text(f"SELECT {_AREA_NAMES} AS names FROM jurisdiction j WHERE j.code = :code")  # noqa: S608
 _HAS_CASES = text("""
-SELECT EXISTS (SELECT FROM escalation_case WHERE agency_id IS NOT NULL AND created_at >= :since AND created_at < :until)
+SELECT EXISTS (SELECT FROM escalation_case WHERE agency_id IS NOT NULL AND role <> 'downstream'
+               AND created_at >= :since AND created_at < :until)
 """)
 # The first address each department has for mails.
 _ADDRESSED = text("""

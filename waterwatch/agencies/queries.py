@@ -82,12 +82,8 @@ GROUP BY place.nth
 # The most local agency of each kind, on each bank, and whoever answers for a basin around it; a boundary point lies in
 # several counties, and each of them is told. ``here`` is (id of an area, number of the bank). PostgreSQL cannot know
 # that it has but a few rows: OFFSET keeps it from reading all agencies for them.
-ABLE = """
-SELECT DISTINCT n.id AS agency_id, n.code, n.kind, n.level, n.jurisdiction_id AS area_id, n.rule_ids,
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(k.id, k.channel, k.address) ORDER BY k.position, k.address), '[]')
-        FROM agency_contact k WHERE k.agency_id = n.id AND k.active) AS ways
-FROM (
-    SELECT a.id, a.code, a.kind, a.level, a.jurisdiction_id, able.rule_ids, d.distance,
+NEAREST = """
+    SELECT a.id, a.code, a.kind, a.level, a.jurisdiction_id, able.rule_ids, here.nth, d.distance,
            min(d.distance) OVER (PARTITION BY a.kind, here.nth) AS closest
     FROM here
     CROSS JOIN LATERAL (
@@ -99,9 +95,15 @@ FROM (
           AND (c.observation_kind IS NULL OR c.observation_kind = :observation_kind)
         HAVING count(*) > 0) able
     CROSS JOIN LATERAL (
-        SELECT array_position(ARRAY['county', 'prefecture', 'province', 'basin'], a.level) AS distance) d) n
-WHERE n.distance = n.closest
+        SELECT array_position(ARRAY['county', 'prefecture', 'province', 'basin'], a.level) AS distance) d
 """
+ABLE = f"""
+SELECT DISTINCT n.id AS agency_id, n.code, n.kind, n.level, n.jurisdiction_id AS area_id, n.rule_ids,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(k.id, k.channel, k.address) ORDER BY k.position, k.address), '[]')
+        FROM agency_contact k WHERE k.agency_id = n.id AND k.active) AS ways
+FROM ({NEAREST}) n
+WHERE n.distance = n.closest
+"""  # noqa: S608  # the piece is a constant of this module
 _COMPETENT = text(f"WITH here AS ({_HERE}) {ABLE} ORDER BY n.kind, n.code")
 
 

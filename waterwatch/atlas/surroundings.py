@@ -118,7 +118,8 @@ told AS (
     SELECT c.agency_id AS id, count(*) AS cases
     FROM water_feature f JOIN incident i ON i.water_feature_id = f.id
     JOIN escalation_case c ON c.incident_id = i.id
-    WHERE f.water_body_id = :id AND c.agency_id IS NOT NULL AND c.state <> 'withdrawn' GROUP BY c.agency_id)
+    WHERE f.water_body_id = :id AND c.agency_id IS NOT NULL AND c.state <> 'withdrawn' AND c.role <> 'downstream'
+    GROUP BY c.agency_id)
 SELECT a.code, (SELECT n.name FROM agency_name n WHERE n.agency_id = a.id {_NAME_OF}) AS name, a.kind, a.level,
        (SELECT n.name FROM jurisdiction_name n WHERE n.jurisdiction_id = a.jurisdiction_id {_NAME_OF}) AS area,
        CASE WHEN j.level <> 'basin' AND j.retired_at IS NULL AND j.code ~ '^[0-9]{{6}}$' THEN j.code END AS area_code,

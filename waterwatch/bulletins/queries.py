@@ -81,7 +81,8 @@ ORDER BY a.code = :words DESC LIMIT 2
 _KNOWN = text("""
 SELECT a.code, coalesce(n.name, a.code) AS name FROM agency a LEFT JOIN agency_name n
     ON n.agency_id = a.id AND n.lang = 'zh-Hans'
-WHERE a.retired_at IS NULL AND EXISTS (SELECT FROM escalation_case c WHERE c.agency_id = a.id)
+WHERE a.retired_at IS NULL AND EXISTS (
+    SELECT FROM escalation_case c WHERE c.agency_id = a.id AND c.role <> 'downstream')
 ORDER BY name, a.code LIMIT :limit
 """)
 _ADDRESSES = text("""

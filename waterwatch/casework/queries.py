@@ -35,6 +35,7 @@ class AnswerView:
 
     ``photos_waiting``: pictures that are still worked on; ``photos_refused``: files no picture could be
     made of. ``said_by`` None: by link, mail or a machine.
+    ``role`` ``downstream``: it is a word to a warning, for the lead to read, and none to the public.
     ``digest_codes``: it answers a mail that told of these incidents, and may mean any of them.
     """
 
@@ -57,12 +58,13 @@ class AnswerView:
     photos_waiting: int
     photos_refused: int
     digest_codes: Sequence[str] | None = None
+    role: str = "competent"
     photos: tuple[AnswerPhoto, ...] = field(default=())
 
 
 _ANSWERS = f"""
 SELECT a.id AS answer_id, a.case_id, c.incident_id, i.code, a.kind, a.via, a.words, a.planned_on, a.said_at, a.said_by,
-       a.state, a.published_at, a.withheld_reason, c.agency_id,
+       a.state, a.published_at, a.withheld_reason, c.agency_id, c.role,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = a.suggested_agency_id {_NAME_ORDER}) AS suggested_agency,
        (SELECT array_agg(DISTINCT di.code ORDER BY di.code) FROM delivery d JOIN escalation_case dc ON dc.id = d.case_id
@@ -75,7 +77,7 @@ FROM case_answer a JOIN escalation_case c ON c.id = a.case_id JOIN incident i ON
 """  # noqa: S608  # names of our own
 _OF_CASE = text(f"{_ANSWERS} WHERE a.case_id = :case_id ORDER BY a.said_at, a.id")
 _PUBLIC = text(f"""{_ANSWERS} WHERE c.incident_id = ANY(:incident_ids) AND a.state = 'published' AND a.erased_at IS NULL
-                   AND c.state <> 'withdrawn' ORDER BY a.said_at, a.id""")
+                   AND c.state <> 'withdrawn' AND c.role <> 'downstream' ORDER BY a.said_at, a.id""")
 _HELD = text(f"""{_ANSWERS} WHERE a.state = 'held' AND a.erased_at IS NULL AND i.state NOT IN ('merged', 'retracted')
                  ORDER BY a.said_at, a.id LIMIT :limit""")
 _CHECKED = text(f"""{_ANSWERS} WHERE a.state = :state AND a.erased_at IS NULL AND a.checked_by IS NOT NULL

@@ -17,6 +17,7 @@ from waterwatch.escalation import clocks, rerouting
 from waterwatch.escalation import queries as escalation_queries
 from waterwatch.escalation import rules as escalation_rules
 from waterwatch.escalation import service as escalation
+from waterwatch.escalation.rules import DOWNSTREAM
 from waterwatch.escalation.tables import Case
 from waterwatch.incidents import answering
 from waterwatch.incidents.service import lock_incident
@@ -69,6 +70,8 @@ def answer(
     case = _held(session, case_id)
     if (before := _said_before(session, said)) is not None:
         return before
+    if case.role == DOWNSTREAM:
+        return _reply(session, case, said, settings=settings, actor=actor, now=now)
     kind = "comment" if said.is_comment else "answer"
     row = _keep(session, case, kind, said, settings=settings, actor=actor, now=now)
     if rules.moves_at_once(said.via) and not said.is_comment and case.state not in ("answered", "closed"):
@@ -88,6 +91,8 @@ def report_done(
     case = _held(session, case_id)
     if (before := _said_before(session, said)) is not None:
         return before
+    if case.role == DOWNSTREAM:
+        return _reply(session, case, said, settings=settings, actor=actor, now=now)
     row = _keep(session, case, "done", said, settings=settings, actor=actor, now=now)
     if case.state != "closed":
         _bring_to(session, case, "closed", actor=actor, now=now)
@@ -121,6 +126,9 @@ def refuse_not_ours(
         suggested_agency_id == case.agency_id or not escalation_queries.is_known_agency(session, suggested_agency_id)
     ):
         raise Invalid({"suggested_agency": ["choice_unknown"]})
+    if case.role == DOWNSTREAM:
+        _reply(session, case, said, settings=settings, actor=actor, now=now)
+        return None
     row = _keep(
         session, case, "not_ours", said, settings=settings, actor=actor, now=now, suggested_id=suggested_agency_id
     )
@@ -134,6 +142,15 @@ def refuse_not_ours(
     _follow(session, case.incident_id, actor=actor, now=now)
     mapping.request_publication(session, now=now)
     return None if onward is None else onward.id
+
+
+def _reply(session: Session, case: Case, said: Answer, *, settings: Settings, actor: Actor, now: datetime) -> uuid.UUID:
+    """Whoever was only warned of what comes down the river says something: a lead reads it, and it is no answer to the
+    incident. Whoever says something has received the warning."""
+    row = _keep(session, case, "comment", said, settings=settings, actor=actor, now=now)
+    if rules.moves_at_once(said.via) and case.state in _UNHEARD:
+        _bring_to(session, case, "acknowledged", actor=actor, now=now)
+    return row.id
 
 
 def assign(
@@ -355,7 +372,8 @@ def _publish(
     row.published_at, row.checked_by, row.withheld_reason = row.published_at or now, checked_by, None
     _move_by_mail(session, case, row, actor=actor, now=now)
     session.flush()
-    _follow(session, case.incident_id, actor=actor, now=now, is_answer=row.kind in ("answer", "done"))
+    if case.role != DOWNSTREAM:
+        _follow(session, case.incident_id, actor=actor, now=now, is_answer=row.kind in ("answer", "done"))
     if case.role == "competent" and escalation_queries.is_anybody_told(session, case.incident_id):
         outbox.emit(session, TOPIC_ANSWER_PUBLIC, {"answer_id": str(row.id)}, now=now)
     mapping.request_publication(session, now=now)

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import queries, service
+from waterwatch.escalation import queries, service, warnings
+from waterwatch.escalation.rules import DOWNSTREAM
 from waterwatch.incidents.service import lock_incident
 from waterwatch.kernel import outbox
 from waterwatch.kernel.audit import Actor
@@ -34,7 +35,8 @@ def forward(session: Session, case_id: uuid.UUID, *, settings: Settings, actor: 
     if before.state not in ("dead", "no_contact") and not is_idle:
         return False
     again_for = frozenset() if before.agency_id is None else frozenset({before.agency_id})
-    service.escalate(session, incident_id, settings=settings, actor=actor, now=now, again_for=again_for)
+    tell = warnings.follow if before.role == DOWNSTREAM else service.escalate
+    tell(session, incident_id, settings=settings, actor=actor, now=now, again_for=again_for)
     mapping.request_publication(session, now=now)
     return before.state == "queued" and not queries.is_hopeless(session, case_id)
 
@@ -57,6 +59,7 @@ def forward_all(context: JobContext, message: outbox.Message) -> None:
         with transaction(context.sessions) as session:
             now = context.now()
             service.escalate(session, incident_id, settings=settings, actor=BY, now=now, again_for=again_for)
+            warnings.follow(session, incident_id, settings=settings, actor=BY, now=now, again_for=again_for)
             mapping.request_publication(session, now=now)
     with transaction(context.sessions) as session:
         if len(found) == BATCH:

@@ -37,6 +37,8 @@ REASON_WORDS: Final = {
     "nobody_competent": _l("没有部门负责这个地点的这类问题"),
     "no_address": _l("部门没有能用的联系方式"),
     "every_letter_failed": _l("所有信件都没有送达"),
+    "warning_no_address": _l("下游预警没有人收得到：部门没有能用的联系方式，请马上打电话告知"),
+    "warning_failed": _l("下游预警没有送达，请马上打电话告知"),
     "all_refused": _l("收到的部门都说不归自己管，没有部门可以再转交"),
     "overdue": _l("逾期，没有上级可以再告知"),
     LETTER_FAILED: _l("有一封信没有送达，部门的这个地址可能已经失效"),

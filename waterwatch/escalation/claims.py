@@ -137,7 +137,7 @@ def _examine(
         return Later("digest_pauses", (paused_until - now).total_seconds())
     if row.state == "sending":
         row.last_error = "claim_expired"
-    if row.says != "withdrawn" and row.case_id in withdrawn:
+    if row.says not in rules.TAKES_BACK and row.case_id in withdrawn:
         rules.DELIVERY.move(row, "cancelled", now=now)
         return None
     if settings.staging_mail and row.state == "pending" and row.last_error == REHEARSED:
@@ -150,6 +150,11 @@ def hold(row: Delivery, *, settings: Settings, now: datetime) -> float:
     row.due_at = now + timedelta(seconds=REHEARSED_PAUSE_S)
     row.state_deadline_at = row.due_at + timedelta(seconds=settings.delivery_deadline_s)
     return REHEARSED_PAUSE_S
+
+
+def _goes_alone(row: Delivery) -> bool:
+    """Whether it is none of a digest's: a red one, and what warns of something that comes down the river."""
+    return row.severity == rules.RED or row.says in rules.WARNINGS
 
 
 class _Taking:
@@ -315,7 +320,7 @@ class _Taking:
         members = [one for each in self._begun.values() for one in each]
         withdrawn = queries.withdrawn_among(self._session, {one.case_id for one in members}) if members else set()
         for one in members:
-            if one.digest_id not in busy and one.says != "withdrawn" and one.case_id in withdrawn:
+            if one.digest_id not in busy and one.says not in rules.TAKES_BACK and one.case_id in withdrawn:
                 rules.DELIVERY.move(one, "cancelled", now=self._now)
         for digest_id, each in self._begun.items():
             self._begun[digest_id] = [one for one in each if one.state != "cancelled" and one.severity != rules.RED]
@@ -327,7 +332,7 @@ class _Taking:
 
     def _groups(self, rows: list[Delivery]) -> list[tuple[list[Delivery], str | None]]:
         """What goes as one: (letters, Message-ID of their digest or None for a letter by itself)."""
-        single = [row for row in rows if row.channel != "email" or row.severity == rules.RED or row.contact_id is None]
+        single = [row for row in rows if row.channel != "email" or _goes_alone(row) or row.contact_id is None]
         mails = [row for row in rows if row not in single]
         fresh = {row.contact_id for row in mails if row.digest_id is None and not row.attempts and row.contact_id}
         waiting = queries.waiting_for(self._session, fresh, now=self._now)

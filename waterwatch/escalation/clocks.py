@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from waterwatch.escalation.rules import DOWNSTREAM
 from waterwatch.escalation.tables import Case
 from waterwatch.workdays.queries import terms_of
 from waterwatch.workdays.rules import CHINA_TIME, Terms, remind_at
@@ -24,7 +25,10 @@ def terms(session: Session, agency_id: uuid.UUID | None, now: datetime) -> Terms
 
 
 def start(session: Session, case: Case, *, since: datetime) -> None:
-    """A case was handed over at ``since``: its clocks begin."""
+    """A case was handed over at ``since``: its clocks begin. Who is only warned owes nothing."""
+    if case.role == DOWNSTREAM:
+        stop(case)
+        return
     held = terms(session, case.agency_id, since)
     case.acknowledge_by = held.due("acknowledge", case.severity, since)
     case.answer_by = held.due("answer", case.severity, since)
@@ -96,6 +100,9 @@ def lengthen(session: Session, case: Case) -> None:
 
 
 def _change(case: Case, held: Terms, since: datetime, choose: Callable[[datetime, datetime], datetime]) -> None:
+    if case.role == DOWNSTREAM:
+        return
+
     def changed(stage: str, kept: datetime | None) -> datetime:
         due_at = held.due(stage, case.severity, since)
         return due_at if kept is None else choose(kept, due_at)

@@ -148,7 +148,7 @@ class _Recording:
             return NOT_TRIED_PAUSE_S
         row.last_error = failure.code[:120]
         row.deferrals += failure.is_deferred
-        if row.says != "withdrawn" and case.state == "withdrawn":
+        if row.says not in rules.TAKES_BACK and case.state == "withdrawn":
             rules.DELIVERY.move(row, "cancelled", now=now)
             return None
         began_at = max(row.created_at, row.due_at)
@@ -193,6 +193,9 @@ def settle(
     facts: dict[str, audit.Fact] = {"delivery_id": row.id, "attempt": row.attempts if claim is None else claim.attempt}
     told_at = now if claim is None else claim.claimed_at
     raised_from = row.raised_from
+    if row.says in rules.WARNINGS and case.role != rules.DOWNSTREAM:  # it has become competent since: that is no case
+        service.record(session, "delivery.sent", case, actor=SENDER, now=now, after=facts)
+        return
     service.begin_if_lost(case, now=now)
     if case.state == "queued":
         rules.CASE.move(case, "delivered", now=now)
@@ -213,13 +216,14 @@ def give_way(session: Session, case: Case, row: Delivery, *, settings: Settings,
         write(session)  # whether any letter is left is asked for the next one that ended
         return
     if case.state not in ("queued", "delivered") or not queries.is_hopeless(session, case.id):
-        if case.state not in alarms.ALARMING and (case.state != "withdrawn" or row.says == "withdrawn"):
+        if case.state not in alarms.ALARMING and (case.state != "withdrawn" or row.says in rules.TAKES_BACK):
             alarms.raise_alarm(session, case.id, alarms.LETTER_FAILED, since=now, now=now)
         return
     before = rules.CASE.move(case, "dead", now=now)
     service.record(session, "case.dead", case, actor=SENDER, now=now, before={"state": before}, after={"state": "dead"})
     log.error("case.dead", case_id=str(case.id), incident_id=str(case.incident_id))
-    alarms.raise_alarm(session, case.id, "every_letter_failed", since=now, now=now)
+    reason = "warning_failed" if case.role == rules.DOWNSTREAM else "every_letter_failed"
+    alarms.raise_alarm(session, case.id, reason, since=now, now=now)
 
 
 def pass_over(session: Session, delivery_id: uuid.UUID, *, settings: Settings, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.tables import AgencyContact
-from waterwatch.escalation.rules import RED
+from waterwatch.escalation.rules import RED, TAKES_BACK, WARNINGS
 from waterwatch.escalation.tables import Case, Delivery, Digest, Endpoint
 from waterwatch.incidents.tables import Incident
 from waterwatch.kernel.errors import NotFound
@@ -155,7 +155,7 @@ def earlier_letters(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.U
     found: dict[uuid.UUID, Earlier] = {}
     for row in session.execute(_EARLIER, {"ids": list(ids)}):
         before = found.setdefault(row.id, Earlier(row.message_id, ()))
-        if row.is_alert and (before.alerts or row.says != "withdrawn"):  # else it had no alert to cancel
+        if row.is_alert and (before.alerts or row.says not in TAKES_BACK):  # else it had no alert to cancel
             found[row.id] = Earlier(before.message_id, (*before.alerts, (str(row.identifier), row.created_at)))
     return found
 
@@ -244,7 +244,7 @@ def waiting_for(
         select(Delivery)
         .where(Delivery.contact_id.in_(list(contact_ids)), Delivery.state == "pending", Delivery.due_at <= now)
         .where(Delivery.channel == "email", Delivery.severity < RED, Delivery.attempts == 0)
-        .where(Delivery.digest_id.is_(None))
+        .where(Delivery.digest_id.is_(None), Delivery.says.not_in(WARNINGS))
         .order_by(Delivery.due_at, Delivery.id)
     )
     found: dict[uuid.UUID, list[Delivery]] = {}

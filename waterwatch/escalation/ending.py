@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from waterwatch.escalation import clocks, letters, queries, rerouting, rules, service
@@ -20,6 +21,21 @@ from waterwatch.kernel.settings import Settings
 INCIDENT_OVER, WRITTEN_ANEW = "incident_over", "written_anew"
 _TO_BE_HAD = ("post", "cap_feed")  # on these an awaited letter has reached nobody: it is not posted, or not fetched
 
+# One that was refused while the incident counted as clean, so that it went to nobody, and has gone to nobody since.
+# Whether it did is the incident's own record: a case none of whose clocks ran has none of the incident's end.
+_REFUSED_IN_VAIN = text("""
+SELECT c.id, (SELECT a.suggested_agency_id FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'not_ours'
+              ORDER BY a.said_at DESC, a.id DESC LIMIT 1) AS suggested_id
+FROM escalation_case c
+WHERE c.incident_id = :id AND c.state = 'refused_not_ours' AND c.role = 'competent'
+  AND 'incident.verified_clean' = (SELECT e.action FROM audit_entry e
+      WHERE e.subject_kind = 'incident' AND e.subject_id = c.incident_id AND e.at <= c.state_since
+        AND e.action IN ('incident.verified_clean', 'incident.unverified') ORDER BY e.at DESC, e.id DESC LIMIT 1)
+  AND NOT EXISTS (SELECT FROM audit_entry e WHERE e.subject_kind = 'case' AND e.subject_id = c.id
+      AND e.action = 'case.resumed' AND e.at >= c.state_since)
+ORDER BY c.id
+""")
+
 
 def end_cases(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
     """The incident is over: no clock of its cases runs, and letters nobody has tried yet go no more. Idempotent.
@@ -29,10 +45,12 @@ def end_cases(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: da
     """
     session.flush()
     for case in queries.cases_by_agency(session, incident_id).values():
+        if case.role == rules.DOWNSTREAM:
+            continue  # its warning ends with the forecast
         cancelled, was_running = 0, case.state_deadline_at is not None
         for each in queries.letters_of(session, case.id).values():
             for letter in each:
-                if letter.says != "withdrawn" and _is_untried(letter):
+                if letter.says not in rules.TAKES_BACK and _is_untried(letter):
                     rules.DELIVERY.move(letter, "cancelled", now=now)
                     letter.attempts = letter.deferrals = 0  # nobody had it: of a withdrawal there is nobody to tell
                     letter.awaits, letter.last_error = None, INCIDENT_OVER
@@ -67,9 +85,9 @@ def resume_cases(
     telling = Telling(settings, now, tell_at or now)
     session.flush()
     cases = _those_below_first(queries.cases_by_agency(session, incident_id).values())
-    in_vain = queries.refused_in_vain(session, incident_id)
+    in_vain = _refused_in_vain(session, incident_id)
     for case in cases:
-        if case.state == "withdrawn":
+        if case.state == "withdrawn" or case.role == rules.DOWNSTREAM:
             continue
         again = sum(_again(session, case, each, telling) for each in queries.letters_of(session, case.id).values())
         is_running = case.state_deadline_at is None and _run(session, case, settings, now=now)
@@ -135,3 +153,8 @@ def _run(session: Session, case: Case, settings: Settings, *, now: datetime) -> 
     if case.escalated_at is not None or queries.was_reminded(session, case.id, since=case.remind_at):
         case.remind_at = None
     return True
+
+
+def _refused_in_vain(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID | None]:
+    """Cases refused after their incident had ended by mistake, each with the agency that was named instead."""
+    return {row.id: row.suggested_id for row in session.execute(_REFUSED_IN_VAIN, {"id": incident_id})}

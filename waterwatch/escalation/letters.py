@@ -24,10 +24,10 @@ TOPIC_CALL = "escalation.call"  # every other channel: some at a time, each boun
 PAPER = "post"
 _LEAVES_LATER = frozenset({PAPER, "cap_feed"})  # what awaits somebody is still with us
 # What a letter that failed is followed by, where the agency's next contact is to be told: nothing of what it never got.
-_TOLD_NEXT = frozenset({"case", "reopened", "overdue"})
+_TOLD_NEXT = frozenset({"case", "reopened", "overdue", "warning"})
 _GOING = frozenset({"sending", "sent", "awaiting"})  # of a letter that has gone, or may be going
 # After these an address knows no level that it was told before.
-_SAID_ANEW = frozenset({"lowered", "reopened", "withdrawn"})
+_SAID_ANEW = frozenset({"lowered", "reopened"}) | rules.TAKES_BACK
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def follow_up(session: Session, case: Case, says: str, telling: Telling) -> int:
     for letters in queries.letters_of(session, case.id).values():
         told = [letter for letter in letters if letter.state in _GOING]
         standing = [letter for letter in letters if letter.state != "cancelled"]
-        if told and standing[-1].says != "withdrawn":
+        if told and standing[-1].says not in rules.TAKES_BACK:
             queue(session, case, way_of(letters[-1]), telling, number=letters[-1].number + 1, reach=reach, says=says)
             queued += 1
     return queued
@@ -154,7 +154,7 @@ def tell_raised(session: Session, case: Case, telling: Telling) -> None:
         for letter in waiting:
             if not told or letter.raised_from is not None or case.state not in clocks.OWED:
                 letter.severity, is_named = case.severity, True
-            _hurry(session, letter, case, telling, reach)
+            hurry(session, letter, case, telling, reach)
         standing = [letter for letter in letters if letter.state != "cancelled"]
         is_reached = told and standing and standing[-1].state in _GOING | {"pending"}
         if is_reached and not is_named and _level_told(told) < case.severity:
@@ -166,7 +166,7 @@ def _level_told(told: list[Delivery]) -> int:
     """The highest severity an address was told since it was last told of a lower one, or told anew; at least one."""
     since = max((number for number, letter in enumerate(told) if letter.says in _SAID_ANEW), default=0)
     known = told[since:]
-    if known[0].says == "withdrawn":
+    if known[0].says in rules.TAKES_BACK:
         known = known[1:] or known
     return max(letter.severity for letter in known)
 
@@ -185,7 +185,7 @@ def _drop_lowered(letters: list[Delivery], told: list[Delivery], case: Case, *, 
     return said
 
 
-def _hurry(session: Session, letter: Delivery, case: Case, telling: Telling, reach: Reach | None) -> None:
+def hurry(session: Session, letter: Delivery, case: Case, telling: Telling, reach: Reach | None) -> None:
     """A letter that waits has become graver: it goes before others, and no digest holds it back any more.
 
     Where whoever raised it may still undo that, it does not go before.
@@ -220,11 +220,11 @@ def lower(session: Session, case: Case, telling: Telling, *, is_correction: bool
             else:
                 letter.severity = case.severity
         told = [letter for letter in letters if letter.state in _GOING]
-        if is_correction and told and told[-1].severity > case.severity and told[-1].says != "withdrawn":
+        if is_correction and told and told[-1].severity > case.severity and told[-1].says not in rules.TAKES_BACK:
             queue(session, case, way_of(latest), telling, number=latest.number + 1, reach=reach, says="lowered")
 
 
-def take_back(session: Session, case: Case, telling: Telling) -> None:
+def take_back(session: Session, case: Case, telling: Telling, *, says: str = "withdrawn") -> None:
     """Cancel what waits; tell each address where something may have reached it since it was last told so.
 
     What nobody has posted yet, or fetched, has reached nobody.
@@ -232,24 +232,26 @@ def take_back(session: Session, case: Case, telling: Telling) -> None:
     for letters in queries.letters_of(session, case.id).values():
         for letter in letters:
             is_here = letter.state == "awaiting" and letter.channel in _LEAVES_LATER
-            if (letter.state == "pending" or is_here) and letter.says != "withdrawn":
+            if (letter.state == "pending" or is_here) and letter.says not in rules.TAKES_BACK:
                 rules.DELIVERY.move(letter, "cancelled", now=telling.now)
-            if is_here and letter.says != "withdrawn":
+            if is_here and letter.says not in rules.TAKES_BACK:
                 letter.awaits, letter.attempts, letter.deferrals = None, 0, 0
-        since = [number for number, one in enumerate(letters) if one.says == "withdrawn" and one.state != "cancelled"]
+        since = [
+            number for number, one in enumerate(letters) if one.says in rules.TAKES_BACK and one.state != "cancelled"
+        ]
         fresh = letters[since[-1] + 1 :] if since else letters
         if any(letter.attempts or letter.state == "sent" for letter in fresh):
             is_going = any(letter.state == "sending" for letter in fresh)
             after_it = telling.now + timedelta(seconds=rules.claim_lasts_s(telling.settings))
             later = replace(telling, tell_at=max(after_it, telling.tell_at)) if is_going else telling
-            queue(session, case, way_of(letters[-1]), later, number=letters[-1].number + 1, says="withdrawn")
+            queue(session, case, way_of(letters[-1]), later, number=letters[-1].number + 1, says=says)
 
 
 def cancel_withdrawals(session: Session, case: Case, *, now: datetime) -> None:
     """Whoever has not yet been told that the case is withdrawn need not be."""
     session.flush()
     for letters in queries.letters_of(session, case.id).values():
-        if letters[-1].says == "withdrawn" and letters[-1].state == "pending" and not letters[-1].attempts:
+        if letters[-1].says in rules.TAKES_BACK and letters[-1].state == "pending" and not letters[-1].attempts:
             rules.DELIVERY.move(letters[-1], "cancelled", now=now)
     session.flush()
 
@@ -262,9 +264,9 @@ def is_still_had(session: Session, case: Case) -> bool:
     latest = []
     for letters in queries.letters_of(session, case.id).values():
         latest += [letter for letter in letters if letter.state != "cancelled"][-1:]
-    if any(one.says == "withdrawn" and one.created_at >= case.state_since for one in latest):
+    if any(one.says in rules.TAKES_BACK and one.created_at >= case.state_since for one in latest):
         return False
-    return any(one.says != "withdrawn" and one.state in _GOING for one in latest)
+    return any(one.says not in rules.TAKES_BACK and one.state in _GOING for one in latest)
 
 
 def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settings, now: datetime) -> bool:
@@ -274,7 +276,13 @@ def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settin
     Where it is told at once, a contact that came to be known since does; or its postal address, when nothing else is
     left. Whether there was one. Contacts that have, or had, a letter of this case are not asked again.
     """
-    if case.agency_id is None or failed.says not in _TOLD_NEXT or case.state not in ("queued", "delivered", "dead"):
+    is_past = failed.says in rules.WARNINGS and case.role != rules.DOWNSTREAM  # it was told of the case itself since
+    if (
+        is_past
+        or case.agency_id is None
+        or failed.says not in _TOLD_NEXT
+        or case.state not in ("queued", "delivered", "dead")
+    ):
         return False
     reach = _reach(session, case)
     if reach is None or queries.is_over(session, case.incident_id):  # of what is over nobody further is told

@@ -87,12 +87,15 @@ SELECT c.incident_id, c.id AS case_id, c.agency_id, c.state, c.severity, c.creat
        (SELECT jsonb_agg(jsonb_build_array(r.reopened_at, r.acknowledged_at, r.answered_at, r.closed_at, r.escalated_at)
                          ORDER BY r.number) FROM case_round r WHERE r.case_id = c.id) AS rounds
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id
-WHERE c.incident_id = ANY(:incident_ids) ORDER BY c.created_at, c.id
+WHERE c.incident_id = ANY(:incident_ids) AND c.role <> 'downstream' ORDER BY c.created_at, c.id
 """)  # noqa: S608  # the pieces are constants of this module
 
 
 def cases_of(session: Session, incident_id: uuid.UUID, *, language: str = "zh-Hans") -> list[CaseView]:
-    """An incident's cases, oldest first, the agencies' names in ``language`` where known: one query."""
+    """An incident's cases, oldest first, the agencies' names in ``language`` where known: one query.
+
+    Without those of agencies that are only warned: they owe nothing, and nobody waits for them.
+    """
     return cases_of_each(session, [incident_id], language=language)[incident_id]
 
 

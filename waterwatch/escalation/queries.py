@@ -10,6 +10,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from waterwatch.escalation.tables import Case, Delivery
+from waterwatch.escalation.warning_queries import Warned, warned_of
 from waterwatch.kernel.errors import NotFound
 from waterwatch.waters.rules import from_wgs84, is_mainland
 from waterwatch.workdays.queries import terms_of
@@ -154,8 +155,11 @@ def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
 
 _ADDRESSED = text("""
 SELECT DISTINCT ON (channel, address) channel, address, max(number) OVER (PARTITION BY channel, address) AS number,
-       state <> 'cancelled' AND says <> 'withdrawn' AS is_live, state IN ('refused', 'dead') AS has_failed
-FROM delivery WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says = 'withdrawn',
+       state <> 'cancelled' AND says NOT IN ('withdrawn', 'warning_over')
+           AND (says = 'warning') = (c.role = 'downstream') AS is_live,
+       state IN ('refused', 'dead') AS has_failed
+FROM (SELECT role FROM escalation_case WHERE id = :id) c, delivery
+WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says IN ('withdrawn', 'warning_over'),
       delivery.number DESC
 """)
 
@@ -163,7 +167,7 @@ FROM delivery WHERE case_id = :id ORDER BY channel, address, state = 'cancelled'
 @dataclass(frozen=True)
 class Addressed:
     """How many letters a case has for one address; ``is_live``: the latest stands, whatever became of it; or it
-    ``has_failed``."""
+    ``has_failed``. To whoever was only warned before, and is competent now, nothing was said of that."""
 
     number: int
     is_live: bool
@@ -196,27 +200,6 @@ SELECT EXISTS (SELECT FROM delivery WHERE case_id = :id AND says = 'reminder' AN
 def was_reminded(session: Session, case_id: uuid.UUID, *, since: datetime | None) -> bool:
     """Whether a reminder of a case was written since a time that one was due at."""
     return bool(session.execute(_WAS_REMINDED, {"id": case_id, "since": since}).scalar_one())
-
-
-# One that was refused while the incident counted as clean, so that it went to nobody, and has gone to nobody since.
-# Whether it did is the incident's own record: a case none of whose clocks ran has none of the incident's end.
-_REFUSED_IN_VAIN = text("""
-SELECT c.id, (SELECT a.suggested_agency_id FROM case_answer a WHERE a.case_id = c.id AND a.kind = 'not_ours'
-              ORDER BY a.said_at DESC, a.id DESC LIMIT 1) AS suggested_id
-FROM escalation_case c
-WHERE c.incident_id = :id AND c.state = 'refused_not_ours' AND c.role = 'competent'
-  AND 'incident.verified_clean' = (SELECT e.action FROM audit_entry e
-      WHERE e.subject_kind = 'incident' AND e.subject_id = c.incident_id AND e.at <= c.state_since
-        AND e.action IN ('incident.verified_clean', 'incident.unverified') ORDER BY e.at DESC, e.id DESC LIMIT 1)
-  AND NOT EXISTS (SELECT FROM audit_entry e WHERE e.subject_kind = 'case' AND e.subject_id = c.id
-      AND e.action = 'case.resumed' AND e.at >= c.state_since)
-ORDER BY c.id
-""")
-
-
-def refused_in_vain(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID | None]:
-    """Cases refused after their incident had ended by mistake, each with the agency that was named instead."""
-    return {row.id: row.suggested_id for row in session.execute(_REFUSED_IN_VAIN, {"id": incident_id})}
 
 
 def letters_of(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], list[Delivery]]:
@@ -282,11 +265,11 @@ def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
 
 _ALIVE = """EXISTS (
     SELECT FROM delivery d WHERE d.case_id = c.id AND d.state IN ('pending', 'sending', 'sent', 'awaiting')
-      AND d.says <> 'withdrawn'
+      AND d.says NOT IN ('withdrawn', 'warning_over') AND (d.says = 'warning') = (c.role = 'downstream')
       AND d.created_at >= coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), '-infinity')
       AND NOT EXISTS (
           SELECT FROM delivery w WHERE w.case_id = c.id AND w.channel = d.channel AND w.address = d.address
-            AND w.number > d.number AND w.says = 'withdrawn' AND w.state <> 'cancelled'))"""
+            AND w.number > d.number AND w.says IN ('withdrawn', 'warning_over') AND w.state <> 'cancelled'))"""
 _IS_ALIVE = text(f"SELECT EXISTS (SELECT FROM escalation_case c WHERE c.id = :id AND {_ALIVE})")  # noqa: S608  # a constant
 # Cases ``c`` that reached nobody, and of which nothing is under way: those that were only rehearsed among them.
 _IDLE = f"(c.state IN ('no_contact', 'dead') OR c.state = 'queued' AND NOT {_ALIVE})"
@@ -303,10 +286,12 @@ def reports_behind(session: Session, case_id: uuid.UUID) -> list[uuid.UUID]:
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """What the competent agency may know of its case, exact place included; of the citizen, nothing.
+    """What the competent agency may know of its case, exact place included; of the citizen, nothing. One that is only
+    warned knows the public point, and not when it was seen.
 
     ``terms``: how long the agency has, where it was asked for (:func:`facts_of_cases`); else what holds by default.
     The note a citizen may have written is not among it: it could name a person. ``lon``, ``lat`` are WGS-84 degrees.
+    ``warned``: what is expected in its area, of an agency that is not competent for the incident itself.
     ``is_photo_pending``: the photo is being made anew, because more of it must be covered. ``public_lon``,
     ``public_lat`` are the place as anybody may know it.
     """
@@ -337,6 +322,7 @@ class CaseFacts:
     photo_key: str | None
     is_photo_pending: bool | None
     terms: Terms = field(default_factory=Terms)
+    warned: Warned | None = None
 
     @cached_property
     def gcj02(self) -> tuple[float, float] | None:
@@ -351,7 +337,7 @@ _NAME_ORDER = (
 )
 _FACTS = text(f"""
 SELECT c.id AS case_id, c.incident_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
-       c.acknowledged_at, c.state_deadline_at, i.code, i.kind, ST_X(i.exact_point) AS lon, ST_Y(i.exact_point) AS lat,
+       c.acknowledged_at, c.state_deadline_at, i.code, i.kind, ST_X(place.at) AS lon, ST_Y(place.at) AS lat,
        round(ST_X(i.public_point)::numeric, 5)::float8 AS public_lon,
        round(ST_Y(i.public_point)::numeric, 5)::float8 AS public_lat,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
@@ -360,8 +346,9 @@ SELECT c.id AS case_id, c.incident_id, c.agency_id, c.state, c.severity, c.creat
        seen.*,
        cover.*
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id JOIN water_feature f ON f.id = i.water_feature_id
+CROSS JOIN LATERAL (SELECT CASE WHEN c.role = 'downstream' THEN i.public_point ELSE i.exact_point END AS at) place
 CROSS JOIN LATERAL (
-    SELECT min(r.received_at) AS seen_at, count(*) AS reports,
+    SELECT CASE WHEN c.role <> 'downstream' THEN min(r.received_at) END AS seen_at, count(*) AS reports,
            (ARRAY['spot', 'under_100_m', 'under_1_km', 'over_1_km'])[
                max(array_position(ARRAY['spot', 'under_100_m', 'under_1_km', 'over_1_km'], r.extent))] AS extent,
            bool_or(r.is_ongoing) AS is_ongoing, bool_or(r.has_dead_animals) AS has_dead_animals,
@@ -385,17 +372,22 @@ def case_facts(session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans
     row = session.execute(_FACTS, {"ids": [case_id], "language": language}).first()
     if row is None:
         raise NotFound("case_not_found")
-    return CaseFacts(**row._mapping)
+    return CaseFacts(**row._mapping, warned=warned_of(session, [case_id], language=language).get(case_id))
 
 
 def facts_of_cases(
     session: Session, case_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans"
 ) -> dict[uuid.UUID, CaseFacts]:
-    """Every named case as :func:`case_facts` gives it, with the terms of its agency: three queries for all."""
-    rows = session.execute(_FACTS, {"ids": list(case_ids), "language": language})
+    """Every named case as :func:`case_facts` gives it, with the terms of its agency: some queries for all."""
+    rows = session.execute(_FACTS, {"ids": list(case_ids), "language": language}).all()
+    warned = warned_of(session, case_ids, language=language)
     return {
-        row.case_id: CaseFacts(**row._mapping, terms=terms_of(session, row.agency_id, row.created_at.date()))
-        for row in rows.all()
+        row.case_id: CaseFacts(
+            **row._mapping,
+            terms=terms_of(session, row.agency_id, row.created_at.date()),
+            warned=warned.get(row.case_id),
+        )
+        for row in rows
     }
 
 
@@ -416,6 +408,7 @@ class OpenNoContact:
     severity: int
     since: datetime
     state: str
+    role: str = "competent"
 
 
 _UNHEARD = text(f"""
@@ -437,7 +430,7 @@ def unheard_incidents(
 
 
 _NO_CONTACT = text(f"""
-SELECT c.id AS case_id, c.incident_id, i.code, i.kind, c.agency_id, c.severity, c.state_since AS since, c.state,
+SELECT c.id AS case_id, c.incident_id, i.code, i.kind, c.agency_id, c.severity, c.state_since AS since, c.state, c.role,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id
 WHERE {_IDLE} AND i.closed_at IS NULL ORDER BY c.severity DESC, c.created_at LIMIT :limit

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.agencies.rules import NoSettings, read_settings
 from waterwatch.agencies.tables import AgencyContact
+from waterwatch.escalation import rules
 from waterwatch.escalation.channels import Contact, Letter, Pictures
 from waterwatch.escalation.channels.letter import acknowledge_url, reply_by
 from waterwatch.escalation.channels.wording import LANGUAGE
@@ -46,12 +47,12 @@ FROM delivery d WHERE {where} ORDER BY {order}
 """
 _ONE = text(_KEPT.format(where="d.id = :id AND d.channel = :channel", order="d.id"))
 # Of a case that was withdrawn only that it was: what it said of place and kind is gone.
-_STANDS = """(d.says = 'withdrawn' OR NOT EXISTS (
+_STANDS = """(d.says IN ('withdrawn', 'warning_over') OR NOT EXISTS (
     SELECT FROM escalation_case c WHERE c.id = d.case_id AND c.state = 'withdrawn'))"""
 # That it was withdrawn is said to who could fetch what it was.
-_CANCELS = """(d.says <> 'withdrawn' OR EXISTS (
+_CANCELS = """(d.says NOT IN ('withdrawn', 'warning_over') OR EXISTS (
     SELECT FROM delivery e WHERE e.case_id = d.case_id AND e.contact_id = d.contact_id AND e.channel = 'cap_feed'
-      AND e.state IN ('awaiting', 'sent') AND e.says <> 'withdrawn' AND e.id < d.id))"""
+      AND e.state IN ('awaiting', 'sent') AND e.says NOT IN ('withdrawn', 'warning_over') AND e.id < d.id))"""
 _FED = text(
     _KEPT.format(
         where="d.contact_id = :contact_id AND d.channel = 'cap_feed' AND d.state IN ('awaiting', 'sent')"
@@ -67,7 +68,8 @@ _BEFORE = text(
     )
 )
 # What was taken back before it was posted need not be, and neither need that it was.
-_TO_POST = f"""d.channel = 'post' AND d.state = 'awaiting' AND {_STANDS} AND (d.says <> 'withdrawn' OR EXISTS (
+_TO_POST = f"""d.channel = 'post' AND d.state = 'awaiting' AND {_STANDS}
+      AND (d.says NOT IN ('withdrawn', 'warning_over') OR EXISTS (
             SELECT FROM delivery e WHERE e.case_id = d.case_id AND e.address = d.address AND e.channel = 'post'
               AND e.state = 'sent' AND e.id < d.id))"""  # the pieces are constants of this module
 COUNT_TO_POST = f"SELECT count(*) FROM delivery d WHERE {_TO_POST}"  # noqa: S608
@@ -93,7 +95,7 @@ def fed_before(session: Session, one: Kept) -> list[Kept]:
     """What stood in the feed of the same case before it, oldest first: one query."""
     values = {"case_id": one.case_id, "contact_id": one.contact_id, "id": one.delivery_id}
     found = [Kept(**row._mapping) for row in session.execute(_BEFORE, values)]
-    return list(dropwhile(lambda before: before.says == "withdrawn", found))  # it had no alert to cancel
+    return list(dropwhile(lambda before: before.says in rules.TAKES_BACK, found))  # it had no alert to cancel
 
 
 def to_post(session: Session, *, limit: int = 200) -> list[Kept]:
@@ -116,7 +118,7 @@ def letter_of(session: Session, kept: Kept, facts: CaseFacts, pictures: Pictures
 
     Raises :class:`Gone`: its case was withdrawn, and it is not the letter that says so.
     """
-    if facts.state == "withdrawn" and kept.says != "withdrawn":
+    if facts.state == "withdrawn" and kept.says not in rules.TAKES_BACK:
         raise Gone("case_withdrawn")
     facts = replace(facts, severity=kept.severity)  # what it said, whatever holds by now
     url = acknowledge_url(settings, facts.case_id, kept.created_at)

@@ -39,6 +39,9 @@ CASE = Machine(
             # An address became known, or another one was entered.
             ("no_contact", "queued"),
             ("dead", "queued"),
+            # A warned department became competent: it is told of the case itself.
+            ("delivered", "queued"),
+            ("acknowledged", "queued"),
             # The moderators took the incident back; and, where that was the error, back again.
             ("queued", "withdrawn"),
             ("delivered", "withdrawn"),
@@ -97,6 +100,11 @@ PICTURE_PATIENCE = {
     2: timedelta(minutes=5),
     1: timedelta(minutes=10),
 }
+
+# What tells that something told before holds no more; and what is told of waters below an incident.
+TAKES_BACK = frozenset({"withdrawn", "warning_over"})
+WARNINGS = frozenset({"warning", "warning_over"})
+DOWNSTREAM = "downstream"  # the role of a case of which nothing is asked
 
 _PRIORITIES = {4: URGENT, 3: 2, 2: NORMAL, 1: 7}
 

@@ -204,7 +204,7 @@ class _Mouth:
         others = tuple(
             make_letter(one, facts[one.case_id], Pictures(None, None), settings=settings) for one in claim.others
         )
-        wants_pictures = claim.with_pictures and claim.says != "withdrawn" and not others
+        wants_pictures = claim.with_pictures and claim.says not in rules.TAKES_BACK | rules.WARNINGS and not others
         pictures = gather_pictures(self._context, of_case, self._shelf) if wants_pictures else Pictures(None, None)
         return make_letter(claim, of_case, pictures, settings=settings, others=others)
 

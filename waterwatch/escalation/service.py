@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.util import was_deleted
 
 from waterwatch.agencies.queries import CompetentAgency
 from waterwatch.escalation import alarms, clocks, letters, queries, rules
 from waterwatch.escalation.delivery_queries import Reach, Way, reach_of
 from waterwatch.escalation.letters import Telling
+from waterwatch.escalation.promotion import take
 from waterwatch.escalation.routing import Spot, route
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import audit, outbox
@@ -28,6 +30,7 @@ TOPIC_DELIVER, TOPIC_CALL = letters.TOPIC_DELIVER, letters.TOPIC_CALL
 TOPIC_CASE_MOVED = "escalation.case_moved"
 
 SYSTEM = Actor.system("escalation")
+_SAYS_FIRST = {"competent": "case", "supervising": "overdue", rules.DOWNSTREAM: "warning"}
 _TOLD_AGAIN = (*alarms.ALARMING, "queued")  # where an address that came to be known is told
 log = get_logger(__name__)
 
@@ -47,8 +50,10 @@ def escalate(
     """Make sure every agency competent for the incident has one case, and the case one delivery for each address.
 
     Idempotent: called again, e.g. after a new grade, it adds what is missing, corrects the severity, and sends
-    nothing twice. An agency without a usable address, or a place for which nobody is competent, gets a case
-    ``no_contact``: in the audit, in the log, shown to moderators and the public. Returns the incident's cases.
+    nothing twice. One that was only warned, of what comes down the river, and is competent now is told of the case.
+    An agency without a usable address, or a place for which nobody is competent, gets a case
+    ``no_contact``: in the audit, in the log, shown to moderators and the public. Returns the incident's cases, without
+    those of agencies that are only warned.
     ``tell_at``: no letter leaves before; None: at once. ``is_correction``: a higher severity was an error, and whoever
     was told of it is told so. A case that was withdrawn comes back: the incident was, too.
     ``again_for``: of these agencies, cases that reached nobody are told also to addresses whose letters failed.
@@ -58,9 +63,9 @@ def escalate(
         NotFound: there is no such incident.
     """
     place = opened or queries.lock_place(session, incident_id)
-    known = {} if opened else queries.cases_by_agency(session, incident_id)
-    before = tuple(known.values())
-    cases = list(before)
+    held = {} if opened else queries.cases_by_agency(session, incident_id)
+    known = {agency_id: case for agency_id, case in held.items() if case.role != rules.DOWNSTREAM}
+    cases = list(known.values())
     telling = Telling(settings, now, tell_at or now)
     for case in known.values():
         _regrade(session, case, place.severity, telling, is_correction=is_correction, actor=actor)
@@ -69,17 +74,13 @@ def escalate(
     agencies = _competent(session, place)
     reaches = reach_of(session, [*(agency.agency_id for agency in agencies), *again_for])
     for agency in agencies:
-        if agency.agency_id in known:
-            case = known.pop(agency.agency_id)
-        elif None in known:
-            case = known.pop(None)  # nobody was competent until now
-        else:
-            case = open_case(
-                session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
-            )
-            cases.append(case)
-        found = _Found(agency.agency_id, agency.addresses, reaches.get(agency.agency_id), agency.agency_id in again_for)
-        _address(session, case, found, telling, actor=actor, is_known=case in before)
+        taken = take(session, agency.agency_id, held, known, place.severity, settings=settings, actor=actor, now=now)
+        case = taken or open_case(
+            session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
+        )
+        cases += [case] if case not in cases else []
+        found = Found(agency.agency_id, agency.addresses, reaches.get(agency.agency_id), agency.agency_id in again_for)
+        address(session, case, found, telling, actor=actor, is_known=case in held.values())
     if not agencies and not known:
         case = open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
         say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
@@ -89,14 +90,14 @@ def escalate(
         if case.agency_id is None or case.agency_id not in again_for or case.state not in _TOLD_AGAIN:
             continue
         if queries.is_known_agency(session, case.agency_id):  # it was handed on, or supervises
-            found = _Found(case.agency_id, (), reaches.get(case.agency_id), is_again=True)
-            _address(session, case, found, telling, actor=actor, is_known=True)
+            found = Found(case.agency_id, (), reaches.get(case.agency_id), is_again=True)
+            address(session, case, found, telling, actor=actor, is_known=True)
     session.flush()
-    return cases
+    return [case for case in cases if not was_deleted(case)]
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """An agency to be told, by what ways; ``is_again``: also by those by which it could not be."""
 
     agency_id: uuid.UUID
@@ -116,8 +117,8 @@ def _come_back(session: Session, case: Case, telling: Telling, *, actor: Actor) 
     if letters.is_still_had(session, case):
         reach = reach_of(session, [case.agency_id]).get(case.agency_id)
         is_known = queries.is_known_agency(session, case.agency_id)
-        found = _Found(case.agency_id, (), reach if is_known else None, is_again=False)
-        _address(session, case, found, telling, actor=actor, is_known=True)
+        found = Found(case.agency_id, (), reach if is_known else None, is_again=False)
+        address(session, case, found, telling, actor=actor, is_known=True)
     elif so_far and all(each.is_live for each in so_far):
         _reinstate(session, case, settings=telling.settings, actor=actor, now=telling.now)
 
@@ -139,11 +140,10 @@ def open_case(
     settings: Settings,
     actor: Actor,
     now: datetime,
+    role: str = "competent",
 ) -> Case:
     """A case of an incident for one agency, ``queued``, nobody told yet; ``no_contact`` where there is no agency."""
-    case = Case(
-        id=new_id(), incident_id=incident_id, agency_id=agency_id, severity=severity, created_at=now, role="competent"
-    )
+    case = Case(id=new_id(), incident_id=incident_id, agency_id=agency_id, severity=severity, created_at=now, role=role)
     rules.case_life(settings).enter(case, now=now)
     if agency_id is None:
         rules.case_life(settings).move(case, "no_contact", now=now)  # the row may exist in no other state
@@ -154,10 +154,10 @@ def open_case(
     return case
 
 
-def _address(
+def address(
     session: Session,
     case: Case,
-    agency: _Found,
+    agency: Found,
     telling: Telling,
     *,
     actor: Actor,
@@ -176,7 +176,8 @@ def _address(
     is_again = agency.is_again and case.state in alarms.ALARMING
     usable, missing = _missing(agency.reach, agency.addresses, so_far, is_again=is_again)
     if not usable and (not is_known or queries.is_hopeless(session, case.id)):
-        say_no_contact(session, case, "no_address", settings=settings, actor=actor, now=now)
+        reason = "warning_no_address" if case.role == rules.DOWNSTREAM else "no_address"
+        say_no_contact(session, case, reason, settings=settings, actor=actor, now=now)
     if case.state == "withdrawn" and (not missing or letters.is_still_had(session, case)):
         _reinstate(session, case, settings=settings, actor=actor, now=now)
     elif missing and case.state != "queued":
@@ -184,7 +185,7 @@ def _address(
         before = rules.case_life(settings).move(case, "queued", now=now)
         facts: dict[str, audit.Fact] = {"state": "queued", "agency_id": agency.agency_id}
         record(session, "case.queued", case, actor=actor, now=now, before={"state": before}, after=facts)
-    says = "overdue" if case.role == "supervising" else "case"
+    says = _SAYS_FIRST[case.role]
     for way in missing:
         before_it = so_far.get((way.channel, way.address))
         number = before_it.number + 1 if before_it else 1
@@ -302,7 +303,7 @@ def withdraw_cases(
     queries.lock_place(session, incident_id)
     telling, withdrawn = Telling(settings, now, tell_at or now), []
     for case in queries.cases_by_agency(session, incident_id).values():
-        if case.state == "withdrawn":
+        if case.state == "withdrawn" or case.role == rules.DOWNSTREAM:  # who is warned is told as the forecast ends
             continue
         if case.state == "closed":
             letters.take_back(session, case, telling)
@@ -404,7 +405,9 @@ def say_moved(session: Session, case: Case, *, now: datetime) -> None:
 
 
 def say_moved_now(session: Session, case: Case, *, now: datetime) -> None:
-    """As :func:`say_moved`, where it is known that one of them does."""
+    """As :func:`say_moved`, where it is known that one of them does. That somebody was warned is none of it."""
+    if case.role == rules.DOWNSTREAM:
+        return
     outbox.emit(session, TOPIC_CASE_MOVED, {"case_id": str(case.id), "state": case.state}, now=now)
 
 

@@ -96,7 +96,10 @@ class Case(Base):
 
 class CaseStretch(Base):
     """Of a case with the role ``downstream``: which of the warned reaches and lakes lie in the agency's area, and which
-    intakes and protection zones on them, the nearest first."""
+    intakes and protection zones on them, the nearest first.
+
+    ``first_at``: when it may be there first, as its agency was told last; null where no time was known.
+    """
 
     __tablename__ = "case_stretch"
     __table_args__ = (CheckConstraint("cardinality(feature_ids) > 0", name="feature_ids"),)
@@ -104,6 +107,7 @@ class CaseStretch(Base):
     case_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True)
     feature_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     zone_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
+    first_at: Mapped[datetime | None]
 
 
 class CaseRound(Base):
@@ -150,7 +154,8 @@ class Delivery(Base):
     A case whose severity rises after it was sent is sent again, as a letter of its own: ``severity`` is what a letter
     was written for, ``raised_from`` what the one before it said. ``says``: the case itself, that its severity is lower
     than was said, that it is withdrawn, that its deadline is near (``reminder``), that an agency below has let it pass
-    (``overdue``), or that the water is not clean after all (``reopened``). ``number`` counts the letters to an
+    (``overdue``), that the water is not clean after all (``reopened``), that something may come down the river
+    (``warning``), or is expected no more (``warning_over``). ``number`` counts the letters to an
     address. ``cancelled``: what it would have said was taken back before anybody tried to send it.
 
     ``contact_id`` is null where the address is no contact of the agency (any more), such as a river chief's. It first

@@ -15,9 +15,9 @@ INK_COLOUR = "#22343f"
 # How far an incident has come with the departments, the least first: all that is public says it in these words.
 ANSWERS = ("none", "forwarded", "acknowledged", "answered", "resolved_claimed")
 # In SQL, as places in that list. Of a case ``c``: forwarded is what has arrived; what waits to be sent is with nobody.
-# Whoever only supervises answers for nothing.
+# Whoever only supervises, or is only warned, answers for nothing.
 CASE_ANSWER = """
-CASE WHEN c.role = 'supervising' THEN 0 WHEN c.state IN ('answered', 'closed') THEN 3
+CASE WHEN c.role <> 'competent' THEN 0 WHEN c.state IN ('answered', 'closed') THEN 3
      WHEN c.state = 'acknowledged' THEN 2 WHEN c.state = 'delivered' THEN 1 ELSE 0 END
 """
 

@@ -134,7 +134,10 @@ def note(case_id: uuid.UUID) -> WerkzeugResponse | tuple[str, int]:
 def show_map(case_id: uuid.UUID) -> Response:
     """The map around the exact place."""
     with transaction(house().sessions) as session:
-        drawn = incident_png(session, _standing(session, case_id).incident_id)
+        facts = _standing(session, case_id)
+        if facts.warned is not None:  # the map shows the exact place
+            raise NotFound("photo_not_found")
+        drawn = incident_png(session, facts.incident_id)
     return Response(drawn, mimetype="image/png")
 
 

@@ -75,7 +75,12 @@ def acknowledge(token: str) -> BaseResponse:
         if facts.state != "withdrawn":  # the page says so
             done = escalation.acknowledge(session, case_id, actor=_actor(facts), now=utc_now())
             if done.is_new:
-                flash(gettext("已确认收到，公开页面会显示确认时间。"), "success")
+                flash(
+                    gettext("已确认收到预警。")
+                    if facts.warned is not None
+                    else gettext("已确认收到，公开页面会显示确认时间。"),
+                    "success",
+                )
     return _back(token)
 
 
@@ -110,7 +115,7 @@ def refuse(token: str) -> BaseResponse | tuple[str, int]:
 @by_link
 def show_map(token: str) -> BaseResponse:
     """The map around the exact place, for the holder of the link."""
-    drawn = _read(token, lambda session, facts: incident_png(session, facts.incident_id))
+    drawn = _read(token, _map_of)
     return Response(drawn, mimetype="image/png")
 
 
@@ -167,6 +172,13 @@ def _read(token: str, ask: Callable[[Session, CaseFacts], T]) -> T:
         if facts.state == "withdrawn":
             raise Gone("case_withdrawn")
         return ask(session, facts)
+
+
+def _map_of(session: Session, facts: CaseFacts) -> bytes:
+    """Raises :class:`NotFound` for who is only warned: the map shows the exact place."""
+    if facts.warned is not None:
+        raise NotFound("photo_not_found")
+    return incident_png(session, facts.incident_id)
 
 
 def _case_id(token: str) -> uuid.UUID:

@@ -102,6 +102,7 @@ WITH RECURSIVE {_BELOW}, wanted AS (
                ELSE c.agency_id IN (SELECT id FROM below) END
       AND c.state = ANY(:states) AND (CAST(:is_over AS boolean) IS NULL OR (i.closed_at IS NOT NULL) = :is_over)
       AND (CAST(:severity AS int) IS NULL OR c.severity = :severity)
+      AND (NOT :is_to_answer OR c.role <> 'downstream')
       AND (NOT :is_late OR {_RUNNING} < :now)
       AND (CAST(:whose AS text) IS NULL OR CASE :whose
            WHEN 'nobody' THEN NOT EXISTS (
@@ -116,8 +117,8 @@ WITH RECURSIVE {_BELOW}, wanted AS (
     ORDER BY sorted_by, c.id LIMIT :limit)
 SELECT c.id AS case_id, i.code, i.kind, c.severity, c.state, c.role, c.created_at, c.delivered_at, c.acknowledged_at,
        c.answered_at, c.closed_at, c.deadline_at,
-       CASE WHEN c.state <> 'withdrawn' THEN ST_X(i.exact_point) END AS lon,
-       CASE WHEN c.state <> 'withdrawn' THEN ST_Y(i.exact_point) END AS lat,
+       CASE WHEN c.state <> 'withdrawn' THEN ST_X(place.at) END AS lon,
+       CASE WHEN c.state <> 'withdrawn' THEN ST_Y(place.at) END AS lat,
        {_WATER_NAME} AS water_name, {AGENCY_NAME.format(of="c.agency_id")} AS agency_name,
        coalesce((SELECT array_agg(concat_ws(' · ', s.office, p.email) ORDER BY s.assigned_at, s.id)
                  FROM case_assignment s LEFT JOIN person p ON p.id = s.person_id AND c.agency_id = :agency_id
@@ -125,6 +126,7 @@ SELECT c.id AS case_id, i.code, i.kind, c.severity, c.state, c.role, c.created_a
                 '{{}}') AS assigned,
        c.agency_id = :agency_id AS is_own, c.is_over
 FROM wanted c JOIN incident i ON i.id = c.incident_id JOIN water_feature f ON f.id = i.water_feature_id
+CROSS JOIN LATERAL (SELECT CASE WHEN c.role = 'downstream' THEN i.public_point ELSE i.exact_point END AS at) place
 ORDER BY c.sorted_by, c.id
 """  # noqa: S608  # the pieces are constants of this module
 _PAGE = text(_ROWS)
@@ -152,6 +154,7 @@ def cases(
         "whose": wanted.whose,
         "reach": wanted.reach,
         "is_late": wanted.bucket == "overdue",
+        "is_to_answer": wanted.bucket == "answer",
         "after_at": after_at,
         "after_id": after_id,
         "never": NEVER,
@@ -172,7 +175,7 @@ def all_cases(
 _COUNTS = text(f"""
 WITH RECURSIVE {_BELOW}
 SELECT count(*) FILTER (WHERE i.closed_at IS NULL AND c.state IN ('queued', 'delivered', 'dead')) AS acknowledge,
-       count(*) FILTER (WHERE i.closed_at IS NULL AND c.state = 'acknowledged') AS answer,
+       count(*) FILTER (WHERE i.closed_at IS NULL AND c.state = 'acknowledged' AND c.role <> 'downstream') AS answer,
        count(*) FILTER (WHERE i.closed_at IS NULL AND c.state = 'answered') AS finish,
        count(*) FILTER (WHERE {_RUNNING} < :now) AS overdue,
        count(*) FILTER (WHERE c.state = 'closed') AS done,

@@ -12,15 +12,18 @@ from flask_login import current_user
 from sqlalchemy.orm import Session
 
 from waterwatch.accounts.queries import officers_of
+from waterwatch.advisories import telling
 from waterwatch.agencies.queries import river_chiefs_at
 from waterwatch.casework import queries as casework
-from waterwatch.escalation.queries import case_facts
+from waterwatch.escalation.queries import CaseFacts, case_facts
+from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.errors import NotFound
 from waterwatch.officers import case_queries, forms, queries, rules
 from waterwatch.officers.queries import Office
 from waterwatch.photos.views import serve_derivative
 from waterwatch.web.house import house
 from waterwatch.web.language import viewer_language
+from waterwatch.web.windows import window_words
 
 STAGE_WORDS = {
     "acknowledge": _l("确认收到"),
@@ -89,6 +92,8 @@ SAYS_WORDS = {
     "reminder": _l("提醒"),
     "overdue": _l("逾期通报"),
     "reopened": _l("重新打开"),
+    "warning": _l("下游预警"),
+    "warning_over": _l("下游预警结束"),
 }
 DELIVERY_WORDS = {
     "pending": _l("等待发出"),
@@ -111,6 +116,8 @@ ACTION_WORDS = {
     "case.withdrawn": _l("本站撤回"),
     "case.reinstated": _l("撤回取消，恢复原状"),
     "case.regraded": _l("等级改变"),
+    "case.warning_over": _l("下游预警结束"),
+    "case.made_competent": _l("由下游预警转为贵单位办理"),
     "case.ended": _l("事件结束，不再计算期限"),
     "case.resumed": _l("事件没有结束，期限继续"),
     "case.reopened": _l("公众的照片显示没有干净，重新打开"),
@@ -196,6 +203,7 @@ def case_page(
     stage = _stage(facts.state)
     return {
         "facts": facts,
+        "warned": expected_rows(facts, language),
         "dates": dates,
         "photos": case_queries.photos_of(session, case_id),
         "answers": casework.answers_of_case(session, case_id, language=language),
@@ -207,13 +215,31 @@ def case_page(
             now=now,
         ),
         "can_acknowledge": rules.can_acknowledge(facts.state, is_own=is_own),
-        "can_answer": can_answer,
-        "can_comment": rules.can_comment(facts.state, is_own=is_own),
+        "sure": telling.how_sure(facts.kind, is_timed=facts.warned.is_timed, language=language) if facts.warned else "",
+        "can_answer": can_answer and facts.warned is None,
+        "can_comment": rules.can_comment(facts.state, is_own=is_own) or (can_answer and facts.warned is not None),
         "is_own": is_own,
         "asked": asked or Asked(),
         "now": now,
         **case_words(),
     }
+
+
+def expected_rows(facts: CaseFacts, language: str) -> list[dict[str, Any]] | None:
+    """What is expected in the agency's area, stretch by stretch; None for a case of its own."""
+    if facts.warned is None:
+        return None
+    now = utc_now()
+    return [
+        {
+            "water": telling.name_of(one, language),
+            "from_km": f"{one.from_km:.0f}",
+            "until_km": f"{one.until_km:.0f}",
+            "window": window_words(one.window.earliest, one.window.probable, language, now=now),
+            "marks": telling.marks_of(one, language),
+        }
+        for one in facts.warned.segments
+    ]
 
 
 def desk_page(

@@ -9,10 +9,14 @@ from flask import Blueprint, Response, request
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
+from waterwatch.advisories import telling
+from waterwatch.advisories.segments import Segment, merge, outlined, warned_reaches
 from waterwatch.alerts.rules import MEDIA_TYPE, Alert, Area, Circle, Info, Reference, cap_xml
 from waterwatch.atlas import alerts as atlas_alerts
+from waterwatch.atlas import forecasts
 from waterwatch.atlas import incidents as atlas
 from waterwatch.atlas.alerts import Step
+from waterwatch.atlas.forecasts import PublicForecast
 from waterwatch.atlas.incidents import PublicIncident
 from waterwatch.escalation import deliveries, reading
 from waterwatch.escalation.channels import Pictures
@@ -20,6 +24,7 @@ from waterwatch.escalation.channels.cap_feed import KIND_CODE, alert_of
 from waterwatch.escalation.feeding import subscriber
 from waterwatch.escalation.queries import CaseFacts
 from waterwatch.escalation.reading import Kept
+from waterwatch.escalation.rules import TAKES_BACK
 from waterwatch.incidents.rules import Severity, step_down_at
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -37,6 +42,7 @@ from waterwatch.web.words import KIND_WORDS, SEVERITY_WORDS
 bp = Blueprint("cap", __name__)
 
 FED_FOR, FED_MOST = timedelta(days=90), 200
+WATCH_WORDS = _l("请留意水面；看到异常请拍照上报。")
 NOTICE = _l("公众观察等级，非政府预警。")
 
 
@@ -53,6 +59,7 @@ def national() -> Response:
     """What changed last anywhere, each entry leading to its latest alert."""
     with transaction(house().sessions) as session:
         found = atlas.latest_of_country(session)
+        coming = forecasts.public_forecasts(session, now=utc_now())
     feed = Feed(
         title=f"{gettext('全国的水污染事件')} · CAP",
         page_url=f"{_public_url()}/",
@@ -60,7 +67,7 @@ def national() -> Response:
         subtitle=str(NOTICE),
         language=DEFAULT_LANGUAGE,
     )
-    entries = [_entry(one) for one in found]
+    entries = [*map(_entry_of_forecast, coming), *map(_entry, found)]
     return public_answer(write_feed(feed, entries), ATOM)
 
 
@@ -75,6 +82,19 @@ def incident(code: str) -> Response:
             return _moved(f"{_public_url()}/feeds/cap/{code}.xml")
         steps = atlas_alerts.steps_of(session, found.code)
     return public_answer(cap_xml(public_alert(found, steps)).decode(), MEDIA_TYPE)
+
+
+@bp.get("/feeds/cap/<code>/downstream.xml")
+@public
+def downstream(code: str) -> Response:
+    """The latest alert of what may come down the river from an incident, once everybody may know."""
+    with transaction(house().sessions) as session:
+        found = forecasts.public_forecast(session, code, now=utc_now())
+        if found is None:
+            raise NotFound("incident_not_found")
+        reaches = warned_reaches(session, [found.incident_id])
+        segments = outlined(session, merge(reaches.get(found.incident_id, [])))
+    return public_answer(cap_xml(forecast_alert(found, segments)).decode(), MEDIA_TYPE)
 
 
 @bp.get("/feeds/agency/<token>.xml")
@@ -137,6 +157,43 @@ def public_alert(one: PublicIncident, steps: Sequence[Step]) -> Alert:
     )
 
 
+def forecast_alert(one: PublicForecast, segments: Sequence[Segment]) -> Alert:
+    """The alert a forecast stands at: each stretch with its onset and outline, or that it has ended."""
+    sender = house().settings.public_host
+    chain = [Reference(sender, f"{_identifier(one.code, at)}-downstream", at) for at in one.steps]
+    latest, page = chain[-1], f"{_public_url()}/i/{one.code}"
+    infos = telling.infos_of(
+        segments, one.kind, one.level, one.code, now=latest.sent, web=page, instruction=str(WATCH_WORDS)
+    )
+    before = tuple(chain[:-1])
+    if not one.is_standing or not infos:
+        ended = Reference(sender, f"{latest.identifier}-end", latest.sent)
+        return Alert(ended.identifier, sender, ended.sent, (), "Cancel", references=before or (latest,))
+    return Alert(
+        latest.identifier,
+        sender,
+        latest.sent,
+        infos,
+        "Update" if before else "Alert",
+        references=before,
+        incidents=(one.code,),
+    )
+
+
+def _entry_of_forecast(one: PublicForecast) -> Entry:
+    level = str(SEVERITY_WORDS[one.level]) if one.is_standing else gettext("已结束")
+    kind = str(KIND_WORDS[one.kind])
+    return Entry(
+        url=f"{_public_url()}/feeds/cap/{one.code}/downstream.xml",
+        title=gettext("下游预警 · %(water)s：%(kind)s（%(level)s）", water=one.water, kind=kind, level=level),
+        summary=str(NOTICE),
+        published_at=one.steps[0],
+        updated_at=one.steps[-1],
+        place=(one.lon, one.lat),
+        kind=one.kind,
+    )
+
+
 def _identifier(code: str, at: datetime) -> str:
     return f"{code}-{int(at.timestamp())}"
 
@@ -182,7 +239,7 @@ def _entry_of_letter(one: Kept, facts: CaseFacts, here: str) -> Entry:
         summary=str(NOTICE),
         published_at=one.created_at,
         updated_at=one.created_at,
-        place=None if one.says == "withdrawn" else (facts.lon, facts.lat),
+        place=None if one.says in TAKES_BACK else (facts.lon, facts.lat),
         kind=one.says,
     )
 

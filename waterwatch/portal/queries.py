@@ -46,7 +46,7 @@ SELECT (SELECT count(*) FROM incident WHERE closed_at IS NULL)::int AS open_inci
         AND state <> 'withdrawn')::int AS reports_in_window,
        count(c.id) FILTER (WHERE c.agency_id IS NOT NULL)::int AS forwarded_in_window,
        count(c.acknowledged_at)::int AS acknowledged_in_window
-FROM escalation_case c WHERE c.created_at > now() - make_interval(days => :days)
+FROM escalation_case c WHERE c.created_at > now() - make_interval(days => :days) AND c.role <> 'downstream'
 """)
 _PHOTOS = text("""
 SELECT * FROM (

@@ -28,13 +28,17 @@ class ZoneAt:
 
 @dataclass(frozen=True)
 class ZoneAlong:
-    """A zone that a reach or lake touches, or that lies within :data:`BESIDE_M` of it."""
+    """A zone that a reach or lake touches, or that lies within :data:`BESIDE_M` of it.
+
+    ``operator_id``: the agency that runs it, where one is known and was not retired.
+    """
 
     feature_id: int
     zone_id: uuid.UUID
     kind: str
     grade: int | None
     names: dict[str, str]
+    operator_id: uuid.UUID | None = None
 
 
 # The strictest first: what people drink before what they bathe in.
@@ -52,7 +56,8 @@ FROM (SELECT p.*, ST_Distance(p.geom::geography, place.at) AS distance_m FROM pl
 WHERE z.distance_m <= :within_m ORDER BY {_ORDER}, z.distance_m, z.id
 """)  # noqa: S608  # the pieces are constants of this module
 _ALONG = text(f"""
-SELECT f.feature_id, z.id AS zone_id, z.kind, z.grade, {_NAMES}
+SELECT f.feature_id, z.id AS zone_id, z.kind, z.grade, {_NAMES},
+       (SELECT a.id FROM agency a WHERE a.id = z.operator_id AND a.retired_at IS NULL) AS operator_id
 FROM water_feature f JOIN protected_zone z
   ON z.geom_3857 && ST_Expand(f.geom_3857, {BESIDE_M * MERCATOR_SLACK} / cos(radians(ST_YMax(f.geom))))
 WHERE f.feature_id = ANY(:feature_ids) AND z.retired_at IS NULL

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from waterwatch.escalation.queries import CaseFacts
+from waterwatch.escalation.rules import TAKES_BACK
+from waterwatch.escalation.warning_queries import Warned
 from waterwatch.kernel.settings import Settings
 from waterwatch.messaging.attempts import Failure
 from waterwatch.messaging.smtp import Outlet
@@ -75,6 +77,16 @@ class Letter:
     earlier: tuple[tuple[str, datetime], ...] = ()
     remote_id: str | None = None
     others: tuple["Letter", ...] = ()
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether it tells that what was told before holds no more: then it says nothing of place and kind."""
+        return self.says in TAKES_BACK
+
+    @property
+    def warned(self) -> Warned | None:
+        """What comes down the river, where that is what it tells of; None for a letter about a case."""
+        return self.facts.warned if self.says == "warning" else None
 
 
 @dataclass(frozen=True)

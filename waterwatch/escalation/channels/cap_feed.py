@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from waterwatch.advisories import telling
 from waterwatch.alerts.rules import Alert, Area, Circle, Info, MessageType, Reference, Resource
 from waterwatch.escalation.channels import Awaiting, Contact, Letter, Outcome, Wire, wording
 from waterwatch.incidents.rules import Severity, step_down_at
@@ -37,19 +38,20 @@ def alert_of(
 
     ``earlier``: identifiers and times of the case's alerts before it. Its own identifier is made of the delivery's id.
 
-    Raises :class:`Gone`: it takes back what no alert has said.
+    Raises :class:`Gone`: it takes back what no alert has said, or warns of what is expected no more.
     """
-    if letter.says == "withdrawn" and not earlier:
+    infos = () if letter.takes_back else _infos(letter)
+    if not infos and (not letter.takes_back or not earlier):
         raise Gone("case_withdrawn")
     facts, sender = letter.facts, settings.public_host
     kind: MessageType = "Alert"
     if earlier:
-        kind = "Cancel" if letter.says == "withdrawn" else "Update"
+        kind = "Cancel" if letter.takes_back else "Update"
     return Alert(
         identifier=str(letter.delivery_id),
         sender=sender,
         sent=letter.queued_at,
-        infos=() if letter.says == "withdrawn" else (_info(letter),),
+        infos=infos,
         kind=kind,
         status="Exercise" if is_exercise else "Actual",
         scope="Private",
@@ -57,6 +59,23 @@ def alert_of(
         note=wording.render(letter, "_says.txt").strip(),
         references=tuple(Reference(sender, identifier, sent) for identifier, sent in earlier),
         incidents=(facts.code,),
+    )
+
+
+def _infos(letter: Letter) -> tuple[Info, ...]:
+    """What is to be said: of a warning, each stretch of the agency's waters by itself."""
+    if letter.says != "warning":
+        return (_info(letter),)
+    facts, warned = letter.facts, letter.warned
+    segments = warned.segments if warned is not None else ()
+    return telling.infos_of(
+        segments,
+        facts.kind,
+        facts.severity,
+        facts.code,
+        now=letter.queued_at,
+        web=letter.incident_url,
+        instruction=wording.render(letter, "alert_instruction.txt").strip(),
     )
 
 

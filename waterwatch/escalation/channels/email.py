@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from waterwatch.advisories.segments import Segment
 from waterwatch.alerts.rules import MEDIA_TYPE as CAP_MEDIA_TYPE
 from waterwatch.alerts.rules import cap_xml
 from waterwatch.escalation.channels import Contact, Failed, Handed, Letter, Outcome, Pictures, Wire, wording
@@ -20,6 +21,8 @@ from waterwatch.messaging.smtp import Refused, SendError
 from waterwatch.web.words import EXTENT_WORDS, SEVERITY_WORDS
 
 SIZE_BUDGET_BYTES = 5 * 1024 * 1024  # departments' servers turn larger mails away; 10 MB is the usual limit
+# What is another letter than that of a case.
+_PAGES = {"withdrawn": "withdrawn", "warning_over": "withdrawn", "warning": "warning"}
 _TEXT_ALLOWANCE_BYTES = 96 * 1024
 
 
@@ -66,7 +69,7 @@ def write(letter: Letter, *, settings: Settings, to: str | None = None, staged_f
     images = _fitting(letter.pictures, left)
     words = _words(letter) | {"images": {image.content_id for image in images}, "staged_for": staged_for}
     render = wording.environment().get_template
-    page = "digest" if letter.others else "withdrawn" if letter.says == "withdrawn" else "mail"
+    page = "digest" if letter.others else _PAGES.get(letter.says, "mail")
     if letter.others:
         # In an order of their own: whichever of them was claimed first, every attempt sends the same mail.
         listed = sorted((letter, *letter.others), key=lambda one: (-one.facts.severity, one.delivery_id))
@@ -102,6 +105,7 @@ def _words(letter: Letter) -> dict[str, Any]:
         "reply_by": letter.reply_by,
         "acknowledge_url": letter.answer_url,
         "incident_url": letter.incident_url,
+        "warning": wording.warning_words(letter),
     }
 
 
@@ -110,8 +114,10 @@ def _attachments(letter: Letter, settings: Settings) -> tuple[Attachment, ...]:
 
     What takes a case back names no place, and is an alert only where there is one to cancel.
     """
-    code, is_withdrawal = letter.facts.code, letter.says == "withdrawn"
+    code, is_withdrawal = letter.facts.code, letter.takes_back
     if is_withdrawal and not letter.earlier:
+        return ()
+    if letter.says == "warning" and (letter.warned is None or not letter.warned.segments):
         return ()
     alert = alert_of(letter, settings, earlier=letter.earlier, is_exercise=bool(settings.staging_mail))
     cap = Attachment(f"incident-{code}.cap.xml", CAP_MEDIA_TYPE, cap_xml(alert))
@@ -121,8 +127,11 @@ def _attachments(letter: Letter, settings: Settings) -> tuple[Attachment, ...]:
 
 
 def make_geojson(letter: Letter) -> bytes:
-    """The incident as one feature of RFC 7946, which knows WGS-84 alone."""
+    """The incident as one feature of RFC 7946, which knows WGS-84 alone; of a warning the stretches it names."""
     facts = letter.facts
+    if letter.warned is not None:
+        stretches = [_stretch(letter, one) for one in letter.warned.segments]
+        return json.dumps({"type": "FeatureCollection", "features": stretches}, ensure_ascii=False).encode()
     properties: Mapping[str, object] = {
         "code": facts.code,
         "says": letter.says,
@@ -138,6 +147,25 @@ def make_geojson(letter: Letter) -> bytes:
     place = {"type": "Point", "coordinates": [round(facts.lon, 6), round(facts.lat, 6)]}
     feature = {"type": "Feature", "id": facts.code, "geometry": place, "properties": properties}
     return json.dumps({"type": "FeatureCollection", "features": [feature]}, ensure_ascii=False).encode()
+
+
+def _stretch(letter: Letter, one: Segment) -> dict[str, object]:
+    properties = {
+        "code": letter.facts.code,
+        "says": letter.says,
+        "kind": letter.facts.kind,
+        "severity": letter.facts.severity,
+        "water": one.water,
+        "from_km": round(one.from_km, 1),
+        "until_km": round(one.until_km, 1),
+        "earliest": one.window.earliest.isoformat(timespec="seconds") if one.window.earliest else None,
+        "probable": one.window.probable.isoformat(timespec="seconds") if one.window.probable else None,
+        "lapses": one.lapses_at.isoformat(timespec="seconds"),
+        "url": letter.incident_url,
+        "basis": "由公众观察推算，不是政府预警",
+    }
+    shape = {"type": "MultiPolygon", "coordinates": [[list(map(list, ring))] for ring in one.rings]}
+    return {"type": "Feature", "geometry": shape, "properties": properties}
 
 
 def _encoded_bytes(content: bytes) -> int:

@@ -130,6 +130,7 @@ def _known(letter: Letter) -> dict[str, str]:
 
 def _request(letter: Letter, code: str, answers: Mapping[str, str], settings: Settings) -> NewRequest:
     facts, is_private = letter.facts, letter.contact.settings.is_private
+    has_photo = not letter.takes_back and letter.warned is None
     return NewRequest(
         service_code=code,
         lon=facts.lon if is_private else facts.public_lon,
@@ -137,6 +138,6 @@ def _request(letter: Letter, code: str, answers: Mapping[str, str], settings: Se
         description=wording.render(letter, "open311.txt").strip(),
         account_id=str(letter.delivery_id),
         address=facts.water_name,
-        media_url=photo_url(settings, letter) if letter.photo_url and letter.says != "withdrawn" else None,
+        media_url=photo_url(settings, letter) if letter.photo_url and has_photo else None,
         attributes=answers,
     )

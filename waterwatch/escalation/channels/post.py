@@ -58,7 +58,9 @@ def print_letter(letter: Letter) -> bytes:
 
     files = {"answer.svg": qr_svg(letter.answer_url)}
     given = {"photo.jpg": letter.pictures.photo, "map.png": letter.pictures.map}
-    shown = {name: content for name, content in given.items() if content and letter.says != "withdrawn"}
+    shown = {
+        name: content for name, content in given.items() if content and not letter.takes_back and letter.warned is None
+    }
     settings = letter.contact.settings
     html = wording.render(
         letter,

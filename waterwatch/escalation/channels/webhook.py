@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from waterwatch.advisories import telling
+from waterwatch.advisories.rules import Window
 from waterwatch.agencies.rules import WebhookSettings
 from waterwatch.escalation.channels import Contact, Failed, Handed, Letter, Outcome, Wire, http
 from waterwatch.escalation.channels.wording import kind_words, severity_words
@@ -37,7 +39,10 @@ class WebhookChannel:
 
 
 def content_of(letter: Letter) -> dict[str, Any]:
-    """What is told: of a case that was withdrawn, which one; of any other what was seen, where, and until when."""
+    """What is told: of a case that was withdrawn, which one; of any other what was seen, where, and until when.
+
+    Of what comes down the river: from where, and what is expected in the agency's area; nothing is asked until a time.
+    """
     facts, is_raise = letter.facts, letter.raised_from is not None and letter.raised_from < letter.facts.severity
     case: dict[str, Any] = {"id": str(facts.case_id), "incident": facts.code, "page": letter.incident_url}
     event = "raised" if is_raise and letter.says == "case" else EVENTS.get(letter.says, letter.says)
@@ -46,7 +51,10 @@ def content_of(letter: Letter) -> dict[str, Any]:
         "timestamp": letter.queued_at.isoformat(timespec="seconds"),
         "data": {"delivery": str(letter.delivery_id), "case": case},
     }
-    if letter.says != "withdrawn":
+    if letter.warned is not None:
+        case["answer_url"] = letter.answer_url
+        told["data"] |= {"observation": _observation(letter), "place": _place(letter), "expected": _expected(letter)}
+    elif not letter.takes_back:
         case["reply_by"] = letter.reply_by.isoformat(timespec="seconds")
         case["answer_url"] = letter.answer_url
         told["data"] |= {"observation": _observation(letter), "place": _place(letter), "pictures": _pictures(letter)}
@@ -70,6 +78,39 @@ def _observation(letter: Letter) -> dict[str, Any]:
         "has_dead_animals": facts.has_dead_animals,
         "affects_people": facts.affects_people,
     }
+
+
+def _expected(letter: Letter) -> dict[str, Any]:
+    """What may come, the nearest first. Times are null where they are not known; ``probable`` alone is null below a
+    lake, which holds it back."""
+    warned = letter.warned
+    assert warned is not None
+    return {
+        "basis": telling.how_sure(letter.facts.kind, is_timed=warned.is_timed),
+        "segments": [
+            {
+                "water": one.water,
+                "from_km": round(one.from_km, 1),
+                "until_km": round(one.until_km, 1),
+                **_window(one.window),
+                "lapses": one.lapses_at.isoformat(timespec="seconds"),
+                "passage": telling.passage_words(one.passage_s),
+                "is_lake": one.is_lake,
+                "is_dammed": one.is_dammed,
+                "features": list(one.feature_ids),
+            }
+            for one in warned.segments
+        ],
+        "intakes": [
+            {"name": one.name, "kind": one.kind, "at_km": round(one.distance_km, 1), **_window(one.window)}
+            for one in warned.intakes
+        ],
+    }
+
+
+def _window(window: Window) -> dict[str, str | None]:
+    ends = {"earliest": window.earliest, "probable": window.probable}
+    return {name: at.isoformat(timespec="seconds") if at is not None else None for name, at in ends.items()}
 
 
 def _place(letter: Letter) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from typing import Any
 
 from jinja2 import Environment
 
+from waterwatch.advisories import telling
 from waterwatch.escalation import rules
 from waterwatch.escalation.channels import Letter
 from waterwatch.kernel import writing
-from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SEVERITY_WORDS
+from waterwatch.kernel.writing import in_language
+from waterwatch.web.words import EXTENT_WORDS, KIND_WORDS, SEVERITY_WORDS, ZONE_WORDS
 
 LANGUAGE = "zh-Hans"  # of every agency so far; the words of codes outside of a request are their msgids
 
@@ -40,8 +42,45 @@ def render(letter: Letter, template: str, **further: Any) -> str:
         "answer_url": letter.answer_url,
         "incident_url": letter.incident_url,
         "delivery_id": letter.delivery_id,
+        "warning": warning_words(letter),
     }
     return environment().get_template(f"escalation/{template}").render({**words, **further})
+
+
+def warning_words(letter: Letter) -> dict[str, Any] | None:
+    """What a warning says, ready to be set: when first, which waters and intakes, how sure; None for other letters.
+
+    Windows are told by their dates: a letter may be read tomorrow.
+    """
+    warned = letter.warned
+    if warned is None:
+        return None
+    return {
+        "first": telling.dated_words(warned.first) if warned.first is not None else None,
+        "is_update": letter.answers is not None,
+        "stretches": [
+            {
+                "water": telling.name_of(one),
+                "from_km": f"{one.from_km:.0f}",
+                "until_km": f"{one.until_km:.0f}",
+                "window": telling.dated_words(one.window),
+                "passage": telling.passage_words(one.passage_s),
+                "marks": telling.marks_of(one),
+            }
+            for one in warned.segments
+        ],
+        "intakes": [
+            {
+                "name": one.name or str(ZONE_WORDS[one.kind]),
+                "kind": str(ZONE_WORDS[one.kind]),
+                "km": f"{one.distance_km:.0f}",
+                "window": telling.dated_words(one.window),
+            }
+            for one in warned.intakes
+        ],
+        "sure": telling.how_sure(letter.facts.kind, is_timed=warned.is_timed),
+        "asked": in_language(LANGUAGE, telling.ASKED),
+    }
 
 
 def china_time(moment: datetime) -> str:
