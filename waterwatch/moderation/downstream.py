@@ -169,7 +169,6 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
     parts: dict[uuid.UUID, list[int]] = {}
     for row in rows:
         parts.setdefault(bodies[ids[row]], []).append(row)
-    windows = {row: _window(found, row, origin) for row in rows}
     lengths = np.nan_to_num(np.asarray(network.length_km)[np.searchsorted(network.feature_id, way.feature_ids)])
 
     def stretch(body_id: uuid.UUID, of: list[int]) -> Stretch:
@@ -177,9 +176,16 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
         km_to = float((way.distance_km[of] + lengths[of]).max())
         zones = {zone.zone_id: zone for row in of for zone in along.get(ids[row], ())}
         return Stretch(
-            names.get(body_id, {}), float(way.distance_km[of[0]]), km_to, windows[of[0]], windows[last], len(of),
-            bool(way.is_lake[of].any()), bool(way.is_dammed[of].any()), list(zones.values()),
-        )  # fmt: skip
+            names.get(body_id, {}),
+            float(way.distance_km[of[0]]),
+            km_to,
+            _window(found, of[0], origin),
+            _window(found, last, origin),
+            len(of),
+            bool(way.is_lake[of].any()),
+            bool(way.is_dammed[of].any()),
+            list(zones.values()),
+        )
 
     return Below(
         None,
@@ -190,7 +196,7 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
         float((way.distance_km[rows] + lengths[rows]).max()),
         int((~way.is_lake[rows]).sum()),
         int(way.is_lake[rows].sum()),
-        windows[rows[0]],
+        _window(found, rows[0], origin),
         [stretch(body_id, of) for body_id, of in parts.items()],
         _drawn(session, [ids[row] for row in rows[:MOST_DRAWN]], found.level),
     )
