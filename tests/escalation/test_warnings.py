@@ -16,7 +16,7 @@ from tests.moderation.rows import add_moderator
 from tests.reports.rows import LAT, LON
 from waterwatch.advisories import forecasts
 from waterwatch.advisories.rules import Ruling
-from waterwatch.escalation import ending, public_queries, service, warnings
+from waterwatch.escalation import ending, public_queries, rerouting, rules, service, warnings
 from waterwatch.escalation.tables import Case, CaseStretch, Delivery
 from waterwatch.incidents.rules import Severity
 from waterwatch.kernel.audit import Actor
@@ -378,3 +378,29 @@ def test_the_number_of_questions_does_not_grow_with_the_agencies_or_the_reaches(
     few = asked(1, 3)
     assert asked(12, 30) == few
     assert few <= 10
+
+
+@pytest.mark.parametrize("acts", ["reroute", "inform_superior"])
+def test_one_that_was_warned_may_be_handed_the_case_or_have_to_see_to_it(
+    session: Session, incident_id: uuid.UUID, follow: Follow, settings: Settings, acts: str
+) -> None:
+    own = add_agency(session, "区局", ["own@example.org"], area=UPPER, level="county")
+    above = add_agency(session, "市局", ["above@example.org"], area=LOWER)
+    session.execute(text("UPDATE agency SET parent_id = :above WHERE id = :own"), {"above": above, "own": own})
+    service.escalate(session, incident_id, settings=settings, actor=SYSTEM, now=NOW)
+    [warned] = follow(incident_id)
+    sent(session)
+    case = session.query(Case).filter_by(agency_id=own).one()
+    act = {"settings": settings, "actor": SYSTEM, "now": NOW + HOUR}
+    if acts == "reroute":
+        rules.CASE.move(case, "refused_not_ours", now=NOW + HOUR)
+        made = rerouting.reroute(session, case, None, **act)  # type: ignore[arg-type]
+    else:
+        made = rerouting.inform_superior(session, case, **act)  # type: ignore[arg-type]
+    session.flush()
+    assert made is warned
+    expected = {"reroute": ("competent", None, "case"), "inform_superior": ("supervising", case.id, "overdue")}
+    said = [says for to, says, *_more in letters(session) if to == "above@example.org"]
+    assert (made.role, made.supervises_id, said[-1]) == expected[acts]
+    assert (made.state, made.severity) == ("queued", 3)
+    assert follow(incident_id, NOW + HOUR) == []

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
@@ -322,6 +323,7 @@ class CaseFacts:
     photo_key: str | None
     is_photo_pending: bool | None
     terms: Terms = field(default_factory=Terms)
+    role: str = "competent"
     warned: Warned | None = None
 
     @cached_property
@@ -336,7 +338,7 @@ _NAME_ORDER = (
     "ORDER BY n.lang = :language DESC, array_position(ARRAY['zh-Hans', 'zh-Hant', 'en', 'pinyin'], n.lang) LIMIT 1"
 )
 _FACTS = text(f"""
-SELECT c.id AS case_id, c.incident_id, c.agency_id, c.state, c.severity, c.created_at, c.delivered_at,
+SELECT c.id AS case_id, c.incident_id, c.agency_id, c.role, c.state, c.severity, c.created_at, c.delivered_at,
        c.acknowledged_at, c.state_deadline_at, i.code, i.kind, ST_X(place.at) AS lon, ST_Y(place.at) AS lat,
        round(ST_X(i.public_point)::numeric, 5)::float8 AS public_lon,
        round(ST_Y(i.public_point)::numeric, 5)::float8 AS public_lat,
@@ -372,7 +374,11 @@ def case_facts(session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans
     row = session.execute(_FACTS, {"ids": [case_id], "language": language}).first()
     if row is None:
         raise NotFound("case_not_found")
-    return CaseFacts(**row._mapping, warned=warned_of(session, [case_id], language=language).get(case_id))
+    return CaseFacts(**row._mapping, warned=_warned(session, [row], language).get(case_id))
+
+
+def _warned(session: Session, rows: Iterable[Any], language: str) -> dict[uuid.UUID, Warned]:
+    return warned_of(session, [row.case_id for row in rows if row.role == "downstream"], language=language)
 
 
 def facts_of_cases(
@@ -380,7 +386,7 @@ def facts_of_cases(
 ) -> dict[uuid.UUID, CaseFacts]:
     """Every named case as :func:`case_facts` gives it, with the terms of its agency: some queries for all."""
     rows = session.execute(_FACTS, {"ids": list(case_ids), "language": language}).all()
-    warned = warned_of(session, case_ids, language=language)
+    warned = _warned(session, rows, language)
     return {
         row.case_id: CaseFacts(
             **row._mapping,
