@@ -87,7 +87,7 @@ def reckon(sessions: sessionmaker[Session], settings: Settings, *, later: timede
 def test_the_preview_tells_waters_distances_windows_and_the_reservoir(desk: Visitor, place: Place) -> None:
     found = asked(desk, place)
     assert found["warns"] is True
-    assert str(found["line"]).startswith("预警 3 个河段、1 片湖泊水库 · 最远 36 公里 · 最近处 ")
+    assert str(found["line"]).startswith("预警 3 个河段、1 片湖泊水库 · 最远 26 公里 · 最近处 ")
     html = str(found["html"])
     assert "试河" in html
     assert "试湖" in html
@@ -127,7 +127,7 @@ def test_a_red_is_previewed_as_it_stands_until_it_is_seconded(desk: Visitor, pla
 
 def test_a_shorter_way_is_previewed_as_typed(desk: Visitor, place: Place) -> None:
     found = asked(desk, place, downstream="shorten", downstream_limit_km="10")
-    assert str(found["line"]).startswith("预警 1 个河段 · 最远 16 公里")
+    assert str(found["line"]).startswith("预警 1 个河段 · 最远 6 公里")
 
 
 def test_without_discharge_only_the_distance_is_told(

@@ -50,8 +50,8 @@ class Below:
     """What would be warned, by water, the nearest first; or why nothing would be (``nothing``).
 
     ``nothing``: ``kind``, ``level``, ``no_water``, ``no_way``, ``over``, ``withheld``. ``is_timed``: whether any window
-    is known. ``farthest_km``: to the far end. ``level``: of the warning. ``drawn``: GeoJSON features of its reaches and
-    lakes.
+    is known. ``farthest_km``: to where the farthest begins. ``level``: of the warning. ``drawn``: GeoJSON features of
+    its reaches and lakes.
     """
 
     nothing: str | None
@@ -193,7 +193,7 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
         found.level,
         found.flow_ratio,
         bool(np.isfinite(way.probable_h[rows]).any()),
-        float((way.distance_km[rows] + lengths[rows]).max()),
+        float(way.distance_km[rows].max()),
         int((~way.is_lake[rows]).sum()),
         int(way.is_lake[rows].sum()),
         _window(found, rows[0], origin),
