@@ -158,12 +158,13 @@ def forecast(context: JobContext, message: Message) -> None:
     Idempotent: what has not changed is not written, and who knows is not told again.
     """
     with transaction(context.sessions) as session:
+        forecasts.begin(session)  # else the clock and the network would be those of before the wait for another
         now = context.now()
         network = open_network(session, context.settings.network_dir)
         ids = [_id(message, "incident_id")]
         found = forecasts.reckon(session, ids, network, settings=context.settings, actor=FORECASTER, now=now)
         for one in found:
-            if one.is_changed:
+            if one.is_changed or one.state == "standing":  # who runs an intake, or is competent, may be another by now
                 warnings.follow(session, one.incident_id, settings=context.settings, actor=FORECASTER, now=now)
         if any(one.is_changed or one.is_made_public for one in found):
             mapping.request_publication(session, now=now)

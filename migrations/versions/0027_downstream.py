@@ -119,6 +119,24 @@ def upgrade() -> None:
     )
     op.create_index("ix_downstream_reach_feature_id", "downstream_reach", ["feature_id"])
     op.create_table(
+        "downstream_past",
+        sa.Column(
+            "incident_id",
+            sa.Uuid(),
+            sa.ForeignKey("downstream_forecast.incident_id", ondelete="CASCADE"),
+            primary_key=True,
+        ),
+        sa.Column("feature_id", sa.BigInteger(), sa.ForeignKey(FEATURE), primary_key=True),
+        sa.Column("distance_km", sa.Double(), nullable=False),
+        sa.Column("earliest_at", NOW),
+        sa.Column("probable_at", NOW),
+        sa.Column("lapses_at", NOW, nullable=False),
+        sa.Column("gone_at", NOW, nullable=False),
+        _check("downstream_past", "distance_km", "distance_km >= 0"),
+        _check("downstream_past", "window", "earliest_at <= probable_at AND probable_at <= lapses_at"),
+    )
+    op.create_index("ix_downstream_past_feature_id", "downstream_past", ["feature_id"])
+    op.create_table(
         "arrival_check",
         sa.Column("incident_id", sa.Uuid(), sa.ForeignKey("incident.id"), primary_key=True),
         sa.Column("report_id", sa.Uuid(), sa.ForeignKey("report.id"), primary_key=True),
@@ -190,7 +208,14 @@ def downgrade() -> None:
     op.execute("DELETE FROM escalation_case WHERE role = 'downstream'")
     _rewrite("delivery", "says", _one_of("says", SAYS))
     _rewrite("escalation_case", "role", _one_of("role", ROLES))
-    for table in ("gauge_reading", "arrival_check", "downstream_reach", "downstream_forecast", "downstream_ruling"):
+    for table in (
+        "gauge_reading",
+        "arrival_check",
+        "downstream_past",
+        "downstream_reach",
+        "downstream_forecast",
+        "downstream_ruling",
+    ):
         op.drop_table(table)
     op.execute("DELETE FROM advisory WHERE basis = 'approaching'")
     op.drop_index("ix_advisory_approaching", "advisory")

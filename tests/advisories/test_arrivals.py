@@ -71,7 +71,7 @@ def test_a_report_in_the_window_came_in_time(
     earliest, probable = window(session, river)
     at = earliest + (probable - earliest) / 2
     report_id = seen(session, river, at)
-    [asked] = arrivals.asked_of(session, report_id, now=at)
+    [asked] = arrivals.asked_of(session, report_id)
     assert (asked.incident_id, asked.distance_km, asked.outcome) == (incident_id, 6.0, None)
     arrivals.judge(session, report_id, incident_id, "arrived", actor=moderator, now=at)
     assert missed(session) == 0.0
@@ -110,7 +110,7 @@ def test_an_answer_is_corrected_with_the_window_of_then(
     assert missed(session) is None
     session.execute(text("UPDATE downstream_reach SET probable_at = NULL"))
     session.execute(text("UPDATE downstream_forecast SET state = 'ended'"))
-    [asked] = arrivals.asked_of(session, report_id, now=earliest + timedelta(days=9))
+    [asked] = arrivals.asked_of(session, report_id)
     assert (asked.window.probable, asked.outcome) == (probable, "not_arrived")
     arrivals.judge(session, report_id, incident_id, "arrived", actor=moderator, now=earliest + timedelta(days=9))
     assert missed(session) == 0.0
@@ -123,16 +123,15 @@ def test_nothing_is_asked_where_nothing_stands_or_the_time_does_not_fit(
     before = seen(session, river, NOW - timedelta(hours=5))
     elsewhere = add_waiting(session, river.ids[0], now=NOW, at=(LON + 0.02, LAT))
     here = seen(session, river, window(session, river)[0])
-    later = NOW + timedelta(days=9)
-    assert arrivals.asked_of(session, before, now=NOW) == []
-    assert arrivals.asked_of(session, elsewhere, now=NOW) == []
-    assert arrivals.asked_of(session, here, now=later) == []
-    for report_id, now in ((before, NOW), (elsewhere, NOW), (here, later)):
+    too_late = seen(session, river, NOW + timedelta(days=9))
+    assert [one.incident_id for one in arrivals.asked_of(session, here)] == [incident_id]
+    for report_id in (before, elsewhere, too_late):
+        assert arrivals.asked_of(session, report_id) == []
         with pytest.raises(Conflict) as caught:
-            arrivals.judge(session, report_id, incident_id, "arrived", actor=moderator, now=now)
+            arrivals.judge(session, report_id, incident_id, "arrived", actor=moderator, now=NOW)
         assert caught.value.error_code == "nothing_expected"
     session.execute(text("UPDATE downstream_forecast SET state = 'withheld'"))
-    assert arrivals.asked_of(session, here, now=NOW) == []
+    assert arrivals.asked_of(session, here) == []
 
 
 def test_only_a_person_judges_with_an_answer_of_the_list_a_report_there_is(
@@ -157,7 +156,7 @@ def test_what_was_found_goes_with_the_report_and_its_record_does_not_name_it(
     arrivals.judge(session, report_id, incident_id, "arrived", actor=moderator, now=at)
     reports.withdraw(session, report_id, now=at)
     assert count(session, "arrival_check") == 0
-    assert arrivals.asked_of(session, report_id, now=at) == []
+    assert arrivals.asked_of(session, report_id) == []
     named = text("SELECT count(*) FROM audit_entry WHERE action = 'downstream.checked' AND subject_id = :id")
     assert session.execute(named, {"id": report_id}).scalar_one() == 0
 

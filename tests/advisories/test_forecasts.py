@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from tests.advisories.rows import River, add_chain, network_of
 from tests.incidents.rows import open_on
-from tests.moderation.rows import add_moderator
+from tests.moderation.rows import add_moderator, add_waiting
 from tests.reports.rows import LAT, LON
+from waterwatch.advisories import arrivals, forecasts
 from waterwatch.advisories import forecast_queries as queries
-from waterwatch.advisories import forecasts
 from waterwatch.advisories.rules import Ruling
 from waterwatch.incidents.rules import Severity
 from waterwatch.kernel.audit import Actor
@@ -233,6 +233,39 @@ def test_windows_lapse_when_what_was_seen_last_has_passed(session: Session, mode
     reckon(incident_id, now=later)
     assert [row.feature_id for row in expected(session, incident_id, later)] == list(river.feature_ids[2:])
     assert [one.state for one in reckon(incident_id, now=rows[-1].lapses_at)] == ["ended"]
+
+
+def test_a_window_that_has_lapsed_still_judges_a_report_that_was_taken_in_it(
+    session: Session, moderator: Actor, reckon: Reckon
+) -> None:
+    river = add_chain(session, 3)
+    incident_id = opened(session, river, moderator)
+    reckon(incident_id)
+    nearest, farthest = expected(session, incident_id)
+    seen_at = nearest.window.probable
+    assert seen_at is not None
+    seen_at += timedelta(minutes=30)
+    report_id = add_waiting(session, river.ids[1], now=seen_at, at=(LON + 0.07, LAT))
+    reckon(incident_id, now=farthest.lapses_at + timedelta(minutes=1))
+    assert expected(session, incident_id, farthest.lapses_at) == []
+    [asked] = arrivals.asked_of(session, report_id)
+    assert (asked.window, asked.distance_km) == (nearest.window, nearest.distance_km)
+    arrivals.judge(session, report_id, incident_id, "arrived", actor=moderator, now=farthest.lapses_at)
+    assert session.execute(text("SELECT missed_by_s FROM arrival_check")).scalar_one() == 1800
+    reckon(incident_id, now=farthest.lapses_at + queries.PAST_KEPT + timedelta(days=1))
+    assert session.execute(text("SELECT count(*) FROM downstream_past")).scalar_one() == 0
+
+
+def test_a_lake_is_warned_for_as_long_as_nobody_knows_how_long_it_holds_the_water(
+    session: Session, moderator: Actor, reckon: Reckon
+) -> None:
+    river = add_chain(session, 3, lakes=[0, 2])
+    incident_id = opened(session, river, moderator)
+    reckon(incident_id)
+    until = NOW.replace(hour=15, minute=0)
+    lakes = [row for row in expected(session, incident_id) if row.is_lake]
+    assert [row.distance_km for row in lakes] == [0.0, 16.0]
+    assert all(row.lapses_at >= until + timedelta(hours=72) for row in lakes)
 
 
 def test_a_gauge_changes_the_windows_below_it(session: Session, moderator: Actor, reckon: Reckon) -> None:

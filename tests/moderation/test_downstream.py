@@ -115,8 +115,14 @@ def test_the_preview_says_why_nothing_is_warned(desk: Visitor, place: Place, que
     assert words in str(found["html"])
 
 
-def test_at_the_mouth_nothing_lies_below(desk: Visitor, place: Place) -> None:
-    assert "没有已知的水体" in str(asked(desk, place, water_feature_id=str(place.river.ids[3]))["line"])
+def test_at_the_mouth_nothing_lies_below_and_in_a_lake_the_lake(
+    desk: Visitor, sessions: sessionmaker[Session], place: Place
+) -> None:
+    with transaction(sessions) as session:
+        short = add_chain(session, 2, name="短河", lat=LAT + 0.2)
+    assert "没有已知的水体" in str(asked(desk, place, water_feature_id=str(short.ids[1]))["line"])
+    in_lake = str(asked(desk, place, water_feature_id=str(place.river.ids[3]))["line"])
+    assert in_lake.startswith("预警 1 片湖泊水库 · 最远 0 公里")
 
 
 def test_a_red_is_previewed_as_it_stands_until_it_is_seconded(desk: Visitor, place: Place) -> None:

@@ -98,7 +98,7 @@ def test_what_was_found_is_counted_by_distance(client: FlaskClient, check: Check
     page = client.get("/early-warning").text
     row = page[page.index("0–20 公里") : page.index("20–50 公里")]
     numbers = [cell.split("<")[0] for cell in row.split('<span class="number">')[1:]]
-    assert numbers == ["5", "2", "1", "1", "1", "0", "0", "1.6 小时"]
+    assert numbers == ["5", "2", "1", "1", "1", "0", "0", "3 小时"]
     assert "不足 3 次" in page[page.index("20–50 公里") :]
     assert '<p class="stat-number">6</p>' in page
     assert '<p class="stat-number">50%</p>' in page
@@ -112,7 +112,7 @@ def test_the_data_are_rounded_and_name_no_day_no_place_and_nobody(
     check(37, None, NOW + timedelta(days=40))
     answer = client.get("/early-warning.csv")
     rows = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
-    assert rows[1:] == [{"found": "after", "missed_h": "2", "distance_km": "30", "month": "2026-06"}] * 3
+    assert rows[1:] == [{"found": "after", "missed_h": "3", "distance_km": "30", "month": "2026-06"}] * 3
     assert rows[0] == {"found": "too_soon", "missed_h": "", "distance_km": "40", "month": ""}
     assert answer.headers["Content-Disposition"].endswith('"early-warning.csv"')
     told = answer.text + client.get("/early-warning.json").text + client.get("/early-warning").text

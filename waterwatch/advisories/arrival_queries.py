@@ -34,6 +34,7 @@ class Arriving:
     outcome: str | None
 
 
+# A window that has lapsed still says what was expected when the report was taken; arrivals asks whether it was before.
 # A check stays open to correction when its forecast has ended, or says something else.
 _ARRIVING = text("""
 WITH here AS MATERIALIZED (
@@ -41,17 +42,25 @@ WITH here AS MATERIALIZED (
     FROM report r JOIN water_feature f ON f.id = r.water_feature_id WHERE r.id = :id AND r.erased_at IS NULL),
 concerned AS MATERIALIZED (
     SELECT d.incident_id FROM here JOIN downstream_reach d USING (feature_id)
-    JOIN downstream_forecast w ON w.incident_id = d.incident_id AND w.state = 'standing' WHERE d.lapses_at > :now
+    JOIN downstream_forecast w ON w.incident_id = d.incident_id AND w.state = 'standing'
+    UNION SELECT p.incident_id FROM here JOIN downstream_past p USING (feature_id)
+    JOIN downstream_forecast w ON w.incident_id = p.incident_id AND w.state <> 'withheld'
+    JOIN incident o ON o.id = p.incident_id AND o.state NOT IN ('retracted', 'merged')
     UNION SELECT a.incident_id FROM here JOIN arrival_check a ON a.report_id = here.id)
 SELECT i.id AS incident_id, i.code AS incident_code, i.kind, i.severity,
-       coalesce(a.feature_id, here.feature_id) AS feature_id, coalesce(a.distance_km, d.distance_km) AS distance_km,
-       CASE WHEN a.report_id IS NULL THEN d.earliest_at ELSE a.earliest_at END AS earliest_at,
-       CASE WHEN a.report_id IS NULL THEN d.probable_at ELSE a.probable_at END AS probable_at,
-       d.lapses_at, w.observed_from AS since, coalesce(a.observed_at, here.observed_at) AS observed_at, a.outcome
+       coalesce(a.feature_id, here.feature_id) AS feature_id,
+       coalesce(a.distance_km, d.distance_km, p.distance_km) AS distance_km,
+       CASE WHEN a.report_id IS NOT NULL THEN a.earliest_at WHEN d.nth IS NOT NULL THEN d.earliest_at
+            ELSE p.earliest_at END AS earliest_at,
+       CASE WHEN a.report_id IS NOT NULL THEN a.probable_at WHEN d.nth IS NOT NULL THEN d.probable_at
+            ELSE p.probable_at END AS probable_at,
+       coalesce(d.lapses_at, p.lapses_at) AS lapses_at, w.observed_from AS since,
+       coalesce(a.observed_at, here.observed_at) AS observed_at, a.outcome
 FROM here CROSS JOIN concerned JOIN incident i ON i.id = concerned.incident_id
 LEFT JOIN arrival_check a ON a.incident_id = i.id AND a.report_id = here.id
 LEFT JOIN downstream_forecast w ON w.incident_id = i.id
 LEFT JOIN downstream_reach d ON d.incident_id = i.id AND d.feature_id = here.feature_id
+LEFT JOIN downstream_past p ON p.incident_id = i.id AND p.feature_id = here.feature_id
 ORDER BY i.code
 """)
 _KEEP = text("""
@@ -70,14 +79,14 @@ FROM arrival_check a JOIN incident i ON i.id = a.incident_id WHERE i.state <> 'r
 """)
 
 
-def arriving_at(session: Session, report_id: uuid.UUID, *, now: datetime) -> list[Arriving]:
+def arriving_at(session: Session, report_id: uuid.UUID) -> list[Arriving]:
     """What is expected where a report comes from, and what was found of it. One query; nothing of an erased report."""
     return [
         Arriving(
             row.incident_id, row.incident_code, row.kind, row.severity, row.feature_id, row.distance_km,
             Window(row.earliest_at, row.probable_at), row.lapses_at, row.since, row.observed_at, row.outcome,
         )
-        for row in session.execute(_ARRIVING, {"id": report_id, "now": now})
+        for row in session.execute(_ARRIVING, {"id": report_id})
     ]  # fmt: skip
 
 

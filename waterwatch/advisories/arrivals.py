@@ -20,9 +20,9 @@ UNCLEAR = "unclear"  # the picture does not show it: nothing is kept
 ANSWERS = (*rules.OUTCOMES, UNCLEAR)
 
 
-def asked_of(session: Session, report_id: uuid.UUID, *, now: datetime) -> list[Arriving]:
+def asked_of(session: Session, report_id: uuid.UUID) -> list[Arriving]:
     """Of which incidents a report may show the arrival, or was found to show it or not. One query."""
-    return [one for one in queries.arriving_at(session, report_id, now=now) if one.outcome or _may_show(one)]
+    return [one for one in queries.arriving_at(session, report_id) if one.outcome or _may_show(one)]
 
 
 def judge(
@@ -39,7 +39,7 @@ def judge(
         raise Forbidden("decides_nothing")
     if report_queries.lock_report(session, report_id) is None:
         raise NotFound("report_not_found")
-    asked = {one.incident_id: one for one in asked_of(session, report_id, now=now)}
+    asked = {one.incident_id: one for one in asked_of(session, report_id)}
     one = asked.get(incident_id)
     if one is None:
         raise Conflict("nothing_expected")

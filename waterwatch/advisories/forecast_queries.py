@@ -3,13 +3,15 @@
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Double, Integer, Text, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
 from waterwatch.advisories.rules import Ruling, Window
+
+PAST_KEPT = timedelta(days=14)  # ours: a report waits a day for its review, an appeal or a question some more
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,15 @@ SELECT EXISTS (SELECT FROM downstream_forecast WHERE incident_id = :id)
     OR EXISTS (SELECT FROM outbox WHERE topic = :topic AND done_at IS NULL AND dead_at IS NULL
                AND payload ->> 'incident_id' = :name)
 """)
-_STANDING = text("SELECT incident_id FROM downstream_forecast WHERE state = 'standing' ORDER BY incident_id")
+# Those that are ordered already are left out: what a moderator may still undo is not told sooner for that.
+_STANDING = text("""
+SELECT f.incident_id FROM downstream_forecast f
+WHERE f.state = 'standing' AND NOT EXISTS (
+    SELECT FROM outbox o WHERE o.topic = 'advisories.forecast' AND o.done_at IS NULL AND o.dead_at IS NULL
+      AND o.available_at <= CAST(:now AS timestamptz) + interval '1 minute'
+      AND o.payload ->> 'incident_id' = f.incident_id::text)
+ORDER BY f.incident_id
+""")
 _OPEN = text("""
 SELECT i.id FROM incident i
 WHERE i.closed_at IS NULL AND i.severity >= :least AND i.kind = ANY(:kinds)
@@ -119,7 +129,8 @@ WITH given AS MATERIALIZED (
            date_trunc('minute', f.observed_from + make_interval(secs => 3600 * earliest_h)) AS earliest_at,
            date_trunc('minute', f.observed_from + make_interval(secs => :blurred_s + 3600 * probable_h)) AS probable_at,
            date_trunc('minute', f.observed_until
-               + make_interval(secs => coalesce(3600 * probable_h + coalesce(passage_s, 0), :unknown_s)))
+               + make_interval(secs => CASE WHEN is_lake THEN coalesce(3600 * probable_h, 0) + :unknown_s
+                   ELSE coalesce(3600 * probable_h + coalesce(passage_s, 0), :unknown_s) END))
            + interval '1 minute' AS lapses_at
     FROM unnest(:ids, :features, :nths, :kms, :earliest, :probable, :peaks, :passages, CAST(:lakes AS boolean[]),
                 CAST(:dammed AS boolean[]))
@@ -133,7 +144,14 @@ gone AS (
         SELECT p.incident_id, p.feature_id FROM present p LEFT JOIN warned w USING (incident_id, feature_id)
         WHERE w.incident_id IS NULL) old
     WHERE r.incident_id = old.incident_id AND r.feature_id = old.feature_id
-    RETURNING r.incident_id, r.feature_id),
+    RETURNING r.*),
+past AS (
+    INSERT INTO downstream_past (incident_id, feature_id, distance_km, earliest_at, probable_at, lapses_at, gone_at)
+    SELECT incident_id, feature_id, distance_km, earliest_at, probable_at, lapses_at, :now FROM gone
+    WHERE lapses_at <= :now
+    ON CONFLICT (incident_id, feature_id) DO UPDATE SET
+        distance_km = excluded.distance_km, earliest_at = excluded.earliest_at, probable_at = excluded.probable_at,
+        lapses_at = excluded.lapses_at, gone_at = excluded.gone_at),
 kept AS (
     INSERT INTO downstream_reach AS r (incident_id, feature_id, nth, distance_km, earliest_at, probable_at, lapses_at,
                                        unit_peak, passage_s, is_lake, is_dammed)
@@ -148,8 +166,8 @@ kept AS (
         probable_at = excluded.probable_at, lapses_at = excluded.lapses_at, unit_peak = excluded.unit_peak,
         passage_s = excluded.passage_s, is_lake = excluded.is_lake, is_dammed = excluded.is_dammed
     RETURNING r.incident_id, r.feature_id)
-SELECT incident_id, array_agg(feature_id) AS feature_ids FROM (SELECT * FROM gone UNION ALL SELECT * FROM kept) changed
-GROUP BY incident_id
+SELECT incident_id, array_agg(feature_id) AS feature_ids
+FROM (SELECT incident_id, feature_id FROM gone UNION ALL SELECT * FROM kept) changed GROUP BY incident_id
 """).bindparams(
     bindparam("ids", type_=ARRAY(Uuid)),
     bindparam("all_ids", type_=ARRAY(Uuid)),
@@ -157,6 +175,7 @@ GROUP BY incident_id
     bindparam("nths", type_=ARRAY(Integer)),
     *(bindparam(name, type_=ARRAY(Double)) for name in ("kms", "earliest", "probable", "peaks", "passages")),
 )
+_FORGET_PAST = text("DELETE FROM downstream_past WHERE gone_at < :before")
 # A forecast of which everything has lapsed ends; one that stands is looked at again when its next window lapses, when
 # it becomes public (should the job ordered for that be lost), and every now and then.
 _SETTLE = text("""
@@ -257,9 +276,9 @@ def may_have_forecast(session: Session, topic: str, incident_id: uuid.UUID) -> b
     return bool(session.execute(_MAY_HAVE, {"id": incident_id, "topic": topic, "name": str(incident_id)}).scalar_one())
 
 
-def standing_incidents(session: Session) -> list[uuid.UUID]:
+def standing_incidents(session: Session, *, now: datetime) -> list[uuid.UUID]:
     """Every incident that warns what lies below it."""
-    return list(session.execute(_STANDING).scalars())
+    return list(session.execute(_STANDING, {"now": now}).scalars())
 
 
 def warning_incidents(session: Session, kinds: Collection[str], least: int) -> list[uuid.UUID]:
@@ -278,7 +297,11 @@ def keep_forecasts(session: Session, values: Mapping[str, Any]) -> None:
 
 
 def keep_reaches(session: Session, values: Mapping[str, Any]) -> dict[uuid.UUID, list[int]]:
-    """Write what changed of the reaches of these incidents; gives the feature ids that did, by incident."""
+    """Write what changed of the reaches of these incidents; gives the feature ids that did, by incident.
+
+    Windows that have lapsed are kept beside them for :data:`PAST_KEPT`: reports of them are judged later.
+    """
+    session.execute(_FORGET_PAST, {"before": values["now"] - PAST_KEPT})
     return {row.incident_id: row.feature_ids for row in session.execute(_KEEP_REACHES, values)}
 
 

@@ -82,7 +82,7 @@ def order(
 
 def order_standing(session: Session, *, now: datetime) -> int:
     """Ask that every warning that stands be reckoned anew: rivers carry more or less, or flow otherwise. How many."""
-    ids = queries.standing_incidents(session)
+    ids = queries.standing_incidents(session, now=now)
     for incident_id in ids:
         outbox.emit(session, TOPIC_FORECAST, {"incident_id": str(incident_id)}, now=now)
     return len(ids)
@@ -117,10 +117,10 @@ def expected_at(first_seen: datetime, earliest_h: float, probable_h: float) -> W
     return Window(earliest, begins + timedelta(seconds=BLURRED_S, hours=probable_h))
 
 
-def has_passed(last_seen: datetime, probable_h: float, passage_s: float, *, now: datetime) -> bool:
+def has_passed(last_seen: datetime, probable_h: float, passage_s: float, *, is_lake: bool, now: datetime) -> bool:
     """Whether a place so many hours below (infinite: not known) is no longer warned."""
     until = _blurred(last_seen) + timedelta(seconds=BLURRED_S)
-    return lapses_at(until, _known(probable_h), _known(passage_s)) <= now
+    return lapses_at(until, _known(probable_h), _known(passage_s), is_lake=is_lake) <= now
 
 
 def rule(
@@ -157,6 +157,11 @@ def rule(
     order(session, incident_id, kind, now=now, available_at=available_at)
 
 
+def begin(session: Session) -> None:
+    """Wait for whoever else reckons: until the caller's transaction ends, nobody does. Said again, it is nothing."""
+    queries.serialise(session)
+
+
 def reckon(
     session: Session,
     incident_ids: Collection[uuid.UUID],
@@ -171,7 +176,7 @@ def reckon(
     Idempotent: what has not changed is not written. Everything is done by a fixed number of statements, however many
     incidents there are. Orders what has to follow: a look when the forecast becomes public, and word to who watches.
     """
-    queries.serialise(session)
+    begin(session)
     found = queries.origins(session, incident_ids)
     before = queries.headers(session, [one.incident_id for one in found], now=now)
     flow = flow_now(session, settings, now=now)

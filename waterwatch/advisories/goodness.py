@@ -12,6 +12,7 @@ from waterwatch.advisories.rules import ARRIVED
 LEAST = 3  # of fewer, nothing but that there are fewer is told
 DISTANCES = ((0, 20), (20, 50), (50, 100), (100, 200))  # km
 ROUNDED_KM, HOUR_S = 10, 3600
+ROUNDED_H = 3  # windows are public: with a finer difference they would tell when somebody was there
 WITHIN, BEFORE, AFTER, NOT_COME, TOO_SOON, UNTIMED = "within", "before", "after", "not_arrived", "too_soon", "untimed"
 FOUND = (WITHIN, BEFORE, AFTER, NOT_COME, TOO_SOON, UNTIMED)
 CHINA = ZoneInfo("Asia/Shanghai")
@@ -40,11 +41,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many were found how. ``missed_h``: the median of how far outside the arrivals were; None: none was timed."""
+    """How many were found how. ``missed_h``: the median of how far outside the arrivals were, to three hours;
+    None: fewer than :data:`LEAST` were timed."""
 
     count: int
     found: dict[str, int]
-    missed_h: float | None
+    missed_h: int | None
 
     @property
     def is_told(self) -> bool:
@@ -60,7 +62,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Row:
-    """A check as anybody may have it: differences to the hour, distances to 10 km, no day. ``month``: ``2026-06``."""
+    """A check as anybody may have it: differences to 3 hours, distances to 10 km, no day. ``month``: ``2026-06``."""
 
     found: str
     missed_h: int | None
@@ -72,7 +74,8 @@ def tally(found: Sequence[Check]) -> Tally:
     """Count them."""
     counts = Counter(one.found for one in found)
     missed = [abs(one.missed_by_s) / HOUR_S for one in found if one.missed_by_s is not None]
-    return Tally(len(found), {name: counts[name] for name in FOUND}, round(median(missed), 1) if missed else None)
+    missed_h = ROUNDED_H * round(median(missed) / ROUNDED_H) if len(missed) >= LEAST else None
+    return Tally(len(found), {name: counts[name] for name in FOUND}, missed_h)
 
 
 def by_distance(found: Sequence[Check]) -> list[tuple[tuple[int, int], Tally]]:
@@ -95,7 +98,7 @@ def anonymous(found: Sequence[Check]) -> list[Row]:
     rows = [
         Row(
             one.found,
-            None if one.missed_by_s is None else round(one.missed_by_s / HOUR_S),
+            None if one.missed_by_s is None else ROUNDED_H * round(one.missed_by_s / HOUR_S / ROUNDED_H),
             ROUNDED_KM * round(one.distance_km / ROUNDED_KM),
             month if months[month] >= LEAST else None,
         )

@@ -79,11 +79,14 @@ class Window:
         return self.earliest is not None and self.probable is not None
 
 
-def lapses_at(until: datetime, probable_h: float | None, passage_s: float | None) -> datetime:
+def lapses_at(until: datetime, probable_h: float | None, passage_s: float | None, *, is_lake: bool) -> datetime:
     """When a place is no longer warned: what was still flowing at ``until`` has come there and passed.
 
-    Where no time is known, as long as any warning goes: 72 hours.
+    Where no time is known, as long as any warning goes: 72 hours; and a lake for so long after it was reached, because
+    nobody knows how long it holds what flows into it.
     """
+    if is_lake:
+        return until + timedelta(hours=(probable_h or 0.0) + LIMIT_H)
     if probable_h is None:
         return until + timedelta(hours=LIMIT_H)
     return until + timedelta(hours=probable_h, seconds=passage_s or 0.0)

@@ -129,6 +129,28 @@ class DownstreamReach(Base):
     is_dammed: Mapped[bool]
 
 
+class DownstreamPast(Base):
+    """A window that has lapsed, kept for some days beside those that have not: a report that was taken while it ran may
+    be judged later, and what is told of how good the windows were would else know the good ones alone."""
+
+    __tablename__ = "downstream_past"
+    __table_args__ = (
+        CheckConstraint("distance_km >= 0", name="distance_km"),
+        CheckConstraint("earliest_at <= probable_at AND probable_at <= lapses_at", name="window"),
+        Index("ix_downstream_past_feature_id", "feature_id"),
+    )
+
+    incident_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("downstream_forecast.incident_id", ondelete="CASCADE"), primary_key=True
+    )
+    feature_id: Mapped[int] = mapped_column(BigInteger, ForeignKey(WaterFeature.feature_id), primary_key=True)
+    distance_km: Mapped[float]
+    earliest_at: Mapped[datetime | None]
+    probable_at: Mapped[datetime | None]
+    lapses_at: Mapped[datetime]
+    gone_at: Mapped[datetime]
+
+
 class ArrivalCheck(Base):
     """A report from a reach that was warned: whether what was expected there had come, as a moderator judged.
 

@@ -211,8 +211,8 @@ def _import(
     except Conflict as fault:
         _refuse(WORDS[fault.error_code])
     click.echo(describe(report, command))
-    if report.is_live and command.reading.layout.kind in WATERS:
-        with _session(settings) as session:  # what flows where, and how fast, may be another
+    if report.is_live and command.reading.layout.kind in (*WATERS, rules.ZONE):
+        with _session(settings) as session:  # what flows where, how fast, and what lies on the way may be another
             order_standing(session, now=utc_now())
     if not report.is_live and not command.dry_run:
         raise SystemExit(1)

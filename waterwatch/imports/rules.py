@@ -139,8 +139,8 @@ HYDROLAKES = Layout(
             "dis_av_cms": "Dis_avg",
         }
     ),
-    # 1 natural, 2 reservoir, 3 "lake control": natural, but a dam holds it, which is what matters to what flows in.
-    water_kinds=MappingProxyType({"1": "lake", "2": "reservoir", "3": "reservoir"}),
+    # 1 natural, 2 reservoir, 3 "lake control": natural, with a dam at its outlet. People call it a lake.
+    water_kinds=MappingProxyType({"1": "lake", "2": "reservoir", "3": "lake"}),
     default_kind="lake",
 )
 NATURAL_EARTH_RIVERS = Layout(

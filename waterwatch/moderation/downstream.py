@@ -150,11 +150,11 @@ def _below(session: Session, origin: Origin, limit_km: float | None, *, settings
 def _still_coming(found: Preview, origin: Origin, now: datetime) -> list[int]:
     way = found.way
     last_seen = max(origin.first_seen, origin.last_seen)
-    hours = zip(way.probable_h.tolist(), way.passage_s.tolist(), strict=True)
+    hours = zip(way.probable_h.tolist(), way.passage_s.tolist(), way.is_lake.tolist(), strict=True)
     return [
         row
-        for row, (probable_h, passage_s) in enumerate(hours)
-        if not forecasts.has_passed(last_seen, probable_h, passage_s, now=now)
+        for row, (probable_h, passage_s, is_lake) in enumerate(hours)
+        if not forecasts.has_passed(last_seen, probable_h, passage_s, is_lake=is_lake, now=now)
     ]
 
 

@@ -202,7 +202,7 @@ def _facts(session: Session, report_id: uuid.UUID) -> dict[str, Any]:
         "versions": {photo_id: one.version for photo_id, one in covered.items()},
         "inputs": inputs,
         "proposal": score(inputs),
-        "arriving": arrivals.asked_of(session, report_id, now=now),
+        "arriving": arrivals.asked_of(session, report_id),
         "is_concealed": conceals(facts.kind, facts.has_dead_animals),
         "around": _around(session, facts, [*nearby, *joinable], near, zones),
     }
