@@ -162,6 +162,7 @@ def test_what_is_graded_upstream_is_expected_below_until_it_ends(
             (Path(folder) / "downstream-picture.png").write_bytes(picture.body())
 
         # It ends
+        anybody.goto(site.origin)
         citizen.goto(f"{site.origin}/report?kind=all_clear&same_as={code}")
         report_clean(citizen, people.take_photo(tmp_path / "clean.jpg", seed=92))
         people.await_step(citizen, "照片已处理")
