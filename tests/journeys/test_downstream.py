@@ -19,7 +19,7 @@ from waterwatch.kernel.db import make_engine, make_sessions, transaction
 pytestmark = pytest.mark.journey
 RIVER = "w-yangtze"
 MODERATOR = "moderator@demo.example"
-WINDOW = re.compile(r"预计到达：(今天|明天|后天) \d\d:00")
+WINDOW = re.compile(r"预计到达：(昨天|今天|明天|后天) \d\d:00")
 READ = """async () => {
   const pointer = await (await fetch("/published/map.json", {cache: "no-cache"})).json();
   return (await (await fetch("/published/" + pointer.expected)).json()).incidents;

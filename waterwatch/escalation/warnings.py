@@ -128,7 +128,7 @@ def _warn_anew(
             session, "case.regraded", case, actor=actor, now=telling.now, before={"severity": before}, after=facts
         )
     service.address(session, case, found, telling, actor=actor, is_known=True)
-    is_told = is_back or _update(session, case, found.reach, telling, is_sooner=is_sooner)
+    is_told = _update(session, case, found.reach, telling, is_sooner=is_sooner) or is_back
     if kept is None:
         put(session, _made(case, stretch))
         return

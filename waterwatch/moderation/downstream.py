@@ -94,7 +94,11 @@ def below_report(
         if joined.ruling.is_withheld:
             return Below("withheld", joined.severity)
         stands = max(joined.severity, _standing(severity, joined.severity))
-        return _below(session, replace(joined, severity=stands), joined.ruling.limit_km, settings=settings, now=now)
+        facts = report_queries.review_facts(session, report_id)
+        seen = min(facts.observed_at or facts.received_at, facts.received_at)
+        # Joining confirms it: its clock begins anew, and this report may have seen it first.
+        revived = replace(joined, severity=stands, first_seen=min(joined.first_seen, seen), last_seen=now)
+        return _below(session, revived, joined.ruling.limit_km or limit_km, settings=settings, now=now)
     facts = report_queries.review_facts(session, report_id)
     water_feature_id = water_feature_id or facts.water_feature_id
     feature_id = queries.feature_of(session, water_feature_id) if water_feature_id else None
@@ -104,7 +108,8 @@ def below_report(
     start_km = waters.km_to_lower_end(session, water_feature_id, lon, lat)
     seen = min(facts.observed_at or facts.received_at, facts.received_at)
     stands = _standing(severity, 0)
-    origin = Origin(report_id, kind, stands, True, feature_id, start_km, seen, seen, Ruling(), None, None)
+    # Whoever grades confirms it now, however long ago it was seen.
+    origin = Origin(report_id, kind, stands, True, feature_id, start_km, seen, now, Ruling(), None, None)
     return _below(session, origin, limit_km, settings=settings, now=now)
 
 
