@@ -112,6 +112,7 @@ def upgrade() -> None:
         sa.Column("passage_s", sa.Double()),
         sa.Column("is_lake", sa.Boolean(), nullable=False),
         sa.Column("is_dammed", sa.Boolean(), nullable=False),
+        sa.Column("public_at", NOW, nullable=False),
         _check("downstream_reach", "numbers", "nth >= 0 AND distance_km >= 0 AND unit_peak > 0 AND passage_s > 0"),
         _check("downstream_reach", "window", "earliest_at <= probable_at AND probable_at <= lapses_at"),
         _check("downstream_reach", "earliest", "probable_at IS NULL OR earliest_at IS NOT NULL"),

@@ -1,10 +1,12 @@
 """Rivers that flow east past the test place, reach after reach, as forecasts need them."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from tests.escalation.rows import insert
@@ -79,3 +81,19 @@ def network_of(session: Session) -> Network:
     """The network as this transaction sees it."""
     session.flush()
     return build(read_rows(session), read_arms(session))
+
+
+@contextmanager
+def statements(session: Session) -> Iterator[list[str]]:
+    """What is sent to the database meanwhile, except for savepoints."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        sent.append(" ".join(statement.split()))
+
+    engine = session.get_bind()
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)

@@ -131,6 +131,41 @@ def test_a_warning_withheld_and_let_go_again_has_its_head_start_again(below: Bel
     assert (below.told(), levels(below.session, below.river)) == (1, [None, 2, 2, 2])
 
 
+def test_what_a_standing_warning_adds_has_a_head_start_of_its_own(below: Below) -> None:
+    near = Ruling(limit_km=12.0, reason="先告诉近的")
+    forecasts.rule(below.session, below.incident_id, "sewage_outfall", near, actor=below.moderator, now=NOW)
+    below.reckon()
+    below.reckon(SOON)
+    assert (below.told(), levels(below.session, below.river)) == (1, [None, 2, None, None])
+    later = SOON + HOUR
+    forecasts.rule(below.session, below.incident_id, "sewage_outfall", None, actor=below.moderator, now=later)
+    below.session.execute(text("DELETE FROM outbox"))
+    [added] = below.reckon(later)
+    assert (added.is_changed, below.reaches()) == (True, list(below.river.feature_ids[1:]))
+    assert levels(below.session, below.river) == [None, 2, None, None]
+    shown = queries.expected_of_incident(below.session, below.incident_id, now=later, is_public=True)
+    assert [one.feature_id for one in shown] == [below.river.feature_ids[1]]
+    ordered = "SELECT available_at FROM outbox WHERE topic = 'advisories.forecast'"
+    assert below.session.execute(text(ordered)).scalars().all() == [later + timedelta(minutes=10)]
+    assert below.deadline() == later + timedelta(minutes=10)
+    below.told()
+    [public] = below.reckon(later + timedelta(minutes=10))
+    assert (public.is_changed, public.is_made_public, below.told()) == (True, True, 1)
+    assert levels(below.session, below.river) == [None, 2, 2, 2]
+    [same] = below.reckon(later + timedelta(minutes=11))
+    assert (same.is_changed, same.is_made_public, below.told()) == (False, False, 0)
+
+
+def test_when_one_that_ended_was_public_is_not_forgotten(below: Below) -> None:
+    below.reckon()
+    below.reckon(SOON)
+    below.end()
+    public_at = "SELECT public_at FROM downstream_forecast"
+    for hours in (0, 1, 5):
+        below.reckon(SOON + hours * HOUR)
+        assert below.session.execute(text(public_at)).scalar_one() == PUBLIC_AT
+
+
 def test_it_is_looked_at_when_it_becomes_public_every_hour_and_when_a_window_lapses(below: Below) -> None:
     below.reckon()
     assert below.deadline() == PUBLIC_AT  # should the job ordered for then be lost

@@ -1,16 +1,15 @@
 """What reckoning costs: as many statements for many incidents as for one, and nothing written of others."""
 
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.advisories.rows import add_chain, network_of
+from tests.advisories.rows import add_chain, network_of, statements
 from tests.incidents.rows import open_on
 from tests.moderation.rows import add_moderator
 from tests.reports.rows import LAT, LON
@@ -22,22 +21,6 @@ from waterwatch.kernel.settings import Settings
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 SOON = timedelta(minutes=11)  # after which everybody may know
 SYSTEM = Actor.system("tests")
-
-
-@contextmanager
-def statements(session: Session) -> Iterator[list[str]]:
-    """What is sent to the database meanwhile, except for savepoints."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        sent.append(" ".join(statement.split())[:60])
-
-    engine = session.get_bind()
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def some(session: Session, count: int, *, apart: float = 0.0) -> list[uuid.UUID]:

@@ -16,13 +16,13 @@ from tests.incidents.rows import open_on
 from tests.moderation.rows import add_moderator
 from tests.reports.rows import LAT, LON
 from waterwatch.advisories import forecasts
+from waterwatch.advisories.rules import Ruling
 from waterwatch.incidents.rules import Severity
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
 
 TESTS = Actor.system("tests")
-NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 class Upstream:
@@ -30,20 +30,26 @@ class Upstream:
 
     def __init__(self, sessions: sessionmaker[Session], settings: Settings) -> None:
         self.sessions, self.settings = sessions, settings
+        self.now = datetime.now(UTC).replace(microsecond=0)
         with transaction(sessions) as session:
-            moderator = add_moderator(session, "甲", now=NOW)
+            moderator = add_moderator(session, "甲", now=self.now)
             river = add_chain(session, 4)
             incident, _report = open_on(
-                session, river.ids[0], moderator, now=NOW, at=(LON + 0.02, LAT + 0.003), severity=Severity.MAJOR
+                session, river.ids[0], moderator, now=self.now, at=(LON + 0.02, LAT + 0.003), severity=Severity.MAJOR
             )
             session.flush()
             self.id: uuid.UUID = incident.id
             self.code = incident.code
+            self.moderator = moderator
 
     def reckon(self, ago: timedelta) -> None:
         with transaction(self.sessions) as session:
             network = network_of(session)
-            forecasts.reckon(session, [self.id], network, settings=self.settings, actor=TESTS, now=NOW - ago)
+            forecasts.reckon(session, [self.id], network, settings=self.settings, actor=TESTS, now=self.now - ago)
+
+    def rule(self, ruling: Ruling | None) -> None:
+        with transaction(self.sessions) as session:
+            forecasts.rule(session, self.id, "sewage_outfall", ruling, actor=self.moderator, now=self.now)
 
     def grade(self, severity: int) -> None:
         with transaction(self.sessions) as session:
@@ -94,3 +100,37 @@ def test_then_each_stretch_has_its_onset_a_change_updates_it_and_the_end_cancels
     assert first.identifier in (last.references or "")
     assert second.identifier in (last.references or "")
     assert last.identifier not in {first.identifier, second.identifier}
+
+
+def test_the_end_is_still_told_however_often_it_is_looked_at_since(client: FlaskClient, upstream: Upstream) -> None:
+    upstream.reckon(timedelta(hours=3))
+    first = alert(client, upstream.code)
+    upstream.rule(Ruling(is_withheld=True, reason="水闸关了"))
+    upstream.reckon(timedelta(hours=2))
+    cancelled = alert(client, upstream.code)
+    upstream.reckon(timedelta(hours=1))
+    upstream.reckon(timedelta(minutes=1))
+    last = alert(client, upstream.code)
+    assert (cancelled.msg_type.value, last.msg_type.value) == ("Cancel", "Cancel")
+    assert last.identifier == cancelled.identifier
+    assert first.identifier in (last.references or "")
+    assert f"http://localhost/feeds/cap/{upstream.code}/downstream.xml" in entries(client)
+
+
+def test_what_is_warned_later_is_added_to_the_alert_after_its_own_head_start(
+    client: FlaskClient, upstream: Upstream
+) -> None:
+    upstream.rule(Ruling(limit_km=12.0, reason="先告诉近的"))
+    upstream.reckon(timedelta(hours=3))
+    first = alert(client, upstream.code)
+    upstream.rule(None)
+    upstream.reckon(timedelta(minutes=1))
+    assert len(alert(client, upstream.code).infos) == len(first.infos) == 1
+    with transaction(upstream.sessions) as session:  # its head start goes by
+        session.execute(text("UPDATE downstream_reach SET public_at = public_at - interval '9 min 10 s'"))
+        session.execute(text("UPDATE downstream_forecast SET made_at = made_at - interval '9 min 10 s'"))
+    upstream.reckon(timedelta(0))
+    second = alert(client, upstream.code)
+    assert (second.msg_type.value, len(second.infos)) == ("Update", 3)
+    assert second.identifier != first.identifier
+    assert first.identifier in (second.references or "")

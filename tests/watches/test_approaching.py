@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.advisories.rows import River, add_chain, network_of
+from tests.advisories.rows import River, add_chain, network_of, statements
 from tests.incidents.rows import open_on
 from tests.moderation.rows import add_moderator, count
 from tests.reports.rows import LAT, LON
@@ -298,6 +298,25 @@ def test_an_address_that_never_said_yes_is_told_nothing(upstream: Upstream) -> N
     service.watch_by_mail(upstream.session, command, settings=upstream.settings, now=upstream.now)
     upstream.published()
     assert upstream.tell() == (0, 0)
+
+
+def test_who_begins_to_watch_while_something_is_on_its_way_is_told_of_it(upstream: Upstream) -> None:
+    upstream.published()
+    upstream.now += HOUR / 2
+    ordered = "DELETE FROM outbox WHERE topic = 'advisories.approaching' RETURNING payload ->> 'incident_id'"
+    upstream.session.execute(text(ordered))
+    upstream.watched()
+    assert upstream.session.execute(text(ordered)).scalars().all() == [str(upstream.incident_id)]
+    assert upstream.tell() == (1, 0)
+
+
+def test_who_is_warned_and_who_hears_of_the_end_are_locked_at_once(upstream: Upstream) -> None:
+    """Two incidents' jobs, one of which warns whom the other lets go, would else wait for each other in a circle."""
+    upstream.watched()
+    upstream.published()
+    with statements(upstream.session) as said:
+        upstream.tell()
+    assert len([one for one in said if "FOR UPDATE OF watch" in one]) == 1
 
 
 def test_what_was_told_goes_with_the_watch_and_no_audit_row_names_the_incident_beside_it(upstream: Upstream) -> None:

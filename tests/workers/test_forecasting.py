@@ -60,6 +60,7 @@ def test_who_watches_below_reads_of_it_once_everybody_may_know_and_of_its_end(co
             session.execute(text("UPDATE outbox SET available_at = available_at - interval '11 minutes'"))
             session.execute(text("UPDATE downstream_forecast SET made_at = made_at - interval '11 minutes',"
                                  " public_at = public_at - interval '11 minutes'"))  # fmt: skip
+            session.execute(text("UPDATE downstream_reach SET public_at = public_at - interval '11 minutes'"))
         assert (work(context), publications(context)) == (DONE_HERE, 1)
 
         with transaction(context.sessions) as session:  # two hours later it is found clean

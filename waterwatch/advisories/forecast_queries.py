@@ -102,7 +102,7 @@ FROM gauge_reading g JOIN water_feature f ON f.feature_id = g.feature_id
 WHERE g.measured_at > :since AND g.measured_at <= :now AND f.dis_av_cms > 0 AND f.retired_at IS NULL
 """)
 # Only what changed is written, so that reckoning anew costs little and says what is new. Times are kept to the minute.
-# Whether a forecast stands is decided at the end: see _SETTLE.
+# Whether a forecast stands, and from when on it is public, is decided at the end: see _SETTLE.
 _KEEP_FORECASTS = text("""
 INSERT INTO downstream_forecast (incident_id, state, state_since, level, observed_from, observed_until, flow_ratio,
                                  limit_km, is_timed, made_at, changed_at, public_at, revision)
@@ -114,9 +114,7 @@ SELECT given.*, :now, :now, :public_at, 1 FROM (
 ON CONFLICT (incident_id) DO UPDATE SET
     level = excluded.level, observed_from = excluded.observed_from,
     observed_until = excluded.observed_until, flow_ratio = excluded.flow_ratio, limit_km = excluded.limit_km,
-    is_timed = excluded.is_timed, made_at = excluded.made_at,
-    public_at = CASE WHEN downstream_forecast.state = 'standing' THEN downstream_forecast.public_at
-                     ELSE excluded.public_at END
+    is_timed = excluded.is_timed, made_at = excluded.made_at
 """).bindparams(
     bindparam("ids", type_=ARRAY(Uuid)),
     bindparam("levels", type_=ARRAY(Integer)),
@@ -154,9 +152,9 @@ past AS (
         lapses_at = excluded.lapses_at, gone_at = excluded.gone_at),
 kept AS (
     INSERT INTO downstream_reach AS r (incident_id, feature_id, nth, distance_km, earliest_at, probable_at, lapses_at,
-                                       unit_peak, passage_s, is_lake, is_dammed)
+                                       unit_peak, passage_s, is_lake, is_dammed, public_at)
     SELECT w.incident_id, w.feature_id, w.nth, w.distance_km, w.earliest_at, w.probable_at, w.lapses_at, w.unit_peak,
-           w.passage_s, w.is_lake, w.is_dammed
+           w.passage_s, w.is_lake, w.is_dammed, :public_at
     FROM warned w LEFT JOIN present p USING (incident_id, feature_id)
     WHERE p.incident_id IS NULL
        OR (p.nth, p.distance_km, p.earliest_at, p.probable_at, p.lapses_at, p.is_lake, p.is_dammed)
@@ -177,18 +175,21 @@ FROM (SELECT incident_id, feature_id FROM gone UNION ALL SELECT * FROM kept) cha
 )
 _FORGET_PAST = text("DELETE FROM downstream_past WHERE gone_at < :before")
 # A forecast of which everything has lapsed ends; one that stands is looked at again when its next window lapses, when
-# it becomes public (should the job ordered for that be lost), and every now and then.
+# something of it becomes public (should the job ordered for that be lost), and every now and then.
 _SETTLE = text("""
 UPDATE downstream_forecast f SET
-    state = CASE WHEN f.incident_id = ANY(:withheld) THEN 'withheld'
-                 WHEN f.incident_id = ANY(:warning) AND next.at IS NOT NULL THEN 'standing' ELSE 'ended' END,
-    state_since = CASE WHEN f.state = CASE WHEN f.incident_id = ANY(:withheld) THEN 'withheld'
-                 WHEN f.incident_id = ANY(:warning) AND next.at IS NOT NULL THEN 'standing' ELSE 'ended' END
-                 THEN f.state_since ELSE :now END,
-    state_deadline_at = CASE WHEN next.at IS NOT NULL THEN
-        least(next.at, :now + make_interval(secs => :every_s), CASE WHEN f.public_at > :now THEN f.public_at END) END
-FROM (SELECT id, (SELECT min(lapses_at) FROM downstream_reach r WHERE r.incident_id = id) AS at
-      FROM unnest(:ids) AS id) next
+    state = next.state,
+    state_since = CASE WHEN f.state = next.state THEN f.state_since ELSE :now END,
+    public_at = CASE WHEN next.state = 'standing' AND f.state <> 'standing' THEN :public_at ELSE f.public_at END,
+    state_deadline_at = CASE WHEN next.lapses_at IS NOT NULL THEN
+        least(next.lapses_at, :now + make_interval(secs => :every_s), next.public_at) END
+FROM (
+    SELECT id, reaches.*, CASE WHEN id = ANY(:withheld) THEN 'withheld'
+                               WHEN id = ANY(:warning) AND reaches.lapses_at IS NOT NULL THEN 'standing'
+                               ELSE 'ended' END AS state
+    FROM unnest(:ids) AS id, LATERAL (
+        SELECT min(r.lapses_at) AS lapses_at, min(r.public_at) FILTER (WHERE r.public_at > :now) AS public_at
+        FROM downstream_reach r WHERE r.incident_id = id) reaches) next
 WHERE f.incident_id = next.id
 RETURNING f.incident_id, f.state, f.level
 """).bindparams(
@@ -200,9 +201,13 @@ _CHANGED = text("""
 UPDATE downstream_forecast SET changed_at = :now, revision = revision + 1 WHERE incident_id = ANY(:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 _HEADERS = text("""
-SELECT incident_id, state, level, limit_km, flow_ratio, made_at, public_at, public_at <= :now AS is_public,
-       (SELECT array_agg(r.feature_id) FROM downstream_reach r WHERE r.incident_id = f.incident_id) AS feature_ids
-FROM downstream_forecast f WHERE incident_id = ANY(:ids)
+SELECT f.incident_id, f.state, f.level, f.limit_km, f.flow_ratio, f.public_at <= :now AS is_public,
+       f.public_at <= f.made_at AS was_public, reaches.*
+FROM downstream_forecast f, LATERAL (
+    SELECT array_agg(r.feature_id) AS feature_ids, bool_or(r.public_at > f.made_at AND r.public_at <= :now) AS is_due,
+           bool_or(r.public_at = :public_at) AS is_new
+    FROM downstream_reach r WHERE r.incident_id = f.incident_id) reaches
+WHERE f.incident_id = ANY(:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 # The level that approaches each of these reaches and lakes, from every public forecast; only what differs is written.
 _APPROACHING = text("""
@@ -211,7 +216,7 @@ WITH place AS MATERIALIZED (
 wanted AS MATERIALIZED (
     SELECT place.water_feature_id, max(f.level) AS level
     FROM place JOIN downstream_reach r USING (feature_id) JOIN downstream_forecast f USING (incident_id)
-    WHERE f.state = 'standing' AND f.public_at <= :now AND r.lapses_at > :now
+    WHERE f.state = 'standing' AND r.public_at <= :now AND r.lapses_at > :now
     GROUP BY place.water_feature_id),
 gone AS (
     DELETE FROM advisory a USING place WHERE a.basis = 'approaching' AND a.water_feature_id = place.water_feature_id
@@ -228,12 +233,12 @@ SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM kept) AS kept
 _EXPECTED = """
 SELECT i.id AS incident_id, i.code AS incident_code, i.kind, i.severity, r.feature_id, r.nth, f.level, r.distance_km,
        r.earliest_at, r.probable_at, r.lapses_at, r.unit_peak, r.passage_s, r.is_lake, r.is_dammed, f.flow_ratio,
-       f.observed_from, f.public_at
+       f.observed_from, r.public_at
 FROM downstream_reach r JOIN downstream_forecast f USING (incident_id) JOIN incident i ON i.id = r.incident_id
 WHERE f.state = 'standing' AND r.lapses_at > :now AND {which}
 ORDER BY f.level DESC, r.earliest_at NULLS LAST, r.distance_km, i.code, r.nth
 """
-_PUBLIC = "(NOT :is_public OR f.public_at <= :now)"
+_PUBLIC = "(NOT :is_public OR r.public_at <= :now)"
 _OF_INCIDENT = text(_EXPECTED.format(which=f"r.incident_id = :id AND {_PUBLIC}"))
 _OF_FEATURES = text(_EXPECTED.format(which=f"r.feature_id = ANY(:ids) AND {_PUBLIC}")).bindparams(
     bindparam("ids", type_=ARRAY(BigInteger))
@@ -310,9 +315,16 @@ def settle(session: Session, values: Mapping[str, Any]) -> dict[uuid.UUID, tuple
     return {row.incident_id: (row.state, row.level) for row in session.execute(_SETTLE, values)}
 
 
-def headers(session: Session, incident_ids: Collection[uuid.UUID], *, now: datetime) -> dict[uuid.UUID, Any]:
-    """What the forecasts of these incidents say now, with their feature ids."""
-    return {row.incident_id: row for row in session.execute(_HEADERS, {"ids": list(incident_ids), "now": now})}
+def headers(
+    session: Session, incident_ids: Collection[uuid.UUID], *, now: datetime, public_at: datetime
+) -> dict[uuid.UUID, Any]:
+    """What the forecasts of these incidents say now, with their feature ids.
+
+    ``is_due``: some of it has become public since they were reckoned last; ``was_public``: some of it was by then;
+    ``is_new``: some of it will be public at ``public_at``, which is when what is new now will be.
+    """
+    values = {"ids": list(incident_ids), "now": now, "public_at": public_at}
+    return {row.incident_id: row for row in session.execute(_HEADERS, values)}
 
 
 def count_changed(session: Session, incident_ids: Sequence[uuid.UUID], *, now: datetime) -> None:

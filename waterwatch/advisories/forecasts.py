@@ -42,7 +42,7 @@ class Reckoned:
     """What a run found of one incident: its state and level now, and whether anything differs from before.
 
     ``is_new_level``: it stands at another level than before, or did not stand. ``is_made_public``: everybody may know
-    of it from now on, though it says what it said before.
+    of it, or of more of it, from now on, though it says what it said before.
     """
 
     incident_id: uuid.UUID
@@ -177,8 +177,9 @@ def reckon(
     incidents there are. Orders what has to follow: a look when the forecast becomes public, and word to who watches.
     """
     begin(session)
+    public_at = now + timedelta(seconds=settings.downstream_head_start_s)
     found = queries.origins(session, incident_ids)
-    before = queries.headers(session, [one.incident_id for one in found], now=now)
+    before = queries.headers(session, [one.incident_id for one in found], now=now, public_at=public_at)
     flow = flow_now(session, settings, now=now)
     made = [one for one in (_make(one, network, flow) for one in found) if one is not None]
     standing = [one for one in made if not one.origin.ruling.is_withheld]
@@ -186,13 +187,12 @@ def reckon(
     concerned = sorted({one.origin.incident_id for one in made} | set(before))
     if not concerned:
         return []
-    public_at = now + timedelta(seconds=settings.downstream_head_start_s)
-    queries.keep_forecasts(session, _forecasts(made, now=now) | {"public_at": public_at})
-    touched = queries.keep_reaches(session, _reaches(standing) | {"all_ids": concerned, "now": now})
-    ids = [one.origin.incident_id for one in standing]
-    settling = {"ids": concerned, "withheld": withheld, "warning": ids, "now": now, "every_s": RECKONED_EVERY_S}
-    after = queries.settle(session, settling)
-    outcome = [_compare(one, before.get(one), after[one], touched, now=now) for one in concerned]
+    times = {"now": now, "public_at": public_at}
+    queries.keep_forecasts(session, _forecasts(made, now=now) | times)
+    touched = queries.keep_reaches(session, _reaches(standing) | {"all_ids": concerned} | times)
+    settling = {"ids": concerned, "withheld": withheld, "warning": [one.origin.incident_id for one in standing]}
+    after = queries.settle(session, settling | {"every_s": RECKONED_EVERY_S} | times)
+    outcome = [_compare(one, before.get(one), after[one], touched) for one in concerned]
     with gathering.gathered(session):  # one statement for all entries and orders
         _follow(session, outcome, before, touched, actor=actor, now=now, public_at=public_at)
     return outcome
@@ -284,16 +284,15 @@ def _known(value: float) -> float | None:
 
 
 def _compare(
-    incident_id: uuid.UUID, before: Any, after: tuple[str, int], touched: dict[uuid.UUID, list[int]], *, now: datetime
+    incident_id: uuid.UUID, before: Any, after: tuple[str, int], touched: dict[uuid.UUID, list[int]]
 ) -> Reckoned:
     state, level = after
     was = (before.state, before.level) if before is not None else (None, None)
-    is_changed = incident_id in touched or was != after
-    is_new_level = state == "standing" and was != after
-    # One that stood keeps its hour: the first run after that hour makes it public.
-    stays = before is not None and before.state == state == "standing"
-    is_made_public = stays and before.made_at < before.public_at <= now
-    return Reckoned(incident_id, state, level, is_changed, is_new_level, is_made_public)
+    # What stands says it to more people from its hour on: the first run after that makes it public. Where everybody
+    # knew of some of it, that is another message to them.
+    is_due = before is not None and before.state == state == "standing" and bool(before.is_due)
+    is_changed = incident_id in touched or was != after or (is_due and before.was_public)
+    return Reckoned(incident_id, state, level, is_changed, state == "standing" and was != after, is_due)
 
 
 def _follow(
@@ -309,7 +308,7 @@ def _follow(
     """Approaching levels, the audit and what is to be done later follow what changed; and what has become public."""
     changed = [one for one in outcome if one.is_changed]
     queries.count_changed(session, [one.incident_id for one in changed], now=now)
-    after = queries.headers(session, [one.incident_id for one in outcome], now=now)
+    after = queries.headers(session, [one.incident_id for one in outcome], now=now, public_at=public_at)
     features: set[int] = set()
     for one in outcome:
         was, this = before.get(one.incident_id), after[one.incident_id]
@@ -317,7 +316,7 @@ def _follow(
         is_shown = one.state == "standing" and this.is_public
         if one.is_new_level or was is None or (was.state == "standing") != (one.state == "standing") or is_shown:
             features.update(this.feature_ids or ())
-        if one.state == "standing" and not this.is_public and one.is_new_level:
+        if one.state == "standing" and this.is_new and public_at > now:
             payload = {"incident_id": str(one.incident_id)}
             outbox.emit(session, TOPIC_FORECAST, payload, now=now, available_at=public_at)
         if one.is_changed:

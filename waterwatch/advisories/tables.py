@@ -60,7 +60,8 @@ class DownstreamForecast(Base):
 
     ``level``: severity rank 1 to 3 of the warning. ``observed_from``, ``observed_until``: when the pollution was first
     and last seen at its place; windows count from the first, and lapse by the last. ``flow_ratio``: Q/Qa it began with.
-    ``is_timed``: whether any window is known. Departments are told at once; everybody else from ``public_at`` on.
+    ``is_timed``: whether any window is known. Departments are told at once; everybody else from ``public_at`` on, and
+    of what it names since then at the reach's own.
     ``revision`` counts what changed of it, for who follows it (CAP). ``state_deadline_at``: when one that stands is
     reckoned anew at the latest: a window lapses, it becomes public, or the gauges it was reckoned by have aged.
     """
@@ -102,7 +103,8 @@ class DownstreamReach(Base):
 
     ``nth`` is its place by distance, 0 the nearest; ``distance_km`` the way to its near end. Times are null where they
     are not known; an ``earliest_at`` alone means "not before" (a lake on the way holds it back). ``lapses_at``: when it
-    is no longer warned of. ``unit_peak`` (10⁻⁶/s) and ``passage_s`` are orders of magnitude: see ``flow.travel``.
+    is no longer warned of. ``public_at``: everybody may know from then on. ``unit_peak`` (10⁻⁶/s) and ``passage_s`` are
+    orders of magnitude: see ``flow.travel``.
     """
 
     __tablename__ = "downstream_reach"
@@ -127,6 +129,7 @@ class DownstreamReach(Base):
     passage_s: Mapped[float | None]
     is_lake: Mapped[bool]
     is_dammed: Mapped[bool]
+    public_at: Mapped[datetime]
 
 
 class DownstreamPast(Base):

@@ -334,13 +334,14 @@ class _Steps:
                     heapq.heappush(pending, (number[lower], lower))
 
     def with_lakes(self, settled: dict[int, Label], start: int) -> dict[int, Label]:
-        """What is reached, and the lakes it lies in, the nearest first; without the start itself."""
+        """What is reached and the lakes it lies in, the nearest first, a lake before its reaches; without the start."""
         if self.is_whole:
             del settled[start]
             return settled
         lake_row = self.lake_row
         found = {row: each for row, each in settled.items() if each[EARLIEST] < math.inf or each[UNTIMED]}
         inside = [(lake_row[row], each) for row, each in found.items() if lake_row[row] != NOWHERE]
+        lakes = {lake for lake, _label in inside}
         del found[start]
         if not inside:
             return found
@@ -351,7 +352,7 @@ class _Steps:
                 found[lake][KM], found[lake][RATIO] = label[KM], label[RATIO]
             _improve(found[lake], label)
         found.pop(start, None)
-        return dict(sorted(found.items(), key=lambda each: each[1][:2]))
+        return dict(sorted(found.items(), key=lambda each: (*each[1][:2], each[0] not in lakes)))
 
 
 def _plain(array: Any) -> Any:

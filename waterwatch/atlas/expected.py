@@ -82,7 +82,7 @@ class ExpectedPart:
 
 _PUBLIC = """
 downstream_forecast f JOIN incident i ON i.id = f.incident_id AND i.closed_at IS NULL
-JOIN downstream_reach r ON r.incident_id = f.incident_id AND f.state = 'standing' AND f.public_at <= :now
+JOIN downstream_reach r ON r.incident_id = f.incident_id AND f.state = 'standing' AND r.public_at <= :now
      AND r.lapses_at > :now
 JOIN water_feature w ON w.feature_id = r.feature_id JOIN water_body b ON b.id = w.water_body_id
 """

@@ -42,7 +42,7 @@ SELECT i.code, i.kind, f.level,
        array_agg(r.is_lake ORDER BY r.nth) AS are_lakes, array_agg(r.is_dammed ORDER BY r.nth) AS are_dammed
 FROM downstream_forecast f JOIN incident i ON i.id = f.incident_id AND i.closed_at IS NULL
 JOIN downstream_reach r ON r.incident_id = f.incident_id
-WHERE f.state = 'standing' AND f.public_at <= :now AND r.lapses_at > :now
+WHERE f.state = 'standing' AND r.public_at <= :now AND r.lapses_at > :now
 GROUP BY i.code, i.kind, f.level ORDER BY i.code
 """)
 

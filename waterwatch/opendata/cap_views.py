@@ -88,11 +88,12 @@ def incident(code: str) -> Response:
 @public
 def downstream(code: str) -> Response:
     """The latest alert of what may come down the river from an incident, once everybody may know."""
+    now = utc_now()
     with transaction(house().sessions) as session:
-        found = forecasts.public_forecast(session, code, now=utc_now())
+        found = forecasts.public_forecast(session, code, now=now)
         if found is None:
             raise NotFound("incident_not_found")
-        reaches = warned_reaches(session, [found.incident_id])
+        reaches = warned_reaches(session, [found.incident_id], public_at=now)
         segments = outlined(session, merge(reaches.get(found.incident_id, [])))
     return public_answer(cap_xml(forecast_alert(found, segments)).decode(), MEDIA_TYPE)
 

@@ -48,18 +48,16 @@ def tell(session: Session, incident_id: uuid.UUID, *, settings: Settings, now: d
     queries.one_at_a_time(session, incident_id)
     coming = _coming(session, incident_id, now=now)
     level = max((one.level for one in coming.values()), default=None)
-    unwarned: list[Watch] = []
-    if level is not None:
-        unwarned = queries.lock_unwarned(session, incident_id, coming, level, now=now, limit=TOLD_AT_ONCE)
-    spare = TOLD_AT_ONCE - len(unwarned)
-    ended = queries.lock_warned(session, incident_id, coming, now=now, limit=spare) if spare else []
-    waters = _Waters(session, unwarned + ended)
+    untold = queries.lock_untold(session, incident_id, coming, level, now=now, limit=TOLD_AT_ONCE)
+    unwarned = [watch for watch in untold if watch.water_body_id in coming]
+    ended = [watch for watch in untold if watch.water_body_id not in coming]
+    waters = _Waters(session, untold)
     for watch in unwarned:
         _warn(session, watch, waters.of(watch), coming[watch.water_body_id], settings=settings, now=now)
     if ended:
         _end(session, incident_id, ended, waters, settings=settings, now=now)
     session.flush()
-    if len(unwarned) + len(ended) == TOLD_AT_ONCE:
+    if len(untold) == TOLD_AT_ONCE:
         return Warned(len(unwarned), len(ended), now)
     return Warned(len(unwarned), len(ended), queries.next_warning_at(session, incident_id, coming, level))
 

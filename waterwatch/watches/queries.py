@@ -70,8 +70,14 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('waterwatch
 _STILL_WARNED = text("""
 SELECT DISTINCT w.water_body_id FROM water_feature w
 JOIN downstream_reach r ON r.feature_id = w.feature_id JOIN downstream_forecast f ON f.incident_id = r.incident_id
-WHERE w.water_body_id = ANY(:ids) AND f.state = 'standing' AND f.public_at <= :now AND r.lapses_at > :now
+WHERE w.water_body_id = ANY(:ids) AND f.state = 'standing' AND r.public_at <= :now AND r.lapses_at > :now
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+_WARNING = text("""
+SELECT DISTINCT r.incident_id FROM water_feature w
+JOIN downstream_reach r ON r.feature_id = w.feature_id JOIN downstream_forecast f ON f.incident_id = r.incident_id
+WHERE w.water_body_id = :id AND f.state = 'standing' AND r.public_at <= :now AND r.lapses_at > :now
+ORDER BY r.incident_id
+""")
 _CODE_OF = text("SELECT code FROM incident WHERE id = :id")
 _FORGET_TOLD = text("""
 WITH gone AS (
@@ -112,26 +118,28 @@ def one_at_a_time(session: Session, incident_id: uuid.UUID) -> None:
     session.execute(_ONE_AT_A_TIME, {"id": str(incident_id)})
 
 
-def lock_unwarned(
+def lock_untold(
     session: Session,
     incident_id: uuid.UUID,
-    water_body_ids: Collection[uuid.UUID],
-    level: int,
+    coming: Collection[uuid.UUID],
+    level: int | None,
     *,
     now: datetime,
     limit: int,
 ) -> list[Watch]:
-    """Watches of these waters that know of no warning from this incident, or of a milder one, and may be told now."""
-    statement = _told(incident_id).where(_unwarned(water_body_ids, level))
-    return _lock_told(session, statement, level, now=now, limit=limit)
+    """Watches that may be told now what they do not know of this incident's warning, locked in the order of their ids.
 
-
-def lock_warned(
-    session: Session, incident_id: uuid.UUID, besides: Collection[uuid.UUID], *, now: datetime, limit: int
-) -> list[Watch]:
-    """Watches that know of a warning from this incident and whose water is none of those it still warns."""
-    statement = _told(incident_id).where(_warned(besides))
-    return _lock_told(session, statement, None, now=now, limit=limit)
+    Of the waters ``coming``, which it warns at ``level``: those that know of no warning from it, or of a milder one. Of
+    all others: those that were told of one. In one statement: whoever tells watches of anything locks them in the same
+    order, and so nobody waits for another in a circle.
+    """
+    rested = or_(Watch.told_at.is_(None), Watch.told_at <= now - PAUSE)
+    untold = and_(_warned(coming), rested)
+    if level is not None:
+        unwarned = _unwarned(coming, level)
+        untold = or_(untold, and_(unwarned, rested) if warning_waits(level) else unwarned)
+    statement = _told(incident_id).where(untold).order_by(Watch.id).limit(limit).with_for_update(of=Watch)
+    return list(session.scalars(statement.execution_options(populate_existing=True)))
 
 
 def next_warning_at(
@@ -151,6 +159,11 @@ def waters_still_warned(
 ) -> frozenset[uuid.UUID]:
     """Which of these waters any public forecast warns now."""
     return frozenset(session.execute(_STILL_WARNED, {"ids": list(water_body_ids), "now": now}).scalars())
+
+
+def incidents_warning(session: Session, water_body_id: uuid.UUID, *, now: datetime) -> list[uuid.UUID]:
+    """The incidents whose public forecasts warn a water now. One query."""
+    return list(session.execute(_WARNING, {"id": water_body_id, "now": now}).scalars())
 
 
 def code_of(session: Session, incident_id: uuid.UUID) -> str:
@@ -184,12 +197,3 @@ def _unwarned(water_body_ids: Collection[uuid.UUID], level: int) -> ColumnElemen
 
 def _warned(besides: Collection[uuid.UUID]) -> ColumnElement[bool]:
     return and_(WatchTold.level.is_not(None), Watch.water_body_id.not_in(besides))
-
-
-def _lock_told(
-    session: Session, statement: Select[Watch], level: int | None, *, now: datetime, limit: int
-) -> list[Watch]:
-    if warning_waits(level):
-        statement = statement.where((Watch.told_at.is_(None)) | (Watch.told_at <= now - PAUSE))
-    statement = statement.order_by(Watch.id).limit(limit).with_for_update(of=Watch)
-    return list(session.scalars(statement.execution_options(populate_existing=True)))

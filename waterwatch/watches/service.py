@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from waterwatch.advisories import forecasts
 from waterwatch.advisories import service as advisories
 from waterwatch.advisories.queries import level_of_water
 from waterwatch.kernel import audit, outbox
@@ -116,7 +117,15 @@ def _keep(
     }
     session.execute(insert(Watch).values(**values).on_conflict_do_nothing())
     _record(session, "watch.asked", watch_id, now)
+    if channel == "push":
+        _order_warnings(session, water_body_id, now=now)
     return queries.lock_watch_of(session, water_body_id, digest)
+
+
+def _order_warnings(session: Session, water_body_id: uuid.UUID, *, now: datetime) -> None:
+    """Ask that who begins to watch a water be told what is on its way there already: see ``approaching``."""
+    for incident_id in queries.incidents_warning(session, water_body_id, now=now):
+        outbox.emit(session, forecasts.TOPIC_APPROACHING, {"incident_id": str(incident_id)}, now=now)
 
 
 def confirm(session: Session, token: str, *, settings: Settings, now: datetime) -> str:
@@ -131,6 +140,7 @@ def confirm(session: Session, token: str, *, settings: Settings, now: datetime) 
         watch.confirmed_at, watch.told_level = now, level_of_water(session, watch.water_body_id)
         session.flush()
         _record(session, "watch.confirmed", watch.id, now)
+        _order_warnings(session, watch.water_body_id, now=now)
     return queries.address_of(session, watch.water_body_id)
 
 
