@@ -18,6 +18,16 @@ ROLE_NAMES = {
     "agency_officer": "部门经办人 · agency officer",
     "admin": "管理员 · administrator",
 }
+# The built-in waters carry no discharge, so that nothing below them would have a time. The demonstration gives the two
+# rivers of Wuhan what they carry there: drainage area in km², mean discharge in m³/s, and between which longitudes that
+# is about right. Rounded, from common knowledge; whoever imports a river data set has real ones.
+DEMO_FLOWS = (("w-yangtze", 1_488_000, 22_500, 113.2, 116.2), ("w-hanjiang", 142_000, 1_500, 112.0, 114.4))
+_GIVE_FLOW = text("""
+UPDATE water_feature SET upland_skm = :area_skm, dis_av_cms = :discharge_cms
+WHERE kind = 'reach' AND retired_at IS NULL AND dis_av_cms IS NULL
+  AND ST_XMin(geom) > :west AND ST_XMax(geom) < :east
+  AND water_body_id = (SELECT id FROM water_body WHERE public_id = :river)
+""")
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ def load_contents(progress: Progress, stamp: Path) -> list[DemoLogin]:
         from waterwatch.kernel.db import make_engine, make_sessions, transaction
         from waterwatch.kernel.settings import Settings
         from waterwatch.waters.service import load_builtin as load_waters
+        from waterwatch.waters.service import network_changed
         from waterwatch.workdays.known import packaged
         from waterwatch.workdays.queries import loaded_years
         from waterwatch.workdays.service import load as load_calendar
@@ -55,6 +66,10 @@ def load_contents(progress: Progress, stamp: Path) -> list[DemoLogin]:
     if not _is_loaded(engine) or not stamp.exists() or stamp.read_text() != content:
         with progress.step("载入内置水体", "loading the built-in waters"), transaction(sessions) as session:
             load_waters(session, now=utc_now())
+            for river, area, discharge, west, east in DEMO_FLOWS:
+                given = {"river": river, "area_skm": area, "discharge_cms": discharge, "west": west, "east": east}
+                session.execute(_GIVE_FLOW, given)
+            network_changed(session)
         with progress.step("载入内置部门", "loading the built-in agencies"), transaction(sessions) as session:
             load_agencies(session, now=utc_now())
         stamp.write_text(content)
@@ -71,7 +86,7 @@ def load_contents(progress: Progress, stamp: Path) -> list[DemoLogin]:
 
 def _digest_contents(database_url: str) -> str:
     """One digest of every built-in file, of the code that reads them, and of where they go."""
-    digest = hashlib.sha256(database_url.encode())
+    digest = hashlib.sha256(database_url.encode() + repr(DEMO_FLOWS).encode())
     for room in ("waters", "agencies"):
         files = [ROOMS / room / "service.py", *sorted((ROOMS / room / "builtin").iterdir())]
         for path in files:
