@@ -165,7 +165,16 @@ def upgrade() -> None:
         _check("gauge_reading", "source", "source <> '' AND length(source) <= 200"),
     )
     # Who lies below is told through the channels of escalation: a case of its own role, and letters that say so.
+    # Who is competent for the incident may lie below it as well: that is another case.
     _rewrite("escalation_case", "role", _one_of("role", ROLES + FURTHER_ROLES))
+    op.create_index(
+        "ix_escalation_case_once",
+        "escalation_case",
+        ["incident_id", "agency_id", sa.text("(role = 'downstream')")],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    )
+    op.drop_constraint(op.f("uq_escalation_case_incident_id_agency_id"), "escalation_case", type_="unique")
     _rewrite("delivery", "says", _one_of("says", SAYS + FURTHER_SAYS))
     op.create_table(
         "case_stretch",
@@ -208,6 +217,13 @@ def downgrade() -> None:
     op.execute("DELETE FROM escalation_case WHERE role = 'downstream'")
     _rewrite("delivery", "says", _one_of("says", SAYS))
     _rewrite("escalation_case", "role", _one_of("role", ROLES))
+    op.create_unique_constraint(
+        op.f("uq_escalation_case_incident_id_agency_id"),
+        "escalation_case",
+        ["incident_id", "agency_id"],
+        postgresql_nulls_not_distinct=True,
+    )
+    op.drop_index("ix_escalation_case_once", "escalation_case")
     for table in (
         "gauge_reading",
         "arrival_check",

@@ -86,7 +86,6 @@ SPECIAL = {
     ("directory", "words"): "the words of those pages",
     ("escalation", "warnings"): "use cases of those who are only warned",
     ("escalation", "warning_queries"): "their questions, over forecasts, areas and zones",
-    ("escalation", "promotion"): "who was only warned becomes competent",
     ("escalation", "routing"): "who is told, in one statement over waters and agencies",
     ("agencies", "search"): "likewise for areas, and the keys that answer them",
     ("imports", "reading"): "reads surveys' files; the only importer of pyogrio",

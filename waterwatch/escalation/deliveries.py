@@ -193,9 +193,6 @@ def settle(
     facts: dict[str, audit.Fact] = {"delivery_id": row.id, "attempt": row.attempts if claim is None else claim.attempt}
     told_at = now if claim is None else claim.claimed_at
     raised_from = row.raised_from
-    if row.says in rules.WARNINGS and case.role != rules.DOWNSTREAM:  # it has become competent since: that is no case
-        service.record(session, "delivery.sent", case, actor=SENDER, now=now, after=facts)
-        return
     service.begin_if_lost(case, now=now)
     if case.state == "queued":
         rules.CASE.move(case, "delivered", now=now)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from waterwatch.escalation.rules import DOWNSTREAM
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.escalation.warning_queries import Warned, warned_of
 from waterwatch.kernel.errors import NotFound
@@ -53,9 +54,21 @@ def lock_place(session: Session, incident_id: uuid.UUID) -> Place:
 
 
 def cases_by_agency(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID | None, Case]:
-    """The incident's cases, locked, by agency; None is the case that says nobody is competent."""
-    cases = session.scalars(select(Case).where(Case.incident_id == incident_id).order_by(Case.id).with_for_update())
-    return {case.agency_id: case for case in cases}
+    """The incident's cases, locked, by agency; None is the case that says nobody is competent. Those that only warn of
+    it are not among them."""
+    return {case.agency_id: case for case in _cases_of(session, incident_id) if case.role != DOWNSTREAM}
+
+
+def warnings_by_agency(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID, Case]:
+    """The cases that warn of the incident whoever lies below it, locked, by agency."""
+    found = [case for case in _cases_of(session, incident_id) if case.role == DOWNSTREAM]
+    return {case.agency_id: case for case in found if case.agency_id is not None}
+
+
+def _cases_of(session: Session, incident_id: uuid.UUID) -> list[Case]:
+    """All of them, locked in one order whichever are wanted: others lock some of both kinds."""
+    wanted = select(Case).where(Case.incident_id == incident_id).order_by(Case.id)
+    return list(session.scalars(wanted.with_for_update()))
 
 
 _TOLD = text("""
@@ -124,6 +137,11 @@ def agency_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID | None:
     return session.scalars(select(Case.agency_id).where(Case.id == case_id)).one_or_none()
 
 
+def is_only_warned(session: Session, case_id: uuid.UUID) -> bool:
+    """Whether a case only tells of what may come down the river."""
+    return session.scalars(select(Case.role).where(Case.id == case_id)).one_or_none() == DOWNSTREAM
+
+
 def case_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     """The case a letter is of. Raises :class:`NotFound`."""
     case_id = session.scalars(select(Delivery.case_id).where(Delivery.id == delivery_id)).one_or_none()
@@ -156,29 +174,31 @@ def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
 
 _ADDRESSED = text("""
 SELECT DISTINCT ON (channel, address) channel, address, max(number) OVER (PARTITION BY channel, address) AS number,
-       state <> 'cancelled' AND says NOT IN ('withdrawn', 'warning_over')
-           AND (says = 'warning') = (c.role = 'downstream') AS is_live,
-       state IN ('refused', 'dead') AS has_failed
-FROM (SELECT role FROM escalation_case WHERE id = :id) c, delivery
-WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says IN ('withdrawn', 'warning_over'),
-      delivery.number DESC
+       state <> 'cancelled' AND says NOT IN ('withdrawn', 'warning_over') AS is_live,
+       state IN ('refused', 'dead') AS has_failed, state = 'cancelled' AND last_error = 'rehearsed' AS was_rehearsed
+FROM delivery WHERE case_id = :id
+ORDER BY channel, address, state = 'cancelled' AND says IN ('withdrawn', 'warning_over'), delivery.number DESC
 """)
 
 
 @dataclass(frozen=True)
 class Addressed:
     """How many letters a case has for one address; ``is_live``: the latest stands, whatever became of it; or it
-    ``has_failed``. To whoever was only warned before, and is competent now, nothing was said of that."""
+    ``has_failed``; or it ``was_rehearsed``: nobody has it, and we have seen what it would have said."""
 
     number: int
     is_live: bool
     has_failed: bool
+    was_rehearsed: bool = False
 
 
 def addressed(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], Addressed]:
     """By channel and address, what a case has for it."""
     rows = session.execute(_ADDRESSED, {"id": case_id})
-    return {(row.channel, row.address): Addressed(row.number, row.is_live, row.has_failed) for row in rows}
+    return {
+        (row.channel, row.address): Addressed(row.number, row.is_live, row.has_failed, bool(row.was_rehearsed))
+        for row in rows
+    }
 
 
 def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
@@ -266,7 +286,7 @@ def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
 
 _ALIVE = """EXISTS (
     SELECT FROM delivery d WHERE d.case_id = c.id AND d.state IN ('pending', 'sending', 'sent', 'awaiting')
-      AND d.says NOT IN ('withdrawn', 'warning_over') AND (d.says = 'warning') = (c.role = 'downstream')
+      AND d.says NOT IN ('withdrawn', 'warning_over')
       AND d.created_at >= coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), '-infinity')
       AND NOT EXISTS (
           SELECT FROM delivery w WHERE w.case_id = c.id AND w.channel = d.channel AND w.address = d.address

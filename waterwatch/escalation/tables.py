@@ -56,7 +56,15 @@ class Case(Base):
 
     __tablename__ = "escalation_case"
     __table_args__ = (
-        UniqueConstraint("incident_id", "agency_id", postgresql_nulls_not_distinct=True),
+        # One for what it is to do, and one for what may come down to its waters.
+        Index(
+            "ix_escalation_case_once",
+            "incident_id",
+            "agency_id",
+            text("(role = 'downstream')"),
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
         CheckConstraint(
             "state IN ('queued', 'delivered', 'acknowledged', 'answered', 'closed', 'no_contact', 'refused_not_ours',"
             " 'dead', 'withdrawn')",
