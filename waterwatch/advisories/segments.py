@@ -64,7 +64,7 @@ SELECT r.incident_id, r.feature_id, r.nth, f.water_body_id AS body_id, r.distanc
         ORDER BY n.lang = :language DESC, array_position(ARRAY['zh-Hans', 'zh-Hant', 'en', 'pinyin'], n.lang) LIMIT 1)
            AS water
 FROM downstream_reach r JOIN downstream_forecast d USING (incident_id) JOIN water_feature f USING (feature_id)
-WHERE r.incident_id = ANY(:ids) AND d.state = 'standing' ORDER BY r.incident_id, r.nth
+WHERE r.incident_id = ANY(:ids) AND d.state = 'standing' AND r.lapses_at > :now ORDER BY r.incident_id, r.nth
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 # A stretch in many pieces is outlined as a whole. In degrees: half a kilometre to the north, somewhat less to the east.
 _RINGS = text(f"""
@@ -87,12 +87,13 @@ ORDER BY one.nth, ST_Area(part.geom) DESC
 
 
 def warned_reaches(
-    session: Session, incident_ids: Collection[uuid.UUID], *, language: str = "zh-Hans"
+    session: Session, incident_ids: Collection[uuid.UUID], *, now: datetime, language: str = "zh-Hans"
 ) -> dict[uuid.UUID, list[WarnedReach]]:
-    """What the standing forecasts of these incidents name, the nearest first. One query."""
+    """What the standing forecasts of these incidents name and has not passed by ``now``, the nearest first. One
+    query."""
     found: dict[uuid.UUID, list[WarnedReach]] = {}
     if incident_ids:
-        for row in session.execute(_REACHES, {"ids": list(incident_ids), "language": language}):
+        for row in session.execute(_REACHES, {"ids": list(incident_ids), "language": language, "now": now}):
             found.setdefault(row.incident_id, []).append(_reach(row))
     return found
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from waterwatch.escalation.rules import DOWNSTREAM
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.escalation.warning_queries import Warned, warned_of
+from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.errors import NotFound
 from waterwatch.waters.rules import from_wgs84, is_mainland
 from waterwatch.workdays.queries import terms_of
@@ -386,27 +387,30 @@ WHERE c.id = ANY(:ids)
 """)  # noqa: S608  # the pieces are constants of this module
 
 
-def case_facts(session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans") -> CaseFacts:
+def case_facts(
+    session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans", now: datetime | None = None
+) -> CaseFacts:
     """The case as its agency sees it: one query. Where several reports differ, the graver statement stands.
 
-    Raises :class:`NotFound`.
+    ``now``: when what is expected has passed is not told (None: by the clock). Raises :class:`NotFound`.
     """
     row = session.execute(_FACTS, {"ids": [case_id], "language": language}).first()
     if row is None:
         raise NotFound("case_not_found")
-    return CaseFacts(**row._mapping, warned=_warned(session, [row], language).get(case_id))
+    return CaseFacts(**row._mapping, warned=_warned(session, [row], language, now).get(case_id))
 
 
-def _warned(session: Session, rows: Iterable[Any], language: str) -> dict[uuid.UUID, Warned]:
-    return warned_of(session, [row.case_id for row in rows if row.role == "downstream"], language=language)
+def _warned(session: Session, rows: Iterable[Any], language: str, now: datetime | None) -> dict[uuid.UUID, Warned]:
+    found = [row.case_id for row in rows if row.role == DOWNSTREAM]
+    return warned_of(session, found, now=now or utc_now(), language=language)
 
 
 def facts_of_cases(
-    session: Session, case_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans"
+    session: Session, case_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans", now: datetime | None = None
 ) -> dict[uuid.UUID, CaseFacts]:
     """Every named case as :func:`case_facts` gives it, with the terms of its agency: some queries for all."""
     rows = session.execute(_FACTS, {"ids": list(case_ids), "language": language}).all()
-    warned = _warned(session, rows, language)
+    warned = _warned(session, rows, language, now)
     return {
         row.case_id: CaseFacts(
             **row._mapping,

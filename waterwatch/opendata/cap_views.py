@@ -92,7 +92,8 @@ def downstream(code: str) -> Response:
         found = forecasts.public_forecast(session, code, now=utc_now())
         if found is None:
             raise NotFound("incident_not_found")
-        reaches = warned_reaches(session, [found.incident_id])
+        # As of the step it names: one identifier, one content. What has passed since then says so itself.
+        reaches = warned_reaches(session, [found.incident_id], now=found.steps[-1])
         segments = outlined(session, merge(reaches.get(found.incident_id, [])))
     return public_answer(cap_xml(forecast_alert(found, segments)).decode(), MEDIA_TYPE)
 
@@ -125,9 +126,10 @@ def of_delivery(token: str, delivery_id: uuid.UUID) -> Response:
         before = [(str(one.delivery_id), one.created_at) for one in reading.fed_before(session, kept)]
         facts = reading.facts_of(session, [kept])[kept.case_id]
         letter = reading.letter_of(session, kept, facts, Pictures(None, None), settings=settings)
+        told = cap_xml(alert_of(letter, settings, earlier=tuple(before)))  # one that says nothing is no receipt
         if request.method == "GET":
             deliveries.settle_awaiting(session, delivery_id, now=utc_now())
-    return _private(Response(cap_xml(alert_of(letter, settings, earlier=tuple(before))), content_type=MEDIA_TYPE))
+    return _private(Response(told, content_type=MEDIA_TYPE))
 
 
 def public_alert(one: PublicIncident, steps: Sequence[Step]) -> Alert:
