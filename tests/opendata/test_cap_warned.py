@@ -19,8 +19,10 @@ from tests.escalation.test_warnings import LOWER
 from waterwatch.agencies.tables import AgencyContact
 from waterwatch.escalation.feeding import feed_url
 from waterwatch.escalation.queries import case_facts
+from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
+from waterwatch.reports import erasure
 
 LATER = "UPDATE downstream_reach SET earliest_at = earliest_at - interval '30 minutes', distance_km = distance_km + 1"
 LAPSES = "UPDATE downstream_reach SET earliest_at = NULL, probable_at = NULL, lapses_at = now() + {} WHERE nth < {}"
@@ -109,3 +111,17 @@ def test_what_has_passed_is_told_no_more(subscribed: Subscribed) -> None:
     assert here is not None
     assert before.warned is not None
     assert (len(here.segments), len(before.warned.segments)) == (2, 4)
+
+
+def test_what_an_alert_told_goes_with_the_last_report_of_an_incident_that_was_taken_back(
+    subscribed: Subscribed,
+) -> None:
+    told = "SELECT told IS NOT NULL FROM delivery"
+    with transaction(subscribed.engine.sessions) as session:
+        assert session.execute(text(told)).scalars().all() == [True]
+        report_id = session.execute(text("SELECT report_id FROM incident_report")).scalar_one()
+        session.execute(text("UPDATE incident SET state = 'retracted', closed_at = now()"))
+        session.execute(text("DELETE FROM incident_report"))
+        session.execute(text("UPDATE report SET state = 'withdrawn'"))
+        erasure.erase(session, report_id, "author", actor=Actor.anonymous(), now=datetime.now(UTC))
+        assert session.execute(text(told)).scalars().all() == [False]
