@@ -84,6 +84,7 @@ SPECIAL = {
     ("directory", "showing"): "what the administrator's pages show, put together",
     ("directory", "trial"): "the letter that only tries an address",
     ("directory", "words"): "the words of those pages",
+    ("escalation", "unheard_queries"): "which cases reached nobody",
     ("escalation", "told"): "what an alert warned of, as it is kept",
     ("escalation", "warnings"): "use cases of those who are only warned",
     ("escalation", "warning_queries"): "their questions, over forecasts, areas and zones",

@@ -23,7 +23,7 @@ from waterwatch.atlas import incidents as atlas
 from waterwatch.casework import queries as casework
 from waterwatch.casework import service as answers
 from waterwatch.casework.service import Answer
-from waterwatch.escalation import again, deliveries, queries, service, warnings
+from waterwatch.escalation import again, deliveries, service, unheard_queries, warnings
 from waterwatch.escalation.channels.letter import acknowledge_url
 from waterwatch.incidents.rules import Severity
 from waterwatch.kernel import outbox
@@ -196,7 +196,7 @@ def test_once_an_agency_that_could_not_be_warned_has_an_address_it_is_told(setti
         session.execute(text("UPDATE delivery SET state = 'refused', sent_at = NULL WHERE says = 'warning'"))
         session.execute(text("UPDATE escalation_case SET state = 'dead' WHERE role = 'downstream'"))
     with transaction(warned.sessions) as session:
-        [idle] = [one for one in queries.open_no_contact(session) if one.role == "downstream"]
+        [idle] = [one for one in unheard_queries.open_no_contact(session) if one.role == "downstream"]
         assert again.forward(session, idle.case_id, settings=settings, actor=TESTS, now=now)
     with transaction(warned.sessions) as session:
         said = session.execute(

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import alarms, breakers, claims, clocks, letters, queries, rules, service
+from waterwatch.escalation import alarms, breakers, claims, clocks, letters, queries, rules, service, unheard_queries
 from waterwatch.escalation import delivery_queries as found
 from waterwatch.escalation.channels import Awaiting, Failed, Handed, Outcome, Rehearsed
 from waterwatch.escalation.channels.known import CHANNELS
@@ -212,7 +212,7 @@ def give_way(session: Session, case: Case, row: Delivery, *, settings: Settings,
     if letters.try_next(session, case, row, settings=settings, now=now):
         write(session)  # whether any letter is left is asked for the next one that ended
         return
-    if case.state not in ("queued", "delivered") or not queries.is_hopeless(session, case.id):
+    if case.state not in ("queued", "delivered") or not unheard_queries.is_hopeless(session, case.id):
         if case.state not in alarms.ALARMING and (case.state != "withdrawn" or row.says in rules.TAKES_BACK):
             alarms.raise_alarm(session, case.id, alarms.LETTER_FAILED, since=now, now=now)
         return

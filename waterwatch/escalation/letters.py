@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.rules import address_faults
-from waterwatch.escalation import clocks, delivery_queries, queries, rules
+from waterwatch.escalation import clocks, delivery_queries, queries, rules, unheard_queries
 from waterwatch.escalation.delivery_queries import Reach, Way
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import outbox
@@ -300,7 +300,7 @@ def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settin
     if reach.channels_in != "order":
         fresh = [way for way in contacts if not rank(way, case.role) and (way.channel, way.address) not in so_far]
         contacts = fresh or [way for way in contacts if rank(way, case.role)]
-        if not contacts or (not fresh and not queries.is_hopeless(session, case.id)):
+        if not contacts or (not fresh and not unheard_queries.is_hopeless(session, case.id)):
             return False
     if failed.state == "pending":
         contacts = [way for way in contacts if way.channel != PAPER]  # as long as the mail may still arrive

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.queries import CompetentAgency
-from waterwatch.escalation import alarms, clocks, letters, queries, rules
+from waterwatch.escalation import alarms, clocks, letters, queries, rules, unheard_queries
 from waterwatch.escalation.delivery_queries import Reach, Way, reach_of
 from waterwatch.escalation.letters import Telling
 from waterwatch.escalation.routing import Spot, route
@@ -178,7 +178,7 @@ def address(
     so_far = queries.addressed(session, case.id) if is_known else {}
     is_again = agency.is_again and case.state in alarms.ALARMING
     usable, missing = _missing(agency, so_far, role=case.role, is_again=is_again)
-    if not usable and (not is_known or queries.is_hopeless(session, case.id)):
+    if not usable and (not is_known or unheard_queries.is_hopeless(session, case.id)):
         reason = "warning_no_address" if case.role == rules.DOWNSTREAM else "no_address"
         say_no_contact(session, case, reason, settings=settings, actor=actor, now=now)
     if case.state == "withdrawn" and (not missing or letters.is_still_had(session, case)):
