@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision: str = "0027"
 down_revision: str | None = "0026"
@@ -166,8 +167,19 @@ def upgrade() -> None:
         _check("gauge_reading", "source", "source <> '' AND length(source) <= 200"),
     )
     # Who lies below is told through the channels of escalation: a case of its own role, and letters that say so.
+    # Who is competent for the incident may lie below it as well: that is another case.
     _rewrite("escalation_case", "role", _one_of("role", ROLES + FURTHER_ROLES))
+    op.create_index(
+        "ix_escalation_case_once",
+        "escalation_case",
+        ["incident_id", "agency_id", sa.text("(role = 'downstream')")],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    )
+    op.drop_constraint(op.f("uq_escalation_case_incident_id_agency_id"), "escalation_case", type_="unique")
     _rewrite("delivery", "says", _one_of("says", SAYS + FURTHER_SAYS))
+    op.add_column("delivery", sa.Column("told", JSONB()))
+    op.create_check_constraint(op.f("ck_delivery_told"), "delivery", "told IS NULL OR says = 'warning'")
     op.create_table(
         "case_stretch",
         sa.Column("case_id", sa.Uuid(), sa.ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True),
@@ -207,8 +219,16 @@ def downgrade() -> None:
     op.execute("DELETE FROM delivery WHERE says IN ('warning', 'warning_over')")
     op.execute("DELETE FROM delivery USING escalation_case c WHERE c.id = case_id AND c.role = 'downstream'")
     op.execute("DELETE FROM escalation_case WHERE role = 'downstream'")
+    op.drop_column("delivery", "told")
     _rewrite("delivery", "says", _one_of("says", SAYS))
     _rewrite("escalation_case", "role", _one_of("role", ROLES))
+    op.create_unique_constraint(
+        op.f("uq_escalation_case_incident_id_agency_id"),
+        "escalation_case",
+        ["incident_id", "agency_id"],
+        postgresql_nulls_not_distinct=True,
+    )
+    op.drop_index("ix_escalation_case_once", "escalation_case")
     for table in (
         "gauge_reading",
         "arrival_check",

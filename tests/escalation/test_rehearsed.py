@@ -14,7 +14,7 @@ from tests.escalation.test_levels import grade, remind
 from tests.escalation.test_taken_back import withdraw
 from tests.messaging.servers import Fickle, rude_server
 from waterwatch.agencies import competence
-from waterwatch.escalation import again, queries
+from waterwatch.escalation import again, unheard_queries
 from waterwatch.kernel.db import transaction
 
 REHEARSAL = {"staging_mail": "ours@example.org"}
@@ -43,7 +43,7 @@ def test_a_lead_finds_a_case_that_was_only_rehearsed_and_has_it_told_in_earnest_
     gone = []
     for _ in range(2):
         with transaction(engine.sessions) as session:
-            gone.append((len(queries.open_no_contact(session)), again.forward(session, case.id, **by(engine))))
+            gone.append((len(unheard_queries.open_no_contact(session)), again.forward(session, case.id, **by(engine))))
     server = Fickle(kind)
     with rude_server(server) as port:
         engine.at(port).run()

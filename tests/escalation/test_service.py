@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from tests.escalation.rows import HUBEI, IN_NOWHERE, add_agency, add_incident
-from waterwatch.escalation import deliveries, public_queries, queries, rules, service
+from waterwatch.escalation import deliveries, public_queries, rules, service, unheard_queries
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.errors import NotFound, Unavailable
@@ -130,7 +130,7 @@ def test_where_nobody_is_competent_one_case_says_so_loudly(
         (case,) = escalate(session, incident_id, settings, now)
     assert (case.state, case.agency_id) == ("no_contact", None)
     assert actions(session, case) == ["case.opened", "case.no_contact"]
-    assert [found.case_id for found in queries.open_no_contact(session)] == [case.id]
+    assert [found.case_id for found in unheard_queries.open_no_contact(session)] == [case.id]
     assert outbox_rows(session) == []
 
 

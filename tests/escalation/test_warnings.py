@@ -89,6 +89,11 @@ def letters(session: Session) -> list[tuple[str, str, int, int | None, str]]:
     return [(row.address, row.says, row.severity, row.raised_from, row.state) for row in rows]
 
 
+def said_in(session: Session, case: Case) -> list[tuple[str, str]]:
+    rows = session.query(Delivery).filter_by(case_id=case.id).order_by(Delivery.address, Delivery.number)
+    return [(row.says, row.state) for row in rows]
+
+
 def sent(session: Session) -> None:
     """Every letter that waits has gone, and its case is delivered."""
     session.flush()
@@ -157,16 +162,31 @@ def test_who_runs_an_intake_on_the_way_is_told_and_who_runs_one_beside_it_is_not
     assert stretch.feature_ids == [river.feature_ids[3]]
 
 
-def test_an_agency_that_has_the_case_itself_is_not_warned_as_well(
-    session: Session, incident_id: uuid.UUID, follow: Follow, settings: Settings
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_an_agency_that_has_the_case_itself_or_refused_it_is_warned_of_its_own_waters_as_well_and_told_the_end(
+    session: Session, river: River, incident_id: uuid.UUID, follow: Follow, settings: Settings, is_refused: bool
 ) -> None:
     add_agency(session, "全江局", ["all@example.org"], area=box(LON - 1, LON + 2))
+    [case] = service.escalate(session, incident_id, settings=settings, actor=SYSTEM, now=NOW)
+    sent(session)
+    if is_refused:
+        rules.CASE.move(case, "refused_not_ours", now=NOW)
+    [warned] = follow(incident_id)
+    assert (warned.role, warned.agency_id) == ("downstream", case.agency_id)
+    assert session.get_one(CaseStretch, warned.id).feature_ids == list(river.feature_ids[1:])
+    assert said_in(session, case) == [("case", "sent")]
+    assert said_in(session, warned) == [("warning", "pending")]
+    sent(session)
     service.escalate(session, incident_id, settings=settings, actor=SYSTEM, now=NOW)
-    assert follow(incident_id) == []
-    assert [(says, severity) for _to, says, severity, _before, _state in letters(session)] == [("case", 3)]
+    follow(incident_id)
+    assert len(letters(session)) == 2
+    grade(session, incident_id, 1)
+    follow(incident_id, NOW + HOUR)
+    assert said_in(session, warned) == [("warning", "sent"), ("warning_over", "pending")]
+    assert (warned.state, case.state) == ("withdrawn", "refused_not_ours" if is_refused else "delivered")
 
 
-def test_one_that_becomes_competent_later_is_told_of_the_case_and_its_clock_runs_from_then(
+def test_one_that_becomes_competent_later_is_told_of_the_case_by_one_of_its_own_and_its_warning_stands(
     session: Session, incident_id: uuid.UUID, follow: Follow, settings: Settings
 ) -> None:
     add_agency(session, "下游局", ["a@example.org"], area=LOWER)
@@ -176,17 +196,13 @@ def test_one_that_becomes_competent_later_is_told_of_the_case_and_its_clock_runs
     assert (case.state, case.acknowledge_by, case.state_deadline_at) == ("acknowledged", None, None)
     session.execute(text("UPDATE jurisdiction SET geom = ST_GeomFromText(:wkt, 4326)"), {"wkt": box(LON - 1, LON + 2)})
     later = NOW + 2 * HOUR
-    [promoted] = service.escalate(session, incident_id, settings=settings, actor=SYSTEM, now=later)
+    [own] = service.escalate(session, incident_id, settings=settings, actor=SYSTEM, now=later)
     session.flush()
-    assert promoted is case
-    assert (case.role, case.state, case.severity, case.acknowledged_at) == ("competent", "queued", 3, None)
-    assert session.get(CaseStretch, case.id) is None
-    assert letters(session) == [
-        ("a@example.org", "warning", 2, None, "sent"),
-        ("a@example.org", "case", 3, None, "pending"),
-    ]
-    assert follow(incident_id, later) == []
-    assert len(letters(session)) == 2
+    assert (own.role, own.state, own.severity, own.acknowledged_at) == ("competent", "queued", 3, None)
+    assert said_in(session, own) == [("case", "pending")]
+    assert follow(incident_id, later) == [case]
+    assert (case.role, case.state, case.severity) == ("downstream", "acknowledged", 2)
+    assert said_in(session, case) == [("warning", "sent")]
 
 
 def test_a_graver_level_is_told_once_and_a_milder_one_after_an_hour(
@@ -299,6 +315,32 @@ def test_what_comes_back_is_told_again_to_those_who_heard_that_it_was_over(
     assert letters(session)[-1] == ("a@example.org", "warning", 2, None, "pending")
 
 
+@pytest.mark.parametrize("what", ["graver", "sooner", "neither"])
+def test_what_comes_back_before_its_end_was_told_tells_what_is_new(
+    session: Session, incident_id: uuid.UUID, follow: Follow, what: str
+) -> None:
+    add_agency(session, "下游局", ["a@example.org"], area=LOWER)
+    [case] = follow(incident_id)
+    sent(session)
+    grade(session, incident_id, 1)
+    follow(incident_id, NOW + HOUR)
+    stretch = session.get_one(CaseStretch, case.id)
+    real = stretch.first_at
+    assert real is not None
+    stretch.first_at = real + (2 * HOUR if what == "sooner" else -HOUR)
+    grade(session, incident_id, 4 if what == "graver" else 3)
+    follow(incident_id, NOW + 2 * HOUR)
+    new = {"graver": [("warning", 3, 2)], "sooner": [("warning", 2, None)], "neither": []}
+    live = [(says, level, before) for _to, says, level, before, state in letters(session) if state != "cancelled"]
+    assert live == [("warning", 2, None), *new[what]]
+    assert case.state == "delivered"
+    # What they know is what they were told, and no more.
+    known = session.get_one(CaseStretch, case.id).first_at
+    assert known == (real - HOUR if what == "neither" else real)
+    follow(incident_id, NOW + 2 * HOUR)
+    assert len([1 for *_more, state in letters(session) if state == "pending"]) == len(new[what])
+
+
 def test_a_ruling_that_shortens_it_ends_only_the_warnings_beyond(
     session: Session, river: River, incident_id: uuid.UUID, follow: Follow, moderator: Actor
 ) -> None:
@@ -398,9 +440,9 @@ def test_one_that_was_warned_may_be_handed_the_case_or_have_to_see_to_it(
     else:
         made = rerouting.inform_superior(session, case, **act)  # type: ignore[arg-type]
     session.flush()
-    assert made is warned
+    assert made is not None
     expected = {"reroute": ("competent", None, "case"), "inform_superior": ("supervising", case.id, "overdue")}
-    said = [says for to, says, *_more in letters(session) if to == "above@example.org"]
-    assert (made.role, made.supervises_id, said[-1]) == expected[acts]
+    assert (made.role, made.supervises_id, said_in(session, made)[-1][0]) == expected[acts]
     assert (made.state, made.severity) == ("queued", 3)
-    assert follow(incident_id, NOW + HOUR) == []
+    assert follow(incident_id, NOW + HOUR) == [warned]
+    assert (warned.role, said_in(session, warned)) == ("downstream", [("warning", "sent")])

@@ -121,6 +121,24 @@ def test_a_lead_sees_which_incidents_a_reply_to_a_digest_may_be_of(
     assert [code for code in codes if f'href="/i/{code}"' in page] == codes
 
 
+def test_a_reply_to_a_warning_cannot_be_published_whatever_was_done_with_it(
+    visitor: Visitor, people: dict[str, DemoPerson], sessions: sessionmaker[Session], told: Told
+) -> None:
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE escalation_case SET role = 'downstream'"))
+    visitor.sign_in(people["lead"])
+    reply = f"/desk/answers/{told.answer_id}"
+    assert f'action="{reply}/publish"' not in visitor.get("/desk/answers").text
+    assert visitor.post(f"{reply}/withhold", {"reason": "other"}, page="/desk/answers").status_code == 303
+    page = visitor.get("/desk/answers").text
+    assert "已派员核查" in page
+    assert f'action="{reply}/publish"' not in page
+    refused = visitor.post(f"{reply}/publish", page="/desk/answers")
+    assert refused.status_code == 409
+    assert "不能公开" in refused.text
+    assert "已派员核查" not in visitor.get(f"/i/{told.code}").text
+
+
 def test_what_is_withheld_for_a_reason_is_nowhere(visitor: Visitor, people: dict[str, DemoPerson], told: Told) -> None:
     visitor.sign_in(people["lead"])
     assert '部门的答复 <span class="tag tag-care">1</span>' in visitor.get("/desk/").text

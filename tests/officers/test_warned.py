@@ -23,13 +23,14 @@ from waterwatch.atlas import incidents as atlas
 from waterwatch.casework import queries as casework
 from waterwatch.casework import service as answers
 from waterwatch.casework.service import Answer
-from waterwatch.escalation import again, deliveries, queries, service, warnings
+from waterwatch.escalation import again, deliveries, service, unheard_queries, warnings
 from waterwatch.escalation.channels.letter import acknowledge_url
 from waterwatch.incidents.rules import Severity
 from waterwatch.kernel import outbox
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
+from waterwatch.kernel.errors import Conflict
 from waterwatch.kernel.objects import ObjectStore
 from waterwatch.kernel.settings import Settings
 from waterwatch.portal import queries as portal
@@ -127,14 +128,21 @@ def test_it_can_be_acknowledged_and_nothing_runs_from_then(warned: Warned) -> No
     assert "已确认收到" in warned.client.get(warned.path).text
 
 
-def test_a_word_to_it_is_for_the_lead_and_moves_no_incident_even_if_published(warned: Warned) -> None:
+def test_a_word_to_it_is_for_the_lead_alone_and_stays_so_when_its_agency_gets_the_case_itself(
+    settings: Settings, warned: Warned
+) -> None:
     assert warned.post("/answer", words="今早取水口还没有异味", comment="1") == 303
     assert warned.state() == "acknowledged"
     with transaction(warned.sessions) as session:
         [held] = casework.held_answers(session)
         assert (held.kind, held.role, held.state) == ("comment", "downstream", "held")
-        answers.publish_answer(session, held.answer_id, actor=TESTS, now=datetime.now(UTC))
     with transaction(warned.sessions) as session:
+        session.execute(text("UPDATE jurisdiction SET geom = ST_Multi(ST_Expand(geom, 3))"))
+        given = {"settings": settings, "actor": TESTS, "now": datetime.now(UTC)}
+        cases = service.escalate(session, warned.incident_id, **given)  # type: ignore[arg-type]
+        assert warned.agency_id in {case.agency_id for case in cases}
+        with pytest.raises(Conflict, match="answer_to_warning"):
+            answers.publish_answer(session, held.answer_id, actor=TESTS, now=datetime.now(UTC))
         state = session.execute(text("SELECT state FROM incident")).scalar_one()
         assert casework.public_answers(session, [warned.incident_id])[warned.incident_id] == []
     assert state == "open"
@@ -188,7 +196,7 @@ def test_once_an_agency_that_could_not_be_warned_has_an_address_it_is_told(setti
         session.execute(text("UPDATE delivery SET state = 'refused', sent_at = NULL WHERE says = 'warning'"))
         session.execute(text("UPDATE escalation_case SET state = 'dead' WHERE role = 'downstream'"))
     with transaction(warned.sessions) as session:
-        [idle] = [one for one in queries.open_no_contact(session) if one.role == "downstream"]
+        [idle] = [one for one in unheard_queries.open_no_contact(session) if one.role == "downstream"]
         assert again.forward(session, idle.case_id, settings=settings, actor=TESTS, now=now)
     with transaction(warned.sessions) as session:
         said = session.execute(

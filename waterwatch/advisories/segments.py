@@ -64,8 +64,8 @@ SELECT r.incident_id, r.feature_id, r.nth, f.water_body_id AS body_id, r.distanc
         ORDER BY n.lang = :language DESC, array_position(ARRAY['zh-Hans', 'zh-Hant', 'en', 'pinyin'], n.lang) LIMIT 1)
            AS water
 FROM downstream_reach r JOIN downstream_forecast d USING (incident_id) JOIN water_feature f USING (feature_id)
-WHERE r.incident_id = ANY(:ids) AND d.state = 'standing'
-  AND (CAST(:public_at AS timestamptz) IS NULL OR r.public_at <= :public_at AND r.lapses_at > :public_at)
+WHERE r.incident_id = ANY(:ids) AND d.state = 'standing' AND r.lapses_at > :now
+  AND (CAST(:public_at AS timestamptz) IS NULL OR r.public_at <= :public_at)
 ORDER BY r.incident_id, r.nth
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 # A stretch in many pieces is outlined as a whole. In degrees: half a kilometre to the north, somewhat less to the east.
@@ -92,16 +92,17 @@ def warned_reaches(
     session: Session,
     incident_ids: Collection[uuid.UUID],
     *,
+    now: datetime,
     public_at: datetime | None = None,
     language: str = "zh-Hans",
 ) -> dict[uuid.UUID, list[WarnedReach]]:
-    """What the standing forecasts of these incidents name, the nearest first. One query.
+    """What the standing forecasts of these incidents name and has not passed by ``now``, the nearest first. One query.
 
     ``public_at``: only what everybody may know at that moment.
     """
     found: dict[uuid.UUID, list[WarnedReach]] = {}
     if incident_ids:
-        values = {"ids": list(incident_ids), "language": language, "public_at": public_at}
+        values = {"ids": list(incident_ids), "language": language, "now": now, "public_at": public_at}
         for row in session.execute(_REACHES, values):
             found.setdefault(row.incident_id, []).append(_reach(row))
     return found

@@ -58,11 +58,11 @@ def told_by_remote(
     """What an agency's own system says of a request of ours now. Idempotent: the same status and note once.
 
     ``closed`` is what "done" is elsewhere, and as little of a proof. An open request with a note is answered, one
-    without is acknowledged.
+    without is acknowledged; and so is a request that only warns, whatever became of it: nothing was to be done.
     """
     case_id = escalation_queries.case_of_delivery(session, delivery_id)
     words, is_done = rules.clean_words(note[:MAX_NOTE]), status == CLOSED
-    if not words and not is_done:
+    if not words and (not is_done or escalation_queries.is_only_warned(session, case_id)):
         _acknowledge(session, case_id, now=now)
         return None
     digest = hashlib.sha256(f"{is_done}\n{words}".encode()).hexdigest()[:24]

@@ -199,9 +199,12 @@ def unassign(session: Session, assignment_id: uuid.UUID, *, actor: Actor, now: d
 def publish_answer(session: Session, answer_id: uuid.UUID, *, actor: Actor, now: datetime) -> None:
     """A lead lets the public read an answer: the incident follows, and whoever reported it is told. Idempotent.
 
-    Raises :class:`NotFound`; :class:`Conflict` ``answer_erased``.
+    Raises :class:`NotFound`; :class:`Conflict` ``answer_erased``, ``answer_to_warning``: a word to a warning is for the
+    lead alone.
     """
     case, row = _held_answer(session, answer_id)
+    if case.role == DOWNSTREAM:
+        raise Conflict("answer_to_warning")
     if row.erased_at is not None:
         raise Conflict("answer_erased")
     if row.state == "published":
@@ -372,8 +375,7 @@ def _publish(
     row.published_at, row.checked_by, row.withheld_reason = row.published_at or now, checked_by, None
     _move_by_mail(session, case, row, actor=actor, now=now)
     session.flush()
-    if case.role != DOWNSTREAM:
-        _follow(session, case.incident_id, actor=actor, now=now, is_answer=row.kind in ("answer", "done"))
+    _follow(session, case.incident_id, actor=actor, now=now, is_answer=row.kind in ("answer", "done"))
     if case.role == "competent" and escalation_queries.is_anybody_told(session, case.incident_id):
         outbox.emit(session, TOPIC_ANSWER_PUBLIC, {"answer_id": str(row.id)}, now=now)
     mapping.request_publication(session, now=now)

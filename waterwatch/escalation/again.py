@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import queries, service, warnings
+from waterwatch.escalation import queries, service, unheard_queries, warnings
 from waterwatch.escalation.rules import DOWNSTREAM
 from waterwatch.incidents.service import lock_incident
 from waterwatch.kernel import outbox
@@ -31,14 +31,14 @@ def forward(session: Session, case_id: uuid.UUID, *, settings: Settings, actor: 
     incident_id = queries.incident_of_case(session, case_id)
     lock_incident(session, incident_id)
     before = queries.locked_case_of(session, incident_id, case_id)
-    is_idle = before.state == "queued" and queries.is_hopeless(session, case_id)
+    is_idle = before.state == "queued" and unheard_queries.is_hopeless(session, case_id)
     if before.state not in ("dead", "no_contact") and not is_idle:
         return False
     again_for = frozenset() if before.agency_id is None else frozenset({before.agency_id})
     tell = warnings.follow if before.role == DOWNSTREAM else service.escalate
     tell(session, incident_id, settings=settings, actor=actor, now=now, again_for=again_for)
     mapping.request_publication(session, now=now)
-    return before.state == "queued" and not queries.is_hopeless(session, case_id)
+    return before.state == "queued" and not unheard_queries.is_hopeless(session, case_id)
 
 
 def forward_all(context: JobContext, message: outbox.Message) -> None:
@@ -54,7 +54,7 @@ def forward_all(context: JobContext, message: outbox.Message) -> None:
     again_for = frozenset() if agency_id is None else frozenset({agency_id})
     settings = context.settings
     with transaction(context.sessions) as session:
-        found = queries.unheard_incidents(session, agency_id, after=after, limit=BATCH)
+        found = unheard_queries.unheard_incidents(session, agency_id, after=after, limit=BATCH)
     for incident_id in found:
         with transaction(context.sessions) as session:
             now = context.now()

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from waterwatch.escalation import alarms, breakers, claims, clocks, letters, queries, rules, service
+from waterwatch.escalation import alarms, breakers, claims, clocks, letters, queries, rules, service, unheard_queries
 from waterwatch.escalation import delivery_queries as found
 from waterwatch.escalation.channels import Awaiting, Failed, Handed, Outcome, Rehearsed
 from waterwatch.escalation.channels.known import CHANNELS
@@ -193,9 +193,6 @@ def settle(
     facts: dict[str, audit.Fact] = {"delivery_id": row.id, "attempt": row.attempts if claim is None else claim.attempt}
     told_at = now if claim is None else claim.claimed_at
     raised_from = row.raised_from
-    if row.says in rules.WARNINGS and case.role != rules.DOWNSTREAM:  # it has become competent since: that is no case
-        service.record(session, "delivery.sent", case, actor=SENDER, now=now, after=facts)
-        return
     service.begin_if_lost(case, now=now)
     if case.state == "queued":
         rules.CASE.move(case, "delivered", now=now)
@@ -215,7 +212,7 @@ def give_way(session: Session, case: Case, row: Delivery, *, settings: Settings,
     if letters.try_next(session, case, row, settings=settings, now=now):
         write(session)  # whether any letter is left is asked for the next one that ended
         return
-    if case.state not in ("queued", "delivered") or not queries.is_hopeless(session, case.id):
+    if case.state not in ("queued", "delivered") or not unheard_queries.is_hopeless(session, case.id):
         if case.state not in alarms.ALARMING and (case.state != "withdrawn" or row.says in rules.TAKES_BACK):
             alarms.raise_alarm(session, case.id, alarms.LETTER_FAILED, since=now, now=now)
         return

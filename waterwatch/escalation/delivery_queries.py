@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, time
+from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
@@ -96,6 +97,11 @@ def was_told_before(session: Session, letter: Delivery) -> bool:
 def digest_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID | None:
     """The digest a letter went in, if it did."""
     return session.scalars(select(Delivery.digest_id).where(Delivery.id == delivery_id)).one_or_none()
+
+
+def keep_told(session: Session, delivery_id: uuid.UUID, told: dict[str, Any] | None) -> None:
+    """What an alert that lies to be fetched tells, from now on."""
+    session.get_one(Delivery, delivery_id).told = told
 
 
 def waiting_letters(session: Session, case_id: uuid.UUID) -> list[Delivery]:

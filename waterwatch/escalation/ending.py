@@ -41,12 +41,10 @@ def end_cases(session: Session, incident_id: uuid.UUID, *, actor: Actor, now: da
     """The incident is over: no clock of its cases runs, and letters nobody has tried yet go no more. Idempotent.
 
     Neither do those that wait to be posted or fetched. A letter somebody has tried goes on: it may have arrived. What
-    tells of a withdrawal goes in any case. Assumes the incident's lock.
+    tells of a withdrawal goes in any case. A warning ends with its forecast. Assumes the incident's lock.
     """
     session.flush()
     for case in queries.cases_by_agency(session, incident_id).values():
-        if case.role == rules.DOWNSTREAM:
-            continue  # its warning ends with the forecast
         cancelled, was_running = 0, case.state_deadline_at is not None
         for each in queries.letters_of(session, case.id).values():
             for letter in each:
@@ -87,7 +85,7 @@ def resume_cases(
     cases = _those_below_first(queries.cases_by_agency(session, incident_id).values())
     in_vain = _refused_in_vain(session, incident_id)
     for case in cases:
-        if case.state == "withdrawn" or case.role == rules.DOWNSTREAM:
+        if case.state == "withdrawn":
             continue
         again = sum(_again(session, case, each, telling) for each in queries.letters_of(session, case.id).values())
         is_running = case.state_deadline_at is None and _run(session, case, settings, now=now)

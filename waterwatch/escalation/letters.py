@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from waterwatch.agencies.rules import address_faults
-from waterwatch.escalation import clocks, delivery_queries, queries, rules
+from waterwatch.escalation import clocks, delivery_queries, queries, rules, unheard_queries
 from waterwatch.escalation.delivery_queries import Reach, Way
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.kernel import outbox
@@ -21,7 +21,8 @@ from waterwatch.workdays.rules import is_working
 
 TOPIC_DELIVER = "escalation.deliver"  # mails: one after the other over one conversation
 TOPIC_CALL = "escalation.call"  # every other channel: some at a time, each bounded
-PAPER = "post"
+PAPER, OPEN311 = "post", "open311"
+LAST_RANKS = (1, 2)  # of ways, by ``rank``, that are kept for when all before them have failed
 _LEAVES_LATER = frozenset({PAPER, "cap_feed"})  # what awaits somebody is still with us
 # What a letter that failed is followed by, where the agency's next contact is to be told: nothing of what it never got.
 _TOLD_NEXT = frozenset({"case", "reopened", "overdue", "warning"})
@@ -44,13 +45,23 @@ def topic_of(channel: str) -> str:
     return TOPIC_DELIVER if channel == "email" else TOPIC_CALL
 
 
-def usable_ways(reach: Reach | None, addresses: Iterable[str] = ()) -> tuple[list[Way], list[Way]]:
+def rank(way: Way, role: str) -> int:
+    """Which ways come before others whatever their agency prefers: paper is slow, and somebody's work. What only warns
+    would be an order of work on a city's Open311 server."""
+    if way.channel == PAPER:
+        return 2
+    return 1 if way.channel == OPEN311 and role == rules.DOWNSTREAM else 0
+
+
+def usable_ways(
+    reach: Reach | None, addresses: Iterable[str] = (), *, role: str = "competent"
+) -> tuple[list[Way], list[Way]]:
     """The contacts of an agency that can be used, in their order, and further mail addresses that are none of them.
 
-    Paper comes last, wherever it stands: it is slow, and somebody's work.
-    ``addresses`` are those the case's routing names; whoever is a contact is no further one.
+    Those of a higher :func:`rank` come last, wherever they stand. ``addresses`` are those the case's routing names;
+    whoever is a contact is no further one.
     """
-    ways = sorted(reach.ways, key=lambda way: way.channel == PAPER) if reach is not None else []
+    ways = sorted(reach.ways, key=lambda way: rank(way, role)) if reach is not None else []
     known = {way.address for way in ways if way.channel == "email"}
     others = [Way(None, "email", address) for address in dict.fromkeys(addresses) if address not in known]
     return [way for way in ways if _is_usable(way)], [way for way in others if _is_usable(way)]
@@ -227,7 +238,8 @@ def lower(session: Session, case: Case, telling: Telling, *, is_correction: bool
 def take_back(session: Session, case: Case, telling: Telling, *, says: str = "withdrawn") -> None:
     """Cancel what waits; tell each address where something may have reached it since it was last told so.
 
-    What nobody has posted yet, or fetched, has reached nobody.
+    What nobody has posted yet, or fetched, has reached nobody. On an Open311 server a request cannot be taken back, and
+    that a warning is over is none.
     """
     for letters in queries.letters_of(session, case.id).values():
         for letter in letters:
@@ -240,6 +252,8 @@ def take_back(session: Session, case: Case, telling: Telling, *, says: str = "wi
             number for number, one in enumerate(letters) if one.says in rules.TAKES_BACK and one.state != "cancelled"
         ]
         fresh = letters[since[-1] + 1 :] if since else letters
+        if says == "warning_over" and letters[-1].channel == OPEN311:
+            continue
         if any(letter.attempts or letter.state == "sent" for letter in fresh):
             is_going = any(letter.state == "sending" for letter in fresh)
             after_it = telling.now + timedelta(seconds=rules.claim_lasts_s(telling.settings))
@@ -276,23 +290,17 @@ def try_next(session: Session, case: Case, failed: Delivery, *, settings: Settin
     Where it is told at once, a contact that came to be known since does; or its postal address, when nothing else is
     left. Whether there was one. Contacts that have, or had, a letter of this case are not asked again.
     """
-    is_past = failed.says in rules.WARNINGS and case.role != rules.DOWNSTREAM  # it was told of the case itself since
-    if (
-        is_past
-        or case.agency_id is None
-        or failed.says not in _TOLD_NEXT
-        or case.state not in ("queued", "delivered", "dead")
-    ):
+    if case.agency_id is None or failed.says not in _TOLD_NEXT or case.state not in ("queued", "delivered", "dead"):
         return False
     reach = _reach(session, case)
     if reach is None or queries.is_over(session, case.incident_id):  # of what is over nobody further is told
         return False
-    contacts, _others = usable_ways(reach)
+    contacts, _others = usable_ways(reach, role=case.role)
     so_far = queries.addressed(session, case.id)
     if reach.channels_in != "order":
-        fresh = [way for way in contacts if way.channel != PAPER and (way.channel, way.address) not in so_far]
-        contacts = fresh or [way for way in contacts if way.channel == PAPER]
-        if not contacts or (not fresh and not queries.is_hopeless(session, case.id)):
+        fresh = [way for way in contacts if not rank(way, case.role) and (way.channel, way.address) not in so_far]
+        contacts = fresh or [way for way in contacts if rank(way, case.role)]
+        if not contacts or (not fresh and not unheard_queries.is_hopeless(session, case.id)):
             return False
     if failed.state == "pending":
         contacts = [way for way in contacts if way.channel != PAPER]  # as long as the mail may still arrive

@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from waterwatch.escalation.rules import DOWNSTREAM
 from waterwatch.escalation.tables import Case, Delivery
 from waterwatch.escalation.warning_queries import Warned, warned_of
+from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.errors import NotFound
 from waterwatch.waters.rules import from_wgs84, is_mainland
 from waterwatch.workdays.queries import terms_of
@@ -53,9 +55,21 @@ def lock_place(session: Session, incident_id: uuid.UUID) -> Place:
 
 
 def cases_by_agency(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID | None, Case]:
-    """The incident's cases, locked, by agency; None is the case that says nobody is competent."""
-    cases = session.scalars(select(Case).where(Case.incident_id == incident_id).order_by(Case.id).with_for_update())
-    return {case.agency_id: case for case in cases}
+    """The incident's cases, locked, by agency; None is the case that says nobody is competent. Those that only warn of
+    it are not among them."""
+    return {case.agency_id: case for case in _cases_of(session, incident_id) if case.role != DOWNSTREAM}
+
+
+def warnings_by_agency(session: Session, incident_id: uuid.UUID) -> dict[uuid.UUID, Case]:
+    """The cases that warn of the incident whoever lies below it, locked, by agency."""
+    found = [case for case in _cases_of(session, incident_id) if case.role == DOWNSTREAM]
+    return {case.agency_id: case for case in found if case.agency_id is not None}
+
+
+def _cases_of(session: Session, incident_id: uuid.UUID) -> list[Case]:
+    """All of them, locked in one order whichever are wanted: others lock some of both kinds."""
+    wanted = select(Case).where(Case.incident_id == incident_id).order_by(Case.id)
+    return list(session.scalars(wanted.with_for_update()))
 
 
 _TOLD = text("""
@@ -124,6 +138,11 @@ def agency_of_case(session: Session, case_id: uuid.UUID) -> uuid.UUID | None:
     return session.scalars(select(Case.agency_id).where(Case.id == case_id)).one_or_none()
 
 
+def is_only_warned(session: Session, case_id: uuid.UUID) -> bool:
+    """Whether a case only tells of what may come down the river."""
+    return session.scalars(select(Case.role).where(Case.id == case_id)).one_or_none() == DOWNSTREAM
+
+
 def case_of_delivery(session: Session, delivery_id: uuid.UUID) -> uuid.UUID:
     """The case a letter is of. Raises :class:`NotFound`."""
     case_id = session.scalars(select(Delivery.case_id).where(Delivery.id == delivery_id)).one_or_none()
@@ -156,29 +175,31 @@ def locked_delivery(session: Session, delivery_id: uuid.UUID) -> Delivery:
 
 _ADDRESSED = text("""
 SELECT DISTINCT ON (channel, address) channel, address, max(number) OVER (PARTITION BY channel, address) AS number,
-       state <> 'cancelled' AND says NOT IN ('withdrawn', 'warning_over')
-           AND (says = 'warning') = (c.role = 'downstream') AS is_live,
-       state IN ('refused', 'dead') AS has_failed
-FROM (SELECT role FROM escalation_case WHERE id = :id) c, delivery
-WHERE case_id = :id ORDER BY channel, address, state = 'cancelled' AND says IN ('withdrawn', 'warning_over'),
-      delivery.number DESC
+       state <> 'cancelled' AND says NOT IN ('withdrawn', 'warning_over') AS is_live,
+       state IN ('refused', 'dead') AS has_failed, state = 'cancelled' AND last_error = 'rehearsed' AS was_rehearsed
+FROM delivery WHERE case_id = :id
+ORDER BY channel, address, state = 'cancelled' AND says IN ('withdrawn', 'warning_over'), delivery.number DESC
 """)
 
 
 @dataclass(frozen=True)
 class Addressed:
     """How many letters a case has for one address; ``is_live``: the latest stands, whatever became of it; or it
-    ``has_failed``. To whoever was only warned before, and is competent now, nothing was said of that."""
+    ``has_failed``; or it ``was_rehearsed``: nobody has it, and we have seen what it would have said."""
 
     number: int
     is_live: bool
     has_failed: bool
+    was_rehearsed: bool = False
 
 
 def addressed(session: Session, case_id: uuid.UUID) -> dict[tuple[str, str], Addressed]:
     """By channel and address, what a case has for it."""
     rows = session.execute(_ADDRESSED, {"id": case_id})
-    return {(row.channel, row.address): Addressed(row.number, row.is_live, row.has_failed) for row in rows}
+    return {
+        (row.channel, row.address): Addressed(row.number, row.is_live, row.has_failed, bool(row.was_rehearsed))
+        for row in rows
+    }
 
 
 def is_withdrawn(session: Session, case_id: uuid.UUID) -> bool:
@@ -258,22 +279,6 @@ def is_known_agency(session: Session, agency_id: uuid.UUID) -> bool:
     return bool(session.execute(found, {"id": agency_id}).scalar_one())
 
 
-def is_hopeless(session: Session, case_id: uuid.UUID) -> bool:
-    """Whether no letter of the case arrived or still can. Those of rounds before it was reopened, and those whose
-    address was told meanwhile that it is withdrawn, told of something else."""
-    return not session.execute(_IS_ALIVE, {"id": case_id}).scalar_one()
-
-
-_ALIVE = """EXISTS (
-    SELECT FROM delivery d WHERE d.case_id = c.id AND d.state IN ('pending', 'sending', 'sent', 'awaiting')
-      AND d.says NOT IN ('withdrawn', 'warning_over') AND (d.says = 'warning') = (c.role = 'downstream')
-      AND d.created_at >= coalesce((SELECT max(r.reopened_at) FROM case_round r WHERE r.case_id = c.id), '-infinity')
-      AND NOT EXISTS (
-          SELECT FROM delivery w WHERE w.case_id = c.id AND w.channel = d.channel AND w.address = d.address
-            AND w.number > d.number AND w.says IN ('withdrawn', 'warning_over') AND w.state <> 'cancelled'))"""
-_IS_ALIVE = text(f"SELECT EXISTS (SELECT FROM escalation_case c WHERE c.id = :id AND {_ALIVE})")  # noqa: S608  # a constant
-# Cases ``c`` that reached nobody, and of which nothing is under way: those that were only rehearsed among them.
-_IDLE = f"(c.state IN ('no_contact', 'dead') OR c.state = 'queued' AND NOT {_ALIVE})"
 _REPORTS_BEHIND = text("""
 SELECT ir.report_id FROM escalation_case c JOIN incident_report ir ON ir.incident_id = c.incident_id
 WHERE c.id = :id ORDER BY ir.joined_at, ir.report_id
@@ -366,27 +371,30 @@ WHERE c.id = ANY(:ids)
 """)  # noqa: S608  # the pieces are constants of this module
 
 
-def case_facts(session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans") -> CaseFacts:
+def case_facts(
+    session: Session, case_id: uuid.UUID, *, language: str = "zh-Hans", now: datetime | None = None
+) -> CaseFacts:
     """The case as its agency sees it: one query. Where several reports differ, the graver statement stands.
 
-    Raises :class:`NotFound`.
+    ``now``: when what is expected has passed is not told (None: by the clock). Raises :class:`NotFound`.
     """
     row = session.execute(_FACTS, {"ids": [case_id], "language": language}).first()
     if row is None:
         raise NotFound("case_not_found")
-    return CaseFacts(**row._mapping, warned=_warned(session, [row], language).get(case_id))
+    return CaseFacts(**row._mapping, warned=_warned(session, [row], language, now).get(case_id))
 
 
-def _warned(session: Session, rows: Iterable[Any], language: str) -> dict[uuid.UUID, Warned]:
-    return warned_of(session, [row.case_id for row in rows if row.role == "downstream"], language=language)
+def _warned(session: Session, rows: Iterable[Any], language: str, now: datetime | None) -> dict[uuid.UUID, Warned]:
+    found = [row.case_id for row in rows if row.role == DOWNSTREAM]
+    return warned_of(session, found, now=now or utc_now(), language=language)
 
 
 def facts_of_cases(
-    session: Session, case_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans"
+    session: Session, case_ids: Sequence[uuid.UUID], *, language: str = "zh-Hans", now: datetime | None = None
 ) -> dict[uuid.UUID, CaseFacts]:
     """Every named case as :func:`case_facts` gives it, with the terms of its agency: some queries for all."""
     rows = session.execute(_FACTS, {"ids": list(case_ids), "language": language}).all()
-    warned = _warned(session, rows, language)
+    warned = _warned(session, rows, language, now)
     return {
         row.case_id: CaseFacts(
             **row._mapping,
@@ -395,55 +403,3 @@ def facts_of_cases(
         )
         for row in rows
     }
-
-
-@dataclass(frozen=True)
-class OpenNoContact:
-    """A case nobody could be told of: ``state`` is ``no_contact``, ``dead``, every letter having failed, or ``queued``,
-    they having been rehearsed.
-
-    ``agency_name`` is None when nobody is competent.
-    """
-
-    case_id: uuid.UUID
-    incident_id: uuid.UUID
-    code: str
-    kind: str
-    agency_id: uuid.UUID | None
-    agency_name: str | None
-    severity: int
-    since: datetime
-    state: str
-    role: str = "competent"
-
-
-_UNHEARD = text(f"""
-SELECT DISTINCT c.incident_id FROM escalation_case c JOIN incident i ON i.id = c.incident_id
-WHERE i.closed_at IS NULL AND c.incident_id > :after AND CASE
-    WHEN CAST(:agency_id AS uuid) IS NULL THEN {_IDLE}
-    WHEN c.agency_id IS NULL THEN c.state = 'no_contact'
-    ELSE c.agency_id = :agency_id AND c.state IN ('no_contact', 'dead', 'queued') END
-ORDER BY c.incident_id LIMIT :limit
-""")  # noqa: S608  # the pieces are constants of this module
-
-
-def unheard_incidents(
-    session: Session, agency_id: uuid.UUID | None, *, after: uuid.UUID, limit: int
-) -> list[uuid.UUID]:
-    """Open incidents, by id, with a case that reached nobody: this agency's, one under way included, or none's."""
-    values = {"agency_id": agency_id, "after": after, "limit": limit}
-    return list(session.execute(_UNHEARD, values).scalars())
-
-
-_NO_CONTACT = text(f"""
-SELECT c.id AS case_id, c.incident_id, i.code, i.kind, c.agency_id, c.severity, c.state_since AS since, c.state, c.role,
-       (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name
-FROM escalation_case c JOIN incident i ON i.id = c.incident_id
-WHERE {_IDLE} AND i.closed_at IS NULL ORDER BY c.severity DESC, c.created_at LIMIT :limit
-""")  # noqa: S608  # the pieces are constants of this module
-
-
-def open_no_contact(session: Session, *, language: str = "zh-Hans", limit: int = 200) -> list[OpenNoContact]:
-    """Open incidents' cases that reached nobody, for whatever reason: gravest first, then oldest."""
-    rows = session.execute(_NO_CONTACT, {"language": language, "limit": limit})
-    return [OpenNoContact(**row._mapping) for row in rows]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import dropwhile
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -16,6 +17,7 @@ from waterwatch.escalation.channels import Contact, Letter, Pictures
 from waterwatch.escalation.channels.letter import acknowledge_url, reply_by
 from waterwatch.escalation.channels.wording import LANGUAGE
 from waterwatch.escalation.queries import CaseFacts, facts_of_cases
+from waterwatch.escalation.told import from_kept
 from waterwatch.kernel.errors import Gone, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
 
@@ -38,11 +40,13 @@ class Kept:
     created_at: datetime
     sent_at: datetime | None
     remote_id: str | None
+    told: dict[str, Any] | None
 
 
 _KEPT = """
 SELECT d.id AS delivery_id, d.case_id, d.contact_id, d.channel, d.address, d.message_id, d.says, d.state, d.severity,
-       d.raised_from, d.attempts, d.created_at, d.sent_at, d.remote_id
+       d.raised_from, d.attempts, d.created_at, d.sent_at, d.remote_id,
+       d.told
 FROM delivery d WHERE {where} ORDER BY {order}
 """
 _ONE = text(_KEPT.format(where="d.id = :id AND d.channel = :channel", order="d.id"))
@@ -121,6 +125,8 @@ def letter_of(session: Session, kept: Kept, facts: CaseFacts, pictures: Pictures
     if facts.state == "withdrawn" and kept.says not in rules.TAKES_BACK:
         raise Gone("case_withdrawn")
     facts = replace(facts, severity=kept.severity)  # what it said, whatever holds by now
+    if kept.told is not None:
+        facts = from_kept(session, facts, kept.told)
     url = acknowledge_url(settings, facts.case_id, kept.created_at)
     return Letter(
         delivery_id=kept.delivery_id,

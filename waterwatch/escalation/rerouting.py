@@ -6,7 +6,6 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from waterwatch.escalation import clocks, letters, queries, rules
-from waterwatch.escalation.promotion import promote
 from waterwatch.escalation.service import open_case, queue_letter, record, say_no_contact, untried_ways
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import audit
@@ -38,7 +37,7 @@ def reroute(
         held = known.get(agency_id)
         if held is not None and not _may_take(session, held):
             continue
-        if held is not None and held.state not in _UNTOLD and held.role != rules.DOWNSTREAM:
+        if held is not None and held.state not in _UNTOLD:
             if held.role == "supervising":
                 held.role, held.supervises_id = "competent", None
                 _ask_anew(session, held, "case", settings=settings, now=now)
@@ -71,7 +70,7 @@ def inform_superior(session: Session, case: Case, *, settings: Settings, actor: 
         held = known.get(agency_id)
         if held is not None and not _may_take(session, held):
             continue
-        if held is not None and held.state not in _UNTOLD and held.role != rules.DOWNSTREAM:
+        if held is not None and held.state not in _UNTOLD:
             watched = next((one for one in known.values() if one.id == held.supervises_id), None)
             if watched is not None and held.state in clocks.OWED and _is_free(held, watched, case, now=now):
                 held.supervises_id = case.id
@@ -140,10 +139,6 @@ def _hand_on(
     made = held
     if made is None:
         made = open_case(session, case.incident_id, agency_id, case.severity, settings=settings, actor=actor, now=now)
-        if says == "overdue":
-            made.role, made.supervises_id = "supervising", case.id
-    elif made.role == rules.DOWNSTREAM:
-        promote(session, made, {}, severity=case.severity, settings=settings, actor=actor, now=now)
         if says == "overdue":
             made.role, made.supervises_id = "supervising", case.id
     else:

@@ -39,9 +39,6 @@ CASE = Machine(
             # An address became known, or another one was entered.
             ("no_contact", "queued"),
             ("dead", "queued"),
-            # A warned department became competent: it is told of the case itself.
-            ("delivered", "queued"),
-            ("acknowledged", "queued"),
             # The moderators took the incident back; and, where that was the error, back again.
             ("queued", "withdrawn"),
             ("delivered", "withdrawn"),

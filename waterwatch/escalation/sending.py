@@ -19,12 +19,15 @@ from sqlalchemy.orm import Session
 
 from waterwatch.escalation import claims, letters, rules, staging
 from waterwatch.escalation.channels import Channels, Failed, Letter, Outcome, Pictures, Wire
+from waterwatch.escalation.channels.cap_feed import CAP_FEED
 from waterwatch.escalation.channels.known import CHANNELS
 from waterwatch.escalation.channels.letter import PictureShelf, gather_pictures, make_letter
 from waterwatch.escalation.channels.wording import LANGUAGE
 from waterwatch.escalation.claims import Claim, Later
+from waterwatch.escalation.delivery_queries import keep_told
 from waterwatch.escalation.queries import CaseFacts, facts_of_cases
 from waterwatch.escalation.recording import NOT_TRIED, Recorder, Task
+from waterwatch.escalation.told import as_kept
 from waterwatch.kernel import outbox
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
@@ -160,7 +163,10 @@ def _claim(session: Session, context: JobContext, channels: Channels, messages: 
         outbox.finish_all(session, finished)
     tasks = [Task(one, tuple(leaders[one.delivery_id])) for one in held.values() if isinstance(one, Claim)]
     cases = {one.case_id for task in tasks for one in task.claim.all}
-    facts = facts_of_cases(session, list(cases), language=LANGUAGE) if tasks else {}
+    facts = facts_of_cases(session, list(cases), language=LANGUAGE, now=context.now()) if tasks else {}
+    for one in (each for task in tasks for each in task.claim.all if each.channel == CAP_FEED):
+        if one.says == "warning":
+            keep_told(session, one.delivery_id, as_kept(facts[one.case_id]))
     return _Batch(tuple(tasks), facts)
 
 

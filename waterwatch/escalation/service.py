@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.util import was_deleted
 
 from waterwatch.agencies.queries import CompetentAgency
-from waterwatch.escalation import alarms, clocks, letters, queries, rules
+from waterwatch.escalation import alarms, clocks, letters, queries, rules, unheard_queries
 from waterwatch.escalation.delivery_queries import Reach, Way, reach_of
 from waterwatch.escalation.letters import Telling
-from waterwatch.escalation.promotion import take
 from waterwatch.escalation.routing import Spot, route
 from waterwatch.escalation.tables import Case
 from waterwatch.kernel import audit, outbox
@@ -50,7 +48,7 @@ def escalate(
     """Make sure every agency competent for the incident has one case, and the case one delivery for each address.
 
     Idempotent: called again, e.g. after a new grade, it adds what is missing, corrects the severity, and sends
-    nothing twice. One that was only warned, of what comes down the river, and is competent now is told of the case.
+    nothing twice. That it was warned of what comes down the river is another case.
     An agency without a usable address, or a place for which nobody is competent, gets a case
     ``no_contact``: in the audit, in the log, shown to moderators and the public. Returns the incident's cases, without
     those of agencies that are only warned.
@@ -63,8 +61,7 @@ def escalate(
         NotFound: there is no such incident.
     """
     place = opened or queries.lock_place(session, incident_id)
-    held = {} if opened else queries.cases_by_agency(session, incident_id)
-    known = {agency_id: case for agency_id, case in held.items() if case.role != rules.DOWNSTREAM}
+    known = {} if opened else queries.cases_by_agency(session, incident_id)
     cases = list(known.values())
     telling = Telling(settings, now, tell_at or now)
     for case in known.values():
@@ -74,13 +71,16 @@ def escalate(
     agencies = _competent(session, place)
     reaches = reach_of(session, [*(agency.agency_id for agency in agencies), *again_for])
     for agency in agencies:
-        taken = take(session, agency.agency_id, held, known, place.severity, settings=settings, actor=actor, now=now)
-        case = taken or open_case(
-            session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
-        )
-        cases += [case] if case not in cases else []
+        is_known = agency.agency_id in known or None in known
+        if is_known:  # else the one that says that nobody was competent until now
+            case = known.pop(agency.agency_id if agency.agency_id in known else None)
+        else:
+            case = open_case(
+                session, incident_id, agency.agency_id, place.severity, settings=settings, actor=actor, now=now
+            )
+            cases.append(case)
         found = Found(agency.agency_id, agency.addresses, reaches.get(agency.agency_id), agency.agency_id in again_for)
-        address(session, case, found, telling, actor=actor, is_known=case in held.values())
+        address(session, case, found, telling, actor=actor, is_known=is_known)
     if not agencies and not known:
         case = open_case(session, incident_id, None, place.severity, settings=settings, actor=actor, now=now)
         say_no_contact(session, case, "nobody_competent", settings=settings, actor=actor, now=now)
@@ -93,17 +93,19 @@ def escalate(
             found = Found(case.agency_id, (), reaches.get(case.agency_id), is_again=True)
             address(session, case, found, telling, actor=actor, is_known=True)
     session.flush()
-    return [case for case in cases if not was_deleted(case)]
+    return cases
 
 
 @dataclass(frozen=True)
 class Found:
-    """An agency to be told, by what ways; ``is_again``: also by those by which it could not be."""
+    """An agency to be told, by what ways; ``is_again``: also by those by which it could not be. ``is_once_rehearsed``:
+    not by those by which that was rehearsed already."""
 
     agency_id: uuid.UUID
     addresses: tuple[str, ...]
     reach: Reach | None
     is_again: bool
+    is_once_rehearsed: bool = False
 
 
 def _come_back(session: Session, case: Case, telling: Telling, *, actor: Actor) -> None:
@@ -162,20 +164,21 @@ def address(
     *,
     actor: Actor,
     is_known: bool,
-) -> None:
-    """Give the case its agency and a letter for each of its contacts that has none yet, as the agency wants it."""
+) -> bool:
+    """Give the case its agency and a letter for each of its contacts that has none yet, as the agency wants it. Whether
+    there was any."""
     settings, now = telling.settings, telling.now
     if case.state in ("withdrawn", "closed"):
         letters.cancel_withdrawals(session, case, now=now)
     if case.state not in ("queued", "no_contact", "dead", "withdrawn"):
-        return
+        return False
     if case.agency_id is None:
         case.agency_id = agency.agency_id
         record(session, "case.assigned", case, actor=actor, now=now, after={"agency_id": agency.agency_id})
     so_far = queries.addressed(session, case.id) if is_known else {}
     is_again = agency.is_again and case.state in alarms.ALARMING
-    usable, missing = _missing(agency.reach, agency.addresses, so_far, is_again=is_again)
-    if not usable and (not is_known or queries.is_hopeless(session, case.id)):
+    usable, missing = _missing(agency, so_far, role=case.role, is_again=is_again)
+    if not usable and (not is_known or unheard_queries.is_hopeless(session, case.id)):
         reason = "warning_no_address" if case.role == rules.DOWNSTREAM else "no_address"
         say_no_contact(session, case, reason, settings=settings, actor=actor, now=now)
     if case.state == "withdrawn" and (not missing or letters.is_still_had(session, case)):
@@ -190,30 +193,32 @@ def address(
         before_it = so_far.get((way.channel, way.address))
         number = before_it.number + 1 if before_it else 1
         letters.queue(session, case, way, telling, number=number, reach=agency.reach, says=says)
+    return bool(missing)
 
 
 def _missing(
-    reach: Reach | None,
-    addresses: tuple[str, ...],
-    so_far: Mapping[tuple[str, str], queries.Addressed],
-    *,
-    is_again: bool = False,
+    agency: Found, so_far: Mapping[tuple[str, str], queries.Addressed], *, role: str, is_again: bool = False
 ) -> tuple[list[Way], list[Way]]:
     """All that can be told now, and those of them that have no letter yet that stands.
 
     Where one contact is told after the other and one has the case, the others need not be. Paper is for when there is
-    nothing else, or all else has failed. ``is_again``: a letter that failed is none.
+    nothing else, or all else has failed (:func:`letters.rank`). ``is_again``: a letter that failed is none.
     """
-    contacts, others = letters.usable_ways(reach, addresses)
+    reach = agency.reach
+    contacts, others = letters.usable_ways(reach, agency.addresses, role=role)
 
     def has_letter(way: Way) -> bool:
         found = so_far.get((way.channel, way.address))
+        if found is not None and found.was_rehearsed and agency.is_once_rehearsed:
+            return True
         return found is not None and found.is_live and not (is_again and found.has_failed)
 
     missing = [way for way in contacts if not has_letter(way)]
-    tried = [so_far.get((way.channel, way.address)) for way in contacts + others if way.channel != letters.PAPER]
-    if not all(found is not None and found.has_failed for found in tried):
-        missing = [way for way in missing if way.channel != letters.PAPER]
+    for last in letters.LAST_RANKS:
+        tried = [so_far.get((way.channel, way.address)) for way in contacts + others if letters.rank(way, role) < last]
+        if any(found is None or not found.has_failed for found in tried):
+            missing = [way for way in missing if letters.rank(way, role) < last]
+            break
     if reach is not None and reach.channels_in == "order":
         in_hand = [so_far[way.channel, way.address] for way in contacts if has_letter(way)]
         missing = [] if any(not found.has_failed for found in in_hand) else missing[:1]
@@ -295,7 +300,8 @@ def withdraw_cases(
     """The incident was taken back: so are its cases. Idempotent. Returns those that were withdrawn now.
 
     A letter nobody has tried to send is cancelled. Whoever may have got one is told by a further letter, which goes at
-    ``tell_at``, or at once. A case its agency has closed stays closed, and its agency is told all the same.
+    ``tell_at``, or at once. A case its agency has closed stays closed, and its agency is told all the same. Who is
+    only warned is told as the forecast ends.
 
     Raises:
         NotFound: there is no such incident.
@@ -303,7 +309,7 @@ def withdraw_cases(
     queries.lock_place(session, incident_id)
     telling, withdrawn = Telling(settings, now, tell_at or now), []
     for case in queries.cases_by_agency(session, incident_id).values():
-        if case.state == "withdrawn" or case.role == rules.DOWNSTREAM:  # who is warned is told as the forecast ends
+        if case.state == "withdrawn":
             continue
         if case.state == "closed":
             letters.take_back(session, case, telling)

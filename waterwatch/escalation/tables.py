@@ -1,7 +1,8 @@
-"""One case per (incident, agency); one delivery per channel's attempt to hand it over."""
+"""One case per (incident, agency), and one where it is warned; one delivery per channel's attempt to hand it over."""
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waterwatch.agencies.tables import Agency, AgencyContact
@@ -56,7 +58,15 @@ class Case(Base):
 
     __tablename__ = "escalation_case"
     __table_args__ = (
-        UniqueConstraint("incident_id", "agency_id", postgresql_nulls_not_distinct=True),
+        # One for what it is to do, and one for what may come down to its waters.
+        Index(
+            "ix_escalation_case_once",
+            "incident_id",
+            "agency_id",
+            text("(role = 'downstream')"),
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
         CheckConstraint(
             "state IN ('queued', 'delivered', 'acknowledged', 'answered', 'closed', 'no_contact', 'refused_not_ours',"
             " 'dead', 'withdrawn')",
@@ -162,7 +172,7 @@ class Delivery(Base):
     leaves no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits``
     names. ``endpoint``: what was last asked for it. ``is_digested``: it waits for its agency's digest. ``remote_id``:
     what the other side calls it; ``remote_status`` and ``remote_digest`` (SHA-256 of its words) are what it said when
-    it was asked last, ``polled_at``.
+    it was asked last, ``polled_at``. ``told``: what an alert warned of that lies there to be fetched.
 
     ``attempts`` counts every try, ``deferrals`` those of them that the recipient's side put off (SMTP 4xx, an HTTP
     server that was away): the two are retried after different pauses.
@@ -185,6 +195,7 @@ class Delivery(Base):
         CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         CheckConstraint("(state = 'awaiting') = (awaits IS NOT NULL)", name="awaits"),
         Index("ix_delivery_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
+        CheckConstraint("told IS NULL OR says = 'warning'", name="told"),
         CheckConstraint("remote_status IN ('open', 'closed')", name="remote_status"),
         Index(
             "ix_delivery_polled",
@@ -223,6 +234,7 @@ class Delivery(Base):
     remote_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     polled_at: Mapped[datetime | None]
     digest_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Digest.id))
+    told: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     is_digested: Mapped[bool] = mapped_column(server_default=text("false"))
     last_error: Mapped[str | None] = mapped_column(Text)
 

@@ -125,12 +125,17 @@ WHERE c.id = ANY(:ids) AND c.role = 'downstream'
 
 
 def warned_of(
-    session: Session, case_ids: Collection[uuid.UUID], *, language: str = "zh-Hans", with_outlines: bool = True
+    session: Session,
+    case_ids: Collection[uuid.UUID],
+    *,
+    now: datetime,
+    language: str = "zh-Hans",
+    with_outlines: bool = True,
 ) -> dict[uuid.UUID, Warned]:
-    """By case with the role ``downstream``, what is expected in its agency's area. Three queries, one where there is
-    no such case."""
+    """By case with the role ``downstream``, what is expected in its agency's area and has not passed. Three queries,
+    one where there is no such case."""
     rows = session.execute(_STRETCHES, {"ids": list(case_ids), "language": language}).all() if case_ids else []
-    reaches = warned_reaches(session, {row.incident_id for row in rows}, language=language)
+    reaches = warned_reaches(session, {row.incident_id for row in rows}, now=now, language=language)
     found: dict[uuid.UUID, tuple[list[Segment], list[Intake]]] = {}
     for row in rows:
         own = [one for one in reaches.get(row.incident_id, ()) if one.feature_id in set(row.feature_ids)]

@@ -4,6 +4,7 @@ Nothing is asked of them but to look: their cases have the role ``downstream``, 
 """
 
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,10 +40,11 @@ def follow(
 ) -> list[Case]:
     """Let who is warned follow from an incident's forecast: agencies where it is expected, and who runs intakes there.
 
-    Each has one case with the role ``downstream`` and a letter by each of its ways; whoever has a case of the incident
-    already knows of it. They are told when the level changes, or it may come more than an hour sooner than they know;
-    and when nothing is expected any more, whoever may have been warned is told that. Idempotent. One that cannot be
-    reached is loud to the leads: somebody must phone. ``again_for``: of these agencies, also addresses that failed.
+    Each has one case with the role ``downstream`` and a letter by each of its ways, whether or not it has another one
+    of the incident itself: that says nothing of when its waters below are reached. They are told when the level
+    changes, or it may come more than an hour sooner than they know; and when nothing is expected any more, whoever may
+    have been warned is told that. Idempotent. One that cannot be reached is loud to the leads: somebody must phone.
+    ``again_for``: of these agencies, also addresses that failed.
     Returns the cases of those who are warned now.
 
     Raises:
@@ -50,13 +52,11 @@ def follow(
     """
     place = queries.lock_place(session, incident_id)
     standing = warning_queries.standing(session, incident_id)
-    known = queries.cases_by_agency(session, incident_id)
+    known = queries.warnings_by_agency(session, incident_id)
     wanted: dict[uuid.UUID, Stretch] = {}
     if standing is not None:
         wanted = warning_queries.concerned(session, incident_id, place.kind, standing.level)
-        wanted = {one: wanted[one] for one in wanted if one not in known or known[one].role == DOWNSTREAM}
-    told = {case.id for case in known.values() if case.role == DOWNSTREAM}
-    kept = warning_queries.kept_stretches(session, told)
+    kept = warning_queries.kept_stretches(session, {case.id for case in known.values()})
     reaches, telling, cases = reach_of(session, list(wanted)), Telling(settings, now, now), list[Case]()
     with gathered(session):
         for agency_id, stretch in wanted.items():
@@ -69,7 +69,7 @@ def follow(
                 _warn_anew(session, case, found, stretch, kept.get(case.id), level, telling, actor=actor)
             cases.append(case)
         for case in known.values():
-            if case.role == DOWNSTREAM and case.agency_id not in wanted:
+            if case.agency_id not in wanted:
                 _end(session, case, telling, actor=actor)
     return cases
 
@@ -120,15 +120,17 @@ def _warn_anew(
     actor: Actor,
 ) -> None:
     """Somebody who was warned before: what is new is told, to whoever was not told at all as well."""
-    is_back, is_sooner = case.state == "withdrawn", _is_sooner(kept, stretch)
+    is_sooner = _is_sooner(kept, stretch)
+    is_news = is_sooner or found.is_again or case.severity != level
     if case.severity != level:
         before, case.severity = case.severity, level
         facts: dict[str, audit.Fact] = {"severity": level}
         service.record(
             session, "case.regraded", case, actor=actor, now=telling.now, before={"severity": before}, after=facts
         )
-    service.address(session, case, found, telling, actor=actor, is_known=True)
-    is_told = _update(session, case, found.reach, telling, is_sooner=is_sooner) or is_back
+    found = replace(found, is_once_rehearsed=bool(telling.settings.staging_mail) and not is_news)
+    is_written = service.address(session, case, found, telling, actor=actor, is_known=True)
+    is_told = _update(session, case, found.reach, telling, is_sooner=is_sooner) or is_written
     if kept is None:
         put(session, _made(case, stretch))
         return

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.contacts import service as contacts_service
 from waterwatch.escalation import again
-from waterwatch.escalation.queries import open_no_contact
+from waterwatch.escalation.unheard_queries import open_no_contact
 from waterwatch.incidents.queries import incidents_awaiting_second, secondable_by
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction

@@ -202,7 +202,8 @@ SELECT a.id AS agency_id, coalesce({AGENCY_NAME.format(of="a.id")}, a.code) AS n
 FROM near JOIN agency a ON a.jurisdiction_id = near.id AND a.retired_at IS NULL AND a.kind <> 'waterworks'
 CROSS JOIN place
 WHERE a.id <> place.own AND NOT EXISTS (
-    SELECT FROM escalation_case c WHERE c.incident_id = place.incident_id AND c.agency_id = a.id)
+    SELECT FROM escalation_case c WHERE c.incident_id = place.incident_id AND c.agency_id = a.id
+      AND c.role <> 'downstream')
 ORDER BY near.is_here DESC, array_position(ARRAY['county', 'prefecture', 'province'], a.level), a.kind, a.code LIMIT 60
 """)  # noqa: S608  # the pieces are constants of this module
 

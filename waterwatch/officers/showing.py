@@ -117,7 +117,6 @@ ACTION_WORDS = {
     "case.reinstated": _l("撤回取消，恢复原状"),
     "case.regraded": _l("等级改变"),
     "case.warning_over": _l("下游预警结束"),
-    "case.made_competent": _l("由下游预警转为贵单位办理"),
     "case.ended": _l("事件结束，不再计算期限"),
     "case.resumed": _l("事件没有结束，期限继续"),
     "case.reopened": _l("公众的照片显示没有干净，重新打开"),

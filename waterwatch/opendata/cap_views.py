@@ -88,12 +88,14 @@ def incident(code: str) -> Response:
 @public
 def downstream(code: str) -> Response:
     """The latest alert of what may come down the river from an incident, once everybody may know."""
-    now = utc_now()
     with transaction(house().sessions) as session:
-        found = forecasts.public_forecast(session, code, now=now)
+        found = forecasts.public_forecast(session, code, now=utc_now())
         if found is None:
             raise NotFound("incident_not_found")
-        reaches = warned_reaches(session, [found.incident_id], public_at=now)
+        # As of the step it names, which is kept to the second: one identifier, one content. What has passed since then
+        # says so itself; what is public since then has a step of its own in a moment.
+        step = found.steps[-1]
+        reaches = warned_reaches(session, [found.incident_id], now=step, public_at=step + timedelta(seconds=1))
         segments = outlined(session, merge(reaches.get(found.incident_id, [])))
     return public_answer(cap_xml(forecast_alert(found, segments)).decode(), MEDIA_TYPE)
 
@@ -126,9 +128,10 @@ def of_delivery(token: str, delivery_id: uuid.UUID) -> Response:
         before = [(str(one.delivery_id), one.created_at) for one in reading.fed_before(session, kept)]
         facts = reading.facts_of(session, [kept])[kept.case_id]
         letter = reading.letter_of(session, kept, facts, Pictures(None, None), settings=settings)
+        told = cap_xml(alert_of(letter, settings, earlier=tuple(before)))  # one that says nothing is no receipt
         if request.method == "GET":
             deliveries.settle_awaiting(session, delivery_id, now=utc_now())
-    return _private(Response(cap_xml(alert_of(letter, settings, earlier=tuple(before))), content_type=MEDIA_TYPE))
+    return _private(Response(told, content_type=MEDIA_TYPE))
 
 
 def public_alert(one: PublicIncident, steps: Sequence[Step]) -> Alert:

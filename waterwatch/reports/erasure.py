@@ -81,6 +81,11 @@ _FORGET_ABOVE = (
     WHERE i.id = kin.id AND i.state = 'retracted' AND d.incident_id = i.id
       AND NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = i.id)
     """),  # noqa: S608  # the piece is a constant of this module
+    # What alerts told of the waters below it, by its distance.
+    text(f"""{_KIN} UPDATE delivery d SET told = NULL FROM kin, incident i, escalation_case c
+    WHERE i.id = kin.id AND i.state = 'retracted' AND c.incident_id = i.id AND c.id = d.case_id AND d.told IS NOT NULL
+      AND NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = i.id)
+    """),  # noqa: S608  # the piece is a constant of this module
     text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id"),
     text("DELETE FROM blind_review WHERE report_id = :id"),
     text("DELETE FROM calibration_case WHERE report_id = :id"),

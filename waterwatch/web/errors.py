@@ -89,6 +89,7 @@ WORDS = {
     "case_not_found": _l("没有这个案件。"),
     "answer_not_found": _l("没有这条答复。"),
     "answer_erased": _l("这条答复已经抹去，不能再公开。"),
+    "answer_to_warning": _l("这是对下游预警的回复，不是对事件的答复，不能公开。"),
     "assignment_not_found": _l("没有这项分工。"),
     "deadline_rule_not_found": _l("没有这条时限规则。"),
     "case_taken_back": _l("这个案件已经撤回，不需要再处理。"),

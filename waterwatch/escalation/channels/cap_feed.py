@@ -9,18 +9,18 @@ from waterwatch.incidents.rules import Severity, step_down_at
 from waterwatch.kernel.errors import Gone
 from waterwatch.kernel.settings import Settings
 
-AWAITS_FETCH = "fetch"
+CAP_FEED, AWAITS_FETCH = "cap_feed", "fetch"
 KIND_CODE, CASE_CODE = "waterwatch:kind", "waterwatch:case"
 
 
 class CapFeedChannel:
     """Nothing is sent: whoever subscribes fetches. What was not fetched by its deadline goes another way."""
 
-    name = "cap_feed"
+    name = CAP_FEED
 
     def endpoint(self, contact: Contact, settings: Settings) -> str:  # noqa: ARG002  # the Protocol's
         """Nobody's server."""
-        return "cap_feed"
+        return CAP_FEED
 
     def hand_over(self, letter: Letter, wire: Wire) -> Outcome:  # noqa: ARG002  # the Protocol's
         """It stands in the feed from now on."""
