@@ -58,14 +58,15 @@ def test_the_windows_below_an_incident_are_published_in_columns_with_the_levels_
     (one,) = published(context)
     assert (one["code"], one["kind"], one["level"]) == (code, "sewage_outfall", 2)
     found = list(accumulate(one["ids"]))
-    assert [*found[:2], found[3]] == river[1:]  # the reservoir comes before the reach that leads through it
+    assert found[:3] == river[1:]  # the reservoir comes with the reach that leads into it
     assert list(accumulate(one["hm"])) == [60, 160, 260, 260]
     earliest, probable = list(accumulate(one["from"][:3])), list(accumulate(one["to"][:3]))
     assert earliest == sorted(earliest)
     assert all(begins < ends for begins, ends in zip(earliest, probable, strict=True))
     assert abs(earliest[0] - datetime.now(UTC).timestamp() / 60) < 6 * 60
-    assert one["lakes"] == [2]
-    assert one["dams"] == [2]
+    assert (one["peak"], one["pass"]) == ([[-1, 4]], [[0, 1], [1, 3]])
+    assert one["lakes"] == [3]
+    assert one["dams"] == [3]
     coded = read(context, pointer(context)["levels"])["approaching"]
     assert sorted(found) == list(accumulate(coded["2"]))
     assert set(levels(context)).isdisjoint(found)
@@ -76,6 +77,7 @@ def test_without_discharge_there_are_distances_and_no_times(context: JobContext)
     run(context)
     (one,) = published(context)
     assert one["from"] == one["to"] == [None] * 4
+    assert one["peak"] == one["pass"] == [[None, 4]]
     assert list(accumulate(one["hm"])) == [60, 160, 260, 260]
 
 
@@ -105,7 +107,7 @@ def test_a_window_tells_no_instant_of_a_photo(context: JobContext) -> None:
     run(context)
     name = pointer(context)["expected"]
     (one,) = read(context, name)["incidents"]
-    assert one.keys() == {"code", "kind", "level", "ids", "hm", "from", "to", "lakes", "dams"}
+    assert one.keys() == {"code", "kind", "level", "ids", "hm", "from", "to", "peak", "pass", "lakes", "dams"}
 
 
 @given(st.lists(st.none() | st.integers(-(2**53), 2**53)))
@@ -128,6 +130,8 @@ def test_twenty_thousand_reaches_are_a_small_file() -> None:
             hectometres=[place * 9 + place % 4 for place in range(200)],
             earliest=[29_000_000 + place * 11 for place in range(200)],
             probable=[29_000_300 + place * 19 for place in range(200)],
+            unit_peaks=[0.9 * 1000 / (place + 1) for place in range(200)],
+            passages=[2500.0 * (place + 1) for place in range(200)],
             are_lakes=[place % 20 == 0 for place in range(200)],
             are_dammed=[place % 40 == 0 for place in range(200)],
         )

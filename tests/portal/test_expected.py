@@ -66,6 +66,9 @@ def test_a_water_says_what_may_come_to_it_from_where_and_when_and_that_it_is_rec
     assert "将受影响 · 黄色" in words
     assert "途经水库，有坝" in words
     assert "±0.15 米/秒" in words
+    assert re.search(r"经过要多久 几小时 每公斤的峰浓度 约 0\.1 毫克/升", words)
+    assert words.count("实际可能是它的几倍，也可能只有几分之一") == 1
+    assert "不是水里会有的浓度，也不预报危害" in words
     assert "不是政府预警" in words
     assert 'href="/early-warning"' in told
 
@@ -78,7 +81,9 @@ def test_an_incident_lists_the_waters_below_it_each_once_in_the_order_it_comes_t
     assert re.findall(r'href="/w/([^"]+)"', told) == [river, lake]
     words = plain(told)
     assert "6.0–26 公里" in words
-    assert "经过的时间只是数量级" in words
+    assert told.count("约 0.1 毫克/升") == 2
+    assert words.count("它和经过的时间都只是数量级") == 1
+    assert "USGS SIR 2013-5182" in words
 
 
 def test_an_area_counts_the_waters_something_may_come_to(
@@ -89,6 +94,17 @@ def test_an_area_counts_the_waters_something_may_come_to(
     told = section(page, "expected")
     assert "共 2 片" in plain(told)
     assert set(re.findall(r'href="/w/([^"]+)"', told)) == {river, lake}
+    assert re.findall(r"离上游的污染 (\S+) 公里", plain(told)) == ["6.0", "26"]
+
+
+def test_an_area_without_discharge_tells_how_far_its_waters_are_the_nearest_first(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    _code, river, lake = warn(sessions, settings, discharge_cms=None)
+    told = section(client.get(f"/a/{WUHAN_CODE}").text, "expected")
+    assert re.findall(r'href="/w/([^"]+)"', told) == [river, lake]
+    assert plain(told).count("时间不详") == 2
+    assert re.findall(r"离上游的污染 (\S+) 公里", plain(told)) == ["6.0", "26"]
 
 
 def test_without_discharge_the_pages_say_the_distance_and_that_no_time_is_known(
@@ -102,6 +118,8 @@ def test_without_discharge_the_pages_say_the_distance_and_that_no_time_is_known(
     below = plain(section(client.get(f"/i/{code}").text, "below"))
     assert below.count("时间不详") == 2
     assert "只知道距离" in below
+    assert "毫克" not in below
+    assert below.count("—") == 4  # neither how long it takes to pass, nor the peak
 
 
 def test_before_the_head_start_is_over_nothing_is_said_anywhere(
