@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.portal.test_expected import warn
+from tests.portal.test_expected import moment, warn
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
 from waterwatch.opendata.answers import ExpectedOut
@@ -73,7 +73,7 @@ def test_of_one_that_is_over_nothing_is_given_out_at_once(
 ) -> None:
     code, _river, lake = warn(sessions, settings)
     with transaction(sessions) as session:
-        session.execute(text("UPDATE incident SET state = :state, closed_at = now()"), {"state": state})
+        session.execute(text("UPDATE incident SET state = :state, closed_at = :now"), {"state": state, "now": moment()})
     answer = client.get(f"/api/v1/incidents/{code}/expected.geojson")
     assert answer.status_code == status
     if status == 200:

@@ -136,7 +136,7 @@ def test_with_the_incident_it_is_gone_though_nobody_has_reckoned_anew(
 ) -> None:
     code, _river, lake = warn(sessions, settings)
     with transaction(sessions) as session:
-        session.execute(text("UPDATE incident SET state = 'expired', closed_at = now()"))
+        session.execute(text("UPDATE incident SET state = 'expired', closed_at = :now"), {"now": moment()})
     assert not has_part(client.get(f"/w/{lake}").text, "expected")
     assert not has_part(client.get(f"/a/{WUHAN_CODE}").text, "expected")
     assert not has_part(client.get(f"/i/{code}").text, "below")
@@ -150,7 +150,7 @@ def test_once_the_window_is_over_it_may_be_there(
     with transaction(sessions) as session:
         session.execute(
             text("UPDATE downstream_reach SET earliest_at = CAST(:at AS timestamptz) - interval '2 hours',"
-                 " probable_at = :at, lapses_at = now() + interval '1 day'"),
+                 " probable_at = :at, lapses_at = CAST(:at AS timestamptz) + interval '1 day'"),
             {"at": moment() + timedelta(hours=hours)},
         )  # fmt: skip
     told = plain(section(client.get(f"/w/{lake}").text, "expected"))
