@@ -24,6 +24,8 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.mapping.expected import ExpectedGroup, encoded, steps
+from waterwatch.mapping.publishing_pages import joined
+from waterwatch.mapping.queries import LevelledWater
 from waterwatch.mapping.rules import LEVEL_COLOURS
 
 TESTS = Actor.system("tests")
@@ -160,6 +162,21 @@ def test_pages_and_pictures_show_what_comes_dashed_and_say_so(context: JobContex
     picture = np.asarray(Image.open(river).convert("RGB")).astype(int)
     yellow = [int(LEVEL_COLOURS[2][at : at + 2], 16) for at in (1, 3, 5)]
     assert bool((np.abs(picture - yellow).max(axis=2) <= 12).any())
+
+
+def test_short_reaches_are_dashed_as_the_one_line_they_are() -> None:
+    def reach(nth: int, *points: tuple[float, float], level: int = 2, water: str = "w-a") -> LevelledWater:
+        return LevelledWater(nth, water, level, "river", {}, {"type": "LineString", "coordinates": points})
+
+    lake = LevelledWater(
+        9, "w-l", 2, "lake", {}, {"type": "Polygon", "coordinates": [[(0, 0), (0, 1), (1, 1), (0, 0)]]}
+    )
+    found = joined([reach(1, (0, 0), (0, 1)), reach(2, (0, 1), (0, 2)), reach(3, (0, 2), (0, 3), level=3), lake,
+                    reach(4, (0, 3), (0, 4), water="w-b")])  # fmt: skip
+    assert [(one.public_id, one.level, one.geometry["type"]) for one in found] == [
+        ("w-a", 3, "LineString"), ("w-a", 2, "LineString"), ("w-b", 2, "LineString"), ("w-l", 2, "Polygon"),
+    ]  # fmt: skip
+    assert found[1].geometry["coordinates"] == ((0, 0), (0, 1), (0, 2))
 
 
 def test_a_water_to_which_something_only_comes_has_no_page_for_that(context: JobContext) -> None:
