@@ -149,7 +149,7 @@ def test_an_alert_tells_the_peak_with_its_error_and_that_it_is_no_concentration_
     description = read(segment()).infos[0].description or ""
     assert "每排入 1 公斤、流量每秒 1 立方米，峰浓度约 0.1 毫克/升（只是数量级）" in description
     assert "实际可能是几倍，也可能是几分之一" in description
-    assert "不是水里会有的浓度，也不预报危害" in description
+    assert "不是水里实际会有的浓度，也不预报危害" in description
     unknown = read(segment(unit_peak=None, passage_s=None)).infos[0].description or ""
     assert "峰浓度" not in unknown
 

@@ -96,7 +96,7 @@ def test_a_mail_says_first_when_it_may_arrive_and_where_and_how_sure_that_is(eng
         assert "饮用水取水口（下游 26 公里）" in words
         assert "均方根误差约 0.15 米/秒" in words
         assert words.count("峰浓度约 0.1 毫克/升（只是数量级）") == 4
-        assert words.count("不是水里会有的浓度，也不预报危害") == 1
+        assert words.count("不是水里实际会有的浓度，也不预报危害") == 1
         assert "不是政府发布的预警" in words
         assert "除此之外，不要求贵单位做什么" in words
         assert "https://waters.example.org/a/" in words

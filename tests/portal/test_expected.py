@@ -68,7 +68,7 @@ def test_a_water_says_what_may_come_to_it_from_where_and_when_and_that_it_is_rec
     assert "±0.15 米/秒" in words
     assert re.search(r"经过要多久 几小时 每公斤的峰浓度 约 0\.1 毫克/升", words)
     assert words.count("实际可能是几倍，也可能是几分之一") == 1
-    assert "不是水里会有的浓度，也不预报危害" in words
+    assert "不是水里实际会有的浓度，也不预报危害" in words
     assert "不是政府预警" in words
     assert 'href="/early-warning"' in told
 
@@ -84,6 +84,18 @@ def test_an_incident_lists_the_waters_below_it_each_once_in_the_order_it_comes_t
     assert told.count("约 0.1 毫克/升") == 2
     assert words.count("它和经过的时间都只是数量级") == 1
     assert "USGS SIR 2013-5182" in words
+
+
+def test_where_a_water_is_long_its_near_and_far_ends_are_told_apart(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, river, _lake = warn(sessions, settings)
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE downstream_reach SET unit_peak = 2000, passage_s = 1000 WHERE nth = 0"))
+    for page, part in ((f"/i/{code}", "below"), (f"/w/{river}", "expected")):
+        words = plain(section(client.get(page).text, part))
+        assert re.search(r"不到一小时 最远处：几小时", words)
+        assert re.search(r"约 1 毫克/升 最远处：约 0\.1 毫克/升", words)
 
 
 def test_an_area_counts_the_waters_something_may_come_to(

@@ -23,7 +23,8 @@ class Stretch:
     """What one incident's warning says of one water: of the part it reaches first, and of the last.
 
     ``distance_km``, ``last_km``: along the river from the incident to the near ends of both. ``is_lake``,
-    ``is_dammed``: of any part. ``unit_peak`` (10⁻⁶/s), ``passage_s``: of the first, orders of magnitude.
+    ``is_dammed``: of any part. ``unit_peak`` (10⁻⁶/s), ``passage_s``: of the first, orders of magnitude;
+    ``last_unit_peak``, ``last_passage_s``: of the last.
     """
 
     code: str
@@ -40,6 +41,8 @@ class Stretch:
     is_dammed: bool
     unit_peak: float | None
     passage_s: float | None
+    last_unit_peak: float | None
+    last_passage_s: float | None
 
     @property
     def is_timed(self) -> bool:
@@ -105,7 +108,9 @@ SELECT *, {names} AS names FROM (
            (array_agg(r.probable_at ORDER BY r.nth DESC))[1] AS last_probable_at,
            bool_or(r.is_lake) AS is_lake, bool_or(r.is_dammed) AS is_dammed,
            (array_agg(r.unit_peak ORDER BY r.nth))[1] AS unit_peak,
-           (array_agg(r.passage_s ORDER BY r.nth))[1] AS passage_s
+           (array_agg(r.passage_s ORDER BY r.nth))[1] AS passage_s,
+           (array_agg(r.unit_peak ORDER BY r.nth DESC))[1] AS last_unit_peak,
+           (array_agg(r.passage_s ORDER BY r.nth DESC))[1] AS last_passage_s
     FROM {public} WHERE {where}
     GROUP BY i.code, i.kind, f.level, b.id, b.public_id, b.kind) b
 ORDER BY {order} LIMIT :limit
@@ -179,7 +184,7 @@ def _stretches_of(session: Session, statement: TextClause, key: object, now: dat
         Stretch(
             row.code, row.kind, row.level, row.public_id, row.water_kind, row.names, row.distance_km, row.last_km,
             Window(row.earliest_at, row.probable_at), Window(row.last_earliest_at, row.last_probable_at),
-            row.is_lake, row.is_dammed, row.unit_peak, row.passage_s,
+            row.is_lake, row.is_dammed, row.unit_peak, row.passage_s, row.last_unit_peak, row.last_passage_s,
         )
         for row in rows
     ]  # fmt: skip

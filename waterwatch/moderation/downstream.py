@@ -35,6 +35,7 @@ class Stretch:
     """What would be warned of one water. ``first``, ``last``: when it is expected at its nearest and farthest part.
 
     ``unit_peak`` (10⁻⁶/s), ``passage_s``: of the nearest, orders of magnitude; None where they are not known.
+    ``last_unit_peak``, ``last_passage_s``: of the farthest.
     """
 
     names: dict[str, str]
@@ -44,6 +45,8 @@ class Stretch:
     last: Window
     unit_peak: float | None
     passage_s: float | None
+    last_unit_peak: float | None
+    last_passage_s: float | None
     reaches: int
     is_lake: bool
     is_dammed: bool
@@ -194,6 +197,8 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
             _window(found, last, origin),
             _known(peaks[of[0]]),
             _known(passages[of[0]]),
+            _known(peaks[last]),
+            _known(passages[last]),
             len(of),
             bool(way.is_lake[of].any()),
             bool(way.is_dammed[of].any()),
