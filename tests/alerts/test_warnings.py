@@ -131,6 +131,12 @@ def test_the_peak_for_a_kilogram_is_the_nearest_power_of_ten() -> None:
     ]  # fmt: skip
 
 
+def test_the_peak_is_told_in_the_readers_language() -> None:
+    assert telling.unit_peak_words(111.0, "en") == "about 0.1 mg/L"
+    assert telling.peak_line(111.0, "zh-Hant") == "每公斤的峰濃度：約 0.1 毫克/公升（數量級）"
+    assert telling.peak_line(None, "en") is None
+
+
 @given(st.floats(1e-3, 1e9))
 def test_what_is_told_of_a_peak_is_at_most_a_root_of_ten_off(peak: float) -> None:
     told = unit_peak_mg_per_l(peak)
@@ -147,7 +153,7 @@ def test_hours_of_a_passage_are_the_nearest_power_of_ten() -> None:
 
 def test_an_alert_tells_the_peak_with_its_error_and_that_it_is_no_concentration_to_expect() -> None:
     description = read(segment()).infos[0].description or ""
-    assert "每排入 1 公斤、流量每秒 1 立方米，峰浓度约 0.1 毫克/升（只是数量级）" in description
+    assert "每公斤的峰浓度：约 0.1 毫克/升（数量级）" in description
     assert "实际可能是几倍，也可能是几分之一" in description
     assert "不是水里实际会有的浓度，也不预报危害" in description
     unknown = read(segment(unit_peak=None, passage_s=None)).infos[0].description or ""

@@ -95,7 +95,7 @@ def test_a_mail_says_first_when_it_may_arrive_and_where_and_how_sure_that_is(eng
         assert words.index("最早可能到达") < words.index("试河") < words.index("黄色·较大") or "<html" in words
         assert "饮用水取水口（下游 26 公里）" in words
         assert "均方根误差约 0.15 米/秒" in words
-        assert words.count("峰浓度约 0.1 毫克/升（只是数量级）") == 4
+        assert words.count("峰浓度：约 0.1 毫克/升（数量级）") == 4
         assert words.count("不是水里实际会有的浓度，也不预报危害") == 1
         assert "不是政府发布的预警" in words
         assert "除此之外，不要求贵单位做什么" in words
@@ -245,7 +245,7 @@ def test_on_paper_it_is_a_table_of_waters_without_a_term(engine_of: Engine) -> N
     words = "".join(page.extract_text() for page in pages).replace("\n", "")
     assert "最早可能到达" in words
     assert "36–46" in words
-    assert words.replace(" ", "").count("峰浓度约0.1毫克/升") == 4
+    assert words.replace(" ", "").count("峰浓度：约0.1毫克/升") == 4
 
 
 def test_below_a_lake_no_peak_is_told(engine_of: Engine) -> None:
@@ -260,7 +260,7 @@ def test_below_a_lake_no_peak_is_told(engine_of: Engine) -> None:
     [mail] = mails(server)
     for words in words_of(mail):
         assert "不早于" in words
-        assert words.count("峰浓度约 0.1 毫克/升（只是数量级）") == 3
+        assert words.count("峰浓度：约 0.1 毫克/升（数量级）") == 3
         assert words.count("通过一处大约") == 3
     assert "之前确认收到" not in words
 

@@ -155,6 +155,19 @@ def test_the_mail_says_whence_what_when_how_sure_and_what_to_do(upstream: Upstre
     assert in_html == []
 
 
+@pytest.mark.parametrize(("language", "whose"), [("en", "(Beijing time)"), ("zh-Hant", "（北京時間）")])
+def test_a_mail_read_a_day_later_is_still_true_because_it_tells_dates_on_chinas_clock(
+    upstream: Upstream, language: str, whose: str
+) -> None:
+    upstream.watched(language=language)
+    upstream.published()
+    upstream.tell()
+    (mail,) = upstream.mails()
+    for part in (mail.subject, mail.text, mail.html):
+        assert whose in part
+        assert re.search("yesterday|today|tomorrow|昨天|今天|明天|後天", part) is None
+
+
 def test_a_window_is_of_the_nearest_reach_of_the_water_that_is_watched(upstream: Upstream) -> None:
     upstream.watched("a@example.org", water=upstream.river.body_id)
     upstream.watched("b@example.org")

@@ -39,7 +39,7 @@ BEIJING = _l("%(window)s（北京时间）")
 EXPECTED = _l("预计到达：%(window)s（北京时间）")
 PASSES = _l("到达后，通过一处的时间大约是：%(time)s（只是数量级）")
 UNIT_PEAK = _l("约 %(peak)s 毫克/升")
-PEAKS = _l("每排入 1 公斤、流量每秒 1 立方米，峰浓度%(peak)s（只是数量级）")
+PEAKS = _l("每公斤的峰浓度：%(peak)s（数量级）")
 # What both are, and how far they may be wrong: said once beside whatever shows them.
 MAGNITUDES = _l(
     "每公斤的峰浓度：假如一次排入 1 公斤溶于水的东西、流量每秒 1 立方米，最浓时有多浓；与排放量成正比，与流量成反比。"
