@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from cap_tools.models import Alert as ReadAlert
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from xsdata.formats.dataclass.parsers import XmlParser
 
 from waterwatch.advisories import telling
-from waterwatch.advisories.rules import Window
+from waterwatch.advisories.rules import Window, passage_h, unit_peak_mg_per_l
 from waterwatch.advisories.segments import MOST, Segment, WarnedReach, merge
 from waterwatch.alerts.rules import Alert, cap_xml
 
@@ -32,6 +33,7 @@ def reach(
         until_km=km + 4,
         window=window,
         lapses_at=NOW + timedelta(hours=72 + nth),
+        unit_peak=200.0 / (nth + 1),
         passage_s=3600.0 * (nth + 1),
         is_lake=lake,
         is_dammed=lake,
@@ -42,7 +44,8 @@ def segment(hours: float | None = 2.0, **changes: object) -> Segment:
     window = Window(None, None) if hours is None else Window(NOW + hours * HOUR, NOW + (hours + 3) * HOUR)
     facts: dict[str, object] = {
         "water": "试河", "feature_ids": (1, 2), "from_km": 6.0, "until_km": 16.0, "window": window,
-        "lapses_at": NOW + 72 * HOUR, "passage_s": 5 * 3600.0, "is_lake": False, "is_dammed": False, "rings": (RING,),
+        "lapses_at": NOW + 72 * HOUR, "unit_peak": 111.0, "passage_s": 5 * 3600.0,
+        "is_lake": False, "is_dammed": False, "rings": (RING,),
     }  # fmt: skip
     return Segment(**(facts | changes))  # type: ignore[arg-type]
 
@@ -58,7 +61,7 @@ def test_reaches_of_one_river_within_ten_kilometres_are_one_stretch_of_the_first
     assert (first.from_km, first.until_km) == (1.0, 9.0)
     assert first.window == Window(NOW + 2 * HOUR, NOW + 5 * HOUR)
     assert first.lapses_at == NOW + 73 * HOUR
-    assert first.passage_s == 7200.0
+    assert (first.unit_peak, first.passage_s) == (200.0, 7200.0)
 
 
 def test_a_lake_is_a_stretch_by_itself() -> None:
@@ -118,6 +121,43 @@ def test_how_long_it_takes_to_pass_is_an_order_of_magnitude() -> None:
     assert [telling.passage_words(seconds) for seconds in (None, 600.0, 7200.0, 50_000.0, 200_000.0, 1e6)] == [
         None, "不到一小时", "几小时", "十几小时", "一到三天", "几天"
     ]  # fmt: skip
+
+
+def test_the_peak_for_a_kilogram_is_the_nearest_power_of_ten() -> None:
+    given = [None, 0.2, 31.0, 32.0, 111.0, 316.0, 317.0, 3170.0, 40_000.0]
+    assert [telling.unit_peak_words(peak) for peak in given] == [
+        None, "约 0.0001 毫克/升", "约 0.01 毫克/升", "约 0.1 毫克/升", "约 0.1 毫克/升", "约 0.1 毫克/升",
+        "约 1 毫克/升", "约 10 毫克/升", "约 100 毫克/升",
+    ]  # fmt: skip
+
+
+def test_the_peak_is_told_in_the_readers_language() -> None:
+    assert telling.unit_peak_words(111.0, "en") == "about 0.1 mg/L"
+    assert telling.peak_line(111.0, "zh-Hant") == "每公斤的峰濃度：約 0.1 毫克/公升（數量級）"
+    assert telling.peak_line(None, "en") is None
+
+
+@given(st.floats(1e-3, 1e9))
+def test_what_is_told_of_a_peak_is_at_most_a_root_of_ten_off(peak: float) -> None:
+    told = unit_peak_mg_per_l(peak)
+    assert told is not None
+    assert 10**-0.5001 <= told / (peak / 1000) <= 10**0.5001
+    assert telling.unit_peak_words(peak) == f"约 {Decimal(str(told)):f} 毫克/升".replace(".0 ", " ")
+
+
+def test_hours_of_a_passage_are_the_nearest_power_of_ten() -> None:
+    assert [passage_h(seconds) for seconds in (None, 900.0, 3600.0, 11_000.0, 12_000.0, 360_000.0)] == [
+        None, 0.1, 1.0, 1.0, 10.0, 100.0
+    ]  # fmt: skip
+
+
+def test_an_alert_tells_the_peak_with_its_error_and_that_it_is_no_concentration_to_expect() -> None:
+    description = read(segment()).infos[0].description or ""
+    assert "每公斤的峰浓度：约 0.1 毫克/升（数量级）" in description
+    assert "实际可能是几倍，也可能是几分之一" in description
+    assert "不是水里实际会有的浓度，也不预报危害" in description
+    unknown = read(segment(unit_peak=None, passage_s=None)).infos[0].description or ""
+    assert "峰浓度" not in unknown
 
 
 def test_oil_is_told_with_its_own_caution() -> None:

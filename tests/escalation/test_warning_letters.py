@@ -95,6 +95,8 @@ def test_a_mail_says_first_when_it_may_arrive_and_where_and_how_sure_that_is(eng
         assert words.index("最早可能到达") < words.index("试河") < words.index("黄色·较大") or "<html" in words
         assert "饮用水取水口（下游 26 公里）" in words
         assert "均方根误差约 0.15 米/秒" in words
+        assert words.count("峰浓度：约 0.1 毫克/升（数量级）") == 4
+        assert words.count("不是水里实际会有的浓度，也不预报危害") == 1
         assert "不是政府发布的预警" in words
         assert "除此之外，不要求贵单位做什么" in words
         assert "https://waters.example.org/a/" in words
@@ -155,6 +157,7 @@ def test_without_discharges_distances_are_told_and_no_times(engine_of: Engine) -
     for words in words_of(mail):
         assert "推算不出到达时间，只知道距离" in words
         assert "时间不详" in words
+        assert "毫克" not in words
     for info in alert_in(mail).infos:
         assert info.onset is None
         assert "推算不出时间" in (info.description or "")
@@ -218,6 +221,7 @@ def test_an_agencys_own_system_gets_the_stretches_as_data(engine_of: Engine) -> 
     assert "reply_by" not in told["data"]["case"]
     segments = told["data"]["expected"]["segments"]
     assert [one["from_km"] for one in segments] == [6.0, 16.0, 26.0, 36.0]
+    assert [one["unit_peak_mg_per_l"] for one in segments] == [0.1] * 4
     assert [one["at_km"] for one in told["data"]["expected"]["intakes"]] == [26.0]
     assert told["data"]["observation"]["first_reported_at"] is None
     assert told["data"]["place"]["wgs84"]["lat"] == pytest.approx(LAT, abs=1e-6)
@@ -241,6 +245,23 @@ def test_on_paper_it_is_a_table_of_waters_without_a_term(engine_of: Engine) -> N
     words = "".join(page.extract_text() for page in pages).replace("\n", "")
     assert "最早可能到达" in words
     assert "36–46" in words
+    assert words.replace(" ", "").count("峰浓度：约0.1毫克/升") == 4
+
+
+def test_below_a_lake_no_peak_is_told(engine_of: Engine) -> None:
+    """Of five reaches the third lies in a lake: the second and the lake's inlet have one, what follows has none."""
+    with transaction(engine_of.sessions) as session:
+        add_agency(session, "下游局", ["a@x.example"], area=LOWER)
+        incident_id = happen(session, lakes=[2])
+    follow(engine_of, incident_id)
+    server = Fickle(kind_to_all)
+    with rude_server(server) as port:
+        engine_of.at(port).run()
+    [mail] = mails(server)
+    for words in words_of(mail):
+        assert "不早于" in words
+        assert words.count("峰浓度：约 0.1 毫克/升（数量级）") == 3
+        assert words.count("通过一处大约") == 3
     assert "之前确认收到" not in words
 
 

@@ -24,6 +24,8 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.mapping.expected import ExpectedGroup, encoded, steps
+from waterwatch.mapping.publishing_pages import joined
+from waterwatch.mapping.queries import LevelledWater
 from waterwatch.mapping.rules import LEVEL_COLOURS
 
 TESTS = Actor.system("tests")
@@ -64,6 +66,7 @@ def test_the_windows_below_an_incident_are_published_in_columns_with_the_levels_
     assert earliest == sorted(earliest)
     assert all(begins < ends for begins, ends in zip(earliest, probable, strict=True))
     assert abs(earliest[0] - datetime.now(UTC).timestamp() / 60) < 6 * 60
+    assert (one["peak"], one["pass"]) == ([[-1, 4]], [[0, 1], [1, 3]])
     assert one["lakes"] == [2]
     assert one["dams"] == [2]
     coded = read(context, pointer(context)["levels"])["approaching"]
@@ -76,6 +79,7 @@ def test_without_discharge_there_are_distances_and_no_times(context: JobContext)
     run(context)
     (one,) = published(context)
     assert one["from"] == one["to"] == [None] * 4
+    assert one["peak"] == one["pass"] == [[None, 4]]
     assert list(accumulate(one["hm"])) == [60, 160, 260, 260]
 
 
@@ -105,7 +109,7 @@ def test_a_window_tells_no_instant_of_a_photo(context: JobContext) -> None:
     run(context)
     name = pointer(context)["expected"]
     (one,) = read(context, name)["incidents"]
-    assert one.keys() == {"code", "kind", "level", "ids", "hm", "from", "to", "lakes", "dams"}
+    assert one.keys() == {"code", "kind", "level", "ids", "hm", "from", "to", "peak", "pass", "lakes", "dams"}
 
 
 @given(st.lists(st.none() | st.integers(-(2**53), 2**53)))
@@ -128,6 +132,8 @@ def test_twenty_thousand_reaches_are_a_small_file() -> None:
             hectometres=[place * 9 + place % 4 for place in range(200)],
             earliest=[29_000_000 + place * 11 for place in range(200)],
             probable=[29_000_300 + place * 19 for place in range(200)],
+            unit_peaks=[0.9 * 1000 / (place + 1) for place in range(200)],
+            passages=[2500.0 * (place + 1) for place in range(200)],
             are_lakes=[place % 20 == 0 for place in range(200)],
             are_dammed=[place % 40 == 0 for place in range(200)],
         )
@@ -156,6 +162,21 @@ def test_pages_and_pictures_show_what_comes_dashed_and_say_so(context: JobContex
     picture = np.asarray(Image.open(river).convert("RGB")).astype(int)
     yellow = [int(LEVEL_COLOURS[2][at : at + 2], 16) for at in (1, 3, 5)]
     assert bool((np.abs(picture - yellow).max(axis=2) <= 12).any())
+
+
+def test_short_reaches_are_dashed_as_the_one_line_they_are() -> None:
+    def reach(nth: int, *points: tuple[float, float], level: int = 2, water: str = "w-a") -> LevelledWater:
+        return LevelledWater(nth, water, level, "river", {}, {"type": "LineString", "coordinates": points})
+
+    lake = LevelledWater(
+        9, "w-l", 2, "lake", {}, {"type": "Polygon", "coordinates": [[(0, 0), (0, 1), (1, 1), (0, 0)]]}
+    )
+    found = joined([reach(1, (0, 0), (0, 1)), reach(2, (0, 1), (0, 2)), reach(3, (0, 2), (0, 3), level=3), lake,
+                    reach(4, (0, 3), (0, 4), water="w-b")])  # fmt: skip
+    assert [(one.public_id, one.level, one.geometry["type"]) for one in found] == [
+        ("w-a", 3, "LineString"), ("w-a", 2, "LineString"), ("w-b", 2, "LineString"), ("w-l", 2, "Polygon"),
+    ]  # fmt: skip
+    assert found[1].geometry["coordinates"] == ((0, 0), (0, 1), (0, 2))
 
 
 def test_a_water_to_which_something_only_comes_has_no_page_for_that(context: JobContext) -> None:

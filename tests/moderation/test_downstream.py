@@ -93,6 +93,9 @@ def test_the_preview_tells_waters_distances_windows_and_the_reservoir(desk: Visi
     assert "试湖" in html
     assert "水库" in html
     assert "6–36" in html
+    assert html.count("约 0.1 毫克/升") == 2
+    assert html.count('scope="col"') == 3  # no more fit a phone: the orders of magnitude have a line of their own
+    assert html.count("它和经过的时间都只是数量级，实际可能是几倍") == 1
     assert "不早于" not in html.split("试湖", maxsplit=1)[0]
     drawn = found["drawn"]
     assert isinstance(drawn, dict)

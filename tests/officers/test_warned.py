@@ -107,7 +107,8 @@ def warned(settings: Settings, sessions: sessionmaker[Session]) -> Iterator[Warn
 
 def test_the_link_shows_what_may_come_and_neither_the_exact_place_nor_when_it_was_seen(warned: Warned) -> None:
     page = warned.client.get(warned.path).text
-    for words in ("下游预警", "试河", "36–46", "没有办理期限", "确认收到", "告诉我们到了没有"):
+    for words in ("下游预警", "试河", "36–46", "没有办理期限", "确认收到", "告诉我们到了没有",
+                  "每公斤的峰浓度：约 0.1 毫克/升（数量级）", "不是水里实际会有的浓度"):  # fmt: skip
         assert words in page
     for words in (f"{LAT + 0.003:.4f}", "首次上报", "map.png", "请在", "已处理完"):
         assert words not in page

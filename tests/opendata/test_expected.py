@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.portal.test_expected import warn
+from tests.portal.test_expected import moment, warn
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.settings import Settings
 from waterwatch.opendata.answers import ExpectedOut
@@ -34,7 +34,13 @@ def test_every_form_tells_the_same_reach_by_reach(
             assert (facts["incident"], facts["level"], facts["kind"]) == (code, "yellow", "sewage_outfall")
             assert row["distance_km"] == str(facts["distance_km"])
             assert facts["earliest_at"] < facts["probable_at"] < facts["lapses_at"]
+            assert (facts["unit_peak_mg_per_l"], facts["passage_h"]) == (
+                0.1,
+                1.0 if facts["distance_km"] == 6 else 10.0,
+            )
+            assert (row["unit_peak_mg_per_l"], row["passage_h"]) == ("0.1", str(facts["passage_h"]))
         assert "可能早到、晚到或不到" in told["notice"]
+        assert "实际可能是几倍或几分之一" in told["notice"]
     (reservoir,) = json.loads(client.get(f"/api/v1/waters/{lake}/expected.geojson").text)["features"]
     assert reservoir["geometry"]["type"] == "Polygon"
     assert reservoir["properties"]["is_dammed"]
@@ -47,6 +53,10 @@ def test_without_discharge_times_are_null(
     told = json.loads(client.get(f"/api/v1/incidents/{code}/expected.geojson").text)
     times = {feature["properties"][name] for feature in told["features"] for name in ("earliest_at", "probable_at")}
     assert times == {None}
+    orders = {
+        feature["properties"][name] for feature in told["features"] for name in ("unit_peak_mg_per_l", "passage_h")
+    }
+    assert orders == {None}
 
 
 def test_nothing_is_given_out_before_departments_have_had_their_time(
@@ -63,7 +73,7 @@ def test_of_one_that_is_over_nothing_is_given_out_at_once(
 ) -> None:
     code, _river, lake = warn(sessions, settings)
     with transaction(sessions) as session:
-        session.execute(text("UPDATE incident SET state = :state, closed_at = now()"), {"state": state})
+        session.execute(text("UPDATE incident SET state = :state, closed_at = :now"), {"state": state, "now": moment()})
     answer = client.get(f"/api/v1/incidents/{code}/expected.geojson")
     assert answer.status_code == status
     if status == 200:

@@ -66,6 +66,9 @@ def test_a_water_says_what_may_come_to_it_from_where_and_when_and_that_it_is_rec
     assert "将受影响 · 黄色" in words
     assert "途经水库，有坝" in words
     assert "±0.15 米/秒" in words
+    assert re.search(r"经过要多久 几小时 每公斤的峰浓度 约 0\.1 毫克/升", words)
+    assert words.count("实际可能是几倍，也可能是几分之一") == 1
+    assert "不是水里实际会有的浓度，也不预报危害" in words
     assert "不是政府预警" in words
     assert 'href="/early-warning"' in told
 
@@ -78,7 +81,21 @@ def test_an_incident_lists_the_waters_below_it_each_once_in_the_order_it_comes_t
     assert re.findall(r'href="/w/([^"]+)"', told) == [river, lake]
     words = plain(told)
     assert "6.0–26 公里" in words
-    assert "经过的时间只是数量级" in words
+    assert told.count("约 0.1 毫克/升") == 2
+    assert words.count("它和经过的时间都只是数量级") == 1
+    assert "USGS SIR 2013-5182" in words
+
+
+def test_where_a_water_is_long_its_near_and_far_ends_are_told_apart(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, river, _lake = warn(sessions, settings)
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE downstream_reach SET unit_peak = 2000, passage_s = 1000 WHERE nth = 0"))
+    for page, part in ((f"/i/{code}", "below"), (f"/w/{river}", "expected")):
+        words = plain(section(client.get(page).text, part))
+        assert re.search(r"不到一小时 最远处：几小时", words)
+        assert re.search(r"约 1 毫克/升 最远处：约 0\.1 毫克/升", words)
 
 
 def test_an_area_counts_the_waters_something_may_come_to(
@@ -89,6 +106,17 @@ def test_an_area_counts_the_waters_something_may_come_to(
     told = section(page, "expected")
     assert "共 2 片" in plain(told)
     assert set(re.findall(r'href="/w/([^"]+)"', told)) == {river, lake}
+    assert re.findall(r"离上游的污染 (\S+) 公里", plain(told)) == ["6.0", "26"]
+
+
+def test_an_area_without_discharge_tells_how_far_its_waters_are_the_nearest_first(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    _code, river, lake = warn(sessions, settings, discharge_cms=None)
+    told = section(client.get(f"/a/{WUHAN_CODE}").text, "expected")
+    assert re.findall(r'href="/w/([^"]+)"', told) == [river, lake]
+    assert plain(told).count("时间不详") == 2
+    assert re.findall(r"离上游的污染 (\S+) 公里", plain(told)) == ["6.0", "26"]
 
 
 def test_without_discharge_the_pages_say_the_distance_and_that_no_time_is_known(
@@ -102,6 +130,8 @@ def test_without_discharge_the_pages_say_the_distance_and_that_no_time_is_known(
     below = plain(section(client.get(f"/i/{code}").text, "below"))
     assert below.count("时间不详") == 2
     assert "只知道距离" in below
+    assert "毫克" not in below
+    assert below.count("—") == 4  # neither how long it takes to pass, nor the peak
 
 
 def test_before_the_head_start_is_over_nothing_is_said_anywhere(
@@ -118,7 +148,7 @@ def test_with_the_incident_it_is_gone_though_nobody_has_reckoned_anew(
 ) -> None:
     code, _river, lake = warn(sessions, settings)
     with transaction(sessions) as session:
-        session.execute(text("UPDATE incident SET state = 'expired', closed_at = now()"))
+        session.execute(text("UPDATE incident SET state = 'expired', closed_at = :now"), {"now": moment()})
     assert not has_part(client.get(f"/w/{lake}").text, "expected")
     assert not has_part(client.get(f"/a/{WUHAN_CODE}").text, "expected")
     assert not has_part(client.get(f"/i/{code}").text, "below")
@@ -132,7 +162,7 @@ def test_once_the_window_is_over_it_may_be_there(
     with transaction(sessions) as session:
         session.execute(
             text("UPDATE downstream_reach SET earliest_at = CAST(:at AS timestamptz) - interval '2 hours',"
-                 " probable_at = :at, lapses_at = now() + interval '1 day'"),
+                 " probable_at = :at, lapses_at = CAST(:at AS timestamptz) + interval '1 day'"),
             {"at": moment() + timedelta(hours=hours)},
         )  # fmt: skip
     told = plain(section(client.get(f"/w/{lake}").text, "expected"))

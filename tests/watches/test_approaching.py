@@ -146,10 +146,26 @@ def test_the_mail_says_whence_what_when_how_sure_and_what_to_do(upstream: Upstre
     )  # fmt: skip
     assert [words for words in wanted if words not in mail.text] == []
     assert mail.subject.startswith("下河：上游有污染，预计到达：")
-    assert re.search(r"预计到达：(今天|明天|后天|\d+月\d+日) \d\d:00(–| 至 )", mail.text)
+    when = r"预计到达：\d+月\d+日 \d\d:00(–| 至 \d+月\d+日 )\d\d:00（北京时间）"
+    for part in (mail.text, mail.subject, mail.html):
+        assert re.search(when, part), part
+        assert re.search("昨天|今天|明天|后天", part) is None
     assert mail.unsubscribe_url is not None
     in_html = [words for words in wanted[:-1] if words not in mail.html and "http" not in words]
     assert in_html == []
+
+
+@pytest.mark.parametrize(("language", "whose"), [("en", "(Beijing time)"), ("zh-Hant", "（北京時間）")])
+def test_a_mail_read_a_day_later_is_still_true_because_it_tells_dates_on_chinas_clock(
+    upstream: Upstream, language: str, whose: str
+) -> None:
+    upstream.watched(language=language)
+    upstream.published()
+    upstream.tell()
+    (mail,) = upstream.mails()
+    for part in (mail.subject, mail.text, mail.html):
+        assert whose in part
+        assert re.search("yesterday|today|tomorrow|昨天|今天|明天|後天", part) is None
 
 
 def test_a_window_is_of_the_nearest_reach_of_the_water_that_is_watched(upstream: Upstream) -> None:

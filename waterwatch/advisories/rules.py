@@ -4,6 +4,7 @@ The words and numbers are domain's: one colour below the incident and at most or
 until the river carries twenty times the water.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -90,6 +91,32 @@ def lapses_at(until: datetime, probable_h: float | None, passage_s: float | None
     if probable_h is None:
         return until + timedelta(hours=LIMIT_H)
     return until + timedelta(hours=probable_h, seconds=passage_s or 0.0)
+
+
+def unit_peak_magnitude(unit_peak: float | None) -> int | None:
+    """The power of ten nearest to a peak's concentration in mg/L, for each kilogram dissolved and each m³/s of flow.
+
+    ``unit_peak``: as ``flow.travel`` gives it, 10⁻⁶/s: a thousand of them are one mg/L for 1 kg in 1 m³/s. The exponent
+    alone, since no more is known; None where nothing is.
+    """
+    return None if unit_peak is None else round(math.log10(unit_peak / 1000))
+
+
+def unit_peak_mg_per_l(unit_peak: float | None) -> float | None:
+    """That power of ten itself, for data: mg/L for each kilogram dissolved and each m³/s of flow."""
+    power = unit_peak_magnitude(unit_peak)
+    return None if power is None else float(f"1e{power}")
+
+
+def passage_h(passage_s: float | None) -> float | None:
+    """The hours that a passage takes, for data: the nearest power of ten."""
+    power = passage_magnitude(passage_s)
+    return None if power is None else float(f"1e{power}")
+
+
+def passage_magnitude(passage_s: float | None) -> int | None:
+    """The power of ten nearest to the hours that a passage takes, as its exponent; None where it is not known."""
+    return None if passage_s is None else round(math.log10(passage_s / 3600))
 
 
 def missed_by(window: Window, observed: datetime) -> timedelta | None:

@@ -30,6 +30,7 @@ class WarnedReach:
     until_km: float
     window: Window
     lapses_at: datetime
+    unit_peak: float | None
     passage_s: float | None
     is_lake: bool
     is_dammed: bool
@@ -39,6 +40,7 @@ class WarnedReach:
 class Segment:
     """A stretch of one water. ``window`` is that of its place reached first; ``lapses_at`` the latest of its places.
 
+    ``unit_peak`` (10⁻⁶/s) and ``passage_s``: orders of magnitude, the most of any of its places; None: not known.
     ``water`` None: it has no name. ``is_rest``: the farthest waters, told together. ``rings``: closed
     outlines some half a kilometre around it, of (lon, lat), of at most :data:`POLYGON_POINTS` points each.
     """
@@ -49,6 +51,7 @@ class Segment:
     until_km: float
     window: Window
     lapses_at: datetime
+    unit_peak: float | None
     passage_s: float | None
     is_lake: bool
     is_dammed: bool
@@ -59,7 +62,7 @@ class Segment:
 _REACHES = text("""
 SELECT r.incident_id, r.feature_id, r.nth, f.water_body_id AS body_id, r.distance_km,
        r.distance_km + CASE WHEN r.is_lake THEN 0 ELSE coalesce(f.length_km, 0) END AS until_km,
-       r.earliest_at, r.probable_at, r.lapses_at, r.passage_s, r.is_lake, r.is_dammed,
+       r.earliest_at, r.probable_at, r.lapses_at, r.unit_peak, r.passage_s, r.is_lake, r.is_dammed,
        (SELECT n.name FROM water_name n WHERE n.water_body_id = f.water_body_id AND n.is_primary
         ORDER BY n.lang = :language DESC, array_position(ARRAY['zh-Hans', 'zh-Hant', 'en', 'pinyin'], n.lang) LIMIT 1)
            AS water
@@ -118,6 +121,7 @@ def _reach(row: Any) -> WarnedReach:
         until_km=row.until_km,
         window=Window(row.earliest_at, row.probable_at),
         lapses_at=row.lapses_at,
+        unit_peak=row.unit_peak,
         passage_s=row.passage_s,
         is_lake=row.is_lake,
         is_dammed=row.is_dammed,
@@ -149,6 +153,7 @@ def _grouped(reaches: Iterable[WarnedReach], step_km: float) -> list[list[Warned
 def _segment(group: Sequence[WarnedReach]) -> Segment:
     timed = [reach for reach in group if reach.window.earliest is not None]
     first = min(timed, key=lambda reach: (reach.window.earliest, reach.nth)) if timed else group[0]
+    peaks = [reach.unit_peak for reach in group if reach.unit_peak is not None]
     passages = [reach.passage_s for reach in group if reach.passage_s is not None]
     return Segment(
         water=group[0].water,
@@ -157,6 +162,7 @@ def _segment(group: Sequence[WarnedReach]) -> Segment:
         until_km=max(reach.until_km for reach in group),
         window=first.window,
         lapses_at=max(reach.lapses_at for reach in group),
+        unit_peak=max(peaks, default=None),
         passage_s=max(passages, default=None),
         is_lake=all(reach.is_lake for reach in group),
         is_dammed=any(reach.is_dammed for reach in group),

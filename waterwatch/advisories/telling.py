@@ -5,11 +5,12 @@ Never a forecast of harm: what may come where and when, how that was reckoned, a
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from flask_babel import lazy_gettext as _l
 
-from waterwatch.advisories.rules import CAUTION_KINDS, Window
+from waterwatch.advisories.rules import CAUTION_KINDS, Window, unit_peak_magnitude
 from waterwatch.advisories.segments import Segment
 from waterwatch.alerts.rules import Area, Info, Urgency
 from waterwatch.kernel.writing import in_language
@@ -34,8 +35,18 @@ UNNAMED = _l("未命名水体")
 EVENT = _l("%(kind)s（下游预警）")
 HEADLINE = _l("%(water)s：%(kind)s可能到达（下游预警，%(level)s）")
 STRETCH = _l("%(water)s，沿河下游 %(from)s–%(until)s 公里")
+BEIJING = _l("%(window)s（北京时间）")
 EXPECTED = _l("预计到达：%(window)s（北京时间）")
 PASSES = _l("到达后，通过一处的时间大约是：%(time)s（只是数量级）")
+UNIT_PEAK = _l("约 %(peak)s 毫克/升")
+PEAKS = _l("每公斤的峰浓度：%(peak)s（数量级）")
+# What both are, and how far they may be wrong: said once beside whatever shows them.
+MAGNITUDES = _l(
+    "每公斤的峰浓度：假如一次排入 1 公斤溶于水的东西、流量每秒 1 立方米，最浓时有多浓；与排放量成正比，与流量成反比。"
+    "它和经过的时间都只是数量级，实际可能是几倍，也可能是几分之一；"
+    "误差的一个来源是流速（均方根误差约 0.15 米/秒，USGS SIR 2013-5182）。"
+    "没有人知道排了多少，所以这不是水里实际会有的浓度，也不预报危害。"
+)
 # Up to so many seconds; beyond the last, days.
 PASSAGES: Final = (
     (3600.0, _l("不到一小时")),
@@ -55,12 +66,35 @@ def dated_words(window: Window, language: str = LANGUAGE) -> str:
     return window_words(window.earliest, window.probable, language, now=_LONG_AGO)
 
 
+def beijing_words(window: Window, language: str = LANGUAGE) -> str:
+    """The same, and whose clock that is; without a time only that none is known."""
+    dated = dated_words(window, language)
+    return dated if window.earliest is None else in_language(language, BEIJING) % {"window": dated}
+
+
 def passage_words(passage_s: float | None, language: str = LANGUAGE) -> str | None:
     """How long it takes to pass, as an order of magnitude; None where that is not known."""
     if passage_s is None:
         return None
     words = next((words for up_to, words in PASSAGES if passage_s < up_to), DAYS)
     return in_language(language, words)
+
+
+def unit_peak_words(unit_peak: float | None, language: str = LANGUAGE) -> str | None:
+    """The peak's concentration for each kilogram dissolved and each m³/s of flow, to the nearest power of ten.
+
+    ``unit_peak``: as ``flow.travel`` gives it, 10⁻⁶/s. None where it is not known. Never alone: :data:`MAGNITUDES`.
+    """
+    power = unit_peak_magnitude(unit_peak)
+    if power is None:
+        return None
+    return in_language(language, UNIT_PEAK) % {"peak": f"{Decimal(1).scaleb(power):f}"}
+
+
+def peak_line(unit_peak: float | None, language: str = LANGUAGE) -> str | None:
+    """The same as a line that says of what, for where no heading does."""
+    words = unit_peak_words(unit_peak, language)
+    return None if words is None else in_language(language, PEAKS) % {"peak": words}
 
 
 def name_of(segment: Segment, language: str = LANGUAGE) -> str:
@@ -82,10 +116,16 @@ def marks_of(segment: Segment, language: str = LANGUAGE) -> list[str]:
     return [in_language(language, words) for words in (*marks, *([DAM] if segment.is_dammed else []))]
 
 
-def how_sure(kind: str, *, is_timed: bool, language: str = LANGUAGE) -> str:
-    """How it was reckoned and how far it may be wrong: one paragraph."""
+def has_peaks(segments: Sequence[Segment]) -> bool:
+    """Whether an order of magnitude is known of any of them."""
+    return any(one.unit_peak is not None for one in segments)
+
+
+def how_sure(kind: str, *, is_timed: bool, has_peaks: bool = False, language: str = LANGUAGE) -> str:
+    """How it was reckoned and how far it may be wrong: one paragraph. ``has_peaks``: orders of magnitude stand by."""
     way = FLOATING if kind in CAUTION_KINDS else DISSOLVED
-    return " ".join(in_language(language, words) for words in (way, HOW_SURE if is_timed else NO_TIMES, NO_WARNING))
+    said = [way, HOW_SURE if is_timed else NO_TIMES, *([MAGNITUDES] if has_peaks else []), NO_WARNING]
+    return " ".join(in_language(language, words) for words in said)
 
 
 def infos_of(
@@ -130,8 +170,12 @@ def _description(one: Segment, kind: str) -> str:
     passage = passage_words(one.passage_s)
     if passage is not None:
         lines.append(in_language(LANGUAGE, PASSES) % {"time": passage})
+    peak = peak_line(one.unit_peak)
+    if peak is not None:
+        lines.append(peak)
     lines += marks_of(one)
-    return "\n".join([*lines, how_sure(kind, is_timed=one.window.earliest is not None)])
+    sure = how_sure(kind, is_timed=one.window.earliest is not None, has_peaks=peak is not None)
+    return "\n".join([*lines, sure])
 
 
 def _urgency(window: Window, now: datetime) -> Urgency:

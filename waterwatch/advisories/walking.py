@@ -20,6 +20,7 @@ from waterwatch.flow import travel
 from waterwatch.flow.rules import NOWHERE, Network
 
 KM_PER_H = 3.6  # in one m/s
+MIXED_H = 1.0  # ours
 GAUGE_WITHIN_KM = 100.0  # ours: farther down, other rivers make most of the water
 NO_GAUGES: Mapping[int, float] = MappingProxyType({})
 
@@ -79,15 +80,23 @@ class Way:
 
     @property
     def unit_peak(self) -> NDArray[np.float64]:
-        """Unit-peak concentration in 10⁻⁶/s: an order of magnitude; NaN where no time is known, or none has passed."""
-        known = np.isfinite(self.probable_h) & (self.probable_h > 0)
-        hours = np.where(known, self.probable_h, 1.0)
-        return np.where(known, travel.unit_peak_concentration(hours, self.flow_ratio), np.nan)
+        """Unit-peak concentration in 10⁻⁶/s: an order of magnitude; NaN where no time is known, or within an hour.
+
+        What has flowed for less than :data:`MIXED_H` is not mixed across the river yet, as the equation supposes, which
+        tends to no bound there.
+        """
+        return np.where(self.probable_h >= MIXED_H, self._unit_peak, np.nan)  # infinite: NaN already
 
     @property
     def passage_s(self) -> NDArray[np.float64]:
-        """Seconds that most of it takes to pass; NaN as in :attr:`unit_peak`."""
-        return np.asarray(travel.passage_s(self.unit_peak))
+        """Seconds that most of it takes to pass; NaN where no time is known, or none has passed."""
+        return np.asarray(travel.passage_s(self._unit_peak))
+
+    @property
+    def _unit_peak(self) -> NDArray[np.float64]:
+        known = np.isfinite(self.probable_h) & (self.probable_h > 0)
+        hours = np.where(known, self.probable_h, 1.0)
+        return np.where(known, travel.unit_peak_concentration(hours, self.flow_ratio), np.nan)
 
 
 def walk(

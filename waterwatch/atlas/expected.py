@@ -23,7 +23,8 @@ class Stretch:
     """What one incident's warning says of one water: of the part it reaches first, and of the last.
 
     ``distance_km``, ``last_km``: along the river from the incident to the near ends of both. ``is_lake``,
-    ``is_dammed``: of any part. ``passage_s``: how long it takes to pass the first, an order of magnitude.
+    ``is_dammed``: of any part. ``unit_peak`` (10⁻⁶/s), ``passage_s``: of the first, orders of magnitude;
+    ``last_unit_peak``, ``last_passage_s``: of the last.
     """
 
     code: str
@@ -38,7 +39,10 @@ class Stretch:
     last: Window
     is_lake: bool
     is_dammed: bool
+    unit_peak: float | None
     passage_s: float | None
+    last_unit_peak: float | None
+    last_passage_s: float | None
 
     @property
     def is_timed(self) -> bool:
@@ -53,13 +57,17 @@ class Stretch:
 
 @dataclass(frozen=True)
 class WaterBelow:
-    """A water of an area to which something comes: the level, and when the first of it is expected."""
+    """A water of an area to which something comes: the level, and when the first of it is expected.
+
+    ``distance_km``: along the river from the nearest incident to the nearest part of it within the area.
+    """
 
     public_id: str
     kind: str
     names: dict[str, str]
     level: int
     first: Window
+    distance_km: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class ExpectedPart:
     distance_km: float
     window: Window
     lapses_at: datetime
+    unit_peak: float | None
+    passage_s: float | None
     is_lake: bool
     is_dammed: bool
     geometry: dict[str, Any]
@@ -97,7 +107,10 @@ SELECT *, {names} AS names FROM (
            (array_agg(r.earliest_at ORDER BY r.nth DESC))[1] AS last_earliest_at,
            (array_agg(r.probable_at ORDER BY r.nth DESC))[1] AS last_probable_at,
            bool_or(r.is_lake) AS is_lake, bool_or(r.is_dammed) AS is_dammed,
-           (array_agg(r.passage_s ORDER BY r.nth))[1] AS passage_s
+           (array_agg(r.unit_peak ORDER BY r.nth))[1] AS unit_peak,
+           (array_agg(r.passage_s ORDER BY r.nth))[1] AS passage_s,
+           (array_agg(r.unit_peak ORDER BY r.nth DESC))[1] AS last_unit_peak,
+           (array_agg(r.passage_s ORDER BY r.nth DESC))[1] AS last_passage_s
     FROM {public} WHERE {where}
     GROUP BY i.code, i.kind, f.level, b.id, b.public_id, b.kind) b
 ORDER BY {order} LIMIT :limit
@@ -111,20 +124,21 @@ def _stretches(where: str, order: str) -> TextClause:
 _OF_WATER = _stretches("w.water_body_id = :key", "level DESC, earliest_at NULLS LAST, distance_km, code")
 _OF_INCIDENT = _stretches("i.id = :key", "nth, public_id")
 _IN_AREA = text(f"""
-SELECT b.public_id, b.kind, {_NAMES} AS names, found.level, found.earliest_at, found.probable_at,
+SELECT b.public_id, b.kind, {_NAMES} AS names, found.level, found.earliest_at, found.probable_at, found.distance_km,
        count(*) OVER () AS waters
 FROM (SELECT w.water_body_id, max(f.level) AS level, min(r.earliest_at) AS earliest_at,
-             (array_agg(r.probable_at ORDER BY r.earliest_at NULLS LAST))[1] AS probable_at
+             (array_agg(r.probable_at ORDER BY r.earliest_at NULLS LAST))[1] AS probable_at,
+             min(r.distance_km) AS distance_km
       FROM {_PUBLIC}
       WHERE w.geom && (SELECT geom FROM jurisdiction WHERE code = :code)
         AND EXISTS (SELECT FROM jurisdiction j JOIN jurisdiction_part p ON p.jurisdiction_id = j.id
                     WHERE j.code = :code AND p.geom && w.geom AND ST_Intersects(p.geom, w.geom))
       GROUP BY w.water_body_id) found JOIN water_body b ON b.id = found.water_body_id
-ORDER BY found.level DESC, found.earliest_at NULLS LAST, b.rank, b.public_id LIMIT :limit
+ORDER BY found.level DESC, found.earliest_at NULLS LAST, found.distance_km, b.rank, b.public_id LIMIT :limit
 """)  # noqa: S608  # the pieces are constants of this module
 _PARTS = """
 SELECT i.code, i.kind, f.level, r.feature_id, b.public_id AS water, {names} AS names, r.distance_km, r.earliest_at,
-       r.probable_at, r.lapses_at, r.is_lake, r.is_dammed,
+       r.probable_at, r.lapses_at, r.unit_peak, r.passage_s, r.is_lake, r.is_dammed,
        ST_AsGeoJSON(ST_SimplifyPreserveTopology(w.geom, 0.0005), 5) AS geometry
 FROM {public} WHERE {where} ORDER BY f.level DESC, i.code, r.nth LIMIT :limit
 """
@@ -146,7 +160,9 @@ def in_area(session: Session, code: str, *, now: datetime, limit: int = 50) -> t
     """How many waters of an area (GB/T 2260 code) something comes to, and the first of them. One query."""
     rows = session.execute(_IN_AREA, {"code": code, "now": now, "limit": limit}).all()
     found = [
-        WaterBelow(row.public_id, row.kind, row.names, row.level, Window(row.earliest_at, row.probable_at))
+        WaterBelow(
+            row.public_id, row.kind, row.names, row.level, Window(row.earliest_at, row.probable_at), row.distance_km
+        )
         for row in rows
     ]
     return (rows[0].waters if rows else 0), found
@@ -168,7 +184,7 @@ def _stretches_of(session: Session, statement: TextClause, key: object, now: dat
         Stretch(
             row.code, row.kind, row.level, row.public_id, row.water_kind, row.names, row.distance_km, row.last_km,
             Window(row.earliest_at, row.probable_at), Window(row.last_earliest_at, row.last_probable_at),
-            row.is_lake, row.is_dammed, row.passage_s,
+            row.is_lake, row.is_dammed, row.unit_peak, row.passage_s, row.last_unit_peak, row.last_passage_s,
         )
         for row in rows
     ]  # fmt: skip
@@ -179,7 +195,8 @@ def _parts(session: Session, statement: TextClause, key: object, now: datetime) 
     return [
         ExpectedPart(
             row.code, row.kind, row.level, row.feature_id, row.water, row.names, row.distance_km,
-            Window(row.earliest_at, row.probable_at), row.lapses_at, row.is_lake, row.is_dammed,
+            Window(row.earliest_at, row.probable_at), row.lapses_at, row.unit_peak, row.passage_s,
+            row.is_lake, row.is_dammed,
             json.loads(row.geometry),
         )
         for row in rows

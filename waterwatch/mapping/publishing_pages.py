@@ -9,11 +9,13 @@ One that cannot be made stops no other; where something was withdrawn it goes, f
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from psycopg.errors import QueryCanceled
+from shapely import line_merge, union_all
+from shapely.geometry import mapping, shape
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -24,6 +26,7 @@ from waterwatch.mapping import history, pages, snapshot
 from waterwatch.mapping import publishing_queries as queries
 from waterwatch.mapping.publishing_queries import LitWater, Named, PlaceView
 from waterwatch.mapping.publishing_run import Run, State
+from waterwatch.mapping.queries import LevelledWater
 from waterwatch.mapping.rules import digest_of
 
 PAGES_VERSION = 3  # another number for another look: every page is made anew
@@ -160,11 +163,25 @@ def view_of(session: Session, place: Place) -> PlaceView:
         background=queries.ground_of(session, bounds, zoom=zoom),
         waters=queries.drawn_waters(session, drawn, tolerance_deg=tolerance_deg),
         markers=queries.markers_on(session, [water.id for water in place.waters if water.incidents]),
-        near=queries.drawn_waters(session, near, tolerance_deg=tolerance_deg),
+        near=joined(queries.drawn_waters(session, near, tolerance_deg=tolerance_deg)),
         coloured=len(coloured),
         reached=len(reached),
         incidents=sum(water.incidents for water in place.waters),
     )
+
+
+def joined(waters: Sequence[LevelledWater]) -> list[LevelledWater]:
+    """The reaches of one water and level as one: dashes that begin anew with every short reach leave no gap."""
+    rivers: dict[tuple[str, int], list[LevelledWater]] = defaultdict(list)
+    for water in waters:
+        if "LineString" in water.geometry["type"]:
+            rivers[water.public_id, water.level].append(water)
+    lines = {
+        key: replace(parts[0], geometry=mapping(line_merge(union_all([shape(part.geometry) for part in parts]))))
+        for key, parts in rivers.items()
+    }
+    whole = [water for water in waters if "LineString" not in water.geometry["type"]]
+    return sorted([*lines.values(), *whole], key=lambda water: -water.level)
 
 
 def _bounds(session: Session, place: Place) -> tuple[float, float, float, float]:

@@ -32,13 +32,21 @@ DRAWN_ZONES = ("intake", "drinking_water", "nature_reserve")
 
 @dataclass(frozen=True)
 class Stretch:
-    """What would be warned of one water. ``first``, ``last``: when it is expected at its nearest and farthest part."""
+    """What would be warned of one water. ``first``, ``last``: when it is expected at its nearest and farthest part.
+
+    ``unit_peak`` (10⁻⁶/s), ``passage_s``: of the nearest, orders of magnitude; None where they are not known.
+    ``last_unit_peak``, ``last_passage_s``: of the farthest.
+    """
 
     names: dict[str, str]
     km_from: float
     km_to: float
     first: Window
     last: Window
+    unit_peak: float | None
+    passage_s: float | None
+    last_unit_peak: float | None
+    last_passage_s: float | None
     reaches: int
     is_lake: bool
     is_dammed: bool
@@ -174,6 +182,7 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
     parts: dict[uuid.UUID, list[int]] = {}
     for row in rows:
         parts.setdefault(bodies[ids[row]], []).append(row)
+    peaks, passages = way.unit_peak, way.passage_s
     lengths = np.nan_to_num(np.asarray(network.length_km)[np.searchsorted(network.feature_id, way.feature_ids)])
 
     def stretch(body_id: uuid.UUID, of: list[int]) -> Stretch:
@@ -186,6 +195,10 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
             km_to,
             _window(found, of[0], origin),
             _window(found, last, origin),
+            _known(peaks[of[0]]),
+            _known(passages[of[0]]),
+            _known(peaks[last]),
+            _known(passages[last]),
             len(of),
             bool(way.is_lake[of].any()),
             bool(way.is_dammed[of].any()),
@@ -212,6 +225,10 @@ def _window(found: Preview, row: int, origin: Origin) -> Window:
     if math.isnan(earliest_h):
         return UNKNOWN
     return forecasts.expected_at(origin.first_seen, earliest_h, probable_h)
+
+
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else float(number)
 
 
 def _drawn(session: Session, feature_ids: list[int], level: int) -> list[dict[str, Any]]:

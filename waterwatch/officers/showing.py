@@ -214,7 +214,7 @@ def case_page(
             now=now,
         ),
         "can_acknowledge": rules.can_acknowledge(facts.state, is_own=is_own),
-        "sure": telling.how_sure(facts.kind, is_timed=facts.warned.is_timed, language=language) if facts.warned else "",
+        "sure": _sure(facts, language),
         "can_answer": can_answer and facts.warned is None,
         "can_comment": rules.can_comment(facts.state, is_own=is_own) or (can_answer and facts.warned is not None),
         "is_own": is_own,
@@ -222,6 +222,13 @@ def case_page(
         "now": now,
         **case_words(),
     }
+
+
+def _sure(facts: CaseFacts, language: str) -> str:
+    if facts.warned is None:
+        return ""
+    has_peaks = telling.has_peaks(facts.warned.segments)
+    return telling.how_sure(facts.kind, is_timed=facts.warned.is_timed, has_peaks=has_peaks, language=language)
 
 
 def expected_rows(facts: CaseFacts, language: str) -> list[dict[str, Any]] | None:
@@ -235,6 +242,8 @@ def expected_rows(facts: CaseFacts, language: str) -> list[dict[str, Any]] | Non
             "from_km": f"{one.from_km:.0f}",
             "until_km": f"{one.until_km:.0f}",
             "window": window_words(one.window.earliest, one.window.probable, language, now=now),
+            "passage": telling.passage_words(one.passage_s, language),
+            "peak": telling.peak_line(one.unit_peak, language),
             "marks": telling.marks_of(one, language),
         }
         for one in facts.warned.segments

@@ -191,6 +191,23 @@ class ExpectedFactsOut(Strict):
     earliest_at: datetime | None
     probable_at: datetime | None
     lapses_at: Annotated[datetime, Field(description="From then on nothing is expected there any more.")]
+    unit_peak_mg_per_l: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="Peak concentration for each kilogram dissolved and each m³/s of flow: times the kilograms, "
+            "divided by the m³/s. The nearest power of ten; it may be several times more or less. Nobody knows how "
+            "much was spilled: no concentration to expect, no forecast of harm. Null: not known.",
+        ),
+    ]
+    passage_h: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="Hours that most of it takes to pass one place. The nearest power of ten; it may be several "
+            "times more or less. Null: not known.",
+        ),
+    ]
     is_lake: bool
     is_dammed: bool
 

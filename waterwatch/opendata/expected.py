@@ -1,7 +1,7 @@
 """Early warnings as data: reach by reach what may come when, as GeoJSON and as CSV. No I/O.
 
 Each field is documented in docs/api.md. What is unknown is null; what is an order of
-magnitude alone is not told.
+magnitude is told as a power of ten.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from waterwatch.advisories.rules import passage_h, unit_peak_mg_per_l
 from waterwatch.atlas.expected import ExpectedPart
 from waterwatch.kernel import sheets
 from waterwatch.opendata.exports import LEVELS, NOTICE, Facts
@@ -16,6 +17,12 @@ from waterwatch.opendata.exports import LEVELS, NOTICE, Facts
 RECKONED = (
     "由公众上报推算，可能早到、晚到或不到，流速误差约 ±0.15 m/s · reckoned from citizens' reports (Jobson 1996, root "
     "mean square error of velocity 0.15 m/s): it may come sooner, later or not at all"
+)
+MAGNITUDES = (
+    "unit_peak_mg_per_l 是每公斤溶解物、每 1 m³/s 流量的峰浓度，它和 passage_h 都只是 10 的几次方，"
+    "实际可能是几倍或几分之一；不知道排了多少，不是危害预报 · unit_peak_mg_per_l is the peak for each kilogram "
+    "dissolved and each m³/s of flow; it and passage_h are powers of ten and may be several times more or less; nobody "
+    "knows how much was spilled: no forecast of harm"
 )
 
 
@@ -36,6 +43,8 @@ _COLUMNS: tuple[tuple[str, Callable[[ExpectedPart], Any]], ...] = (
     ("earliest_at", lambda one: _time(one.window.earliest)),
     ("probable_at", lambda one: _time(one.window.probable)),
     ("lapses_at", lambda one: _time(one.lapses_at)),
+    ("unit_peak_mg_per_l", lambda one: unit_peak_mg_per_l(one.unit_peak)),
+    ("passage_h", lambda one: passage_h(one.passage_s)),
     ("is_lake", lambda one: one.is_lake),
     ("is_dammed", lambda one: one.is_dammed),
 )
@@ -53,7 +62,8 @@ def as_geojson(parts: Sequence[ExpectedPart], about: Mapping[str, Any]) -> str:
         {"type": "Feature", "id": f"{one.code}/{one.feature_id}", "geometry": one.geometry, "properties": facts_of(one)}
         for one in parts
     ]
-    collection = {"type": "FeatureCollection", "notice": f"{NOTICE}。{RECKONED}", "about": about, "features": features}
+    notice = f"{NOTICE}。{RECKONED}。{MAGNITUDES}"
+    collection = {"type": "FeatureCollection", "notice": notice, "about": about, "features": features}
     return json.dumps(collection, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from flask_babel import get_locale, gettext
 
+from waterwatch.advisories import telling
 from waterwatch.advisories.rules import Window
 from waterwatch.kernel.clock import utc_now
 from waterwatch.mapping.history import History, Week
@@ -71,10 +72,14 @@ def km_words(distance_km: float) -> str:
 
 def passage_words(passage_s: float | None) -> str:
     """How long it takes to pass, as an order of magnitude; empty where it is not known."""
-    if passage_s is None:
-        return ""
-    hours = passage_s / 3600
-    for limit, words in ((2, gettext("约一两小时")), (10, gettext("约几小时")), (36, gettext("约一天"))):
-        if hours < limit:
-            return str(words)
-    return str(gettext("约几天"))
+    return telling.passage_words(passage_s, viewer_language()) or ""
+
+
+def unit_peak_words(unit_peak: float | None) -> str:
+    """How high the peak is for each kilogram, as an order of magnitude; empty where it is not known."""
+    return telling.unit_peak_words(unit_peak, viewer_language()) or ""
+
+
+def magnitudes_words() -> str:
+    """What these orders of magnitude are, and how far they may be wrong: once beside them."""
+    return str(telling.MAGNITUDES)

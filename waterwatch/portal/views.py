@@ -34,10 +34,12 @@ from waterwatch.portal import linked, queries
 from waterwatch.portal.showing import (
     arrival_words,
     km_words,
+    magnitudes_words,
     name_in_language,
     passage_words,
     public_url,
     published_url,
+    unit_peak_words,
 )
 from waterwatch.waters.search import search_names
 from waterwatch.web.guards import public
@@ -46,7 +48,7 @@ from waterwatch.web.language import STATED, state_language, viewer_language
 from waterwatch.web.words import KIND_WORDS
 
 bp = Blueprint("portal", __name__, template_folder="templates")
-for shown in (published_url, arrival_words, km_words, passage_words):
+for shown in (published_url, arrival_words, km_words, passage_words, unit_peak_words, magnitudes_words):
     bp.app_template_global(shown.__name__)(shown)
 
 LISTED_WATERS = 200

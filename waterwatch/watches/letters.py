@@ -10,12 +10,13 @@ from flask_babel import lazy_gettext as _l
 
 from waterwatch.advisories.forecast_queries import Expected
 from waterwatch.advisories.rules import CAUTION_KINDS
+from waterwatch.advisories.telling import beijing_words
 from waterwatch.kernel.settings import Settings
 from waterwatch.kernel.signing import sign_link
 from waterwatch.kernel.writing import environment, in_language
 from waterwatch.postbox.service import Mail
 from waterwatch.watches.rules import CLEARED, FALLEN, RISEN
-from waterwatch.web.windows import MAYBE_THERE, window_words
+from waterwatch.web.windows import MAYBE_THERE
 from waterwatch.web.words import KIND_WORDS, SEVERITY_WORDS
 
 CONFIRM, STOP = "watches-confirm", "watches-stop"  # purposes of the links' keys
@@ -73,14 +74,13 @@ def changed(
 
 
 def approaching(recipient: Recipient, water: WatchedWater, coming: Expected, *, settings: Settings) -> Mail:
-    """What was seen upstream may come to this water: whence, when by calculation, and what anybody can do."""
+    """What was seen upstream may come to this water: whence, when by calculation, and what anybody can do.
+
+    By dates, since a mail is read on another day, and on China's clock, which the words say.
+    """
     window, language = coming.window, recipient.language
     is_past = window.probable is not None and window.probable <= recipient.at
-    when = (
-        in_language(language, MAYBE_THERE)
-        if is_past
-        else window_words(window.earliest, window.probable, language, now=recipient.at)
-    )
+    when = in_language(language, MAYBE_THERE) if is_past else beijing_words(window, language)
     words = {
         "when": when,
         "km": f"{max(1, round(coming.distance_km))}",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from waterwatch.advisories import telling
-from waterwatch.advisories.rules import Window
+from waterwatch.advisories.rules import Window, unit_peak_mg_per_l
 from waterwatch.agencies.rules import WebhookSettings
 from waterwatch.escalation.channels import Contact, Failed, Handed, Letter, Outcome, Wire, http
 from waterwatch.escalation.channels.wording import kind_words, severity_words
@@ -86,7 +86,9 @@ def _expected(letter: Letter) -> dict[str, Any]:
     warned = letter.warned
     assert warned is not None
     return {
-        "basis": telling.how_sure(letter.facts.kind, is_timed=warned.is_timed),
+        "basis": telling.how_sure(
+            letter.facts.kind, is_timed=warned.is_timed, has_peaks=telling.has_peaks(warned.segments)
+        ),
         "segments": [
             {
                 "water": one.water,
@@ -95,6 +97,7 @@ def _expected(letter: Letter) -> dict[str, Any]:
                 **_window(one.window),
                 "lapses": one.lapses_at.isoformat(timespec="seconds"),
                 "passage": telling.passage_words(one.passage_s),
+                "unit_peak_mg_per_l": unit_peak_mg_per_l(one.unit_peak),
                 "is_lake": one.is_lake,
                 "is_dammed": one.is_dammed,
                 "features": list(one.feature_ids),

@@ -65,6 +65,7 @@ def warning_words(letter: Letter) -> dict[str, Any] | None:
                 "until_km": f"{one.until_km:.0f}",
                 "window": telling.dated_words(one.window),
                 "passage": telling.passage_words(one.passage_s),
+                "peak": telling.peak_line(one.unit_peak),
                 "marks": telling.marks_of(one),
             }
             for one in warned.segments
@@ -78,7 +79,9 @@ def warning_words(letter: Letter) -> dict[str, Any] | None:
             }
             for one in warned.intakes
         ],
-        "sure": telling.how_sure(letter.facts.kind, is_timed=warned.is_timed),
+        "sure": telling.how_sure(
+            letter.facts.kind, is_timed=warned.is_timed, has_peaks=telling.has_peaks(warned.segments)
+        ),
         "asked": in_language(LANGUAGE, telling.ASKED),
     }
 
