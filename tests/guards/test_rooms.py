@@ -86,6 +86,7 @@ SPECIAL = {
     ("directory", "words"): "the words of those pages",
     ("escalation", "warnings"): "use cases of those who are only warned",
     ("escalation", "warning_queries"): "their questions, over forecasts, areas and zones",
+    ("escalation", "foreseen"): "whom a warning would tell that is not there yet, for whoever grades",
     ("escalation", "promotion"): "who was only warned becomes competent",
     ("escalation", "routing"): "who is told, in one statement over waters and agencies",
     ("agencies", "search"): "likewise for areas, and the keys that answer them",
