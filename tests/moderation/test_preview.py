@@ -23,6 +23,7 @@ from waterwatch.kernel.settings import Settings
 
 People = dict[str, DemoPerson]
 DAY = timedelta(days=1)
+RULED = {"downstream": "withhold", "downstream_reason": "只是一小段"}
 TAG = re.compile(r"<[^>]+>")
 
 
@@ -193,3 +194,46 @@ def test_the_preview_asks_a_fixed_number_of_times_whoever_lies_below(
         assert told(asked(desk, place)["html"]).startswith("部门 3 ")
     assert len(after) == len(before)
     assert sum("jurisdiction_part" in one for one in after) == 2, "who is told of the incident, who is warned"
+
+
+def test_joining_many_at_once_shows_first_what_will_be_warned_below_and_whom_it_tells(
+    app: Flask, desk: Visitor, sessions: sessionmaker[Session], place: Place, settings: Settings
+) -> None:
+    with transaction(sessions) as session:
+        add_agency(session, "下游局", ["a@example.org"], area=LOWER)
+    grade(desk, place)
+    known = incident_id(sessions)
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE incident SET last_confirmed_at = now() - interval '9 days'"))
+        code = session.execute(text("SELECT code FROM incident")).scalar_one()
+    chosen = {"what": "join", "incident": code, "codes": codes_of(sessions, [further(sessions, place, seen=DAY)])}
+    listed = desk.post("/desk/batch/preview", chosen, page="/desk/batch").text
+    assert "预警 3 个河段、1 片湖泊水库 · 最远 26 公里 · 最近处 " in " ".join(listed.split())
+    assert told(listed) == "部门 1 下游局"
+    with counting(app) as one_sent:
+        desk.post("/desk/batch/preview", chosen, page="/desk/batch")
+    many = chosen | {"codes": codes_of(sessions, [further(sessions, place) for _each in range(3)])}
+    with counting(app) as three_sent:
+        desk.post("/desk/batch/preview", many, page="/desk/batch")
+    below = [sum("unnest" in one or "downstream" in one for one in sent) for sent in (one_sent, three_sent)]
+    assert below[0] == below[1], "reckoned once for all of them"
+    desk.post(f"/desk/incident/{known}/downstream", RULED, page=f"/desk/incident/{known}")
+    assert "审核员决定不发布下游预警" in desk.post("/desk/batch/preview", chosen, page="/desk/batch").text
+
+
+def test_refusing_many_at_once_speaks_of_no_warning(
+    desk: Visitor, sessions: sessionmaker[Session], place: Place
+) -> None:
+    chosen = {"what": "refuse", "code": "advertisement", "codes": codes_of(sessions, [place])}
+    listed = desk.post("/desk/batch/preview", chosen, page="/desk/batch").text
+    assert "将退回 1 条" in listed
+    assert "下游" not in listed.split("<main", maxsplit=1)[1].split("</main>", maxsplit=1)[0]
+
+
+def codes_of(sessions: sessionmaker[Session], places: list[Place]) -> str:
+    """The codes of their reports, as they are typed."""
+    with transaction(sessions) as session:
+        rows = session.execute(
+            text("SELECT code FROM report WHERE id = ANY(:ids)"), {"ids": [one.report_id for one in places]}
+        )
+        return " ".join(row.code for row in rows)

@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -97,13 +97,9 @@ def below_report(
     seen = min(facts.observed_at or facts.received_at, facts.received_at)
     if join_incident_id is not None:
         joined = _origin(session, join_incident_id)
-        if joined.ruling.is_withheld:
-            return Below("withheld", joined.severity)
         stands = max(joined.severity, _standing(severity, joined.severity))
-        # Joining confirms it: its clock begins anew, and this report may have seen it first.
-        revived = replace(joined, severity=stands, first_seen=min(joined.first_seen, seen), last_seen=now)
-        asked = _Asked(revived, joined.ruling.limit_km or limit_km, join_incident_id, language)
-        return _below(session, asked, settings=settings, now=now)
+        confirmed = replace(joined, severity=stands)
+        return _confirmed(session, confirmed, seen, limit_km, settings=settings, language=language, now=now)
     water_feature_id = water_feature_id or facts.water_feature_id
     feature_id = queries.feature_of(session, water_feature_id) if water_feature_id else None
     if water_feature_id is None or feature_id is None:
@@ -131,6 +127,42 @@ def below_incident(
     origin = _origin(session, incident_id)
     graded = replace(origin, kind=kind, severity=_standing(severity, origin.severity))
     asked = _Asked(graded, origin.ruling.limit_km, incident_id, language)
+    return _below(session, asked, settings=settings, now=now)
+
+
+def below_joined(
+    session: Session,
+    incident_id: uuid.UUID,
+    report_ids: Collection[uuid.UUID],
+    *,
+    settings: Settings,
+    language: str,
+    now: datetime,
+) -> Below:
+    """What an incident would warn of once these reports, none graver than it, joined it. Raises :class:`NotFound`."""
+    joined = _origin(session, incident_id)
+    seen = queries.first_seen(session, report_ids) or joined.first_seen
+    return _confirmed(session, joined, seen, None, settings=settings, language=language, now=now)
+
+
+def _confirmed(
+    session: Session,
+    joined: Origin,
+    seen: datetime,
+    limit_km: float | None,
+    *,
+    settings: Settings,
+    language: str,
+    now: datetime,
+) -> Below:
+    """Of an incident that is joined now: its clock begins anew, and what joins may have been seen first.
+
+    ``limit_km``: what is asked for; where it was ruled on, that stands.
+    """
+    if joined.ruling.is_withheld:
+        return Below("withheld", joined.severity)
+    revived = replace(joined, first_seen=min(joined.first_seen, seen), last_seen=now)
+    asked = _Asked(revived, joined.ruling.limit_km or limit_km, joined.incident_id, language)
     return _below(session, asked, settings=settings, now=now)
 
 
