@@ -97,7 +97,7 @@ def preview(moderator: Page) -> None:
     panel.locator("summary").first.click()
     expect(panel.locator(".below-table")).to_contain_text("长江")
     expect(panel.locator(".below-table")).to_contain_text(HOUR)
-    expect(panel).to_contain_text(re.compile(r"先告诉：\s*部门 \d+"))
+    expect(panel).to_contain_text(re.compile(r"先告诉：\s*下游的部门 \d+"))
     expect(panel.get_by_role("button", name="在地图上看全")).to_be_visible()
     assert people.find_violations(moderator) == []
     shoot(moderator, "desk")

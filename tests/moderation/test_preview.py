@@ -139,7 +139,7 @@ def test_the_preview_names_the_departments_below_and_who_runs_an_intake_and_they
         reserve = add_agency(session, "保护区", ["e@example.org"], area=box(LON + 9, LON + 10), kind="urban_management")
         add_zone(session, place.river, 2, plant)
         add_zone(session, place.river, 1, reserve, "nature_reserve")
-    assert told(asked(desk, place)["html"]) == "部门 1 下游局 取水口、水源地的管理单位 1 第二水厂"
+    assert told(asked(desk, place)["html"]) == "下游的部门 1 下游局 取水口、水源地的管理单位 1 第二水厂"
     grade(desk, place)
     assert cases(sessions, settings, role="competent") == {"上游局"}
     assert cases(sessions, settings) == {"下游局", "第二水厂"}
@@ -152,7 +152,7 @@ def test_of_many_a_few_are_named_the_nearest_first(desk: Visitor, sessions: sess
         for nth in reversed(range(1, 7)):
             west = LON + STEP_DEG * (nth + 0.3)
             add_agency(session, f"{nth}局", [], area=box(west, west + STEP_DEG / 2), level="county")
-    assert told(asked(desk, place)["html"]) == "部门 6 1局、2局、3局、4局…"
+    assert told(asked(desk, place)["html"]) == "下游的部门 6 1局、2局、3局、4局…"
 
 
 def test_whoever_is_told_of_the_incident_itself_is_not_warned_as_well(
@@ -174,7 +174,7 @@ def test_the_preview_of_a_grave_incident_names_whom_only_its_level_concerns(
     """One colour below: whoever is competent from yellow on is told below an orange, and not below a yellow."""
     with transaction(sessions) as session:
         add_agency(session, "黄色局", ["a@example.org"], area=LOWER, min_severity=2)
-    assert told(asked(desk, place, severity="3")["html"]) == "部门 1 黄色局"
+    assert told(asked(desk, place, severity="3")["html"]) == "下游的部门 1 黄色局"
     assert "没有单位可先告诉" in str(asked(desk, place, severity="2")["html"])
 
 
@@ -191,7 +191,7 @@ def test_the_preview_asks_a_fixed_number_of_times_whoever_lies_below(
             west = LON + STEP_DEG * (nth + 0.1)
             add_agency(session, f"{nth}局", [], area=box(west, west + STEP_DEG / 2), level="county")
     with counting(app) as after:
-        assert told(asked(desk, place)["html"]).startswith("部门 3 ")
+        assert told(asked(desk, place)["html"]).startswith("下游的部门 3 ")
     assert len(after) == len(before)
     assert sum("jurisdiction_part" in one for one in after) == 2, "who is told of the incident, who is warned"
 
@@ -209,7 +209,7 @@ def test_joining_many_at_once_shows_first_what_will_be_warned_below_and_whom_it_
     chosen = {"what": "join", "incident": code, "codes": codes_of(sessions, [further(sessions, place, seen=DAY)])}
     listed = desk.post("/desk/batch/preview", chosen, page="/desk/batch").text
     assert "预警 3 个河段、1 片湖泊水库 · 最远 26 公里 · 最近处 " in " ".join(listed.split())
-    assert told(listed) == "部门 1 下游局"
+    assert told(listed) == "下游的部门 1 下游局"
     with counting(app) as one_sent:
         desk.post("/desk/batch/preview", chosen, page="/desk/batch")
     many = chosen | {"codes": codes_of(sessions, [further(sessions, place) for _each in range(3)])}
