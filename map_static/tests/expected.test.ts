@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { decodeExpected, merged, NOTHING_EXPECTED, readExpected } from "../src/expected";
 import type { Rank } from "../src/levels";
 import { listWaters } from "../src/map/list";
+import { overhang } from "../src/map/popups";
 import { buildStyle } from "../src/map/style";
 import { arrivalWords, kmWords, windowWords } from "../src/map/windows";
 import type { Manifest } from "../src/published";
@@ -106,4 +107,22 @@ test("hatching gives way to the colour of what is there already", () => {
     const paint = style.layers.find((layer) => layer.id === id)?.paint as Record<string, unknown>;
     expect(JSON.stringify(paint["fill-opacity"] ?? paint["line-opacity"])).toContain(JSON.stringify(["==", LEVEL, 0]));
   }
+});
+
+describe("a popup that hangs over the map's edge", () => {
+  const map = { left: 16, right: 344, top: 100, bottom: 600 };
+  const moved = (left: number, right: number, top: number, bottom: number): readonly number[] => overhang({ left, right, top, bottom }, map);
+
+  test("is brought onto it", () => {
+    expect(moved(40, 320, 350, 630)).toEqual([0, 38]);
+    expect(moved(0, 280, 200, 400)).toEqual([-24, 0]);
+    expect(moved(100, 350, 90, 300)).toEqual([14, -18]);
+    expect(moved(24, 336, 108, 592)).toEqual([0, 0]);
+  });
+
+  test("shows its beginning where it does not fit", () => {
+    expect(moved(40, 320, 300, 900)).toEqual([0, 192]);
+    expect(moved(40, 320, 104, 900)).toEqual([0, -4]);
+    expect(moved(40, 320, 108, 900)).toEqual([0, 0]);
+  });
 });

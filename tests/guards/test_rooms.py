@@ -88,6 +88,7 @@ SPECIAL = {
     ("escalation", "told"): "what an alert warned of, as it is kept",
     ("escalation", "warnings"): "use cases of those who are only warned",
     ("escalation", "warning_queries"): "their questions, over forecasts, areas and zones",
+    ("escalation", "foreseen"): "whom a warning would tell that is not there yet, for whoever grades",
     ("escalation", "routing"): "who is told, in one statement over waters and agencies",
     ("agencies", "search"): "likewise for areas, and the keys that answer them",
     ("imports", "reading"): "reads surveys' files; the only importer of pyogrio",

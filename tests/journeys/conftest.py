@@ -68,11 +68,12 @@ def await_archive(pointer: Path) -> None:
 
 
 @contextmanager
-def running_site(folder: Path) -> Iterator[Site]:
-    """``bin/demo``'s second half on a folder of its own."""
+def running_site(folder: Path, *, head_start_s: int = 0) -> Iterator[Site]:
+    """``bin/demo``'s second half on a folder of its own; ``head_start_s``: by how much departments know first."""
     # All journeys come from one address within minutes: what a flood is, and what comes of it, is not their matter.
     # Nor does any of them wait ten minutes until what departments know is public.
-    running = RunningDemo(folder, WATERWATCH_FLOOD_REPORTS="10000", WATERWATCH_DOWNSTREAM_HEAD_START_S="0")
+    head_start = str(head_start_s)
+    running = RunningDemo(folder, WATERWATCH_FLOOD_REPORTS="10000", WATERWATCH_DOWNSTREAM_HEAD_START_S=head_start)
     try:
         running.wait_for("Ctrl-C")
         facts = read_facts(running)

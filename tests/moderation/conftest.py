@@ -4,12 +4,17 @@ import uuid
 from datetime import datetime
 
 import pytest
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
+from tests.advisories.rows import add_chain
 from tests.escalation.rows import add_agency
-from tests.moderation.rows import add_moderator, add_river
+from tests.moderation.below import Place
+from tests.moderation.rows import add_moderator, add_river, add_waiting
+from tests.reports.rows import LAT, LON
 from tests.web.conftest import database_url, people, peopled_database, settings, visitor
 from waterwatch.kernel.audit import Actor
+from waterwatch.kernel.clock import utc_now
+from waterwatch.kernel.db import transaction
 
 __all__ = ["database_url", "people", "peopled_database", "settings", "visitor"]
 
@@ -36,3 +41,11 @@ def first(session: Session, now: datetime) -> Actor:
 def other(session: Session, now: datetime) -> Actor:
     """Another."""
     return add_moderator(session, "other", now=now)
+
+
+@pytest.fixture
+def place(sessions: sessionmaker[Session]) -> Place:
+    """Above three reaches, the last of them in a reservoir."""
+    with transaction(sessions) as session:
+        river = add_chain(session, 4, lakes=(3,), is_reservoir=True)
+        return Place(river, add_waiting(session, river.ids[0], now=utc_now(), at=(LON + 0.02, LAT)))

@@ -1,7 +1,5 @@
 """Early warning at the desk: what a grade would warn, what is ruled of it, what a report from below shows."""
 
-import uuid
-from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -9,12 +7,12 @@ from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.advisories.rows import STEP_DEG, River, add_chain, network_of
+from tests.advisories.rows import STEP_DEG, add_chain
+from tests.moderation.below import Place, asked, grade, incident_id, reckon
 from tests.moderation.rows import add_waiting, count
 from tests.reports.rows import LAT, LON
 from tests.web.site import Visitor, counting
 from waterwatch.accounts.service import DemoPerson
-from waterwatch.advisories import forecasts
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -25,26 +23,6 @@ People = dict[str, DemoPerson]
 SYSTEM = Actor.system("tests")
 
 
-@dataclass
-class Place:
-    """A river, and a report from its first reach that waits."""
-
-    river: River
-    report_id: uuid.UUID
-
-    def form(self, **changes: str) -> dict[str, str]:
-        """A grade of it: orange."""
-        graded = {"kind": "sewage_outfall", "severity": "3", "departure_reason": "看到的更严重"}
-        return graded | {"water_feature_id": str(self.river.ids[0])} | changes
-
-
-@pytest.fixture
-def place(sessions: sessionmaker[Session]) -> Place:
-    with transaction(sessions) as session:
-        river = add_chain(session, 4, lakes=(3,), is_reservoir=True)
-        return Place(river, add_waiting(session, river.ids[0], now=utc_now(), at=(LON + 0.02, LAT)))
-
-
 @pytest.fixture
 def desk(visitor: Visitor, people: People) -> Visitor:
     """A moderator at the desk."""
@@ -52,36 +30,10 @@ def desk(visitor: Visitor, people: People) -> Visitor:
     return visitor
 
 
-def asked(desk: Visitor, place: Place, **query: str) -> dict[str, object]:
-    values = {"kind": "sewage_outfall", "severity": "3", "water_feature_id": str(place.river.ids[0]), "answer": "json"}
-    response = desk.client.get(f"/desk/{place.report_id}/downstream", query_string=values | query)
-    assert response.status_code == 200, response.text
-    found: dict[str, object] = response.get_json()
-    return found
-
-
-def grade(desk: Visitor, place: Place, **changes: str) -> int:
-    page = f"/desk/{place.report_id}"
-    desk.get(page)
-    return desk.post(f"{page}/grade", place.form(**changes), page=page).status_code
-
-
-def incident_id(sessions: sessionmaker[Session]) -> uuid.UUID:
-    with transaction(sessions) as session:
-        found: uuid.UUID = session.execute(text("SELECT id FROM incident")).scalar_one()
-        return found
-
-
 def ruling(sessions: sessionmaker[Session]) -> tuple[bool, float | None, str] | None:
     with transaction(sessions) as session:
         row = session.execute(text("SELECT is_withheld, limit_km, reason FROM downstream_ruling")).first()
         return None if row is None else (row.is_withheld, row.limit_km, row.reason)
-
-
-def reckon(sessions: sessionmaker[Session], settings: Settings, *, later: timedelta = timedelta(0)) -> None:
-    with transaction(sessions) as session:
-        ids = list(session.execute(text("SELECT id FROM incident")).scalars())
-        forecasts.reckon(session, ids, network_of(session), settings=settings, actor=SYSTEM, now=utc_now() + later)
 
 
 def test_the_preview_tells_waters_distances_windows_and_the_reservoir(desk: Visitor, place: Place) -> None:

@@ -1,7 +1,7 @@
 """Whom a forecast concerns, and what a warned agency is told: each SELECT named for its answer."""
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,28 +42,44 @@ WHERE f.incident_id = :id AND f.state = 'standing' AND i.closed_at IS NULL
 _ALONG = text("SELECT feature_id, nth, earliest_at FROM downstream_reach WHERE incident_id = :id ORDER BY nth")
 # A reach is asked about at a point of it in each area it touches, of the most local level that it touches: the areas of
 # both banks, where it is the border. At each such point the most local agency of each kind counts, as for an incident.
-_CONCERNED = text(f"""
-WITH warned AS MATERIALIZED (
-    SELECT r.feature_id, r.nth AS reach, w.geom
-    FROM downstream_reach r JOIN water_feature w USING (feature_id) WHERE r.incident_id = :incident_id),
+# Points are looked for last, and a place's feature is read from an array: PostgreSQL cannot know how many there are,
+# and would compare all places with all agencies.
+_CONCERNED = f"""
+WITH warned AS MATERIALIZED ({{warned}}),
 touched AS MATERIALIZED (
-    SELECT DISTINCT ON (warned.reach, j.id) warned.reach, warned.feature_id, j.id AS area_id, d.distance,
-           ST_PointOnSurface(ST_Intersection(part.geom, warned.geom)) AS at
+    SELECT DISTINCT ON (warned.reach, j.id) warned.reach, warned.feature_id, warned.geom, part.geom AS area, d.distance
     FROM warned JOIN jurisdiction_part part ON part.geom && warned.geom AND ST_Intersects(part.geom, warned.geom)
     JOIN jurisdiction j ON j.id = part.jurisdiction_id
     CROSS JOIN LATERAL (
         SELECT array_position(ARRAY['county', 'prefecture', 'province', 'basin'], j.level) AS distance) d
     ORDER BY warned.reach, j.id),
 place AS MATERIALIZED (
-    SELECT row_number() OVER () AS nth, reach, feature_id, at
+    SELECT row_number() OVER () AS nth, feature_id, ST_PointOnSurface(
+               CASE WHEN ST_Covers(area, geom) THEN geom ELSE ST_Intersection(area, geom) END) AS at
     FROM (SELECT touched.*, min(distance) OVER (PARTITION BY reach) AS closest FROM touched) t
     WHERE distance = closest),
 here AS MATERIALIZED (
     SELECT DISTINCT part.jurisdiction_id AS id, place.nth
     FROM place JOIN jurisdiction_part part ON ST_Intersects(part.geom, place.at))
-SELECT n.id AS agency_id, array_agg(DISTINCT place.feature_id) AS feature_ids
-FROM ({NEAREST}) n JOIN place ON place.nth = n.nth WHERE n.distance = n.closest GROUP BY n.id ORDER BY n.id
-""")  # noqa: S608  # the piece is a constant of ours
+SELECT n.id AS agency_id,
+       array_agg(DISTINCT (SELECT array_agg(feature_id ORDER BY nth) FROM place)[n.nth]) AS feature_ids
+FROM ({NEAREST}) n WHERE n.distance = n.closest GROUP BY n.id ORDER BY n.id
+"""  # noqa: S608  # the piece is a constant of ours
+_CONCERNED_BY_INCIDENT = text(
+    _CONCERNED.format(
+        warned="""
+    SELECT r.feature_id, r.nth AS reach, w.geom
+    FROM downstream_reach r JOIN water_feature w USING (feature_id) WHERE r.incident_id = :incident_id"""
+    )
+)
+_CONCERNED_BY_WAY = text(
+    _CONCERNED.format(
+        warned="""
+    SELECT w.feature_id, way.nth AS reach, w.geom
+    FROM unnest(CAST(:feature_ids AS bigint[])) WITH ORDINALITY AS way (feature_id, nth)
+    JOIN water_feature w USING (feature_id)"""
+    )
+)
 
 
 def standing(session: Session, incident_id: uuid.UUID) -> Standing | None:
@@ -76,7 +92,13 @@ def competent_along(session: Session, incident_id: uuid.UUID, kind: str, level: 
     """The agencies competent for a pollution of this kind and level where a forecast expects it, with the feature ids
     there. One statement."""
     values = {"incident_id": incident_id, "observation_kind": kind, "severity": level}
-    return {row.agency_id: list(row.feature_ids) for row in session.execute(_CONCERNED, values)}
+    return {row.agency_id: list(row.feature_ids) for row in session.execute(_CONCERNED_BY_INCIDENT, values)}
+
+
+def competent_on(session: Session, feature_ids: Sequence[int], kind: str, level: int) -> dict[uuid.UUID, list[int]]:
+    """The same of a forecast that is not there yet, by what it would warn. One statement."""
+    values = {"feature_ids": list(feature_ids), "observation_kind": kind, "severity": level}
+    return {row.agency_id: list(row.feature_ids) for row in session.execute(_CONCERNED_BY_WAY, values)}
 
 
 @dataclass(frozen=True)
@@ -165,14 +187,10 @@ def concerned(session: Session, incident_id: uuid.UUID, kind: str, level: int) -
     rows = session.execute(_ALONG, {"id": incident_id}).all()
     by_id = {row.feature_id: row for row in rows}
     zones = zones_along(session, list(by_id))
-    own: dict[uuid.UUID, set[int]] = {
-        agency_id: set(features) for agency_id, features in competent_along(session, incident_id, kind, level).items()
-    }
+    own = with_operators(competent_along(session, incident_id, kind, level), zones)
     on_it: dict[int, list[ZoneAlong]] = {}
     for zone in zones:
         on_it.setdefault(zone.feature_id, []).append(zone)
-        if zone.operator_id is not None and zone.kind in DRINKING:
-            own.setdefault(zone.operator_id, set()).add(zone.feature_id)
     found = {}
     for agency_id, features in own.items():
         ordered = sorted(features, key=lambda feature_id: by_id[feature_id].nth)
@@ -180,6 +198,17 @@ def concerned(session: Session, incident_id: uuid.UUID, kind: str, level: int) -
         times = [at for feature_id in ordered if (at := by_id[feature_id].earliest_at) is not None]
         found[agency_id] = Stretch(tuple(ordered), tuple(there), min(times, default=None))
     return dict(sorted(found.items(), key=lambda one: (by_id[one[1].feature_ids[0]].nth, one[0])))
+
+
+def with_operators(
+    competent: Mapping[uuid.UUID, Collection[int]], zones: Iterable[ZoneAlong]
+) -> dict[uuid.UUID, set[int]]:
+    """Who is competent on which reaches and lakes, and beside them who runs an intake or protects drinking water."""
+    own = {agency_id: set(feature_ids) for agency_id, feature_ids in competent.items()}
+    for zone in zones:
+        if zone.operator_id is not None and zone.kind in DRINKING:
+            own.setdefault(zone.operator_id, set()).add(zone.feature_id)
+    return own
 
 
 def kept_stretches(session: Session, case_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, CaseStretch]:

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
 from waterwatch.kernel.errors import Conflict, Invalid
 from waterwatch.moderation import batch, forms
+from waterwatch.moderation.downstream import below_joined
+from waterwatch.moderation.downstream_views import NOTHING_WORDS
 from waterwatch.moderation.showing import ERROR_WORDS, person_id, wanted
 from waterwatch.triage import queries as triage_queries
 from waterwatch.web.guards import requires
 from waterwatch.web.house import house
+from waterwatch.web.language import viewer_language
 from waterwatch.web.people import current_actor
 from waterwatch.web.words import REFUSAL_WORDS, REPORT_KIND_WORDS, SEVERITY_WORDS
 
@@ -48,10 +52,9 @@ def preview() -> str | tuple[str, int]:
     try:
         command = _command()
         with transaction(house().sessions) as session:
-            found = batch.plan(session, command, actor=current_actor(), now=utc_now())
+            return _preview(session, batch.plan(session, command, actor=current_actor(), now=utc_now()))
     except Invalid as fault:
         return _choose(request.form, fault.errors), 400
-    return _preview(found)
 
 
 @bp.post("/do")
@@ -70,7 +73,7 @@ def do() -> WerkzeugResponse | str | tuple[str, int]:
             raise
         flash(gettext("有几条刚刚变了，什么都没有做。请看过新的清单再决定。"), "warning")
         with transaction(house().sessions) as session:
-            return _preview(batch.plan(session, command, actor=actor, now=utc_now())), 409
+            return _preview(session, batch.plan(session, command, actor=actor, now=utc_now())), 409
     words = gettext("已退回 %(count)s 条。", count=count)
     flash(words if command.what == "refuse" else gettext("已并入 %(count)s 条。", count=count), "success")
     return redirect(url_for("moderation.desk"), code=303)
@@ -89,10 +92,23 @@ def _versions() -> dict[uuid.UUID, int]:
     }
 
 
-def _preview(found: batch.Plan) -> str:
+def _preview(session: Session, found: batch.Plan) -> str:
+    joining = [line.report_id for line in found.doable] if found.incident is not None else []
+    below = None
+    if found.incident is not None and joining:
+        below = below_joined(
+            session,
+            found.incident.incident_id,
+            joining,
+            settings=house().settings,
+            language=viewer_language(),
+            now=utc_now(),
+        )
     return render_template(
         "moderation/batch_preview.html",
         plan=found,
+        below=below,
+        nothing_words=NOTHING_WORDS,
         obstacles=OBSTACLE_WORDS,
         refusals=REFUSAL_WORDS,
         kinds=REPORT_KIND_WORDS,

@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from waterwatch.advisories import forecast_queries, forecasts, rules
 from waterwatch.advisories.forecast_queries import Origin
 from waterwatch.advisories.forecasts import Preview
 from waterwatch.advisories.rules import Ruling, Window
+from waterwatch.escalation.foreseen import Foreseen, foresee
 from waterwatch.flow.rules import Network
 from waterwatch.flow.service import open_network
 from waterwatch.incidents.rules import Severity
@@ -58,8 +59,8 @@ class Below:
     """What would be warned, by water, the nearest first; or why nothing would be (``nothing``).
 
     ``nothing``: ``kind``, ``level``, ``no_water``, ``no_way``, ``over``, ``withheld``. ``is_timed``: whether any window
-    is known. ``farthest_km``: to where the farthest begins. ``level``: of the warning. ``drawn``: GeoJSON features of
-    its reaches and lakes.
+    is known. ``farthest_km``: to where the farthest begins. ``level``: of the warning. ``told``: whom it would tell
+    before everybody, the nearest first. ``drawn``: GeoJSON features of its reaches and lakes.
     """
 
     nothing: str | None
@@ -72,6 +73,7 @@ class Below:
     lakes: int = 0
     soonest: Window = UNKNOWN
     stretches: Sequence[Stretch] = ()
+    told: Sequence[Foreseen] = ()
     drawn: Sequence[Mapping[str, Any]] = ()
 
     @property
@@ -91,45 +93,83 @@ def below_report(
     limit_km: float | None,
     *,
     settings: Settings,
+    language: str,
     now: datetime,
 ) -> Below:
     """What a report would warn of, graded so; joined to an incident, what that one would.
 
     Raises :class:`NotFound` for an unknown report or incident.
     """
+    facts = report_queries.review_facts(session, report_id)
+    seen = min(facts.observed_at or facts.received_at, facts.received_at)
     if join_incident_id is not None:
         joined = _origin(session, join_incident_id)
-        if joined.ruling.is_withheld:
-            return Below("withheld", joined.severity)
         stands = max(joined.severity, _standing(severity, joined.severity))
-        facts = report_queries.review_facts(session, report_id)
-        seen = min(facts.observed_at or facts.received_at, facts.received_at)
-        # Joining confirms it: its clock begins anew, and this report may have seen it first.
-        revived = replace(joined, severity=stands, first_seen=min(joined.first_seen, seen), last_seen=now)
-        return _below(session, revived, joined.ruling.limit_km or limit_km, settings=settings, now=now)
-    facts = report_queries.review_facts(session, report_id)
+        confirmed = replace(joined, severity=stands)
+        return _confirmed(session, confirmed, seen, limit_km, settings=settings, language=language, now=now)
     water_feature_id = water_feature_id or facts.water_feature_id
     feature_id = queries.feature_of(session, water_feature_id) if water_feature_id else None
     if water_feature_id is None or feature_id is None:
         return Below("no_water", severity)
     lon, lat, _distance_m = waters.snap(session, water_feature_id, facts.lon, facts.lat)
     start_km = waters.km_to_lower_end(session, water_feature_id, lon, lat)
-    seen = min(facts.observed_at or facts.received_at, facts.received_at)
     stands = _standing(severity, 0)
     # Whoever grades confirms it now, however long ago it was seen.
     origin = Origin(report_id, kind, stands, True, feature_id, start_km, seen, now, Ruling(), None, None)
-    return _below(session, origin, limit_km, settings=settings, now=now)
+    return _below(session, _Asked(origin, limit_km, language), settings=settings, now=now)
 
 
 def below_incident(
-    session: Session, incident_id: uuid.UUID, kind: str, severity: int, *, settings: Settings, now: datetime
+    session: Session,
+    incident_id: uuid.UUID,
+    kind: str,
+    severity: int,
+    *,
+    settings: Settings,
+    language: str,
+    now: datetime,
 ) -> Below:
     """What an incident would warn of, graded so. Raises :class:`NotFound`."""
     origin = _origin(session, incident_id)
-    stands = _standing(severity, origin.severity)
-    return _below(
-        session, replace(origin, kind=kind, severity=stands), origin.ruling.limit_km, settings=settings, now=now
-    )
+    graded = replace(origin, kind=kind, severity=_standing(severity, origin.severity))
+    asked = _Asked(graded, origin.ruling.limit_km, language)
+    return _below(session, asked, settings=settings, now=now)
+
+
+def below_joined(
+    session: Session,
+    incident_id: uuid.UUID,
+    report_ids: Collection[uuid.UUID],
+    *,
+    settings: Settings,
+    language: str,
+    now: datetime,
+) -> Below:
+    """What an incident would warn of once these reports, none graver than it, joined it. Raises :class:`NotFound`."""
+    joined = _origin(session, incident_id)
+    seen = queries.first_seen(session, report_ids) or joined.first_seen
+    return _confirmed(session, joined, seen, None, settings=settings, language=language, now=now)
+
+
+def _confirmed(
+    session: Session,
+    joined: Origin,
+    seen: datetime,
+    limit_km: float | None,
+    *,
+    settings: Settings,
+    language: str,
+    now: datetime,
+) -> Below:
+    """Of an incident that is joined now: its clock begins anew, and what joins may have been seen first.
+
+    ``limit_km``: what is asked for; where it was ruled on, that stands.
+    """
+    if joined.ruling.is_withheld:
+        return Below("withheld", joined.severity)
+    revived = replace(joined, first_seen=min(joined.first_seen, seen), last_seen=now)
+    asked = _Asked(revived, joined.ruling.limit_km or limit_km, language)
+    return _below(session, asked, settings=settings, now=now)
 
 
 def _standing(severity: int, former: int) -> int:
@@ -144,7 +184,17 @@ def _origin(session: Session, incident_id: uuid.UUID) -> Origin:
     return found[0]
 
 
-def _below(session: Session, origin: Origin, limit_km: float | None, *, settings: Settings, now: datetime) -> Below:
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked about: how it begins, how far at most, and in whose words."""
+
+    origin: Origin
+    limit_km: float | None
+    language: str
+
+
+def _below(session: Session, asked: _Asked, *, settings: Settings, now: datetime) -> Below:
+    origin, limit_km = asked.origin, asked.limit_km
     if origin.kind not in rules.CARRIED_KINDS:
         return Below("kind", origin.severity)
     if origin.severity < rules.WARNS_FROM:
@@ -157,7 +207,7 @@ def _below(session: Session, origin: Origin, limit_km: float | None, *, settings
     rows = _still_coming(found, origin, now)
     if not rows:
         return Below("over", origin.severity)
-    return _told(session, network, found, rows, origin)
+    return _told(session, network, found, rows, asked)
 
 
 def _still_coming(found: Preview, origin: Origin, now: datetime) -> list[int]:
@@ -171,13 +221,14 @@ def _still_coming(found: Preview, origin: Origin, now: datetime) -> list[int]:
     ]
 
 
-def _told(session: Session, network: Network, found: Preview, rows: list[int], origin: Origin) -> Below:
-    way = found.way
+def _told(session: Session, network: Network, found: Preview, rows: list[int], asked: _Asked) -> Below:
+    way, origin = found.way, asked.origin
     ids: list[int] = way.feature_ids.tolist()
     bodies = waters.bodies_of_features(session, [ids[row] for row in rows])
     names = waters.names_of(session, set(bodies.values()))
     along: dict[int, list[ZoneAlong]] = {}
-    for zone in zones_along(session, [ids[row] for row in rows]):
+    zones = zones_along(session, [ids[row] for row in rows])
+    for zone in zones:
         along.setdefault(zone.feature_id, []).append(zone)
     parts: dict[uuid.UUID, list[int]] = {}
     for row in rows:
@@ -188,7 +239,7 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
     def stretch(body_id: uuid.UUID, of: list[int]) -> Stretch:
         last = of[-1]
         km_to = float((way.distance_km[of] + lengths[of]).max())
-        zones = {zone.zone_id: zone for row in of for zone in along.get(ids[row], ())}
+        on_it = {zone.zone_id: zone for row in of for zone in along.get(ids[row], ())}
         return Stretch(
             names.get(body_id, {}),
             float(way.distance_km[of[0]]),
@@ -202,7 +253,7 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
             len(of),
             bool(way.is_lake[of].any()),
             bool(way.is_dammed[of].any()),
-            list(zones.values()),
+            list(on_it.values()),
         )
 
     return Below(
@@ -216,6 +267,7 @@ def _told(session: Session, network: Network, found: Preview, rows: list[int], o
         int(way.is_lake[rows].sum()),
         _window(found, rows[0], origin),
         [stretch(body_id, of) for body_id, of in parts.items()],
+        foresee(session, [ids[row] for row in rows], zones, origin.kind, found.level, language=asked.language),
         _drawn(session, [ids[row] for row in rows[:MOST_DRAWN]], found.level),
     )
 

@@ -51,6 +51,7 @@ def of_report(report_id: uuid.UUID) -> str | Response:
             asked.join_incident_id,
             asked.limit_km,
             settings=house().settings,
+            language=viewer_language(),
             now=utc_now(),
         )
     return _answer(below, asked, url_for("moderation.review", report_id=report_id))
@@ -63,7 +64,13 @@ def of_incident(incident_id: uuid.UUID) -> str | Response:
     asked = forms.parse_below(request.args)
     with transaction(house().sessions) as session:
         below = below_incident(
-            session, incident_id, asked.kind, asked.severity, settings=house().settings, now=utc_now()
+            session,
+            incident_id,
+            asked.kind,
+            asked.severity,
+            settings=house().settings,
+            language=viewer_language(),
+            now=utc_now(),
         )
     return _answer(below, asked, url_for("incident_desk.show", incident_id=incident_id))
 

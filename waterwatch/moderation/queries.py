@@ -1,12 +1,12 @@
 """Answers for the moderators' desk."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, bindparam, text
+from sqlalchemy import Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -333,6 +333,17 @@ _FEATURE = text("SELECT feature_id FROM water_feature WHERE id = :id AND retired
 def below_now(session: Session, incident_id: uuid.UUID, *, now: datetime) -> BelowNow:
     """How the warning below an incident stands. One query; raises ``NoResultFound`` for an unknown one."""
     return BelowNow(**session.execute(_BELOW, {"id": incident_id, "now": now}).one()._mapping)
+
+
+_FIRST_SEEN = text("SELECT min(least(observed_at, received_at)) FROM report WHERE id = ANY(:ids)").bindparams(
+    bindparam("ids", type_=ARRAY(Uuid))
+)
+
+
+def first_seen(session: Session, report_ids: Collection[uuid.UUID]) -> datetime | None:
+    """When the first of these reports was seen, as a warning begins with it; None where there is none of them."""
+    found: datetime | None = session.execute(_FIRST_SEEN, {"ids": list(report_ids)}).scalar_one()
+    return found
 
 
 def feature_of(session: Session, water_feature_id: uuid.UUID) -> int | None:

@@ -18,7 +18,7 @@ import { readHash, writeHash, type Shared } from "./hash";
 import { IncidentMarks } from "./incidents";
 import { ViewList } from "./list";
 import { addControls, GeolocateControl, openMap, Popup } from "./open";
-import { incidentPopup, waterPopup } from "./popups";
+import { incidentPopup, overhang, waterPopup } from "./popups";
 import { INCIDENTS, SUMS } from "./style";
 import { connectTools } from "./tools";
 import { namesOf } from "./waters";
@@ -100,7 +100,10 @@ async function furnish(live: Live, shared: Shared, fallBack: FallBack): Promise<
   miss(live, "incidents", live.published.manifest.incidents === "");
   addEventListener(TILE_FAILED, () => navigator.onLine && miss(live, "tiles", true));
   for (const element of document.querySelectorAll<HTMLElement>("[data-live]")) element.hidden = false;
-  map.once("idle", () => (frame.dataset.ready = "yes")); // what tests and screenshots wait for
+  map.once("idle", () => {
+    frame.dataset.ready = "yes"; // what tests and screenshots wait for
+    frame.dispatchEvent(new CustomEvent("map-drawn", { bubbles: true, detail: map })); // and what asks the map itself what it draws
+  });
   map.triggerRepaint();
   map.once("idle", keepOffline);
 }
@@ -222,6 +225,7 @@ function answerPointing(live: Live): void {
         ? incidentPopup(incidentOf(live, found), language, incidentHref(frame, String(found.properties.code)), words)
         : waterContent(live, found);
     popup.setLngLat(event.lngLat).setDOMContent(content).addTo(map);
+    map.panBy(overhang(popup.getElement().getBoundingClientRect(), map.getContainer().getBoundingClientRect()));
   });
 }
 

@@ -80,3 +80,17 @@ function line(textContent: string, className = ""): HTMLElement {
 function link(href: string, text: string): HTMLElement {
   return Object.assign(document.createElement("a"), { className: "map-popup-link", href, textContent: text });
 }
+
+/** What a popup's edge keeps from the map's. */
+const MARGIN_PX = 8;
+
+type Sides = Pick<DOMRectReadOnly, "left" | "right" | "top" | "bottom">;
+
+/** How far a map is to be moved so that all of a popup is on it; of one that does not fit, its beginning. */
+export function overhang(popup: Sides, map: Sides): [right: number, down: number] {
+  const by = (from: number, to: number, first: number, last: number): number => {
+    const [before, after] = [from - MARGIN_PX - first, to + MARGIN_PX - last];
+    return before < 0 ? before : Math.max(0, Math.min(after, before));
+  };
+  return [by(popup.left, popup.right, map.left, map.right), by(popup.top, popup.bottom, map.top, map.bottom)];
+}
