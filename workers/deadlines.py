@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from waterwatch.advisories import forecasts
+from waterwatch.advisories.rules import CARRIED_KINDS, WARNS_FROM
 from waterwatch.casework import pressing
 from waterwatch.casework import queries as cases
 from waterwatch.escalation import deliveries
@@ -93,13 +94,23 @@ WHERE m.state = 'received' AND m.state_deadline_at < :now AND NOT EXISTS (
 ORDER BY m.state_deadline_at LIMIT :limit
 """)
 # An order for later counts: nobody is told of what a moderator may still undo, and one that failed waits a while.
-_WINDOWS_LAPSED = text("""
-SELECT f.incident_id FROM downstream_forecast f
-WHERE f.state_deadline_at < :now AND NOT EXISTS (
+# Also incidents that should warn, and have no forecast, or one that ended, made an hour ago: their order was lost, they
+# are older than this system's forecasts, or the rivers below them came by an import since.
+_FORECASTS_DUE = text(f"""
+SELECT due.incident_id FROM (
+    SELECT incident_id, state_deadline_at AS at FROM downstream_forecast WHERE state_deadline_at < :now
+    UNION
+    SELECT i.id, coalesce(f.made_at, i.opened_at) FROM incident i
+    LEFT JOIN downstream_forecast f ON f.incident_id = i.id
+    WHERE i.closed_at IS NULL AND i.severity >= {int(WARNS_FROM)}
+      AND i.kind IN ({", ".join(f"'{kind}'" for kind in sorted(CARRIED_KINDS))})
+      AND (f.incident_id IS NULL
+           OR f.state = 'ended' AND f.made_at < :now - make_interval(secs => {forecasts.RECKONED_EVERY_S}))) due
+WHERE NOT EXISTS (
     SELECT FROM outbox o WHERE o.topic = 'advisories.forecast' AND o.done_at IS NULL AND o.dead_at IS NULL
-      AND o.payload ->> 'incident_id' = f.incident_id::text)
-ORDER BY f.state_deadline_at LIMIT :limit
-""")
+      AND o.payload ->> 'incident_id' = due.incident_id::text)
+ORDER BY due.at LIMIT :limit
+""")  # noqa: S608  # names and numbers of our own
 _QUESTIONS_OVERDUE = text("""
 SELECT id FROM question WHERE state_deadline_at < :now ORDER BY state_deadline_at LIMIT :limit
 """)
@@ -240,8 +251,9 @@ def lapse_questions(context: JobContext) -> int:
 
 
 def reckon_anew(context: JobContext) -> int:
-    """Forecasts of which a window has lapsed, or that were reckoned long ago. Returns how many were ordered."""
-    return _order(context, _WINDOWS_LAPSED, forecasts.TOPIC_FORECAST, "incident_id")
+    """Forecasts of which a window has lapsed, that were reckoned long ago, or that are missing. Returns how many were
+    ordered."""
+    return _order(context, _FORECASTS_DUE, forecasts.TOPIC_FORECAST, "incident_id")
 
 
 # (table, state) → remedy; None: only a person can do it.

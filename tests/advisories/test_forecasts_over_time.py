@@ -29,10 +29,10 @@ HOUR = timedelta(hours=1)
 class Below:
     """A river of so many reaches with an incident on the first."""
 
-    def __init__(self, session: Session, settings: Settings, reaches: int = 4) -> None:
+    def __init__(self, session: Session, settings: Settings, reaches: int = 4, km: float = 10.0) -> None:
         self.session, self.settings = session, settings
         self.moderator = add_moderator(session, "甲", now=NOW)
-        self.river = add_chain(session, reaches)
+        self.river = add_chain(session, reaches, km=km)
         self.incident_id = self.open()
 
     def open(self, severity: Severity = Severity.MAJOR, **changes: object) -> uuid.UUID:
@@ -62,6 +62,11 @@ class Below:
 
     def deadline(self) -> datetime | None:
         return self.session.execute(text("SELECT state_deadline_at FROM downstream_forecast")).scalar_one()
+
+    def warned(self, incident_id: uuid.UUID | None = None) -> list[int]:
+        """What one incident's forecast names, the nearest first."""
+        rows = text("SELECT feature_id FROM downstream_reach WHERE incident_id = :id ORDER BY nth")
+        return list(self.session.execute(rows, {"id": incident_id or self.incident_id}).scalars())
 
     def reaches(self) -> list[int]:
         found = self.session.execute(text("SELECT feature_id FROM downstream_reach ORDER BY nth"))
@@ -228,14 +233,65 @@ def test_reaches_that_were_retired_are_warned_no_longer(below: Below) -> None:
     assert levels(below.session, below.river) == [None, 2, None, None]
 
 
-def test_a_network_without_any_reach_ends_it(below: Below) -> None:
+def test_that_the_network_is_gone_is_no_all_clear(below: Below) -> None:
+    """What stands stays until its windows lapse; what does not stand does not begin."""
     below.reckon()
+    below.reckon(SOON)
+    before = below.reaches()
     network = network_of(below.session)
     below.session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
     empty = network_of(below.session)
     assert (len(network), len(empty)) == (4, 0)
+    below.told()
+    [found] = below.reckon(SOON + HOUR)
+    assert (found.state, found.is_changed, below.reaches(), below.told()) == ("standing", False, before, 0)
+    other = below.open(Severity.LARGER)
+    [begun] = below.reckon(SOON + HOUR, other)
+    assert begun.state == "ended"
+    last = below.session.execute(text("SELECT max(lapses_at) FROM downstream_reach")).scalar_one()
+    [over] = below.reckon(last)
+    assert (over.state, below.reaches(), below.told()) == ("ended", [], 1)
+
+
+def test_where_an_import_replaced_the_rivers_the_warning_goes_on_along_the_new_ones(below: Below) -> None:
+    below.reckon()
+    below.reckon(SOON)
+    below.session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
+    surveyed = add_chain(below.session, 4, lat=LAT + 0.002, name="新河")
+    add_chain(below.session, 4, lat=LAT + 0.2, name="远河")
+    [found] = below.reckon(SOON + HOUR)
+    assert (found.state, below.reaches()) == ("standing", list(surveyed.feature_ids[1:]))
+
+
+def test_whoever_lies_at_the_edge_of_three_days_is_not_warned_and_let_go_by_turns(
+    session: Session, settings: Settings
+) -> None:
+    """With a little less water the edge comes nearer: what is warned stays until it is a tenth beyond."""
+    slow = Below(session, settings.model_copy(update={"flow_ratio": 0.05}), 120, km=1.0)
+    slow.reckon()
+    before = slow.warned()
+    assert 10 < len(before) < 110
+    slow.settings = slow.settings.model_copy(update={"flow_ratio": 0.0475})
+    slow.reckon(NOW + HOUR)
+    assert slow.warned() == before
+    anew = slow.open()
+    slow.reckon(NOW + HOUR, anew)
+    assert set(slow.warned(anew)) < set(before)
+    slow.settings = slow.settings.model_copy(update={"flow_ratio": 0.025})
+    slow.reckon(NOW + 2 * HOUR)
+    assert len(slow.warned()) < len(before)
+
+
+def test_another_kind_that_is_carried_too_is_a_change(below: Below) -> None:
+    """It reads otherwise (oil floats), though reaches, level and windows are the same."""
+    below.reckon()
+    below.reckon(SOON)
+    below.told()
+    below.change(kind="oil_slick")
     [found] = below.reckon(SOON)
-    assert (found.state, below.reaches(), below.deadline()) == ("ended", [], None)
+    assert (found.state, found.is_changed, found.is_new_level, below.told()) == ("standing", True, False, 1)
+    [same] = below.reckon(SOON)
+    assert same.is_changed is False
 
 
 def test_a_gauge_on_a_reach_the_network_does_not_have_ends_no_warning(below: Below) -> None:

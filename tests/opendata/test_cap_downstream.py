@@ -134,3 +134,54 @@ def test_what_is_warned_later_is_added_to_the_alert_after_its_own_head_start(
     assert (second.msg_type.value, len(second.infos)) == ("Update", 3)
     assert second.identifier != first.identifier
     assert first.identifier in (second.references or "")
+
+
+def test_between_its_end_and_its_return_to_everybody_it_is_still_cancelled(
+    client: FlaskClient, upstream: Upstream
+) -> None:
+    upstream.reckon(timedelta(hours=3))
+    first = alert(client, upstream.code)
+    upstream.rule(Ruling(is_withheld=True, reason="水闸关了"))
+    upstream.reckon(timedelta(hours=2))
+    cancelled = alert(client, upstream.code)
+    upstream.rule(None)
+    upstream.reckon(timedelta(minutes=1))
+    between = alert(client, upstream.code)
+    assert (between.identifier, between.msg_type.value) == (cancelled.identifier, "Cancel")
+    with transaction(upstream.sessions) as session:  # its new head start goes by
+        for column in ("downstream_reach SET public_at = public_at", "downstream_forecast SET public_at = public_at"):
+            session.execute(text(f"UPDATE {column} - interval '9 min 10 s'"))
+        session.execute(text("UPDATE downstream_forecast SET made_at = made_at - interval '9 min 10 s',"
+                             " state_since = state_since - interval '9 min 10 s'"))  # fmt: skip
+    upstream.reckon(timedelta(0))
+    again = alert(client, upstream.code)
+    assert (again.msg_type.value, len(again.infos)) == ("Update", 3)
+    assert first.identifier in (again.references or "")
+
+
+def test_one_whose_incident_is_none_any_more_is_cancelled_without_a_word_of_what_it_was(
+    client: FlaskClient, upstream: Upstream
+) -> None:
+    upstream.reckon(timedelta(hours=3))
+    first = alert(client, upstream.code)
+    with transaction(upstream.sessions) as session:
+        session.execute(text("UPDATE incident SET state = 'retracted', closed_at = now()"))
+    upstream.reckon(timedelta(minutes=1))
+    last = alert(client, upstream.code)
+    assert (last.msg_type.value, len(last.infos)) == ("Cancel", 0)
+    assert first.identifier in (last.references or "")
+    [entry] = [one for one in feedparser.parse(client.get("/feeds/cap.xml").data).entries if "downstream" in one.link]
+    assert (entry.title, "where" in entry) == (f"下游预警 · {upstream.code}（已结束）", False)
+    assert "试河" not in client.get("/feeds/cap.xml").text
+
+
+def test_another_kind_is_another_message(client: FlaskClient, upstream: Upstream) -> None:
+    upstream.reckon(timedelta(hours=3))
+    first = alert(client, upstream.code)
+    with transaction(upstream.sessions) as session:
+        session.execute(text("UPDATE incident SET kind = 'oil_slick'"))
+    assert alert(client, upstream.code).infos[0].event == first.infos[0].event
+    upstream.reckon(timedelta(hours=1))
+    second = alert(client, upstream.code)
+    assert (second.msg_type.value, second.identifier != first.identifier) == ("Update", True)
+    assert second.infos[0].event != first.infos[0].event

@@ -7,10 +7,14 @@ from email import message_from_bytes, policy
 
 from sqlalchemy import text
 
+from tests.incidents.rows import open_on
 from tests.messaging.servers import HOST, Inbox, kind_server
+from tests.moderation.rows import add_moderator
 from tests.notices.test_taking_back import wait_until_somebody_waits
+from tests.reports.rows import LAT, LON
 from tests.watches.test_approaching import Upstream
 from waterwatch.advisories import forecasts
+from waterwatch.incidents.rules import Severity
 from waterwatch.incidents.service import lock_incident
 from waterwatch.kernel import outbox
 from waterwatch.kernel.clock import utc_now
@@ -18,6 +22,7 @@ from waterwatch.kernel.context import JobContext
 from waterwatch.kernel.db import transaction
 from waterwatch.postbox import service as postbox
 from waterwatch.watches import approaching
+from workers.deadlines import reckon_anew
 from workers.topics import TOPICS
 
 PATIENCE_S = 20.0
@@ -73,6 +78,10 @@ def test_who_watches_below_reads_of_it_once_everybody_may_know_and_of_its_end(co
     assert subjects[0].startswith("下河：上游有污染，预计到达：")
     assert subjects[1:] == ["下河：下游预警已解除"]
     assert {letter["List-Unsubscribe-Post"] for letter in letters} == {"List-Unsubscribe=One-Click"}
+    with transaction(context.sessions) as session:  # nothing tells any more who was told of which incident
+        told = session.execute(text("SELECT subject_id = recipient_id AS is_forgotten, state FROM posting"
+                                    " WHERE kind IN ('watch.approaching', 'watch.over')")).all()  # fmt: skip
+        assert [tuple(row) for row in told] == [(True, "sent")] * 2
 
 
 def test_two_runs_at_once_tell_everybody_once(context: JobContext) -> None:
@@ -120,3 +129,25 @@ def test_a_moderator_who_waits_for_the_job_keeps_it_from_nothing(context: JobCon
         ordered = session.execute(text("SELECT count(*) FROM outbox WHERE topic = 'advisories.forecast'")).scalar_one()
     # The one for when it is public, and the moderator's: it was of a kind the river carries when the job read it.
     assert (kinds, ordered) == (["sewage_outfall"], 2)
+
+
+def test_an_incident_that_should_warn_and_has_no_forecast_is_found(context: JobContext) -> None:
+    """Its order was lost, or it is older than forecasts; where nothing lay below it an import may have changed that."""
+    with transaction(context.sessions) as session:
+        upstream = Upstream(session, context.settings, utc_now())
+        mild, _report = open_on(
+            session, upstream.river.ids[0], add_moderator(session, "乙", now=upstream.now), now=upstream.now,
+            at=(LON + 0.02, LAT), severity=Severity.GENERAL,
+        )  # fmt: skip
+        session.execute(text("DELETE FROM outbox"))
+    assert (reckon_anew(context), reckon_anew(context)) == (1, 0)
+    assert work(context) == [forecasts.TOPIC_FORECAST]
+    with transaction(context.sessions) as session:
+        rows = session.execute(text("SELECT incident_id, state FROM downstream_forecast")).all()
+        assert [tuple(row) for row in rows] == [(upstream.incident_id, "standing")] != [(mild.id, "standing")]
+        session.execute(text("UPDATE downstream_forecast SET state = 'ended', state_deadline_at = NULL"))
+        session.execute(text("DELETE FROM outbox"))
+    assert reckon_anew(context) == 0
+    with transaction(context.sessions) as session:
+        session.execute(text("UPDATE downstream_forecast SET made_at = made_at - interval '61 minutes'"))
+    assert (reckon_anew(context), reckon_anew(context)) == (1, 0)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from waterwatch.advisories.rules import Ruling, Window
 
+MOVED_M = 2000  # as far as a report's place may lie from a water
 PAST_KEPT = timedelta(days=14)  # ours: a report waits a day for its review, an appeal or a question some more
 
 
@@ -65,18 +66,29 @@ _SERIAL = text("""
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        pg_advisory_xact_lock(hashtextextended('waterwatch.advisories.forecasts', 0))
 """)
-_ORIGINS = text("""
+# An import may have retired the reach an incident lies on: then it begins on what is nearest to its place now.
+_ORIGINS = text(f"""
 SELECT i.id, i.kind, i.severity, i.closed_at IS NULL AS is_open, f.feature_id, i.last_confirmed_at AS last_seen,
        coalesce(f.length_km, 0) * CASE WHEN GeometryType(f.geom) = 'LINESTRING'
            THEN 1 - ST_LineLocatePoint(f.geom, i.public_point) ELSE 0 END AS start_km,
        coalesce((SELECT min(least(r.observed_at, r.received_at)) FROM incident_report ir
                  JOIN report r ON r.id = ir.report_id WHERE ir.incident_id = i.id), i.opened_at) AS first_seen,
        coalesce(d.is_withheld, false) AS is_withheld, d.limit_km, d.reason, w.state, w.public_at
-FROM incident i JOIN water_feature f ON f.id = i.water_feature_id
+FROM incident i JOIN water_feature own ON own.id = i.water_feature_id
+CROSS JOIN LATERAL (
+    SELECT feature_id, length_km, geom FROM (
+        SELECT own.feature_id, own.length_km, own.geom, CASE WHEN own.retired_at IS NULL THEN 0 ELSE 2 END AS place
+        UNION ALL (
+        SELECT n.feature_id, n.length_km, n.geom, 1 FROM water_feature n
+        WHERE own.retired_at IS NOT NULL AND n.retired_at IS NULL
+          AND n.geom && ST_Expand(i.public_point, 0.05)
+          AND ST_DWithin(geography(n.geom), geography(i.public_point), {MOVED_M})
+        ORDER BY ST_Distance(geography(n.geom), geography(i.public_point)), n.feature_id LIMIT 1)) found
+    ORDER BY place LIMIT 1) f
 LEFT JOIN downstream_ruling d ON d.incident_id = i.id
 LEFT JOIN downstream_forecast w ON w.incident_id = i.id
 WHERE i.id = ANY(:ids) ORDER BY i.id
-""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))  # noqa: S608  # a constant of this module
 _MAY_HAVE = text("""
 SELECT EXISTS (SELECT FROM downstream_forecast WHERE incident_id = :id)
     OR EXISTS (SELECT FROM outbox WHERE topic = :topic AND done_at IS NULL AND dead_at IS NULL
@@ -91,11 +103,6 @@ WHERE f.state = 'standing' AND NOT EXISTS (
       AND o.payload ->> 'incident_id' = f.incident_id::text)
 ORDER BY f.incident_id
 """)
-_OPEN = text("""
-SELECT i.id FROM incident i
-WHERE i.closed_at IS NULL AND i.severity >= :least AND i.kind = ANY(:kinds)
-   OR i.id IN (SELECT incident_id FROM downstream_forecast WHERE state <> 'ended') ORDER BY i.id
-""").bindparams(bindparam("kinds", type_=ARRAY(Text)))
 _GAUGES = text("""
 SELECT g.feature_id, g.discharge_cms / f.dis_av_cms AS ratio
 FROM gauge_reading g JOIN water_feature f ON f.feature_id = g.feature_id
@@ -104,19 +111,20 @@ WHERE g.measured_at > :since AND g.measured_at <= :now AND f.dis_av_cms > 0 AND 
 # Only what changed is written, so that reckoning anew costs little and says what is new. Times are kept to the minute.
 # Whether a forecast stands, and from when on it is public, is decided at the end: see _SETTLE.
 _KEEP_FORECASTS = text("""
-INSERT INTO downstream_forecast (incident_id, state, state_since, level, observed_from, observed_until, flow_ratio,
-                                 limit_km, is_timed, made_at, changed_at, public_at, revision)
+INSERT INTO downstream_forecast (incident_id, state, state_since, kind, level, observed_from, observed_until,
+                                 flow_ratio, limit_km, is_timed, made_at, changed_at, public_at, revision)
 SELECT given.*, :now, :now, :public_at, 1 FROM (
-    SELECT id, 'ended', CAST(:now AS timestamptz), level, seen_from, seen_until, ratio, limit_km, timed
-    FROM unnest(:ids, :levels, CAST(:seen_from AS timestamptz[]), CAST(:seen_until AS timestamptz[]), :ratios, :limits,
-                CAST(:timed AS boolean[]))
-         AS one (id, level, seen_from, seen_until, ratio, limit_km, timed)) given
+    SELECT id, 'ended', CAST(:now AS timestamptz), kind, level, seen_from, seen_until, ratio, limit_km, timed
+    FROM unnest(:ids, :kinds, :levels, CAST(:seen_from AS timestamptz[]), CAST(:seen_until AS timestamptz[]),
+                :ratios, :limits, CAST(:timed AS boolean[]))
+         AS one (id, kind, level, seen_from, seen_until, ratio, limit_km, timed)) given
 ON CONFLICT (incident_id) DO UPDATE SET
-    level = excluded.level, observed_from = excluded.observed_from,
+    kind = excluded.kind, level = excluded.level, observed_from = excluded.observed_from,
     observed_until = excluded.observed_until, flow_ratio = excluded.flow_ratio, limit_km = excluded.limit_km,
     is_timed = excluded.is_timed, made_at = excluded.made_at
 """).bindparams(
     bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("kinds", type_=ARRAY(Text)),
     bindparam("levels", type_=ARRAY(Integer)),
     bindparam("ratios", type_=ARRAY(Double)),
     bindparam("limits", type_=ARRAY(Double)),
@@ -135,12 +143,14 @@ WITH given AS MATERIALIZED (
          AS r (incident_id, feature_id, nth, distance_km, earliest_h, probable_h, unit_peak, passage_s, is_lake,
                is_dammed)
     JOIN downstream_forecast f USING (incident_id)),
-warned AS MATERIALIZED (SELECT * FROM given WHERE lapses_at > :now),
 present AS MATERIALIZED (SELECT * FROM downstream_reach WHERE incident_id = ANY(:all_ids)),
+warned AS MATERIALIZED (
+    SELECT given.* FROM given LEFT JOIN present p USING (incident_id, feature_id)
+    WHERE given.lapses_at > :now AND (coalesce(given.earliest_h, 0) <= :limit_h OR p.incident_id IS NOT NULL)),
 gone AS (
     DELETE FROM downstream_reach r USING (
         SELECT p.incident_id, p.feature_id FROM present p LEFT JOIN warned w USING (incident_id, feature_id)
-        WHERE w.incident_id IS NULL) old
+        WHERE w.incident_id IS NULL AND (p.incident_id <> ALL(:lost) OR p.lapses_at <= :now)) old
     WHERE r.incident_id = old.incident_id AND r.feature_id = old.feature_id
     RETURNING r.*),
 past AS (
@@ -169,6 +179,7 @@ FROM (SELECT incident_id, feature_id FROM gone UNION ALL SELECT * FROM kept) cha
 """).bindparams(
     bindparam("ids", type_=ARRAY(Uuid)),
     bindparam("all_ids", type_=ARRAY(Uuid)),
+    bindparam("lost", type_=ARRAY(Uuid)),
     bindparam("features", type_=ARRAY(BigInteger)),
     bindparam("nths", type_=ARRAY(Integer)),
     *(bindparam(name, type_=ARRAY(Double)) for name in ("kms", "earliest", "probable", "peaks", "passages")),
@@ -181,6 +192,8 @@ UPDATE downstream_forecast f SET
     state = next.state,
     state_since = CASE WHEN f.state = next.state THEN f.state_since ELSE :now END,
     public_at = CASE WHEN next.state = 'standing' AND f.state <> 'standing' THEN :public_at ELSE f.public_at END,
+    first_public_at = CASE WHEN f.state = 'standing' AND next.state <> 'standing' AND f.public_at <= :now
+                           THEN coalesce(f.first_public_at, f.public_at) ELSE f.first_public_at END,
     state_deadline_at = CASE WHEN next.lapses_at IS NOT NULL THEN
         least(next.lapses_at, :now + make_interval(secs => :every_s), next.public_at) END
 FROM (
@@ -191,7 +204,7 @@ FROM (
         SELECT min(r.lapses_at) AS lapses_at, min(r.public_at) FILTER (WHERE r.public_at > :now) AS public_at
         FROM downstream_reach r WHERE r.incident_id = id) reaches) next
 WHERE f.incident_id = next.id
-RETURNING f.incident_id, f.state, f.level
+RETURNING f.incident_id, f.state, f.level, f.kind
 """).bindparams(
     bindparam("ids", type_=ARRAY(Uuid)),
     bindparam("withheld", type_=ARRAY(Uuid)),
@@ -201,7 +214,7 @@ _CHANGED = text("""
 UPDATE downstream_forecast SET changed_at = :now, revision = revision + 1 WHERE incident_id = ANY(:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 _HEADERS = text("""
-SELECT f.incident_id, f.state, f.level, f.limit_km, f.flow_ratio, f.public_at <= :now AS is_public,
+SELECT f.incident_id, f.state, f.level, f.kind, f.limit_km, f.flow_ratio, f.public_at <= :now AS is_public,
        f.public_at <= f.made_at AS was_public, reaches.*
 FROM downstream_forecast f, LATERAL (
     SELECT array_agg(r.feature_id) AS feature_ids, bool_or(r.public_at > f.made_at AND r.public_at <= :now) AS is_due,
@@ -286,11 +299,6 @@ def standing_incidents(session: Session, *, now: datetime) -> list[uuid.UUID]:
     return list(session.execute(_STANDING, {"now": now}).scalars())
 
 
-def warning_incidents(session: Session, kinds: Collection[str], least: int) -> list[uuid.UUID]:
-    """Every incident that may warn what lies below, or has done so and may have to stop."""
-    return list(session.execute(_OPEN, {"kinds": list(kinds), "least": least}).scalars())
-
-
 def gauge_ratios(session: Session, *, since: datetime, now: datetime) -> dict[int, float]:
     """Q/Qa by feature id of the gauges that told of themselves since then."""
     return {row.feature_id: row.ratio for row in session.execute(_GAUGES, {"since": since, "now": now})}
@@ -310,9 +318,9 @@ def keep_reaches(session: Session, values: Mapping[str, Any]) -> dict[uuid.UUID,
     return {row.incident_id: row.feature_ids for row in session.execute(_KEEP_REACHES, values)}
 
 
-def settle(session: Session, values: Mapping[str, Any]) -> dict[uuid.UUID, tuple[str, int]]:
-    """Let each forecast stand, be withheld or end; gives (state, level) by incident."""
-    return {row.incident_id: (row.state, row.level) for row in session.execute(_SETTLE, values)}
+def settle(session: Session, values: Mapping[str, Any]) -> dict[uuid.UUID, tuple[str, int, str]]:
+    """Let each forecast stand, be withheld or end; gives (state, level, kind) by incident."""
+    return {row.incident_id: (row.state, row.level, row.kind) for row in session.execute(_SETTLE, values)}
 
 
 def headers(

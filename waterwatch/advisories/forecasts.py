@@ -182,15 +182,17 @@ def reckon(
     before = queries.headers(session, [one.incident_id for one in found], now=now, public_at=public_at)
     flow = flow_now(session, settings, now=now)
     made = [one for one in (_make(one, network, flow) for one in found) if one is not None]
+    lost = [one.incident_id for one in made if one.is_lost and one.origin.state == "standing"]
+    made = [one for one in made if one.incident_id not in lost]
     standing = [one for one in made if not one.origin.ruling.is_withheld]
-    withheld = [one.origin.incident_id for one in made if one.origin.ruling.is_withheld]
-    concerned = sorted({one.origin.incident_id for one in made} | set(before))
+    withheld = [one.incident_id for one in made if one.origin.ruling.is_withheld]
+    concerned = sorted({one.incident_id for one in made} | set(before))
     if not concerned:
         return []
     times = {"now": now, "public_at": public_at}
     queries.keep_forecasts(session, _forecasts(made, now=now) | times)
-    touched = queries.keep_reaches(session, _reaches(standing) | {"all_ids": concerned} | times)
-    settling = {"ids": concerned, "withheld": withheld, "warning": [one.origin.incident_id for one in standing]}
+    touched = queries.keep_reaches(session, _reaches(standing) | {"all_ids": concerned, "lost": lost} | times)
+    settling = {"ids": concerned, "withheld": withheld, "warning": [*(one.incident_id for one in standing), *lost]}
     after = queries.settle(session, settling | {"every_s": RECKONED_EVERY_S} | times)
     outcome = [_compare(one, before.get(one), after[one], touched) for one in concerned]
     with gathering.gathered(session):  # one statement for all entries and orders
@@ -200,13 +202,21 @@ def reckon(
 
 @dataclass(frozen=True)
 class _Made:
-    """A forecast as it was walked."""
+    """A forecast as it was walked. ``is_lost``: the network does not know the place (any more), nor one near it.
+
+    One that stands is then left as it is until its windows lapse: that nobody knows the way is no all-clear.
+    """
 
     origin: Origin
     level: int
     way: Way
     flow_ratio: float
     limit_km: float
+    is_lost: bool
+
+    @property
+    def incident_id(self) -> uuid.UUID:
+        return self.origin.incident_id
 
     @property
     def seen_from(self) -> datetime:
@@ -221,22 +231,28 @@ class _Made:
 def _make(origin: Origin, network: Network, flow: Flow) -> _Made | None:
     if not warns(origin.kind, origin.severity, is_open=origin.is_open):
         return None
-    limit_km = origin.ruling.limit_km or rules.LIMIT_KM
-    found = _walk(network, flow, origin.feature_id, origin.start_km, limit_km)
+    limit_km, level = origin.ruling.limit_km or rules.LIMIT_KM, level_below(origin.severity)
+    found = _walk(network, flow, origin.feature_id, origin.start_km, limit_km, limit_h=rules.STAYS_H)
     if found is None:
-        return None
-    return _Made(origin, level_below(origin.severity), found[0], found[1], limit_km)
+        return _Made(origin, level, Way.nowhere(), flow.ratio, limit_km, is_lost=True)
+    return _Made(origin, level, found[0], found[1], limit_km, is_lost=False)
 
 
 def _walk(
-    network: Network, flow: Flow, feature_id: int, start_km: float, limit_km: float | None
+    network: Network,
+    flow: Flow,
+    feature_id: int,
+    start_km: float,
+    limit_km: float | None,
+    limit_h: float = rules.LIMIT_H,
 ) -> tuple[Way, float] | None:
     """The way down and the flow ratio it begins with; None where the network does not know the feature (any more)."""
     try:
         ratio = ratio_from(network, feature_id, flow)
         begun = Flow(ratio, flow.gauges)
         limit = min(limit_km or rules.LIMIT_KM, rules.LIMIT_KM)
-        return walk(network, feature_id, start_km=start_km, flow=begun, limit_km=limit).nearest(MOST_REACHES), ratio
+        way = walk(network, feature_id, start_km=start_km, flow=begun, limit_km=limit, limit_h=limit_h)
+        return way.nearest(MOST_REACHES), ratio
     except UnknownFeature:
         return None
 
@@ -248,7 +264,8 @@ def _blurred(moment: datetime) -> datetime:
 
 def _forecasts(made: Sequence[_Made], *, now: datetime) -> dict[str, Any]:
     return {
-        "ids": [one.origin.incident_id for one in made],
+        "ids": [one.incident_id for one in made],
+        "kinds": [one.origin.kind for one in made],
         "levels": [one.level for one in made],
         "seen_from": [one.seen_from for one in made],
         "seen_until": [one.seen_until for one in made],
@@ -264,7 +281,7 @@ def _reaches(made: Sequence[_Made]) -> dict[str, Any]:
         return [_known(value) for one in made for value in getattr(one.way, name).tolist()]
 
     return {
-        "ids": [one.origin.incident_id for one in made for _each in range(len(one.way))],
+        "ids": [one.incident_id for one in made for _each in range(len(one.way))],
         "features": [value for one in made for value in one.way.feature_ids.tolist()],
         "nths": [nth for one in made for nth in range(len(one.way))],
         "kms": [value for one in made for value in one.way.distance_km.round(2).tolist()],
@@ -276,6 +293,7 @@ def _reaches(made: Sequence[_Made]) -> dict[str, Any]:
         "dammed": [value for one in made for value in one.way.is_dammed.tolist()],
         "blurred_s": BLURRED_S,
         "unknown_s": rules.LIMIT_H * 3600,
+        "limit_h": rules.LIMIT_H,
     }
 
 
@@ -284,15 +302,16 @@ def _known(value: float) -> float | None:
 
 
 def _compare(
-    incident_id: uuid.UUID, before: Any, after: tuple[str, int], touched: dict[uuid.UUID, list[int]]
+    incident_id: uuid.UUID, before: Any, after: tuple[str, int, str], touched: dict[uuid.UUID, list[int]]
 ) -> Reckoned:
-    state, level = after
-    was = (before.state, before.level) if before is not None else (None, None)
+    state, level, _kind = after
+    was = (before.state, before.level, before.kind) if before is not None else (None, None, None)
     # What stands says it to more people from its hour on: the first run after that makes it public. Where everybody
     # knew of some of it, that is another message to them.
     is_due = before is not None and before.state == state == "standing" and bool(before.is_due)
     is_changed = incident_id in touched or was != after or (is_due and before.was_public)
-    return Reckoned(incident_id, state, level, is_changed, state == "standing" and was != after, is_due)
+    is_new_level = state == "standing" and was[:2] != after[:2]
+    return Reckoned(incident_id, state, level, is_changed, is_new_level, is_due)
 
 
 def _follow(

@@ -22,6 +22,9 @@ WARNS_FROM = Severity.LARGER
 
 LIMIT_KM = 200.0
 LIMIT_H = 72.0
+# Ours: what is warned stays so a tenth farther. Rivers carry a little more or less each hour, and whoever lies just at
+# the edge would be warned, told that it is over and warned again.
+STAYS_H = 1.1 * LIMIT_H
 DILUTED_BY = 20.0  # from this many times the discharge of the incident's reach on, nothing is warned of
 REASON_MIN, REASON_MAX = 3, 500
 ARRIVED, NOT_ARRIVED = "arrived", "not_arrived"

@@ -74,6 +74,12 @@ class Way:
     def __len__(self) -> int:
         return len(self.feature_ids)
 
+    @classmethod
+    def nowhere(cls) -> "Way":
+        """One without any reach."""
+        numbers, flags = np.empty(0, np.float64), np.empty(0, np.bool_)
+        return cls(np.empty(0, np.int64), numbers, numbers, numbers, numbers, flags, flags)
+
     def nearest(self, count: int) -> "Way":
         """The first so many of them."""
         return Way(**{each.name: getattr(self, each.name)[:count] for each in fields(self)})

@@ -185,10 +185,14 @@ def forecast_alert(one: PublicForecast, segments: Sequence[Segment]) -> Alert:
 
 
 def _entry_of_forecast(one: PublicForecast) -> Entry:
-    level = str(SEVERITY_WORDS[one.level]) if one.is_standing else gettext("已结束")
-    kind = str(KIND_WORDS[one.kind])
+    """``is_withdrawn``: only that it has ended. Whoever was told may be told that, and nobody what it had been."""
+    ended, url = gettext("已结束"), f"{_public_url()}/feeds/cap/{one.code}/downstream.xml"
+    if one.is_withdrawn:
+        title = gettext("下游预警 · %(code)s（%(level)s）", code=one.code, level=ended)
+        return Entry(url, title, str(NOTICE), one.steps[0], one.steps[-1], None, "ended")
+    level, kind = str(SEVERITY_WORDS[one.level]) if one.is_standing else ended, str(KIND_WORDS[one.kind])
     return Entry(
-        url=f"{_public_url()}/feeds/cap/{one.code}/downstream.xml",
+        url=url,
         title=gettext("下游预警 · %(water)s：%(kind)s（%(level)s）", water=one.water, kind=kind, level=level),
         summary=str(NOTICE),
         published_at=one.steps[0],

@@ -26,6 +26,8 @@ POSTING = Machine(
     ),
 )
 FINAL_STATES = frozenset({"sent", "refused", "dead", "dropped"})
+# Of these, subject and recipient together tell who cares for which water: once one has ended, it is about itself alone.
+SUBJECT_FORGOTTEN = frozenset({"watch.approaching", "watch.over"})
 MARGIN_S = 5.0  # opening the seal, and recording what became of it
 # After a failure to reach the server.
 TRANSPORT_PAUSES_S = (2.0, 5.0, 15.0, 60.0, 300.0)

@@ -315,3 +315,5 @@ def _send_push(settings: Settings, held: Claim, pusher: Pusher) -> Failure | Non
 def _end(posting: Posting, state: str, *, now: datetime) -> None:
     rules.POSTING.move(posting, state, now=now)
     posting.sealed = None
+    if posting.kind in rules.SUBJECT_FORGOTTEN:
+        posting.subject_id = posting.recipient_id

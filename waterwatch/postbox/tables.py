@@ -12,7 +12,8 @@ from waterwatch.kernel.db import Base
 class Posting(Base):
     """One message to one person. ``sealed`` holds address and words; it is there exactly while it may still be sent.
 
-    ``subject_id`` is what it is about (a report, a person), ``recipient_id`` the row its address came from.
+    ``subject_id`` is what it is about (a report, a person), ``recipient_id`` the row its address came from; some
+    kinds forget the former when they have ended (``rules.SUBJECT_FORGOTTEN``).
     ``once_key`` keeps a thing from being told twice. ``recipient_digest`` tells how much goes to one address; it is
     forgotten after a day.
     """
