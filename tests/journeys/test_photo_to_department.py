@@ -18,10 +18,11 @@ DEPARTMENTS = 4  # environment and water, of 武昌 and of 汉阳: the Yangtze l
 
 
 def await_letters(site: Site, code: str, *, page_of: people.Page) -> list[people.EmailMessage]:
-    """The mails about an incident, once the competent departments of both banks have theirs."""
+    """The mails about an incident, once the competent departments of both banks have theirs: not their warnings."""
 
     def about() -> list[people.EmailMessage]:
-        return [letter for letter in people.letters_in(site.folder / "mail") if code in str(letter["Subject"])]
+        letters = people.letters_in(site.folder / "mail")
+        return [one for one in letters if code in str(one["Subject"]) and "下游预警" not in str(one["Subject"])]
 
     for _ in range(120):
         if len({str(letter["To"]) for letter in about()}) >= DEPARTMENTS:
