@@ -130,7 +130,8 @@ def _warn_anew(
         )
     found = replace(found, is_once_rehearsed=bool(telling.settings.staging_mail) and not is_news)
     is_written = service.address(session, case, found, telling, actor=actor, is_known=True)
-    is_told = _update(session, case, found.reach, telling, is_sooner=is_sooner) or is_written
+    is_again = found.is_again and not is_written
+    is_told = _update(session, case, found.reach, telling, is_news=is_sooner, is_again=is_again) or is_written
     if kept is None:
         put(session, _made(case, stretch))
         return
@@ -146,10 +147,13 @@ def _is_sooner(kept: CaseStretch | None, stretch: Stretch) -> bool:
     return kept.first_at is None or stretch.first_at < kept.first_at - SOONER
 
 
-def _update(session: Session, case: Case, reach: Reach | None, telling: Telling, *, is_sooner: bool) -> bool:
+def _update(
+    session: Session, case: Case, reach: Reach | None, telling: Telling, *, is_news: bool, is_again: bool
+) -> bool:
     """One further letter to each address that was told something else; whether any tells, or will tell, what holds now.
 
-    A letter that still waits tells what holds when it goes.
+    A letter that still waits tells what holds when it goes. Where the latest letter to an address failed, somebody was
+    told to phone: no other follows it, unless it is asked for (``is_again``).
     """
     is_told = False
     for each in queries.letters_of(session, case.id).values():
@@ -159,7 +163,7 @@ def _update(session: Session, case: Case, reach: Reach | None, telling: Telling,
         if waiting:
             is_told = True
             _correct(session, case, waiting[-1], reach, telling)
-        elif told and (told[-1].severity != case.severity or is_sooner):
+        elif told and _is_due(standing[-1], told[-1], case, is_news=is_news, is_again=is_again):
             before, last_at = told[-1].severity, told[-1].created_at
             raised_from = before if case.severity > before else None
             at = telling.now if raised_from is not None else max(telling.now, last_at + PAUSE)
@@ -169,6 +173,13 @@ def _update(session: Session, case: Case, reach: Reach | None, telling: Telling,
             letters.queue(session, case, way, later, number=number, raised_from=raised_from, says="warning")
             is_told = True
     return is_told
+
+
+def _is_due(latest: Delivery, told: Delivery, case: Case, *, is_news: bool, is_again: bool) -> bool:
+    """Whether an address is to have a further letter: ``told`` is the latest that it has got, or may be getting."""
+    if latest.state not in _GOING:
+        return is_again
+    return is_news or told.severity != case.severity
 
 
 def _standing(sent: list[Delivery]) -> list[Delivery]:
