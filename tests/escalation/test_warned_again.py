@@ -2,6 +2,7 @@
 
 import uuid
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -19,6 +20,8 @@ from tests.escalation.test_warnings import (
     river,
     sent,
 )
+from waterwatch.escalation.tables import CaseStretch, Delivery
+from waterwatch.kernel.outbox import OutboxRow
 
 __all__ = ["follow", "incident_id", "moderator", "river"]  # fixtures
 
@@ -46,3 +49,35 @@ def test_an_update_that_failed_is_not_written_anew_at_each_reckoning_unless_it_i
     assert said(session) == [(2, None, "sent"), (3, 2, "refused")]
     follow(incident_id, NOW + 5 * HOUR, again_for=frozenset({agency_id}))
     assert said(session)[2:] == [(3, 2, "pending")]
+
+
+@pytest.mark.parametrize("waits", ["milder", "sooner", "milder, and no more than told"])
+def test_what_becomes_graver_goes_at_once_though_a_letter_of_something_else_waits(
+    session: Session, incident_id: uuid.UUID, follow: Follow, waits: str
+) -> None:
+    add_agency(session, "下游局", ["a@example.org"], area=LOWER)
+    is_known = waits == "milder, and no more than told"
+    grade(session, incident_id, 4 if is_known else 3)
+    [case] = follow(incident_id)
+    sent(session)
+    stretch = session.get_one(CaseStretch, case.id)
+    assert stretch.first_at is not None
+    if waits == "sooner":
+        stretch.first_at += 2 * HOUR
+    else:
+        grade(session, incident_id, 2)
+    follow(incident_id, NOW + HOUR / 4)
+    [waiting] = session.query(Delivery).filter_by(state="pending")
+    assert waiting.due_at == NOW + HOUR
+    grade(session, incident_id, 3 if is_known else 4)
+    later = NOW + HOUR / 2
+    follow(incident_id, later)
+    [order] = [one for one in session.query(OutboxRow) if one.payload == {"delivery_id": str(waiting.id)}]
+    if is_known:
+        assert said(session)[1:] == [(2, None, "pending")]
+        assert (waiting.due_at, order.available_at) == (NOW + HOUR, NOW + HOUR)
+    else:
+        assert said(session)[1:] == [(3, 2, "pending")]
+        assert (waiting.due_at, order.available_at) == (later, later)
+        assert waiting.state_deadline_at is not None
+        assert later < waiting.state_deadline_at < NOW + HOUR + HOUR / 4

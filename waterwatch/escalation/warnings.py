@@ -162,7 +162,7 @@ def _update(
         told = [letter for letter in standing if letter.state in _GOING]
         if waiting:
             is_told = True
-            _correct(session, case, waiting[-1], reach, telling)
+            _correct(session, case, waiting[-1], told, reach, telling)
         elif told and _is_due(standing[-1], told[-1], case, is_news=is_news, is_again=is_again):
             before, last_at = told[-1].severity, told[-1].created_at
             raised_from = before if case.severity > before else None
@@ -189,16 +189,22 @@ def _standing(sent: list[Delivery]) -> list[Delivery]:
     return live[since:]
 
 
-def _correct(session: Session, case: Case, letter: Delivery, reach: Reach | None, telling: Telling) -> None:
-    """A letter that waits is of the level that holds now; one that has become graver goes at once."""
+def _correct(
+    session: Session, case: Case, letter: Delivery, told: list[Delivery], reach: Reach | None, telling: Telling
+) -> None:
+    """A letter that waits is of the level that holds now; one that has become graver than what was told goes at once,
+    though it was milder, or of something else, when it was put off."""
     before = letter.severity
     if before == case.severity:
         return
     letter.severity = case.severity
-    if letter.raised_from is not None and letter.raised_from >= case.severity:
-        letter.raised_from = None
-    if case.severity > before:
-        letters.hurry(session, letter, case, telling, reach)
+    is_graver = not told or told[-1].severity < case.severity
+    letter.raised_from = told[-1].severity if told and is_graver else None
+    if case.severity <= before:
+        return
+    letters.hurry(session, letter, case, telling, reach)
+    if is_graver and not letter.attempts and letter.due_at > telling.now:
+        letters.go_now(session, letter, case, telling)
 
 
 def _end(session: Session, case: Case, telling: Telling, *, actor: Actor) -> None:
