@@ -81,3 +81,26 @@ def test_what_becomes_graver_goes_at_once_though_a_letter_of_something_else_wait
         assert (waiting.due_at, order.available_at) == (later, later)
         assert waiting.state_deadline_at is not None
         assert later < waiting.state_deadline_at < NOW + HOUR + HOUR / 4
+
+
+def test_what_one_address_will_be_told_is_not_taken_for_known_to_another_that_was_told_before(
+    session: Session, incident_id: uuid.UUID, follow: Follow
+) -> None:
+    add_agency(session, "下游局", ["a@example.org", "b@example.org"], area=LOWER)
+    [case] = follow(incident_id)
+    session.execute(
+        text("UPDATE delivery SET state = 'sent', sent_at = created_at, attempts = 1 WHERE address = 'a@example.org'")
+    )
+    session.expire_all()
+    stretch = session.get_one(CaseStretch, case.id)
+    assert stretch.first_at is not None
+    real = stretch.first_at
+    stretch.first_at = real + HOUR * 0.8  # what the first knows
+    follow(incident_id, NOW + HOUR)
+    assert session.get_one(CaseStretch, case.id).first_at == real + HOUR * 0.8
+    assert said(session) == [(2, None, "sent")]
+    session.get_one(CaseStretch, case.id).first_at = real + HOUR * 1.2  # as if it came sooner once more
+    follow(incident_id, NOW + 2 * HOUR)
+    assert said(session) == [(2, None, "sent"), (2, None, "pending")]
+    assert said(session, "b@example.org") == [(2, None, "pending")]
+    assert session.get_one(CaseStretch, case.id).first_at == real

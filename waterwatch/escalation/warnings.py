@@ -131,12 +131,12 @@ def _warn_anew(
     found = replace(found, is_once_rehearsed=bool(telling.settings.staging_mail) and not is_news)
     is_written = service.address(session, case, found, telling, actor=actor, is_known=True)
     is_again = found.is_again and not is_written
-    is_told = _update(session, case, found.reach, telling, is_news=is_sooner, is_again=is_again) or is_written
+    is_told, are_left = _update(session, case, found.reach, telling, is_news=is_sooner, is_again=is_again)
     if kept is None:
         put(session, _made(case, stretch))
         return
     kept.feature_ids, kept.zone_ids = list(stretch.feature_ids), list(stretch.zone_ids)
-    if is_told:
+    if (is_told or is_written) and not are_left:
         kept.first_at = stretch.first_at
 
 
@@ -149,13 +149,14 @@ def _is_sooner(kept: CaseStretch | None, stretch: Stretch) -> bool:
 
 def _update(
     session: Session, case: Case, reach: Reach | None, telling: Telling, *, is_news: bool, is_again: bool
-) -> bool:
-    """One further letter to each address that was told something else; whether any tells, or will tell, what holds now.
+) -> tuple[bool, bool]:
+    """One further letter to each address that was told something else. Whether any tells, or will tell, what holds now;
+    and whether others are left who know only what they were told before.
 
     A letter that still waits tells what holds when it goes. Where the latest letter to an address failed, somebody was
     told to phone: no other follows it, unless it is asked for (``is_again``).
     """
-    is_told = False
+    is_told = are_left = False
     for each in queries.letters_of(session, case.id).values():
         standing = _standing(each)
         waiting = [letter for letter in standing if letter.state == "pending"]
@@ -172,7 +173,9 @@ def _update(
             way = letters.way_of(each[-1])
             letters.queue(session, case, way, later, number=number, raised_from=raised_from, says="warning")
             is_told = True
-    return is_told
+        elif told and standing[-1].state in _GOING:
+            are_left = True
+    return is_told, are_left
 
 
 def _is_due(latest: Delivery, told: Delivery, case: Case, *, is_news: bool, is_again: bool) -> bool:
