@@ -6,12 +6,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from tests.advisories.rows import River
 from tests.escalation.rows import add_agency
 from tests.escalation.test_warnings import (
     HOUR,
     LOWER,
     NOW,
     Follow,
+    add_zone,
     follow,
     grade,
     incident_id,
@@ -104,3 +106,48 @@ def test_what_one_address_will_be_told_is_not_taken_for_known_to_another_that_wa
     assert said(session) == [(2, None, "sent"), (2, None, "pending")]
     assert said(session, "b@example.org") == [(2, None, "pending")]
     assert session.get_one(CaseStretch, case.id).first_at == real
+
+
+@pytest.mark.parametrize("what", ["zone", "farther", "other water", "a little farther"])
+def test_what_a_standing_warning_adds_is_told_once_within_the_hour_to_those_who_were_warned_before(
+    session: Session, river: River, incident_id: uuid.UUID, follow: Follow, what: str
+) -> None:
+    agency_id = add_agency(session, "下游局", ["a@example.org"], area=LOWER)
+    [case] = follow(incident_id)
+    sent(session)
+    kept = session.get_one(CaseStretch, case.id)
+    assert (round(kept.told_km), kept.told_zone_ids, kept.told_water_ids) == (36, [], [river.body_id])
+    if what == "zone":
+        add_zone(session, river, 3, agency_id)
+    elif what == "other water":
+        kept.told_water_ids = []
+    else:
+        kept.told_km -= 10 if what == "farther" else 9
+    for _again in range(2):
+        follow(incident_id, NOW + HOUR / 4)
+        new = [] if what == "a little farther" else [(2, None, "pending")]
+        assert said(session) == [(2, None, "sent"), *new]
+    if new:
+        [waiting] = session.query(Delivery).filter_by(state="pending")
+        assert waiting.due_at == NOW + HOUR
+    kept = session.get_one(CaseStretch, case.id)
+    assert (len(kept.told_zone_ids), kept.told_water_ids) == (what == "zone", [river.body_id])
+    assert round(kept.told_km) == (27 if what == "a little farther" else 36)  # what is not told adds up
+    sent(session)
+    follow(incident_id, NOW + 3 * HOUR)
+    assert len(said(session)) == 1 + len(new)
+
+
+def test_what_nobody_could_be_told_of_is_not_taken_for_told_and_is_shown_all_the_same(
+    session: Session, river: River, incident_id: uuid.UUID, follow: Follow
+) -> None:
+    agency_id = add_agency(session, "下游局", ["a@example.org"], area=LOWER)
+    [case] = follow(incident_id)
+    sent(session)
+    grade(session, incident_id, 4)
+    follow(incident_id)
+    fail(session)
+    zone_id = add_zone(session, river, 3, agency_id)
+    follow(incident_id, NOW + HOUR)
+    kept = session.get_one(CaseStretch, case.id)
+    assert (kept.zone_ids, kept.told_zone_ids) == ([zone_id], [])

@@ -108,7 +108,8 @@ class CaseStretch(Base):
     """Of a case with the role ``downstream``: which of the warned reaches and lakes lie in the agency's area, and which
     intakes and protection zones on them, the nearest first.
 
-    ``first_at``: when it may be there first, as its agency was told last; null where no time was known.
+    As its agency was told last: ``first_at``, when it may be there first, null where no time was known; ``told_km``, how
+    far below the farthest of its reaches is; ``told_zone_ids``, ``told_water_ids``, on what zones and waters.
     """
 
     __tablename__ = "case_stretch"
@@ -118,6 +119,9 @@ class CaseStretch(Base):
     feature_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     zone_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
     first_at: Mapped[datetime | None]
+    told_km: Mapped[float]
+    told_zone_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
+    told_water_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
 
 
 class CaseRound(Base):

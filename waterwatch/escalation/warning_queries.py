@@ -27,19 +27,25 @@ class Standing:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What of a forecast concerns one agency: reaches and lakes, the nearest first; zones on them; ``first_at`` is when
-    it may be there first, None where no time is known."""
+    """What of a forecast concerns one agency: reaches and lakes, the nearest first; zones on them, and the waters they
+    are of; ``first_at`` is when it may be there first, None where no time is known; ``farthest_km`` the way to the last
+    of them."""
 
     feature_ids: tuple[int, ...]
     zone_ids: tuple[uuid.UUID, ...]
+    water_ids: tuple[uuid.UUID, ...]
     first_at: datetime | None
+    farthest_km: float
 
 
 _FORECAST = text("""
 SELECT f.level FROM downstream_forecast f JOIN incident i ON i.id = f.incident_id
 WHERE f.incident_id = :id AND f.state = 'standing' AND i.closed_at IS NULL
 """)
-_ALONG = text("SELECT feature_id, nth, earliest_at FROM downstream_reach WHERE incident_id = :id ORDER BY nth")
+_ALONG = text("""
+SELECT r.feature_id, r.nth, r.earliest_at, r.lapses_at, r.distance_km, f.water_body_id
+FROM downstream_reach r JOIN water_feature f USING (feature_id) WHERE r.incident_id = :id ORDER BY r.nth
+""")
 # A reach is asked about at a point of it in each area it touches, of the most local level that it touches: the areas of
 # both banks, where it is the border. At each such point the most local agency of each kind counts, as for an incident.
 # Points are looked for last, and a place's feature is read from an array: PostgreSQL cannot know how many there are,
@@ -196,7 +202,9 @@ def concerned(session: Session, incident_id: uuid.UUID, kind: str, level: int) -
         ordered = sorted(features, key=lambda feature_id: by_id[feature_id].nth)
         there = dict.fromkeys(zone.zone_id for feature_id in ordered for zone in on_it.get(feature_id, ()))
         times = [at for feature_id in ordered if (at := by_id[feature_id].earliest_at) is not None]
-        found[agency_id] = Stretch(tuple(ordered), tuple(there), min(times, default=None))
+        waters = dict.fromkeys(by_id[feature_id].water_body_id for feature_id in ordered)
+        farthest_km = max(by_id[feature_id].distance_km for feature_id in ordered)
+        found[agency_id] = Stretch(tuple(ordered), tuple(there), tuple(waters), min(times, default=None), farthest_km)
     return dict(sorted(found.items(), key=lambda one: (by_id[one[1].feature_ids[0]].nth, one[0])))
 
 

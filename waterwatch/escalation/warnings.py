@@ -22,9 +22,10 @@ from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.gathering import gathered, put
 from waterwatch.kernel.settings import Settings
 
-# Ours: what comes so much sooner than was told is told; and nobody gets more such letters than one an hour. That it has
-# become graver does not wait.
+# Ours: what comes so much sooner, or reaches so much farther, than was told is told; and nobody gets more such letters
+# than one an hour. That it has become graver does not wait.
 SOONER: Final = timedelta(hours=1)
+FARTHER_KM: Final = 10.0
 PAUSE: Final = timedelta(hours=1)
 _GOING: Final = frozenset({"sending", "sent", "awaiting"})
 
@@ -42,9 +43,9 @@ def follow(
 
     Each has one case with the role ``downstream`` and a letter by each of its ways, whether or not it has another one
     of the incident itself: that says nothing of when its waters below are reached. They are told when the level
-    changes, or it may come more than an hour sooner than they know; and when nothing is expected any more, whoever may
-    have been warned is told that. Idempotent. One that cannot be reached is loud to the leads: somebody must phone.
-    ``again_for``: of these agencies, also addresses that failed.
+    changes, or it may come clearly sooner or farther than they know, or to other waters or zones; and when nothing is
+    expected any more, whoever may have been warned is told that. Idempotent. One that cannot be reached is loud to the
+    leads: somebody must phone. ``again_for``: of these agencies, also addresses that failed.
     Returns the cases of those who are warned now.
 
     Raises:
@@ -105,6 +106,9 @@ def _made(case: Case, stretch: Stretch) -> CaseStretch:
         feature_ids=list(stretch.feature_ids),
         zone_ids=list(stretch.zone_ids),
         first_at=stretch.first_at,
+        told_km=stretch.farthest_km,
+        told_zone_ids=list(stretch.zone_ids),
+        told_water_ids=list(stretch.water_ids),
     )
 
 
@@ -120,24 +124,25 @@ def _warn_anew(
     actor: Actor,
 ) -> None:
     """Somebody who was warned before: what is new is told, to whoever was not told at all as well."""
-    is_sooner = _is_sooner(kept, stretch)
-    is_news = is_sooner or found.is_again or case.severity != level
+    is_news = _is_sooner(kept, stretch) or _is_further(kept, stretch)
+    is_to_rehearse = is_news or found.is_again or case.severity != level
     if case.severity != level:
         before, case.severity = case.severity, level
         facts: dict[str, audit.Fact] = {"severity": level}
         service.record(
             session, "case.regraded", case, actor=actor, now=telling.now, before={"severity": before}, after=facts
         )
-    found = replace(found, is_once_rehearsed=bool(telling.settings.staging_mail) and not is_news)
+    found = replace(found, is_once_rehearsed=bool(telling.settings.staging_mail) and not is_to_rehearse)
     is_written = service.address(session, case, found, telling, actor=actor, is_known=True)
     is_again = found.is_again and not is_written
-    is_told, are_left = _update(session, case, found.reach, telling, is_news=is_sooner, is_again=is_again)
+    is_told, are_left = _update(session, case, found.reach, telling, is_news=is_news, is_again=is_again)
     if kept is None:
         put(session, _made(case, stretch))
         return
     kept.feature_ids, kept.zone_ids = list(stretch.feature_ids), list(stretch.zone_ids)
     if (is_told or is_written) and not are_left:
-        kept.first_at = stretch.first_at
+        kept.first_at, kept.told_km = stretch.first_at, stretch.farthest_km
+        kept.told_zone_ids, kept.told_water_ids = list(stretch.zone_ids), list(stretch.water_ids)
 
 
 def _is_sooner(kept: CaseStretch | None, stretch: Stretch) -> bool:
@@ -145,6 +150,15 @@ def _is_sooner(kept: CaseStretch | None, stretch: Stretch) -> bool:
     if kept is None or stretch.first_at is None:
         return False
     return kept.first_at is None or stretch.first_at < kept.first_at - SOONER
+
+
+def _is_further(kept: CaseStretch | None, stretch: Stretch) -> bool:
+    """Whether it may reach clearly farther than was told, or a zone, e.g. an intake, or a water not told of."""
+    if kept is None:
+        return False
+    new_zones = set(stretch.zone_ids) - set(kept.told_zone_ids)
+    new_waters = set(stretch.water_ids) - set(kept.told_water_ids)
+    return bool(new_zones or new_waters) or round(stretch.farthest_km - kept.told_km, 1) >= FARTHER_KM
 
 
 def _update(
