@@ -14,6 +14,7 @@ from tests.escalation.test_warnings import (
     NOW,
     Follow,
     add_zone,
+    box,
     follow,
     grade,
     incident_id,
@@ -151,3 +152,43 @@ def test_what_nobody_could_be_told_of_is_not_taken_for_told_and_is_shown_all_the
     follow(incident_id, NOW + HOUR)
     kept = session.get_one(CaseStretch, case.id)
     assert (kept.zone_ids, kept.told_zone_ids) == ([zone_id], [])
+
+
+@pytest.mark.parametrize("what", ["milder than its rule", "another kind", "no rule", "another operator"])
+def test_who_was_warned_is_not_told_of_an_end_while_it_is_expected_on_its_reaches(
+    session: Session, river: River, incident_id: uuid.UUID, follow: Follow, what: str
+) -> None:
+    is_works = what == "another operator"
+    agency_id = add_agency(session, "下游局", ["a@example.org"], area=box(80, 81) if is_works else LOWER)
+    zone_id = add_zone(session, river, 3, agency_id)
+    [case] = follow(incident_id)
+    reaches = session.get_one(CaseStretch, case.id).feature_ids
+    assert len(reaches) == (1 if is_works else 4)
+    sent(session)
+    if what == "milder than its rule":
+        session.execute(text("UPDATE competence SET min_severity = 2"))
+        grade(session, incident_id, 2)
+    elif what == "another kind":
+        session.execute(text("UPDATE incident SET kind = 'fish_kill'"))
+        session.execute(text("DELETE FROM competence"))
+    elif what == "no rule":
+        session.execute(text("DELETE FROM competence"))
+    session.execute(text("UPDATE protected_zone SET operator_id = NULL WHERE id = :id"), {"id": zone_id})
+    session.expire_all()
+    [still] = follow(incident_id, NOW + HOUR)
+    assert (still.id, still.state) == (case.id, "delivered")
+    new = [(1, None, "pending")] if what == "milder than its rule" else []
+    assert said(session) == [(2, None, "sent"), *new]
+    assert session.get_one(CaseStretch, case.id).feature_ids == reaches
+    grade(session, incident_id, 1)
+    assert follow(incident_id, NOW + 2 * HOUR) == []
+    assert letters(session)[-1][1] == "warning_over"
+
+
+def test_an_agency_that_is_no_more_is_warned_no_more(session: Session, incident_id: uuid.UUID, follow: Follow) -> None:
+    add_agency(session, "下游局", ["a@example.org"], area=LOWER)
+    [case] = follow(incident_id)
+    sent(session)
+    session.execute(text("UPDATE agency SET retired_at = :now"), {"now": NOW})
+    assert follow(incident_id, NOW + HOUR) == []
+    assert case.state == "withdrawn"

@@ -108,8 +108,8 @@ class CaseStretch(Base):
     """Of a case with the role ``downstream``: which of the warned reaches and lakes lie in the agency's area, and which
     intakes and protection zones on them, the nearest first.
 
-    As its agency was told last: ``first_at``, when it may be there first, null where no time was known; ``told_km``, how
-    far below the farthest of its reaches is; ``told_zone_ids``, ``told_water_ids``, on what zones and waters.
+    As its agency was told last: ``first_at``, when it may be there first, null where no time was known; ``told_km``,
+    how far below the farthest of its reaches is; ``told_zone_ids``, ``told_water_ids``, on what zones and waters.
     """
 
     __tablename__ = "case_stretch"

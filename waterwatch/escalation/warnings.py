@@ -45,7 +45,8 @@ def follow(
     of the incident itself: that says nothing of when its waters below are reached. They are told when the level
     changes, or it may come clearly sooner or farther than they know, or to other waters or zones; and when nothing is
     expected any more, whoever may have been warned is told that. Idempotent. One that cannot be reached is loud to the
-    leads: somebody must phone. ``again_for``: of these agencies, also addresses that failed.
+    leads: somebody must phone. Who was warned stays so while it is expected on its reaches, whatever it is competent
+    for by now. ``again_for``: of these agencies, also addresses that failed.
     Returns the cases of those who are warned now.
 
     Raises:
@@ -54,10 +55,15 @@ def follow(
     place = queries.lock_place(session, incident_id)
     standing = warning_queries.standing(session, incident_id)
     known = queries.warnings_by_agency(session, incident_id)
+    kept = warning_queries.kept_stretches(session, {case.id for case in known.values()})
     wanted: dict[uuid.UUID, Stretch] = {}
     if standing is not None:
-        wanted = warning_queries.concerned(session, incident_id, place.kind, standing.level)
-    kept = warning_queries.kept_stretches(session, {case.id for case in known.values()})
+        warned = {
+            agency_id: kept[case.id].feature_ids
+            for agency_id, case in known.items()
+            if case.state != "withdrawn" and case.id in kept
+        }
+        wanted = warning_queries.concerned(session, incident_id, place.kind, standing.level, warned=warned, now=now)
     reaches, telling, cases = reach_of(session, list(wanted)), Telling(settings, now, now), list[Case]()
     with gathered(session):
         for agency_id, stretch in wanted.items():
@@ -225,7 +231,7 @@ def _correct(
 
 
 def _end(session: Session, case: Case, telling: Telling, *, actor: Actor) -> None:
-    """Nothing is expected in its area any more: what waits goes no more, and whoever may have been warned is told."""
+    """Nothing of it is expected in its area any more: what waits goes no more; whoever may have been warned is told."""
     if case.state == "withdrawn":
         return
     before = rules.CASE.move(case, "withdrawn", now=telling.now)
