@@ -181,13 +181,18 @@ def upgrade() -> None:
     op.drop_constraint(op.f("uq_escalation_case_incident_id_agency_id"), "escalation_case", type_="unique")
     _rewrite("delivery", "says", _one_of("says", SAYS + FURTHER_SAYS))
     op.add_column("delivery", sa.Column("told", JSONB()))
-    op.create_check_constraint(op.f("ck_delivery_told"), "delivery", "told IS NULL OR says = 'warning'")
+    op.create_check_constraint(
+        op.f("ck_delivery_told"), "delivery", "told IS NULL OR says IN ('warning', 'warning_over')"
+    )
     op.create_table(
         "case_stretch",
         sa.Column("case_id", sa.Uuid(), sa.ForeignKey("escalation_case.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("feature_ids", sa.ARRAY(sa.BigInteger()), nullable=False),
         sa.Column("zone_ids", sa.ARRAY(sa.Uuid()), nullable=False),
         sa.Column("first_at", NOW),
+        sa.Column("told_km", sa.Double(), nullable=False),
+        sa.Column("told_zone_ids", sa.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("told_water_ids", sa.ARRAY(sa.Uuid()), nullable=False),
         _check("case_stretch", "feature_ids", "cardinality(feature_ids) > 0"),
     )
     # Whoever runs an intake may be no department at all.

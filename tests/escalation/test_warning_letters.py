@@ -50,9 +50,9 @@ def follow(engine: Engine, incident_id: uuid.UUID, now: datetime = NOW) -> None:
         warnings.follow(session, incident_id, settings=engine.settings, actor=TESTS, now=now)
 
 
-def happen(session: Session, *, name: str = "下游局", kind: str = "sewage_outfall", **river: Any) -> uuid.UUID:
+def happen(session: Session, *, by: str = "甲", kind: str = "sewage_outfall", **river: Any) -> uuid.UUID:
     """A river with an intake below an orange incident; an agency there."""
-    moderator = add_moderator(session, "甲", now=NOW)
+    moderator = add_moderator(session, by, now=NOW)
     chain = add_chain(session, 5, **river)
     add_zone(session, chain, 3, None)
     incident, _report = open_on(
@@ -142,7 +142,29 @@ def test_its_alert_has_an_onset_and_an_outline_for_each_stretch_and_is_cancelled
     assert (ended.msg_type.value, len(ended.infos)) == ("Cancel", 0)
     assert alert.identifier in (ended.references or "")
     for words in words_of(last):
-        assert "不再预计受到影响" in words
+        assert "由这起事件发给贵单位的下游预警已经结束。这不等于水已经干净。" in words
+        assert "别的事件" not in words
+        assert "不再预计受到影响" not in words
+
+
+def test_the_end_of_one_warning_says_so_where_another_stands(engine_of: Engine) -> None:
+    with transaction(engine_of.sessions) as session:
+        add_agency(session, "下游局", ["a@x.example"], area=LOWER)
+        incident_id, other_id = happen(session), happen(session, by="乙")
+    for one in (incident_id, other_id):
+        follow(engine_of, one)
+    server = Fickle(kind_to_all)
+    with rude_server(server) as port:
+        engine_of.at(port).run()
+        for one in (incident_id, other_id):
+            with transaction(engine_of.sessions) as session:
+                grade = text("UPDATE incident SET severity = 1, graded_severity = 1 WHERE id = :id")
+                session.execute(grade, {"id": one})
+            follow(engine_of, one)
+            engine_of.at(port).run()
+    *_first, ended, last = mails(server)
+    for mail, is_warned in ((ended, True), (last, False)):
+        assert all(("还有别的事件的下游预警，仍然有效" in words) is is_warned for words in words_of(mail))
 
 
 def test_without_discharges_distances_are_told_and_no_times(engine_of: Engine) -> None:

@@ -8,11 +8,14 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.advisories.rows import STEP_DEG, add_chain
+from tests.escalation.rows import add_agency
+from tests.escalation.test_warnings import LOWER
 from tests.moderation.below import Place, asked, grade, incident_id, reckon
 from tests.moderation.rows import add_waiting, count
 from tests.reports.rows import LAT, LON
 from tests.web.site import Visitor, counting
 from waterwatch.accounts.service import DemoPerson
+from waterwatch.escalation import warnings
 from waterwatch.kernel.audit import Actor
 from waterwatch.kernel.clock import utc_now
 from waterwatch.kernel.db import transaction
@@ -234,6 +237,34 @@ def test_an_incidents_warning_is_ruled_on_changed_and_let_go_again(
     reckon(sessions, settings)
     assert ruling(sessions) is None
     assert "正在预警 4 处" in desk.get(page).text
+
+
+def test_the_incident_desk_says_how_many_were_told_and_that_nobody_could_be(
+    desk: Visitor, place: Place, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    grade(desk, place)
+    reckon(sessions, settings)
+    found = incident_id(sessions)
+
+    def said() -> str:
+        with transaction(sessions) as session:
+            warnings.follow(session, found, settings=settings, actor=SYSTEM, now=utc_now())
+        return desk.get(f"/desk/incident/{found}").text
+
+    page = said()
+    assert "没有单位可先告诉。" in page
+    assert "已告诉" not in page
+    with transaction(sessions) as session:
+        add_agency(session, "甲局", ["a@example.org"], area=LOWER)
+        add_agency(session, "乙局", [], area=LOWER, kind="water")
+    assert "已告诉 0／2 家单位。" in said()
+    with transaction(sessions) as session:
+        session.execute(
+            text("UPDATE escalation_case SET state = 'delivered', delivered_at = now() WHERE state = 'queued'")
+        )
+    page = said()
+    assert "已告诉 1／2 家单位。" in page
+    assert "没有单位可先告诉" not in page
 
 
 def test_the_incident_desk_previews_another_level(desk: Visitor, place: Place, sessions: sessionmaker[Session]) -> None:

@@ -213,5 +213,5 @@ def test_the_end_of_the_forecast_ends_the_page_as_well(settings: Settings, warne
         session.execute(text("UPDATE downstream_forecast SET state = 'ended'"))
         warnings.follow(session, warned.incident_id, settings=settings, actor=TESTS, now=now)
     page = warned.client.get(warned.path).text
-    assert "这个下游预警已经结束" in page
+    assert "由这起事件发给贵单位的下游预警已经结束。这不等于水已经干净" in page
     assert "经审核员复查已撤回" not in page

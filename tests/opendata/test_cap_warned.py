@@ -91,6 +91,29 @@ def test_an_identifier_names_one_content_whatever_becomes_of_the_forecast(subscr
     assert subscribed.fetch(path) == first
 
 
+def test_what_an_alert_follows_is_kept_with_it(subscribed: Subscribed) -> None:
+    """Whatever becomes of the alerts before it: each identifier names one kind of message and the same references."""
+    [first] = subscribed.alerts()
+    subscribed.run("UPDATE incident SET severity = 4, graded_severity = 4")
+    subscribed.tell()
+    _first, second = subscribed.alerts()
+    update, id_of_first = subscribed.fetch(second), read(subscribed.fetch(first)).identifier
+    assert [one.identifier for one in read(update).references_to_list()] == [id_of_first]
+    subscribed.run("UPDATE incident SET severity = 1, graded_severity = 1")
+    subscribed.tell()
+    [last] = subscribed.alerts()
+    end = subscribed.fetch(last)
+    assert read(end).msg_type.value == "Cancel"
+    assert [one.identifier for one in read(end).references_to_list()] == [id_of_first, read(update).identifier]
+    subscribed.run("UPDATE incident SET severity = 3, graded_severity = 3")
+    subscribed.tell()
+    back = {path: subscribed.fetch(path) for path in (second, last)}
+    assert back == {second: update, last: end}
+    subscribed.run("UPDATE delivery SET state = 'cancelled', sent_at = NULL WHERE number = 1")
+    assert subscribed.fetch(second) == update
+    assert subscribed.fetch(last) == end
+
+
 def test_one_that_says_nothing_is_no_receipt(subscribed: Subscribed) -> None:
     [path] = subscribed.alerts()
     subscribed.run("UPDATE delivery SET told = NULL")

@@ -206,13 +206,20 @@ def hurry(session: Session, letter: Delivery, case: Case, telling: Telling, reac
         letter.channel, case.severity, letter.says, reach.digest_upto if reach is not None else 0
     )
     if letter.is_digested and not is_held and letter.digest_id is None:
-        letter.is_digested, letter.due_at = False, telling.tell_at
-        letter.state_deadline_at = rules.delivery_life(telling.settings).deadline("pending", now=telling.tell_at)
-        outbox.hasten(session, topic, "delivery_id", letter.id, at=telling.tell_at, priority=priority)
+        letter.is_digested = False
+        go_now(session, letter, case, telling)
     else:
         outbox.hasten(session, topic, "delivery_id", letter.id, at=None, priority=priority)
     if telling.tell_at > telling.now:
         outbox.postpone(session, topic, "delivery_id", letter.id, until=telling.tell_at)
+
+
+def go_now(session: Session, letter: Delivery, case: Case, telling: Telling) -> None:
+    """A letter that was to leave later leaves as soon as any may, and before others."""
+    letter.due_at = telling.tell_at
+    letter.state_deadline_at = rules.delivery_life(telling.settings).deadline("pending", now=telling.tell_at)
+    priority = rules.priority(case.severity)
+    outbox.hasten(session, topic_of(letter.channel), "delivery_id", letter.id, at=telling.tell_at, priority=priority)
 
 
 def lower(session: Session, case: Case, telling: Telling, *, is_correction: bool) -> None:

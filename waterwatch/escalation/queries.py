@@ -297,7 +297,8 @@ class CaseFacts:
 
     ``terms``: how long the agency has, where it was asked for (:func:`facts_of_cases`); else what holds by default.
     The note a citizen may have written is not among it: it could name a person. ``lon``, ``lat`` are WGS-84 degrees.
-    ``warned``: what is expected in its area, of an agency that is not competent for the incident itself.
+    ``warned``: what is expected in its area, of a case that only warns; ``is_warned_besides``: other incidents are
+    warned of there.
     ``is_photo_pending``: the photo is being made anew, because more of it must be covered. ``public_lon``,
     ``public_lat`` are the place as anybody may know it.
     """
@@ -330,6 +331,7 @@ class CaseFacts:
     terms: Terms = field(default_factory=Terms)
     role: str = "competent"
     warned: Warned | None = None
+    is_warned_besides: bool = False
 
     @cached_property
     def gcj02(self) -> tuple[float, float] | None:
@@ -350,8 +352,10 @@ SELECT c.id AS case_id, c.incident_id, c.agency_id, c.role, c.state, c.severity,
        (SELECT n.name FROM agency_name n WHERE n.agency_id = c.agency_id {_NAME_ORDER}) AS agency_name,
        (SELECT n.name FROM water_name n WHERE n.water_body_id = f.water_body_id AND n.is_primary {_NAME_ORDER})
            AS water_name,
-       seen.*,
-       cover.*
+       c.role = 'downstream' AND EXISTS (
+           SELECT FROM escalation_case o WHERE o.agency_id = c.agency_id AND o.role = 'downstream' AND o.id <> c.id
+             AND o.state <> 'withdrawn') AS is_warned_besides,
+       seen.*, cover.*
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id JOIN water_feature f ON f.id = i.water_feature_id
 CROSS JOIN LATERAL (SELECT CASE WHEN c.role = 'downstream' THEN i.public_point ELSE i.exact_point END AS at) place
 CROSS JOIN LATERAL (

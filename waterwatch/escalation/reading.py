@@ -17,7 +17,7 @@ from waterwatch.escalation.channels import Contact, Letter, Pictures
 from waterwatch.escalation.channels.letter import acknowledge_url, reply_by
 from waterwatch.escalation.channels.wording import LANGUAGE
 from waterwatch.escalation.queries import CaseFacts, facts_of_cases
-from waterwatch.escalation.told import from_kept
+from waterwatch.escalation.told import Chain, chain_from_kept, from_kept
 from waterwatch.kernel.errors import Gone, Invalid, NotFound
 from waterwatch.kernel.settings import Settings
 
@@ -64,13 +64,11 @@ _FED = text(
         order="d.created_at DESC, d.id DESC LIMIT :limit",
     )
 )
-_BEFORE = text(
-    _KEPT.format(
-        where="d.case_id = :case_id AND d.contact_id = :contact_id AND d.channel = 'cap_feed' AND d.id < :id"
-        " AND d.state IN ('awaiting', 'sent')",
-        order="d.id",
-    )
-)
+_BEFORE = text("""
+SELECT e.id AS delivery_id, e.says, e.created_at
+FROM delivery d JOIN delivery e ON e.case_id = d.case_id AND e.contact_id = d.contact_id AND e.id < d.id
+WHERE d.id = :id AND e.channel = 'cap_feed' AND e.state IN ('awaiting', 'sent') ORDER BY e.id
+""")
 # What was taken back before it was posted need not be, and neither need that it was.
 _TO_POST = f"""d.channel = 'post' AND d.state = 'awaiting' AND {_STANDS}
       AND (d.says NOT IN ('withdrawn', 'warning_over') OR EXISTS (
@@ -95,11 +93,16 @@ def fed(session: Session, contact_id: uuid.UUID, *, since: datetime, limit: int)
     return [Kept(**row._mapping) for row in rows]
 
 
-def fed_before(session: Session, one: Kept) -> list[Kept]:
-    """What stood in the feed of the same case before it, oldest first: one query."""
-    values = {"case_id": one.case_id, "contact_id": one.contact_id, "id": one.delivery_id}
-    found = [Kept(**row._mapping) for row in session.execute(_BEFORE, values)]
-    return list(dropwhile(lambda before: before.says in rules.TAKES_BACK, found))  # it had no alert to cancel
+def fed_before(session: Session, delivery_id: uuid.UUID) -> Chain:
+    """What alert stood in the feed of the same case before one: one query."""
+    found = session.execute(_BEFORE, {"id": delivery_id}).all()
+    stood = dropwhile(lambda before: before.says in rules.TAKES_BACK, found)  # it had no alert to cancel
+    return tuple((str(one.delivery_id), one.created_at) for one in stood)
+
+
+def chain_of(session: Session, one: Kept) -> Chain:
+    """The alerts that one in a feed follows: as it was kept, else by what stands before it."""
+    return chain_from_kept(one.told) if one.told is not None else fed_before(session, one.delivery_id)
 
 
 def to_post(session: Session, *, limit: int = 200) -> list[Kept]:

@@ -26,6 +26,7 @@ from waterwatch.escalation.channels.wording import LANGUAGE
 from waterwatch.escalation.claims import Claim, Later
 from waterwatch.escalation.delivery_queries import keep_told
 from waterwatch.escalation.queries import CaseFacts, facts_of_cases
+from waterwatch.escalation.reading import fed_before
 from waterwatch.escalation.recording import NOT_TRIED, Recorder, Task
 from waterwatch.escalation.told import as_kept
 from waterwatch.kernel import outbox
@@ -165,8 +166,9 @@ def _claim(session: Session, context: JobContext, channels: Channels, messages: 
     cases = {one.case_id for task in tasks for one in task.claim.all}
     facts = facts_of_cases(session, list(cases), language=LANGUAGE, now=context.now()) if tasks else {}
     for one in (each for task in tasks for each in task.claim.all if each.channel == CAP_FEED):
-        if one.says == "warning":
-            keep_told(session, one.delivery_id, as_kept(facts[one.case_id]))
+        if one.says in rules.WARNINGS:
+            earlier = fed_before(session, one.delivery_id)
+            keep_told(session, one.delivery_id, as_kept(facts[one.case_id], one.says, earlier))
     return _Batch(tuple(tasks), facts)
 
 

@@ -108,7 +108,8 @@ class CaseStretch(Base):
     """Of a case with the role ``downstream``: which of the warned reaches and lakes lie in the agency's area, and which
     intakes and protection zones on them, the nearest first.
 
-    ``first_at``: when it may be there first, as its agency was told last; null where no time was known.
+    As its agency was told last: ``first_at``, when it may be there first, null where no time was known; ``told_km``,
+    how far below the farthest of its reaches is; ``told_zone_ids``, ``told_water_ids``, on what zones and waters.
     """
 
     __tablename__ = "case_stretch"
@@ -118,6 +119,9 @@ class CaseStretch(Base):
     feature_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     zone_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
     first_at: Mapped[datetime | None]
+    told_km: Mapped[float]
+    told_zone_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
+    told_water_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
 
 
 class CaseRound(Base):
@@ -172,7 +176,7 @@ class Delivery(Base):
     leaves no sooner than ``due_at``. ``awaiting``: handed over, but somebody has yet to do something, which ``awaits``
     names. ``endpoint``: what was last asked for it. ``is_digested``: it waits for its agency's digest. ``remote_id``:
     what the other side calls it; ``remote_status`` and ``remote_digest`` (SHA-256 of its words) are what it said when
-    it was asked last, ``polled_at``. ``told``: what an alert warned of that lies there to be fetched.
+    it was asked last, ``polled_at``. ``told``: what an alert to be fetched says, and which it follows.
 
     ``attempts`` counts every try, ``deferrals`` those of them that the recipient's side put off (SMTP 4xx, an HTTP
     server that was away): the two are retried after different pauses.
@@ -195,7 +199,7 @@ class Delivery(Base):
         CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         CheckConstraint("(state = 'awaiting') = (awaits IS NOT NULL)", name="awaits"),
         Index("ix_delivery_deadline", "state_deadline_at", postgresql_where=text("state_deadline_at IS NOT NULL")),
-        CheckConstraint("told IS NULL OR says = 'warning'", name="told"),
+        CheckConstraint("told IS NULL OR says IN ('warning', 'warning_over')", name="told"),
         CheckConstraint("remote_status IN ('open', 'closed')", name="remote_status"),
         Index(
             "ix_delivery_polled",

@@ -15,18 +15,32 @@ from waterwatch.advisories.segments import Segment, outlined
 from waterwatch.escalation.queries import CaseFacts
 from waterwatch.escalation.warning_queries import Intake, Warned
 
+Chain = tuple[tuple[str, datetime], ...]  # identifiers of alerts and when each was written, the oldest first
 
-def as_kept(facts: CaseFacts) -> dict[str, Any] | None:
-    """What is expected in an agency's area, and of what kind, for a column; None of a case that warns of nothing."""
+
+def as_kept(facts: CaseFacts, says: str, earlier: Chain) -> dict[str, Any] | None:
+    """What an alert of a case that warns says, for a column: the alerts it follows (identifiers and times), and of a
+    warning what is expected in its agency's area, and of what kind. None of other cases."""
     if facts.warned is None:
         return None
-    warned = replace(facts.warned, segments=tuple(replace(one, rings=()) for one in facts.warned.segments))
-    kept: dict[str, Any] = json.loads(json.dumps(asdict(warned) | {"kind": facts.kind}, default=datetime.isoformat))
-    return kept
+    kept: dict[str, Any] = {"earlier": earlier, "is_warned_besides": facts.is_warned_besides}
+    if says == "warning":
+        segments = tuple(replace(one, rings=()) for one in facts.warned.segments)
+        kept |= asdict(replace(facts.warned, segments=segments)) | {"kind": facts.kind}
+    read: dict[str, Any] = json.loads(json.dumps(kept, default=datetime.isoformat))
+    return read
+
+
+def chain_from_kept(kept: dict[str, Any]) -> Chain:
+    """The alerts that an alert followed as it was put into the feed."""
+    return tuple((identifier, datetime.fromisoformat(at)) for identifier, at in kept["earlier"])
 
 
 def from_kept(session: Session, facts: CaseFacts, kept: dict[str, Any]) -> CaseFacts:
-    """The facts as the alert told them, with outlines. One query."""
+    """The facts as the alert told them, with outlines. One query; none of an end."""
+    facts = replace(facts, is_warned_besides=kept["is_warned_besides"])
+    if "segments" not in kept:
+        return facts
     segments = outlined(session, [_segment(one) for one in kept["segments"]])
     intakes = tuple(Intake(**one | {"window": _window(one["window"])}) for one in kept["intakes"])
     return replace(facts, kind=kept["kind"], warned=Warned(tuple(segments), intakes))

@@ -27,19 +27,26 @@ class Standing:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What of a forecast concerns one agency: reaches and lakes, the nearest first; zones on them; ``first_at`` is when
-    it may be there first, None where no time is known."""
+    """What of a forecast concerns one agency: reaches and lakes, the nearest first; zones on them, and the waters they
+    are of; ``first_at`` is when it may be there first, None where no time is known; ``farthest_km`` the way to the last
+    of them."""
 
     feature_ids: tuple[int, ...]
     zone_ids: tuple[uuid.UUID, ...]
+    water_ids: tuple[uuid.UUID, ...]
     first_at: datetime | None
+    farthest_km: float
 
 
 _FORECAST = text("""
 SELECT f.level FROM downstream_forecast f JOIN incident i ON i.id = f.incident_id
 WHERE f.incident_id = :id AND f.state = 'standing' AND i.closed_at IS NULL
 """)
-_ALONG = text("SELECT feature_id, nth, earliest_at FROM downstream_reach WHERE incident_id = :id ORDER BY nth")
+_ALONG = text("""
+SELECT r.feature_id, r.nth, r.earliest_at, r.lapses_at, r.distance_km, f.water_body_id
+FROM downstream_reach r JOIN water_feature f USING (feature_id) WHERE r.incident_id = :id ORDER BY r.nth
+""")
+_NOT_RETIRED = text("SELECT id FROM agency WHERE id = ANY(:ids) AND retired_at IS NULL")
 # A reach is asked about at a point of it in each area it touches, of the most local level that it touches: the areas of
 # both banks, where it is the border. At each such point the most local agency of each kind counts, as for an incident.
 # Points are looked for last, and a place's feature is read from an array: PostgreSQL cannot know how many there are,
@@ -181,13 +188,32 @@ def _intakes(zones: Sequence[Any], own: Sequence[WarnedReach]) -> list[Intake]:
     return sorted(found, key=lambda one: (one.kind not in DRINKING, one.distance_km, one.name or ""))
 
 
-def concerned(session: Session, incident_id: uuid.UUID, kind: str, level: int) -> dict[uuid.UUID, Stretch]:
+def concerned(
+    session: Session,
+    incident_id: uuid.UUID,
+    kind: str,
+    level: int,
+    *,
+    warned: Mapping[uuid.UUID, Collection[int]],
+    now: datetime,
+) -> dict[uuid.UUID, Stretch]:
     """Whom a standing forecast concerns, those first where it is first: who is competent there, and who runs an intake
-    or protects drinking water on the way. Three queries."""
+    or protects drinking water on the way.
+
+    ``warned``: the reaches and lakes agencies were warned of. As long as it is expected on one of them they are
+    concerned, also where they would not be warned anew: of a milder level, another kind, under another rule. Three
+    queries, four where there are such.
+    """
     rows = session.execute(_ALONG, {"id": incident_id}).all()
     by_id = {row.feature_id: row for row in rows}
     zones = zones_along(session, list(by_id))
     own = with_operators(competent_along(session, incident_id, kind, level), zones)
+    on_them = {
+        agency_id: {one for one in features if one in by_id and by_id[one].lapses_at > now}
+        for agency_id, features in warned.items()
+        if agency_id not in own
+    }
+    own |= {agency_id: on_them[agency_id] for agency_id in _not_retired(session, on_them)}
     on_it: dict[int, list[ZoneAlong]] = {}
     for zone in zones:
         on_it.setdefault(zone.feature_id, []).append(zone)
@@ -196,8 +222,16 @@ def concerned(session: Session, incident_id: uuid.UUID, kind: str, level: int) -
         ordered = sorted(features, key=lambda feature_id: by_id[feature_id].nth)
         there = dict.fromkeys(zone.zone_id for feature_id in ordered for zone in on_it.get(feature_id, ()))
         times = [at for feature_id in ordered if (at := by_id[feature_id].earliest_at) is not None]
-        found[agency_id] = Stretch(tuple(ordered), tuple(there), min(times, default=None))
+        waters = dict.fromkeys(by_id[feature_id].water_body_id for feature_id in ordered)
+        farthest_km = max(by_id[feature_id].distance_km for feature_id in ordered)
+        found[agency_id] = Stretch(tuple(ordered), tuple(there), tuple(waters), min(times, default=None), farthest_km)
     return dict(sorted(found.items(), key=lambda one: (by_id[one[1].feature_ids[0]].nth, one[0])))
+
+
+def _not_retired(session: Session, on_them: Mapping[uuid.UUID, Collection[int]]) -> list[uuid.UUID]:
+    """Of agencies with any reach those that still exist."""
+    ids = [agency_id for agency_id, features in on_them.items() if features]
+    return list(session.execute(_NOT_RETIRED, {"ids": ids}).scalars()) if ids else []
 
 
 def with_operators(

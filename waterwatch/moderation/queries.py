@@ -299,8 +299,9 @@ def reds_waiting(session: Session, *, now: datetime) -> dict[uuid.UUID, RedWaiti
 class BelowNow:
     """How the warning below an incident stands, and what a moderator ruled of it.
 
-    ``state`` is None where nothing was ever reckoned; ``reaches``, ``farthest_km`` of what is warned now. ``reason`` is
-    None without a ruling; ``ruled_by`` is a name for the desk alone.
+    ``state`` is None where nothing was ever reckoned; ``reaches``, ``farthest_km`` of what is warned now; ``agencies``
+    are warned, ``agencies_told`` of them have it. ``reason`` is None without a ruling; ``ruled_by`` is a name for the
+    desk alone.
     """
 
     state: str | None
@@ -310,6 +311,8 @@ class BelowNow:
     flow_ratio: float | None
     reaches: int
     farthest_km: float | None
+    agencies: int
+    agencies_told: int
     is_withheld: bool | None
     limit_km: float | None
     reason: str | None
@@ -322,9 +325,13 @@ SELECT f.state, f.level, f.public_at, f.is_timed, f.flow_ratio,
        (SELECT count(*)::int FROM downstream_reach r WHERE r.incident_id = i.id AND r.lapses_at > :now) AS reaches,
        (SELECT max(r.distance_km) FROM downstream_reach r WHERE r.incident_id = i.id AND r.lapses_at > :now)
            AS farthest_km,
-       d.is_withheld, d.limit_km, d.reason, p.email AS ruled_by, d.ruled_at
+       warned.agencies, warned.agencies_told, d.is_withheld, d.limit_km, d.reason, p.email AS ruled_by, d.ruled_at
 FROM incident i LEFT JOIN downstream_forecast f ON f.incident_id = i.id
 LEFT JOIN downstream_ruling d ON d.incident_id = i.id LEFT JOIN person p ON p.id = d.ruled_by
+CROSS JOIN LATERAL (
+    SELECT count(*)::int AS agencies,
+           (count(*) FILTER (WHERE c.state NOT IN ('queued', 'no_contact', 'dead')))::int AS agencies_told
+    FROM escalation_case c WHERE c.incident_id = i.id AND c.role = 'downstream' AND c.state <> 'withdrawn') warned
 WHERE i.id = :id
 """)
 _FEATURE = text("SELECT feature_id FROM water_feature WHERE id = :id AND retired_at IS NULL")

@@ -125,10 +125,10 @@ def of_delivery(token: str, delivery_id: uuid.UUID) -> Response:
         kept = reading.kept_delivery(session, delivery_id, "cap_feed")
         if kept.contact_id != contact.contact_id or kept.state not in ("awaiting", "sent"):
             raise NotFound("delivery_not_found")
-        before = [(str(one.delivery_id), one.created_at) for one in reading.fed_before(session, kept)]
+        before = reading.chain_of(session, kept)
         facts = reading.facts_of(session, [kept])[kept.case_id]
         letter = reading.letter_of(session, kept, facts, Pictures(None, None), settings=settings)
-        told = cap_xml(alert_of(letter, settings, earlier=tuple(before)))  # one that says nothing is no receipt
+        told = cap_xml(alert_of(letter, settings, earlier=before))  # one that says nothing is no receipt
         if request.method == "GET":
             deliveries.settle_awaiting(session, delivery_id, now=utc_now())
     return _private(Response(told, content_type=MEDIA_TYPE))

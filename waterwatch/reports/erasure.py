@@ -83,7 +83,7 @@ _FORGET_ABOVE = (
     """),  # noqa: S608  # the piece is a constant of this module
     # What alerts told of the waters below it, by its distance.
     text(f"""{_KIN} UPDATE delivery d SET told = NULL FROM kin, incident i, escalation_case c
-    WHERE i.id = kin.id AND i.state = 'retracted' AND c.incident_id = i.id AND c.id = d.case_id AND d.told IS NOT NULL
+    WHERE i.id = kin.id AND i.state = 'retracted' AND c.incident_id = i.id AND c.id = d.case_id AND d.says = 'warning'
       AND NOT EXISTS (SELECT FROM incident_report ir WHERE ir.incident_id = i.id)
     """),  # noqa: S608  # the piece is a constant of this module
     text("DELETE FROM duplicate_candidate WHERE report_id = :id OR other_report_id = :id"),
