@@ -193,6 +193,7 @@ def upgrade() -> None:
         sa.Column("told_km", sa.Double(), nullable=False),
         sa.Column("told_zone_ids", sa.ARRAY(sa.Uuid()), nullable=False),
         sa.Column("told_water_ids", sa.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("told_kind", sa.Text(), nullable=False),
         _check("case_stretch", "feature_ids", "cardinality(feature_ids) > 0"),
     )
     # Whoever runs an intake may be no department at all.

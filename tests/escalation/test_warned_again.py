@@ -109,7 +109,7 @@ def test_what_one_address_will_be_told_is_not_taken_for_known_to_another_that_wa
     assert session.get_one(CaseStretch, case.id).first_at == real
 
 
-@pytest.mark.parametrize("what", ["zone", "farther", "other water", "a little farther"])
+@pytest.mark.parametrize("what", ["zone", "farther", "other water", "other kind", "a little farther"])
 def test_what_a_standing_warning_adds_is_told_once_within_the_hour_to_those_who_were_warned_before(
     session: Session, river: River, incident_id: uuid.UUID, follow: Follow, what: str
 ) -> None:
@@ -122,6 +122,8 @@ def test_what_a_standing_warning_adds_is_told_once_within_the_hour_to_those_who_
         add_zone(session, river, 3, agency_id)
     elif what == "other water":
         kept.told_water_ids = []
+    elif what == "other kind":
+        kept.told_kind = "oil_slick"
     else:
         kept.told_km -= 10 if what == "farther" else 9
     for _again in range(2):
@@ -133,6 +135,7 @@ def test_what_a_standing_warning_adds_is_told_once_within_the_hour_to_those_who_
         assert waiting.due_at == NOW + HOUR
     kept = session.get_one(CaseStretch, case.id)
     assert (len(kept.told_zone_ids), kept.told_water_ids) == (what == "zone", [river.body_id])
+    assert kept.told_kind == "sewage_outfall"
     assert round(kept.told_km) == (27 if what == "a little farther" else 36)  # what is not told adds up
     sent(session)
     follow(incident_id, NOW + 3 * HOUR)
@@ -177,8 +180,8 @@ def test_who_was_warned_is_not_told_of_an_end_while_it_is_expected_on_its_reache
     session.expire_all()
     [still] = follow(incident_id, NOW + HOUR)
     assert (still.id, still.state) == (case.id, "delivered")
-    new = [(1, None, "pending")] if what == "milder than its rule" else []
-    assert said(session) == [(2, None, "sent"), *new]
+    new = {"milder than its rule": [(1, None, "pending")], "another kind": [(2, None, "pending")]}
+    assert said(session) == [(2, None, "sent"), *new.get(what, [])]
     assert session.get_one(CaseStretch, case.id).feature_ids == reaches
     grade(session, incident_id, 1)
     assert follow(incident_id, NOW + 2 * HOUR) == []

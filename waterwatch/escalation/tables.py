@@ -109,7 +109,8 @@ class CaseStretch(Base):
     intakes and protection zones on them, the nearest first.
 
     As its agency was told last: ``first_at``, when it may be there first, null where no time was known; ``told_km``,
-    how far below the farthest of its reaches is; ``told_zone_ids``, ``told_water_ids``, on what zones and waters.
+    how far below the farthest of its reaches is; ``told_zone_ids``, ``told_water_ids``, on what zones and waters;
+    ``told_kind``, of which kind.
     """
 
     __tablename__ = "case_stretch"
@@ -122,6 +123,7 @@ class CaseStretch(Base):
     told_km: Mapped[float]
     told_zone_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
     told_water_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid))
+    told_kind: Mapped[str] = mapped_column(Text)
 
 
 class CaseRound(Base):

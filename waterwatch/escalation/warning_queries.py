@@ -29,13 +29,14 @@ class Standing:
 class Stretch:
     """What of a forecast concerns one agency: reaches and lakes, the nearest first; zones on them, and the waters they
     are of; ``first_at`` is when it may be there first, None where no time is known; ``farthest_km`` the way to the last
-    of them."""
+    of them; ``kind`` of the pollution."""
 
     feature_ids: tuple[int, ...]
     zone_ids: tuple[uuid.UUID, ...]
     water_ids: tuple[uuid.UUID, ...]
     first_at: datetime | None
     farthest_km: float
+    kind: str
 
 
 _FORECAST = text("""
@@ -224,7 +225,8 @@ def concerned(
         times = [at for feature_id in ordered if (at := by_id[feature_id].earliest_at) is not None]
         waters = dict.fromkeys(by_id[feature_id].water_body_id for feature_id in ordered)
         farthest_km = max(by_id[feature_id].distance_km for feature_id in ordered)
-        found[agency_id] = Stretch(tuple(ordered), tuple(there), tuple(waters), min(times, default=None), farthest_km)
+        first_at = min(times, default=None)
+        found[agency_id] = Stretch(tuple(ordered), tuple(there), tuple(waters), first_at, farthest_km, kind)
     return dict(sorted(found.items(), key=lambda one: (by_id[one[1].feature_ids[0]].nth, one[0])))
 
 

@@ -42,8 +42,8 @@ def follow(
     """Let who is warned follow from an incident's forecast: agencies where it is expected, and who runs intakes there.
 
     Each has one case with the role ``downstream`` and a letter by each of its ways, whether or not it has another one
-    of the incident itself: that says nothing of when its waters below are reached. They are told when the level
-    changes, or it may come clearly sooner or farther than they know, or to other waters or zones; and when nothing is
+    of the incident itself: that says nothing of when its waters below are reached. They are told when level or kind
+    change, or it may come clearly sooner or farther than they know, or to other waters or zones; and when nothing is
     expected any more, whoever may have been warned is told that. Idempotent. One that cannot be reached is loud to the
     leads: somebody must phone. Who was warned stays so while it is expected on its reaches, whatever it is competent
     for by now. ``again_for``: of these agencies, also addresses that failed.
@@ -115,6 +115,7 @@ def _made(case: Case, stretch: Stretch) -> CaseStretch:
         told_km=stretch.farthest_km,
         told_zone_ids=list(stretch.zone_ids),
         told_water_ids=list(stretch.water_ids),
+        told_kind=stretch.kind,
     )
 
 
@@ -130,7 +131,7 @@ def _warn_anew(
     actor: Actor,
 ) -> None:
     """Somebody who was warned before: what is new is told, to whoever was not told at all as well."""
-    is_news = _is_sooner(kept, stretch) or _is_further(kept, stretch)
+    is_news = _is_sooner(kept, stretch) or _is_more(kept, stretch)
     is_to_rehearse = is_news or found.is_again or case.severity != level
     if case.severity != level:
         before, case.severity = case.severity, level
@@ -149,6 +150,7 @@ def _warn_anew(
     if (is_told or is_written) and not are_left:
         kept.first_at, kept.told_km = stretch.first_at, stretch.farthest_km
         kept.told_zone_ids, kept.told_water_ids = list(stretch.zone_ids), list(stretch.water_ids)
+        kept.told_kind = stretch.kind
 
 
 def _is_sooner(kept: CaseStretch | None, stretch: Stretch) -> bool:
@@ -158,10 +160,13 @@ def _is_sooner(kept: CaseStretch | None, stretch: Stretch) -> bool:
     return kept.first_at is None or stretch.first_at < kept.first_at - SOONER
 
 
-def _is_further(kept: CaseStretch | None, stretch: Stretch) -> bool:
-    """Whether it may reach clearly farther than was told, or a zone, e.g. an intake, or a water not told of."""
+def _is_more(kept: CaseStretch | None, stretch: Stretch) -> bool:
+    """Whether it may reach clearly farther than was told, or a zone, e.g. an intake, or a water not told of; or it is
+    of another kind."""
     if kept is None:
         return False
+    if kept.told_kind != stretch.kind:
+        return True
     new_zones = set(stretch.zone_ids) - set(kept.told_zone_ids)
     new_waters = set(stretch.water_ids) - set(kept.told_water_ids)
     return bool(new_zones or new_waters) or round(stretch.farthest_km - kept.told_km, 1) >= FARTHER_KM
