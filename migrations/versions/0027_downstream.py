@@ -76,7 +76,6 @@ def upgrade() -> None:
         sa.Column("made_at", NOW, nullable=False),
         sa.Column("changed_at", NOW, nullable=False),
         sa.Column("public_at", NOW, nullable=False),
-        sa.Column("first_public_at", NOW),
         sa.Column("revision", sa.Integer(), nullable=False),
         _check("downstream_forecast", "state", "state IN ('standing', 'withheld', 'ended')"),
         _check("downstream_forecast", "level", "level BETWEEN 1 AND 3"),

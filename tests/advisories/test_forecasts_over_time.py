@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.advisories.rows import River, add_chain, network_of
+from tests.advisories.rows import River, add_chain, network_of, statements
 from tests.incidents.rows import open_on
 from tests.moderation.rows import add_moderator
 from tests.reports.rows import LAT, LON
@@ -259,8 +259,41 @@ def test_where_an_import_replaced_the_rivers_the_warning_goes_on_along_the_new_o
     below.session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
     surveyed = add_chain(below.session, 4, lat=LAT + 0.002, name="新河")
     add_chain(below.session, 4, lat=LAT + 0.2, name="远河")
+    below.told()
     [found] = below.reckon(SOON + HOUR)
     assert (found.state, below.reaches()) == ("standing", list(surveyed.feature_ids[1:]))
+    shown = queries.expected_of_incident(below.session, below.incident_id, now=SOON + HOUR, is_public=True)
+    assert [one.feature_id for one in shown] == below.reaches(), "nobody is told that it is over for a while"
+    assert levels(below.session, surveyed) == [None, 2, 2, 2]
+
+
+def test_the_nearest_water_in_place_of_a_retired_one_is_found_by_an_index(below: Below) -> None:
+    below.session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
+    below.session.execute(text("SET LOCAL enable_seqscan = off"))
+    with statements(below.session) as said:
+        queries.origins(below.session, [below.incident_id])
+    [question] = [one for one in said if "first_seen" in one]
+    plan = "EXPLAIN " + question.replace("%(ids)s::UUID[]", f"ARRAY['{below.incident_id}']::uuid[]")
+    lines = [row[0] for row in below.session.connection().exec_driver_sql(plan)]
+    assert any("geom_3857" in line for line in lines), lines
+
+
+def test_a_moderators_word_counts_where_the_network_is_gone_too(below: Below) -> None:
+    below.reckon()
+    below.session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
+    for later in (SOON, SOON + HOUR):
+        below.told()
+        [found] = below.reckon(later)
+    assert (found.is_changed, found.is_made_public, below.told()) == (False, False, 0), "told once that it is public"
+    near = Ruling(limit_km=12.0, reason="下游的闸关了")
+    forecasts.rule(below.session, below.incident_id, "sewage_outfall", near, actor=below.moderator, now=SOON)
+    below.change(severity=2, graded_severity=2)
+    [shortened] = below.reckon(SOON + HOUR)
+    assert (shortened.state, shortened.level, len(below.reaches())) == ("standing", 1, 1)
+    none = Ruling(is_withheld=True, reason="下游的闸关了")
+    forecasts.rule(below.session, below.incident_id, "sewage_outfall", none, actor=below.moderator, now=SOON)
+    [withheld] = below.reckon(SOON + HOUR)
+    assert (withheld.state, below.reaches(), below.told()) == ("withheld", [], 2)
 
 
 def test_whoever_lies_at_the_edge_of_three_days_is_not_warned_and_let_go_by_turns(

@@ -195,3 +195,19 @@ def test_an_agency_that_is_no_more_is_warned_no_more(session: Session, incident_
     session.execute(text("UPDATE agency SET retired_at = :now"), {"now": NOW})
     assert follow(incident_id, NOW + HOUR) == []
     assert case.state == "withdrawn"
+
+
+def test_who_stays_competent_for_some_of_it_keeps_the_rest_too(
+    session: Session, river: River, incident_id: uuid.UUID, follow: Follow
+) -> None:
+    """Its own rule asks for more than the level that holds now, but it runs an intake on the way."""
+    agency_id = add_agency(session, "下游局", ["a@example.org"], area=LOWER)
+    add_zone(session, river, 3, agency_id)
+    [case] = follow(incident_id)
+    reaches = session.get_one(CaseStretch, case.id).feature_ids
+    assert len(reaches) == 4
+    sent(session)
+    session.execute(text("UPDATE competence SET min_severity = 2"))
+    grade(session, incident_id, 2)
+    [still] = follow(incident_id, NOW + HOUR)
+    assert (still.id, session.get_one(CaseStretch, case.id).feature_ids) == (case.id, reaches)

@@ -47,6 +47,11 @@ class Upstream:
             network = network_of(session)
             forecasts.reckon(session, [self.id], network, settings=self.settings, actor=TESTS, now=self.now - ago)
 
+    def public(self, ago: timedelta) -> None:
+        """Reckoned then, and once more when everybody may know."""
+        self.reckon(ago)
+        self.reckon(ago - timedelta(minutes=10))
+
     def rule(self, ruling: Ruling | None) -> None:
         with transaction(self.sessions) as session:
             forecasts.rule(session, self.id, "sewage_outfall", ruling, actor=self.moderator, now=self.now)
@@ -69,6 +74,11 @@ def alert(client: FlaskClient, code: str) -> Alert:
     return XmlParser().from_bytes(answer.data, Alert)
 
 
+def referred(one: Alert) -> list[str]:
+    """The identifiers of the messages it follows."""
+    return [each.split(",")[1] for each in (one.references or "").split()]
+
+
 def entries(client: FlaskClient) -> list[str]:
     return [one.link for one in feedparser.parse(client.get("/feeds/cap.xml").data).entries]
 
@@ -82,7 +92,7 @@ def test_it_is_nobodys_before_the_head_start_is_over(client: FlaskClient, upstre
 def test_then_each_stretch_has_its_onset_a_change_updates_it_and_the_end_cancels_it(
     client: FlaskClient, upstream: Upstream
 ) -> None:
-    upstream.reckon(timedelta(hours=3))
+    upstream.public(timedelta(hours=3))
     first = alert(client, upstream.code)
     assert (first.msg_type.value, first.scope.value, first.status.value) == ("Alert", "Public", "Actual")
     assert [info.certainty.value for info in first.infos] == ["Possible"] * 3
@@ -97,13 +107,12 @@ def test_then_each_stretch_has_its_onset_a_change_updates_it_and_the_end_cancels
     upstream.reckon(timedelta(hours=1))
     last = alert(client, upstream.code)
     assert (last.msg_type.value, len(last.infos)) == ("Cancel", 0)
-    assert first.identifier in (last.references or "")
-    assert second.identifier in (last.references or "")
+    assert referred(last) == [first.identifier, second.identifier]
     assert last.identifier not in {first.identifier, second.identifier}
 
 
 def test_the_end_is_still_told_however_often_it_is_looked_at_since(client: FlaskClient, upstream: Upstream) -> None:
-    upstream.reckon(timedelta(hours=3))
+    upstream.public(timedelta(hours=3))
     first = alert(client, upstream.code)
     upstream.rule(Ruling(is_withheld=True, reason="水闸关了"))
     upstream.reckon(timedelta(hours=2))
@@ -121,7 +130,7 @@ def test_what_is_warned_later_is_added_to_the_alert_after_its_own_head_start(
     client: FlaskClient, upstream: Upstream
 ) -> None:
     upstream.rule(Ruling(limit_km=12.0, reason="先告诉近的"))
-    upstream.reckon(timedelta(hours=3))
+    upstream.public(timedelta(hours=3))
     first = alert(client, upstream.code)
     upstream.rule(None)
     upstream.reckon(timedelta(minutes=1))
@@ -139,7 +148,7 @@ def test_what_is_warned_later_is_added_to_the_alert_after_its_own_head_start(
 def test_between_its_end_and_its_return_to_everybody_it_is_still_cancelled(
     client: FlaskClient, upstream: Upstream
 ) -> None:
-    upstream.reckon(timedelta(hours=3))
+    upstream.public(timedelta(hours=3))
     first = alert(client, upstream.code)
     upstream.rule(Ruling(is_withheld=True, reason="水闸关了"))
     upstream.reckon(timedelta(hours=2))
@@ -156,13 +165,20 @@ def test_between_its_end_and_its_return_to_everybody_it_is_still_cancelled(
     upstream.reckon(timedelta(0))
     again = alert(client, upstream.code)
     assert (again.msg_type.value, len(again.infos)) == ("Update", 3)
-    assert first.identifier in (again.references or "")
+    assert referred(again) == [first.identifier, cancelled.identifier]
+    upstream.grade(1)
+    upstream.reckon(timedelta(seconds=-5))
+    last = alert(client, upstream.code)
+    assert last.msg_type.value == "Cancel"
+    assert referred(last) == [first.identifier, cancelled.identifier, again.identifier]
+    upstream.reckon(timedelta(seconds=-9))
+    assert alert(client, upstream.code).identifier == last.identifier
 
 
 def test_one_whose_incident_is_none_any_more_is_cancelled_without_a_word_of_what_it_was(
     client: FlaskClient, upstream: Upstream
 ) -> None:
-    upstream.reckon(timedelta(hours=3))
+    upstream.public(timedelta(hours=3))
     first = alert(client, upstream.code)
     with transaction(upstream.sessions) as session:
         session.execute(text("UPDATE incident SET state = 'retracted', closed_at = now()"))
@@ -176,7 +192,7 @@ def test_one_whose_incident_is_none_any_more_is_cancelled_without_a_word_of_what
 
 
 def test_another_kind_is_another_message(client: FlaskClient, upstream: Upstream) -> None:
-    upstream.reckon(timedelta(hours=3))
+    upstream.public(timedelta(hours=3))
     first = alert(client, upstream.code)
     with transaction(upstream.sessions) as session:
         session.execute(text("UPDATE incident SET kind = 'oil_slick'"))

@@ -81,8 +81,9 @@ CROSS JOIN LATERAL (
         UNION ALL (
         SELECT n.feature_id, n.length_km, n.geom, 1 FROM water_feature n
         WHERE own.retired_at IS NOT NULL AND n.retired_at IS NULL
-          AND n.geom && ST_Expand(i.public_point, 0.05)
-          AND ST_DWithin(geography(n.geom), geography(i.public_point), {MOVED_M})
+          AND n.geom_3857 && ST_Expand(
+              ST_Transform(i.public_point, 3857), {MOVED_M} * 1.01 / greatest(0.05, cos(radians(ST_Y(i.public_point)))))
+          AND ST_Distance(geography(n.geom), geography(i.public_point)) <= {MOVED_M}
         ORDER BY ST_Distance(geography(n.geom), geography(i.public_point)), n.feature_id LIMIT 1)) found
     ORDER BY place LIMIT 1) f
 LEFT JOIN downstream_ruling d ON d.incident_id = i.id
@@ -120,15 +121,21 @@ SELECT given.*, :now, :now, :public_at, 1 FROM (
          AS one (id, kind, level, seen_from, seen_until, ratio, limit_km, timed)) given
 ON CONFLICT (incident_id) DO UPDATE SET
     kind = excluded.kind, level = excluded.level, observed_from = excluded.observed_from,
-    observed_until = excluded.observed_until, flow_ratio = excluded.flow_ratio, limit_km = excluded.limit_km,
-    is_timed = excluded.is_timed, made_at = excluded.made_at
+    observed_until = excluded.observed_until, limit_km = excluded.limit_km,
+    flow_ratio = CASE WHEN downstream_forecast.incident_id = ANY(:lost) THEN downstream_forecast.flow_ratio
+                      ELSE excluded.flow_ratio END,
+    is_timed = CASE WHEN downstream_forecast.incident_id = ANY(:lost) THEN downstream_forecast.is_timed
+                    ELSE excluded.is_timed END,
+    made_at = excluded.made_at
 """).bindparams(
     bindparam("ids", type_=ARRAY(Uuid)),
     bindparam("kinds", type_=ARRAY(Text)),
+    bindparam("lost", type_=ARRAY(Uuid)),
     bindparam("levels", type_=ARRAY(Integer)),
     bindparam("ratios", type_=ARRAY(Double)),
     bindparam("limits", type_=ARRAY(Double)),
 )
+# What comes in place of reaches that an import retired is known to everybody since those were.
 _KEEP_REACHES = text("""
 WITH given AS MATERIALIZED (
     SELECT r.*, f.observed_from, f.observed_until,
@@ -147,10 +154,15 @@ present AS MATERIALIZED (SELECT * FROM downstream_reach WHERE incident_id = ANY(
 warned AS MATERIALIZED (
     SELECT given.* FROM given LEFT JOIN present p USING (incident_id, feature_id)
     WHERE given.lapses_at > :now AND (coalesce(given.earliest_h, 0) <= :limit_h OR p.incident_id IS NOT NULL)),
+replaced AS MATERIALIZED (
+    SELECT p.incident_id, min(p.public_at) AS public_at FROM present p JOIN water_feature f USING (feature_id)
+    WHERE f.retired_at IS NOT NULL GROUP BY p.incident_id),
 gone AS (
     DELETE FROM downstream_reach r USING (
         SELECT p.incident_id, p.feature_id FROM present p LEFT JOIN warned w USING (incident_id, feature_id)
-        WHERE w.incident_id IS NULL AND (p.incident_id <> ALL(:lost) OR p.lapses_at <= :now)) old
+        JOIN downstream_forecast f ON f.incident_id = p.incident_id
+        WHERE w.incident_id IS NULL
+          AND (p.incident_id <> ALL(:lost) OR p.lapses_at <= :now OR p.distance_km > f.limit_km)) old
     WHERE r.incident_id = old.incident_id AND r.feature_id = old.feature_id
     RETURNING r.*),
 past AS (
@@ -164,8 +176,8 @@ kept AS (
     INSERT INTO downstream_reach AS r (incident_id, feature_id, nth, distance_km, earliest_at, probable_at, lapses_at,
                                        unit_peak, passage_s, is_lake, is_dammed, public_at)
     SELECT w.incident_id, w.feature_id, w.nth, w.distance_km, w.earliest_at, w.probable_at, w.lapses_at, w.unit_peak,
-           w.passage_s, w.is_lake, w.is_dammed, :public_at
-    FROM warned w LEFT JOIN present p USING (incident_id, feature_id)
+           w.passage_s, w.is_lake, w.is_dammed, coalesce(replaced.public_at, :public_at)
+    FROM warned w LEFT JOIN present p USING (incident_id, feature_id) LEFT JOIN replaced USING (incident_id)
     WHERE p.incident_id IS NULL
        OR (p.nth, p.distance_km, p.earliest_at, p.probable_at, p.lapses_at, p.is_lake, p.is_dammed)
           IS DISTINCT FROM (w.nth, w.distance_km, w.earliest_at, w.probable_at, w.lapses_at, w.is_lake, w.is_dammed)
@@ -192,8 +204,6 @@ UPDATE downstream_forecast f SET
     state = next.state,
     state_since = CASE WHEN f.state = next.state THEN f.state_since ELSE :now END,
     public_at = CASE WHEN next.state = 'standing' AND f.state <> 'standing' THEN :public_at ELSE f.public_at END,
-    first_public_at = CASE WHEN f.state = 'standing' AND next.state <> 'standing' AND f.public_at <= :now
-                           THEN coalesce(f.first_public_at, f.public_at) ELSE f.first_public_at END,
     state_deadline_at = CASE WHEN next.lapses_at IS NOT NULL THEN
         least(next.lapses_at, :now + make_interval(secs => :every_s), next.public_at) END
 FROM (

@@ -182,17 +182,16 @@ def reckon(
     before = queries.headers(session, [one.incident_id for one in found], now=now, public_at=public_at)
     flow = flow_now(session, settings, now=now)
     made = [one for one in (_make(one, network, flow) for one in found) if one is not None]
-    lost = [one.incident_id for one in made if one.is_lost and one.origin.state == "standing"]
-    made = [one for one in made if one.incident_id not in lost]
     standing = [one for one in made if not one.origin.ruling.is_withheld]
     withheld = [one.incident_id for one in made if one.origin.ruling.is_withheld]
+    lost = [one.incident_id for one in standing if one.is_lost and one.origin.state == "standing"]
     concerned = sorted({one.incident_id for one in made} | set(before))
     if not concerned:
         return []
     times = {"now": now, "public_at": public_at}
-    queries.keep_forecasts(session, _forecasts(made, now=now) | times)
+    queries.keep_forecasts(session, _forecasts(made, now=now) | {"lost": lost} | times)
     touched = queries.keep_reaches(session, _reaches(standing) | {"all_ids": concerned, "lost": lost} | times)
-    settling = {"ids": concerned, "withheld": withheld, "warning": [*(one.incident_id for one in standing), *lost]}
+    settling = {"ids": concerned, "withheld": withheld, "warning": [one.incident_id for one in standing]}
     after = queries.settle(session, settling | {"every_s": RECKONED_EVERY_S} | times)
     outcome = [_compare(one, before.get(one), after[one], touched) for one in concerned]
     with gathering.gathered(session):  # one statement for all entries and orders
@@ -338,11 +337,14 @@ def _follow(
         if one.state == "standing" and this.is_new and public_at > now:
             payload = {"incident_id": str(one.incident_id)}
             outbox.emit(session, TOPIC_FORECAST, payload, now=now, available_at=public_at)
-        if one.is_changed:
+        if one.is_changed or one.is_made_public:
+            # What everybody was told of is told from these entries: see atlas.forecasts.
             facts: dict[str, audit.Fact] = {
                 "state": one.state,
                 "level": one.level,
                 "reaches": len(this.feature_ids or ()),
+                "was_public": was is not None and was.state == "standing" and was.was_public,
+                "is_public": is_shown,
             }
             _record(session, "downstream.reckoned", one.incident_id, actor, now, facts)
     if features:

@@ -61,8 +61,7 @@ class DownstreamForecast(Base):
     ``level``: severity rank 1 to 3 of the warning. ``observed_from``, ``observed_until``: when the pollution was first
     and last seen at its place; windows count from the first, and lapse by the last. ``flow_ratio``: Q/Qa it began with.
     ``is_timed``: whether any window is known. Departments are told at once; everybody else from ``public_at`` on, and
-    of what it names since then at the reach's own. ``first_public_at``: when it first was, of one that stopped standing
-    since: its end has been told of, and is to be found until it is public again.
+    of what it names since then at the reach's own.
     ``revision`` counts what changed of it, for who follows it (CAP). ``state_deadline_at``: when one that stands is
     reckoned anew at the latest: a window lapses, it becomes public, or the gauges it was reckoned by have aged.
     """
@@ -97,7 +96,6 @@ class DownstreamForecast(Base):
     made_at: Mapped[datetime]
     changed_at: Mapped[datetime]
     public_at: Mapped[datetime]
-    first_public_at: Mapped[datetime | None]
     revision: Mapped[int] = mapped_column(Integer)
 
 

@@ -212,9 +212,9 @@ def concerned(
     on_them = {
         agency_id: {one for one in features if one in by_id and by_id[one].lapses_at > now}
         for agency_id, features in warned.items()
-        if agency_id not in own
     }
-    own |= {agency_id: on_them[agency_id] for agency_id in _not_retired(session, on_them)}
+    for agency_id in _not_retired(session, on_them):
+        own[agency_id] = on_them[agency_id].union(own.get(agency_id, ()))
     on_it: dict[int, list[ZoneAlong]] = {}
     for zone in zones:
         on_it.setdefault(zone.feature_id, []).append(zone)

@@ -94,7 +94,7 @@ def downstream(code: str) -> Response:
             raise NotFound("incident_not_found")
         # As of the step it names, which is kept to the second: one identifier, one content. What has passed since then
         # says so itself; what is public since then has a step of its own in a moment.
-        step = found.steps[-1]
+        step = found.steps[-1].at
         reaches = warned_reaches(session, [found.incident_id], now=step, public_at=step + timedelta(seconds=1))
         segments = outlined(session, merge(reaches.get(found.incident_id, [])))
     return public_answer(cap_xml(forecast_alert(found, segments)).decode(), MEDIA_TYPE)
@@ -164,15 +164,18 @@ def public_alert(one: PublicIncident, steps: Sequence[Step]) -> Alert:
 def forecast_alert(one: PublicForecast, segments: Sequence[Segment]) -> Alert:
     """The alert a forecast stands at: each stretch with its onset and outline, or that it has ended."""
     sender = house().settings.public_host
-    chain = [Reference(sender, f"{_identifier(one.code, at)}-downstream", at) for at in one.steps]
-    latest, page = chain[-1], f"{_public_url()}/i/{one.code}"
+    chain = [
+        Reference(sender, f"{_identifier(one.code, told.at)}-downstream{'-end' if told.is_end else ''}", told.at)
+        for told in one.steps
+    ]
+    latest, before, page = chain[-1], tuple(chain[:-1]), f"{_public_url()}/i/{one.code}"
     infos = telling.infos_of(
         segments, one.kind, one.level, one.code, now=latest.sent, web=page, instruction=str(WATCH_WORDS)
     )
-    before = tuple(chain[:-1])
-    if not one.is_standing or not infos:
-        ended = Reference(sender, f"{latest.identifier}-end", latest.sent)
-        return Alert(ended.identifier, sender, ended.sent, (), "Cancel", references=before or (latest,))
+    if not one.is_standing:
+        return Alert(latest.identifier, sender, latest.sent, (), "Cancel", references=before)
+    if not infos:  # the last window has lapsed, and the job that says so is on its way
+        return Alert(f"{latest.identifier}-end", sender, latest.sent, (), "Cancel", references=tuple(chain))
     return Alert(
         latest.identifier,
         sender,
@@ -189,14 +192,14 @@ def _entry_of_forecast(one: PublicForecast) -> Entry:
     ended, url = gettext("已结束"), f"{_public_url()}/feeds/cap/{one.code}/downstream.xml"
     if one.is_withdrawn:
         title = gettext("下游预警 · %(code)s（%(level)s）", code=one.code, level=ended)
-        return Entry(url, title, str(NOTICE), one.steps[0], one.steps[-1], None, "ended")
+        return Entry(url, title, str(NOTICE), one.steps[0].at, one.steps[-1].at, None, "ended")
     level, kind = str(SEVERITY_WORDS[one.level]) if one.is_standing else ended, str(KIND_WORDS[one.kind])
     return Entry(
         url=url,
         title=gettext("下游预警 · %(water)s：%(kind)s（%(level)s）", water=one.water, kind=kind, level=level),
         summary=str(NOTICE),
-        published_at=one.steps[0],
-        updated_at=one.steps[-1],
+        published_at=one.steps[0].at,
+        updated_at=one.steps[-1].at,
         place=(one.lon, one.lat),
         kind=one.kind,
     )
