@@ -267,6 +267,32 @@ def test_where_an_import_replaced_the_rivers_the_warning_goes_on_along_the_new_o
     assert levels(below.session, surveyed) == [None, 2, 2, 2]
 
 
+def test_what_an_import_adds_beyond_what_it_replaced_has_a_head_start(below: Below) -> None:
+    below.reckon()
+    below.reckon(SOON)
+    below.session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
+    surveyed = add_chain(below.session, 6, lat=LAT + 0.002, name="新河")
+    below.reckon(SOON + HOUR)
+    assert below.reaches() == list(surveyed.feature_ids[1:])
+    assert levels(below.session, surveyed) == [None, 2, 2, 2, 2, None]  # the fifth begins where the fourth had ended
+    below.reckon(SOON + HOUR + timedelta(minutes=10))
+    assert levels(below.session, surveyed) == [None, 2, 2, 2, 2, 2]
+
+
+def test_rivers_that_an_import_leads_elsewhere_take_nobody_out_of_the_warning_meanwhile(below: Below) -> None:
+    """The same reaches are kept, and others beside them are what lies below now."""
+    beside = add_chain(below.session, 4, lat=LAT + 0.002, name="新河")
+    below.reckon()
+    below.reckon(SOON)
+    below.told()
+    moved = "UPDATE water_feature SET next_down_id = :next WHERE id = :id"
+    below.session.execute(text(moved), {"id": below.river.ids[0], "next": beside.ids[1]})
+    [found] = below.reckon(SOON + HOUR)
+    assert (found.state, below.reaches()) == ("standing", list(beside.feature_ids[1:]))
+    assert levels(below.session, beside) == [None, 2, 2, 2]
+    assert levels(below.session, below.river) == [None] * 4
+
+
 def test_the_nearest_water_in_place_of_a_retired_one_is_found_by_an_index(below: Below) -> None:
     below.session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
     below.session.execute(text("SET LOCAL enable_seqscan = off"))
@@ -275,7 +301,7 @@ def test_the_nearest_water_in_place_of_a_retired_one_is_found_by_an_index(below:
     [question] = [one for one in said if "first_seen" in one]
     plan = "EXPLAIN " + question.replace("%(ids)s::UUID[]", f"ARRAY['{below.incident_id}']::uuid[]")
     lines = [row[0] for row in below.session.connection().exec_driver_sql(plan)]
-    assert any("geom_3857" in line for line in lines), lines
+    assert any("ix_water_feature_geom_3857" in line for line in lines), lines
 
 
 def test_a_moderators_word_counts_where_the_network_is_gone_too(below: Below) -> None:

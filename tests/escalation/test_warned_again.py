@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.advisories.rows import River
+from tests.advisories.rows import River, add_chain
 from tests.escalation.rows import add_agency
 from tests.escalation.test_warnings import (
     HOUR,
@@ -23,6 +23,7 @@ from tests.escalation.test_warnings import (
     river,
     sent,
 )
+from tests.reports.rows import LAT
 from waterwatch.escalation.tables import CaseStretch, Delivery
 from waterwatch.kernel.outbox import OutboxRow
 
@@ -211,3 +212,19 @@ def test_who_stays_competent_for_some_of_it_keeps_the_rest_too(
     grade(session, incident_id, 2)
     [still] = follow(incident_id, NOW + HOUR)
     assert (still.id, session.get_one(CaseStretch, case.id).feature_ids) == (case.id, reaches)
+
+
+def test_rivers_that_an_import_replaced_end_no_warning_of_who_was_warned(
+    session: Session, river: River, incident_id: uuid.UUID, follow: Follow
+) -> None:
+    add_agency(session, "下游局", ["a@example.org"], area=LOWER)
+    [case] = follow(incident_id)
+    sent(session)
+    session.execute(text("UPDATE competence SET min_severity = 4"))  # it would not be warned anew
+    session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
+    surveyed = add_chain(session, 5, lat=LAT + 0.002, name="新河")
+    [still] = follow(incident_id, NOW + HOUR)
+    assert (still.id, still.state) == (case.id, "delivered")
+    assert session.get_one(CaseStretch, case.id).feature_ids == list(surveyed.feature_ids[1:])
+    grade(session, incident_id, 1)
+    assert follow(incident_id, NOW + 2 * HOUR) == []

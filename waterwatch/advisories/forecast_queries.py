@@ -135,7 +135,8 @@ ON CONFLICT (incident_id) DO UPDATE SET
     bindparam("ratios", type_=ARRAY(Double)),
     bindparam("limits", type_=ARRAY(Double)),
 )
-# What comes in place of reaches that an import retired is known to everybody since those were.
+# What comes in place of reaches that an import retired, or led elsewhere, is known to everybody since those were:
+# nobody is told that it is over, and ten minutes later that it is not.
 _KEEP_REACHES = text("""
 WITH given AS MATERIALIZED (
     SELECT r.*, f.observed_from, f.observed_until,
@@ -155,8 +156,9 @@ warned AS MATERIALIZED (
     SELECT given.* FROM given LEFT JOIN present p USING (incident_id, feature_id)
     WHERE given.lapses_at > :now AND (coalesce(given.earliest_h, 0) <= :limit_h OR p.incident_id IS NOT NULL)),
 replaced AS MATERIALIZED (
-    SELECT p.incident_id, min(p.public_at) AS public_at FROM present p JOIN water_feature f USING (feature_id)
-    WHERE f.retired_at IS NOT NULL GROUP BY p.incident_id),
+    SELECT p.incident_id, p.public_at, f.geom
+    FROM present p JOIN water_feature f USING (feature_id) LEFT JOIN warned w USING (incident_id, feature_id)
+    WHERE w.incident_id IS NULL AND p.lapses_at > :now),
 gone AS (
     DELETE FROM downstream_reach r USING (
         SELECT p.incident_id, p.feature_id FROM present p LEFT JOIN warned w USING (incident_id, feature_id)
@@ -176,8 +178,11 @@ kept AS (
     INSERT INTO downstream_reach AS r (incident_id, feature_id, nth, distance_km, earliest_at, probable_at, lapses_at,
                                        unit_peak, passage_s, is_lake, is_dammed, public_at)
     SELECT w.incident_id, w.feature_id, w.nth, w.distance_km, w.earliest_at, w.probable_at, w.lapses_at, w.unit_peak,
-           w.passage_s, w.is_lake, w.is_dammed, coalesce(replaced.public_at, :public_at)
-    FROM warned w LEFT JOIN present p USING (incident_id, feature_id) LEFT JOIN replaced USING (incident_id)
+           w.passage_s, w.is_lake, w.is_dammed, coalesce((
+               SELECT min(o.public_at) FROM replaced o JOIN water_feature f ON f.feature_id = w.feature_id
+               WHERE p.incident_id IS NULL AND o.incident_id = w.incident_id AND f.geom && ST_Expand(o.geom, 0.05)
+                 AND ST_DWithin(geography(f.geom), geography(o.geom), :moved_m)), :public_at)
+    FROM warned w LEFT JOIN present p USING (incident_id, feature_id)
     WHERE p.incident_id IS NULL
        OR (p.nth, p.distance_km, p.earliest_at, p.probable_at, p.lapses_at, p.is_lake, p.is_dammed)
           IS DISTINCT FROM (w.nth, w.distance_km, w.earliest_at, w.probable_at, w.lapses_at, w.is_lake, w.is_dammed)
@@ -224,10 +229,11 @@ _CHANGED = text("""
 UPDATE downstream_forecast SET changed_at = :now, revision = revision + 1 WHERE incident_id = ANY(:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 _HEADERS = text("""
-SELECT f.incident_id, f.state, f.level, f.kind, f.limit_km, f.flow_ratio, f.public_at <= :now AS is_public,
-       f.public_at <= f.made_at AS was_public, reaches.*
+SELECT f.incident_id, f.state, f.level, f.kind, f.limit_km, f.flow_ratio, reaches.*
 FROM downstream_forecast f, LATERAL (
-    SELECT array_agg(r.feature_id) AS feature_ids, bool_or(r.public_at > f.made_at AND r.public_at <= :now) AS is_due,
+    SELECT array_agg(r.feature_id) AS feature_ids, coalesce(bool_or(r.public_at <= :now), false) AS is_public,
+           coalesce(bool_or(r.public_at <= f.made_at), false) AS was_public,
+           bool_or(r.public_at > f.made_at AND r.public_at <= :now) AS is_due,
            bool_or(r.public_at = :public_at) AS is_new
     FROM downstream_reach r WHERE r.incident_id = f.incident_id) reaches
 WHERE f.incident_id = ANY(:ids)

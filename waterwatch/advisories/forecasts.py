@@ -293,6 +293,7 @@ def _reaches(made: Sequence[_Made]) -> dict[str, Any]:
         "blurred_s": BLURRED_S,
         "unknown_s": rules.LIMIT_H * 3600,
         "limit_h": rules.LIMIT_H,
+        "moved_m": queries.MOVED_M,
     }
 
 

@@ -51,13 +51,11 @@ SELECT f.incident_id, i.code, f.kind, f.level, i.state IN ('retracted', 'merged'
        told.times, told.are_ends
 FROM downstream_forecast f JOIN incident i ON i.id = f.incident_id JOIN water_feature w ON w.id = i.water_feature_id
 CROSS JOIN LATERAL (
-    SELECT array_agg(at ORDER BY at) AS times, array_agg(is_end ORDER BY at) AS are_ends FROM (
-        SELECT DISTINCT ON (date_trunc('second', e.at)) date_trunc('second', e.at) AS at,
-               NOT (e.after ->> 'is_public')::boolean AS is_end
+    SELECT array_agg(at ORDER BY at, is_end) AS times, array_agg(is_end ORDER BY at, is_end) AS are_ends FROM (
+        SELECT DISTINCT date_trunc('second', e.at) AS at, NOT (e.after ->> 'is_public')::boolean AS is_end
         FROM audit_entry e
         WHERE e.subject_kind = 'incident' AND e.subject_id = f.incident_id AND e.action = 'downstream.reckoned'
-          AND ((e.after ->> 'is_public')::boolean OR (e.after ->> 'was_public')::boolean)
-        ORDER BY date_trunc('second', e.at), e.at DESC, e.id DESC) each) told
+          AND ((e.after ->> 'is_public')::boolean OR (e.after ->> 'was_public')::boolean)) each) told
 LEFT JOIN LATERAL (
     SELECT name FROM water_name WHERE water_body_id = w.water_body_id AND is_primary
     ORDER BY array_position(ARRAY['zh-Hans', 'zh-Hant', 'en', 'pinyin'], lang) LIMIT 1) n ON true

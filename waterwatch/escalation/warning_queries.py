@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Uuid, bindparam, select, text
+from sqlalchemy import ARRAY, BigInteger, Uuid, bindparam, select, text
 from sqlalchemy.orm import Session
 
+from waterwatch.advisories.forecast_queries import MOVED_M
 from waterwatch.advisories.rules import Window
 from waterwatch.advisories.segments import Segment, WarnedReach, merge, outlined, warned_reaches
 from waterwatch.agencies.queries import NEAREST
@@ -88,6 +89,14 @@ _CONCERNED_BY_WAY = text(
     JOIN water_feature w USING (feature_id)"""
     )
 )
+
+
+_INSTEAD = text("""
+SELECT o.feature_id AS gone_id, f.feature_id
+FROM water_feature o JOIN water_feature f ON f.feature_id = ANY(:standing) AND f.geom && ST_Expand(o.geom, 0.05)
+ AND ST_DWithin(geography(f.geom), geography(o.geom), :moved_m)
+WHERE o.feature_id = ANY(:gone) AND o.retired_at IS NOT NULL
+""").bindparams(bindparam("gone", type_=ARRAY(BigInteger)), bindparam("standing", type_=ARRAY(BigInteger)))
 
 
 def standing(session: Session, incident_id: uuid.UUID) -> Standing | None:
@@ -202,15 +211,21 @@ def concerned(
     or protects drinking water on the way.
 
     ``warned``: the reaches and lakes agencies were warned of. As long as it is expected on one of them they are
-    concerned, also where they would not be warned anew: of a milder level, another kind, under another rule. Three
-    queries, four where there are such.
+    concerned, also where they would not be warned anew: of a milder level, another kind, under another rule; and so
+    they are where an import replaced it. Three queries, at most five where there are such.
     """
     rows = session.execute(_ALONG, {"id": incident_id}).all()
     by_id = {row.feature_id: row for row in rows}
     zones = zones_along(session, list(by_id))
     own = with_operators(competent_along(session, incident_id, kind, level), zones)
+    instead = _instead(session, {one for features in warned.values() for one in features} - set(by_id), list(by_id))
     on_them = {
-        agency_id: {one for one in features if one in by_id and by_id[one].lapses_at > now}
+        agency_id: {
+            one
+            for feature_id in features
+            for one in instead.get(feature_id, (feature_id,))
+            if one in by_id and by_id[one].lapses_at > now
+        }
         for agency_id, features in warned.items()
     }
     for agency_id in _not_retired(session, on_them):
@@ -228,6 +243,16 @@ def concerned(
         first_at = min(times, default=None)
         found[agency_id] = Stretch(tuple(ordered), tuple(there), tuple(waters), first_at, farthest_km, kind)
     return dict(sorted(found.items(), key=lambda one: (by_id[one[1].feature_ids[0]].nth, one[0])))
+
+
+def _instead(session: Session, gone: Collection[int], standing_ids: Collection[int]) -> dict[int, list[int]]:
+    """What an import brought in place of reaches that it retired: of those that are warned now, what lies near them."""
+    found: dict[int, list[int]] = {}
+    if gone:
+        values = {"gone": list(gone), "standing": list(standing_ids), "moved_m": MOVED_M}
+        for row in session.execute(_INSTEAD, values):
+            found.setdefault(row.gone_id, []).append(row.feature_id)
+    return found
 
 
 def _not_retired(session: Session, on_them: Mapping[uuid.UUID, Collection[int]]) -> list[uuid.UUID]:

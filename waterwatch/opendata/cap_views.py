@@ -173,8 +173,9 @@ def forecast_alert(one: PublicForecast, segments: Sequence[Segment]) -> Alert:
         segments, one.kind, one.level, one.code, now=latest.sent, web=page, instruction=str(WATCH_WORDS)
     )
     if not one.is_standing:
-        return Alert(latest.identifier, sender, latest.sent, (), "Cancel", references=before)
-    if not infos:  # the last window has lapsed, and the job that says so is on its way
+        first = Reference(sender, latest.identifier.removesuffix("-end"), latest.sent)
+        return Alert(latest.identifier, sender, latest.sent, (), "Cancel", references=before or (first,))
+    if one.is_withdrawn or not infos:  # the job that says so is on its way
         return Alert(f"{latest.identifier}-end", sender, latest.sent, (), "Cancel", references=tuple(chain))
     return Alert(
         latest.identifier,
