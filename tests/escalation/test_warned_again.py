@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.advisories.rows import River, add_chain
+from tests.advisories.rows import STEP_DEG, River, add_chain
 from tests.escalation.rows import add_agency
 from tests.escalation.test_warnings import (
     HOUR,
@@ -23,7 +23,7 @@ from tests.escalation.test_warnings import (
     river,
     sent,
 )
-from tests.reports.rows import LAT
+from tests.reports.rows import LAT, LON
 from waterwatch.escalation.tables import CaseStretch, Delivery
 from waterwatch.kernel.outbox import OutboxRow
 
@@ -228,3 +228,19 @@ def test_rivers_that_an_import_replaced_end_no_warning_of_who_was_warned(
     assert session.get_one(CaseStretch, case.id).feature_ids == list(surveyed.feature_ids[1:])
     grade(session, incident_id, 1)
     assert follow(incident_id, NOW + 2 * HOUR) == []
+
+
+def test_after_an_import_nobody_is_warned_of_their_neighbours_reaches(
+    session: Session, river: River, incident_id: uuid.UUID, follow: Follow
+) -> None:
+    add_agency(session, "中段局", ["a@example.org"], area=box(LON + STEP_DEG * 2.3, LON + STEP_DEG * 2.7))
+    [case] = follow(incident_id)
+    assert session.get_one(CaseStretch, case.id).feature_ids == [river.feature_ids[2]]
+    sent(session)
+    session.execute(text("UPDATE water_feature SET retired_at = :now"), {"now": NOW})
+    surveyed = add_chain(session, 5, lat=LAT + 0.002, name="新河")
+    for rule in (None, "UPDATE competence SET min_severity = 4"):  # still competent; and only warned before
+        if rule:
+            session.execute(text(rule))
+        [still] = follow(incident_id, NOW + HOUR)
+        assert session.get_one(CaseStretch, still.id).feature_ids == [surveyed.feature_ids[2]]

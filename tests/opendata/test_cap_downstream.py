@@ -40,7 +40,7 @@ class Upstream:
             session.flush()
             self.id: uuid.UUID = incident.id
             self.code = incident.code
-            self.moderator = moderator
+            self.moderator, self.reach_id = moderator, river.ids[0]
 
     def reckon(self, ago: timedelta) -> None:
         with transaction(self.sessions) as session:
@@ -202,3 +202,26 @@ def test_another_kind_is_another_message(client: FlaskClient, upstream: Upstream
     second = alert(client, upstream.code)
     assert (second.msg_type.value, second.identifier != first.identifier) == ("Update", True)
     assert second.infos[0].event != first.infos[0].event
+
+
+def test_a_merging_that_may_still_be_undone_ends_nothing_yet(client: FlaskClient, upstream: Upstream) -> None:
+    upstream.public(timedelta(hours=3))
+    first = alert(client, upstream.code)
+    with transaction(upstream.sessions) as session:
+        into, _report = open_on(
+            session,
+            upstream.reach_id,
+            upstream.moderator,
+            now=upstream.now,
+            at=(LON + 0.02, LAT),
+            severity=Severity.GENERAL,
+        )
+        session.flush()
+        merged = text("UPDATE incident SET state = 'merged', closed_at = now(), merged_into_id = :into WHERE id = :id")
+        session.execute(merged, {"into": into.id, "id": upstream.id})
+    assert alert(client, upstream.code).identifier == first.identifier
+    upstream.reckon(timedelta(minutes=1))
+    last = alert(client, upstream.code)
+    assert (last.msg_type.value, referred(last)) == ("Cancel", [first.identifier])
+    titles = [one.title for one in feedparser.parse(client.get("/feeds/cap.xml").data).entries]
+    assert [one for one in titles if "下游预警" in one] == [f"下游预警 · {upstream.code}（已结束）"]

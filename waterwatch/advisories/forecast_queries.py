@@ -156,7 +156,7 @@ warned AS MATERIALIZED (
     SELECT given.* FROM given LEFT JOIN present p USING (incident_id, feature_id)
     WHERE given.lapses_at > :now AND (coalesce(given.earliest_h, 0) <= :limit_h OR p.incident_id IS NOT NULL)),
 replaced AS MATERIALIZED (
-    SELECT p.incident_id, p.public_at, f.geom
+    SELECT p.incident_id, p.public_at, f.geom, ST_Expand(f.geom, 0.05) AS box
     FROM present p JOIN water_feature f USING (feature_id) LEFT JOIN warned w USING (incident_id, feature_id)
     WHERE w.incident_id IS NULL AND p.lapses_at > :now),
 gone AS (
@@ -180,7 +180,7 @@ kept AS (
     SELECT w.incident_id, w.feature_id, w.nth, w.distance_km, w.earliest_at, w.probable_at, w.lapses_at, w.unit_peak,
            w.passage_s, w.is_lake, w.is_dammed, coalesce((
                SELECT min(o.public_at) FROM replaced o JOIN water_feature f ON f.feature_id = w.feature_id
-               WHERE p.incident_id IS NULL AND o.incident_id = w.incident_id AND f.geom && ST_Expand(o.geom, 0.05)
+               WHERE p.incident_id IS NULL AND o.incident_id = w.incident_id AND f.geom && o.box
                  AND ST_DWithin(geography(f.geom), geography(o.geom), :moved_m)), :public_at)
     FROM warned w LEFT JOIN present p USING (incident_id, feature_id)
     WHERE p.incident_id IS NULL

@@ -26,7 +26,8 @@ class PublicForecast:
     """A forecast that is, or was, public. ``steps``: what everybody was told of it, oldest first, to the second.
     ``lon``, ``lat``: the incident's public point.
 
-    ``is_withdrawn``: its incident is none any more. Nothing of it may be told but that its warning has ended."""
+    ``is_withdrawn``: its incident is none any more. Nothing of it may be told but that its warning has ended.
+    One that was merged is so once its warning has ended: for some seconds that may be undone."""
 
     incident_id: uuid.UUID
     code: str
@@ -45,8 +46,8 @@ class PublicForecast:
 
 
 _FORECASTS = """
-SELECT f.incident_id, i.code, f.kind, f.level, i.state IN ('retracted', 'merged') AS is_withdrawn,
-       coalesce(n.name, i.code) AS water,
+SELECT f.incident_id, i.code, f.kind, f.level, coalesce(n.name, i.code) AS water,
+       i.state = 'retracted' OR (i.state = 'merged' AND f.state <> 'standing') AS is_withdrawn,
        round(ST_X(i.public_point)::numeric, 5)::float8 AS lon, round(ST_Y(i.public_point)::numeric, 5)::float8 AS lat,
        told.times, told.are_ends
 FROM downstream_forecast f JOIN incident i ON i.id = f.incident_id JOIN water_feature w ON w.id = i.water_feature_id

@@ -91,11 +91,16 @@ _CONCERNED_BY_WAY = text(
 )
 
 
+# By the middle of what came: where a reach ends, another one begins that nobody was warned of.
 _INSTEAD = text("""
-SELECT o.feature_id AS gone_id, f.feature_id
-FROM water_feature o JOIN water_feature f ON f.feature_id = ANY(:standing) AND f.geom && ST_Expand(o.geom, 0.05)
- AND ST_DWithin(geography(f.geom), geography(o.geom), :moved_m)
-WHERE o.feature_id = ANY(:gone) AND o.retired_at IS NOT NULL
+WITH gone AS MATERIALIZED (
+    SELECT feature_id, geom, ST_Expand(geom, 0.05) AS box FROM water_feature
+    WHERE feature_id = ANY(:gone) AND retired_at IS NOT NULL),
+came AS MATERIALIZED (
+    SELECT feature_id, ST_PointOnSurface(geom) AS at FROM water_feature
+    WHERE feature_id = ANY(:standing) AND EXISTS (SELECT FROM gone))
+SELECT gone.feature_id AS gone_id, came.feature_id FROM gone JOIN came
+    ON came.at && gone.box AND ST_DWithin(geography(came.at), geography(gone.geom), :moved_m)
 """).bindparams(bindparam("gone", type_=ARRAY(BigInteger)), bindparam("standing", type_=ARRAY(BigInteger)))
 
 
@@ -218,15 +223,13 @@ def concerned(
     by_id = {row.feature_id: row for row in rows}
     zones = zones_along(session, list(by_id))
     own = with_operators(competent_along(session, incident_id, kind, level), zones)
-    instead = _instead(session, {one for features in warned.values() for one in features} - set(by_id), list(by_id))
+    others = {agency_id: features for agency_id, features in warned.items() if agency_id not in own}
+    instead = _instead(session, {one for features in others.values() for one in features} - set(by_id), list(by_id))
+    for agency_id, features in others.items():
+        others[agency_id] = [new for one in features for new in instead.get(one, (one,))]
     on_them = {
-        agency_id: {
-            one
-            for feature_id in features
-            for one in instead.get(feature_id, (feature_id,))
-            if one in by_id and by_id[one].lapses_at > now
-        }
-        for agency_id, features in warned.items()
+        agency_id: {one for one in features if one in by_id and by_id[one].lapses_at > now}
+        for agency_id, features in {**warned, **others}.items()
     }
     for agency_id in _not_retired(session, on_them):
         own[agency_id] = on_them[agency_id].union(own.get(agency_id, ()))
