@@ -107,6 +107,18 @@ def test_joining_an_incident_nobody_ruled_on_previews_the_limit_that_is_typed(
     assert str(typed["line"]).startswith("预警 1 个河段 · 最远 6 公里")
 
 
+def test_a_river_that_begins_near_the_incident_has_its_orders_of_magnitude_with_their_error(
+    desk: Visitor, sessions: sessionmaker[Session]
+) -> None:
+    """Within an hour nothing is mixed, and no peak is told; the passage is, and the peak at the far end."""
+    with transaction(sessions) as session:
+        near = add_chain(session, 40, km=1.0, name="近河")
+        place = Place(near, add_waiting(session, near.ids[0], now=utc_now(), at=(LON + 0.02, LAT)))
+    words = " ".join(TAG.sub(" ", str(asked(desk, place)["html"])).split())
+    assert re.search(r"经过要多久 不到一小时 → \S+ 每公斤的峰浓度 — → 约 0\.1 毫克/升", words), words
+    assert "实际可能是几倍，也可能是几分之一" in words
+
+
 def told(html: object) -> str:
     """What the preview says of whom it would tell, as a reader has it."""
     part = str(html).split("先告诉：", maxsplit=1)[1].split("</p>", maxsplit=1)[0]

@@ -119,6 +119,18 @@ def test_an_area_without_discharge_tells_how_far_its_waters_are_the_nearest_firs
     assert re.findall(r"离上游的污染 (\S+) 公里", plain(told)) == ["6.0", "26"]
 
 
+def test_near_the_incident_no_peak_is_told_and_what_is_told_has_its_error(
+    client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    code, river, _lake = warn(sessions, settings)
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE downstream_reach SET unit_peak = NULL WHERE nth = 0"))
+    for path, part in ((f"/w/{river}", "expected"), (f"/i/{code}", "below")):
+        words = plain(section(client.get(path).text, part))
+        assert re.search(r"每公斤的峰浓度 — 最远处：约 0\.1 毫克/升|— 最远处：约 0\.1 毫克/升", words), words
+        assert words.count("实际可能是几倍，也可能是几分之一") == 1
+
+
 def test_without_discharge_the_pages_say_the_distance_and_that_no_time_is_known(
     client: FlaskClient, sessions: sessionmaker[Session], settings: Settings
 ) -> None:

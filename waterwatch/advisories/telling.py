@@ -116,15 +116,15 @@ def marks_of(segment: Segment, language: str = LANGUAGE) -> list[str]:
     return [in_language(language, words) for words in (*marks, *([DAM] if segment.is_dammed else []))]
 
 
-def has_peaks(segments: Sequence[Segment]) -> bool:
-    """Whether an order of magnitude is known of any of them."""
-    return any(one.unit_peak is not None for one in segments)
+def has_magnitudes(segments: Sequence[Segment]) -> bool:
+    """Whether an order of magnitude is known of any of them: near an incident that of the passage alone is."""
+    return any(one.unit_peak is not None or one.passage_s is not None for one in segments)
 
 
-def how_sure(kind: str, *, is_timed: bool, has_peaks: bool = False, language: str = LANGUAGE) -> str:
-    """How it was reckoned and how far it may be wrong: one paragraph. ``has_peaks``: orders of magnitude stand by."""
+def how_sure(kind: str, *, is_timed: bool, has_magnitudes: bool = False, language: str = LANGUAGE) -> str:
+    """How it was reckoned and how far it may be wrong: one paragraph. ``has_magnitudes``: some stand beside it."""
     way = FLOATING if kind in CAUTION_KINDS else DISSOLVED
-    said = [way, HOW_SURE if is_timed else NO_TIMES, *([MAGNITUDES] if has_peaks else []), NO_WARNING]
+    said = [way, HOW_SURE if is_timed else NO_TIMES, *([MAGNITUDES] if has_magnitudes else []), NO_WARNING]
     return " ".join(in_language(language, words) for words in said)
 
 
@@ -174,7 +174,7 @@ def _description(one: Segment, kind: str) -> str:
     if peak is not None:
         lines.append(peak)
     lines += marks_of(one)
-    sure = how_sure(kind, is_timed=one.window.earliest is not None, has_peaks=peak is not None)
+    sure = how_sure(kind, is_timed=one.window.earliest is not None, has_magnitudes=has_magnitudes([one]))
     return "\n".join([*lines, sure])
 
 

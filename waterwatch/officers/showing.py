@@ -227,8 +227,10 @@ def case_page(
 def _sure(facts: CaseFacts, language: str) -> str:
     if facts.warned is None:
         return ""
-    has_peaks = telling.has_peaks(facts.warned.segments)
-    return telling.how_sure(facts.kind, is_timed=facts.warned.is_timed, has_peaks=has_peaks, language=language)
+    has_magnitudes = telling.has_magnitudes(facts.warned.segments)
+    return telling.how_sure(
+        facts.kind, is_timed=facts.warned.is_timed, has_magnitudes=has_magnitudes, language=language
+    )
 
 
 def expected_rows(facts: CaseFacts, language: str) -> list[dict[str, Any]] | None:

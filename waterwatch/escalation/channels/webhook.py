@@ -87,7 +87,7 @@ def _expected(letter: Letter) -> dict[str, Any]:
     assert warned is not None
     return {
         "basis": telling.how_sure(
-            letter.facts.kind, is_timed=warned.is_timed, has_peaks=telling.has_peaks(warned.segments)
+            letter.facts.kind, is_timed=warned.is_timed, has_magnitudes=telling.has_magnitudes(warned.segments)
         ),
         "segments": [
             {

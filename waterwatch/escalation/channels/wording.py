@@ -80,7 +80,7 @@ def warning_words(letter: Letter) -> dict[str, Any] | None:
             for one in warned.intakes
         ],
         "sure": telling.how_sure(
-            letter.facts.kind, is_timed=warned.is_timed, has_peaks=telling.has_peaks(warned.segments)
+            letter.facts.kind, is_timed=warned.is_timed, has_magnitudes=telling.has_magnitudes(warned.segments)
         ),
         "asked": in_language(LANGUAGE, telling.ASKED),
     }
