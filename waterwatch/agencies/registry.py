@@ -143,7 +143,7 @@ WITH RECURSIVE up AS (
     SELECT id, parent_id, 0 AS nth FROM agency WHERE id = ANY(:ids)
     UNION ALL SELECT a.id, a.parent_id, up.nth + 1 FROM up JOIN agency a ON a.id = up.parent_id WHERE up.nth < 8)
 SELECT * FROM ({_AGENCIES} WHERE a.id IN (SELECT id FROM up)) shown
-""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))  # noqa: S608
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))  # noqa: S608  # names of our own
 
 
 def top_agencies(session: Session, *, lang: str = "zh-Hans", limit: int = 100, offset: int = 0) -> list[AgencyRow]:
@@ -273,7 +273,7 @@ def agency_name(session: Session, agency_id: uuid.UUID, *, lang: str = "zh-Hans"
 
 _NAMES = text(f"""
 SELECT a.id, coalesce({_AGENCY_NAME.format(of="a.id")}, a.code) AS name FROM agency a WHERE a.id = ANY(:ids)
-""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))  # noqa: S608
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))  # noqa: S608  # names of our own
 
 
 def agency_names(session: Session, agency_ids: Collection[uuid.UUID], *, lang: str = "zh-Hans") -> dict[uuid.UUID, str]:
