@@ -1,6 +1,6 @@
 /** Small things every page may ask for by attribute. Loaded on every page, so it stays small. */
 
-import { offerExit } from "./leave";
+import { isLeaving, offerExit } from "./leave";
 import { keepFresh } from "./refresh";
 
 const YEAR_S = 365 * 86_400;
@@ -64,7 +64,9 @@ function guardForms(): void {
 /** Once the page itself is there: what the phone keeps of it must not make the first visit slower. */
 function keepForLater(): void {
   if (!("serviceWorker" in navigator)) return;
-  addEventListener("load", () => void navigator.serviceWorker.register("/sw.js").catch(() => undefined));
+  addEventListener("load", () => {
+    if (!isLeaving()) void navigator.serviceWorker.register("/sw.js").catch(() => undefined);
+  });
 }
 
 keepTimeZone();

@@ -3,6 +3,7 @@
 import { CHANNEL, flush, SYNC_TAG, type Progress } from "./outbox/sender";
 import { solveBeside } from "./outbox/work-page";
 import { MemoryStore, openStore, StorageFull, type Field, type KeptReport, type State, type Store } from "./outbox/store";
+import { isLeaving } from "./leave";
 import { whenReached } from "./map/frame";
 import { Candidates } from "./report/candidates";
 import { faultsOf } from "./report/checks";
@@ -53,7 +54,7 @@ class ReportForm {
     });
     // Half a report is easily lost by a thumb on "back".
     addEventListener("beforeunload", (event) => {
-      if (this.photos.count > 0 && !this.isKept) event.preventDefault();
+      if (this.photos.count > 0 && !this.isKept && !isLeaving()) event.preventDefault();
     });
     void this.begin();
   }
@@ -194,7 +195,7 @@ class ReportForm {
   private async changed(key: string): Promise<void> {
     await this.showKept();
     const report = await this.store.get(key);
-    if (!report || key !== this.current) return;
+    if (!report || key !== this.current || isLeaving()) return;
     this.current = null;
     if (report.receipt) {
       this.isKept = true;

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -27,7 +28,9 @@ THIRD_GENERATION = {"offline": False, "latency": 300, "downloadThroughput": 200_
 
 
 @contextmanager
-def citizen(browser: Browser, watch: Watch, origin: str | None = None) -> Iterator[tuple[BrowserContext, Page]]:
+def citizen(
+    browser: Browser, watch: Watch, origin: str | None = None, *, service_workers: Literal["allow", "block"] = "allow"
+) -> Iterator[tuple[BrowserContext, Page]]:
     """Somebody by the water with a phone that knows where it is, at the report form."""
     context = browser.new_context(
         base_url=origin or watch.origin,
@@ -37,6 +40,7 @@ def citizen(browser: Browser, watch: Watch, origin: str | None = None) -> Iterat
         geolocation=WUHAN,
         permissions=["geolocation"],
         reduced_motion="reduce",
+        service_workers=service_workers,
     )
     context.set_default_timeout(30_000)
     page = context.new_page()
@@ -253,25 +257,101 @@ def test_before_the_camera_opens_once_how_to_stay_safe(site: Site, browser: Brow
             page.click("label[for=photo-camera]")  # the second time at once
 
 
+KEPT_ON_THE_PHONE = """async () => [(await indexedDB.databases()).length, (await caches.keys()).length,
+    Object.keys(localStorage).join(), (await navigator.serviceWorker.getRegistrations()).length]"""
+# Nobody else sends meanwhile: not this page, not the worker.
+HOLD_SENDING = """() => new Promise((held) => {
+    navigator.locks.request("waterwatch-outbox", () => new Promise(held));
+})"""
+
+
+@contextmanager
+def another_page(context: BrowserContext) -> Iterator[None]:
+    """Whither the exit leads lies outside of this machine: while this lasts, it is a page of two words."""
+    context.route("**/leave", lambda route: route.fulfill(body="another page", content_type="text/plain"))
+    yield
+    context.unroute("**/leave")
+
+
+def leave(page: Page) -> None:
+    page.get_by_role("link", name="快速离开").click()
+
+
+def await_elsewhere(page: Page) -> None:
+    expect(page.locator("body")).to_have_text("another page")
+
+
 def test_the_quick_exit_leaves_nothing_on_the_phone(site: Site, browser: Browser, watch: Watch, tmp_path: Path) -> None:
-    with citizen(browser, watch) as (context, page):
+    with citizen(browser, watch) as (context, page), another_page(context):
         await_worker(page)
+        other = context.new_page()
+        open_form(other)
         context.set_offline(True)
         fill(page, people.take_photo(tmp_path / "exit.jpg", seed=27))
         page.click("#send")
         expect(page.locator("#kept")).to_contain_text("没有网络")
+        page.evaluate(HOLD_SENDING)
         context.set_offline(False)
-        # Whither it leads lies outside of this machine.
-        page.route("**/leave", lambda route: route.fulfill(body="another page", content_type="text/plain"))
-        page.get_by_role("link", name="快速离开").click()
-        expect(page.locator("body")).to_contain_text("another page")
-        page.unroute("**/leave")
+        leave(page)
+        await_elsewhere(page)
+        await_elsewhere(other)  # what another tab shows would tell as much
         page.goto("/healthz")
-        left = page.evaluate(
-            "async () => [(await indexedDB.databases()).length, (await caches.keys()).length, localStorage.length,"
-            " (await navigator.serviceWorker.getRegistrations()).length]"
-        )
-        assert left == [0, 0, 0, 0]
+        assert page.evaluate(KEPT_ON_THE_PHONE) == [0, 0, "", 0]
+
+
+def test_whoever_leaves_while_a_report_is_on_its_way_sees_nothing_more_of_it(
+    browser: Browser, watch: Watch, tmp_path: Path
+) -> None:
+    """The answer comes, and its page is being opened, when the person has to be gone."""
+    with citizen(browser, watch, service_workers="block") as (context, page), another_page(context):
+        context.route(re.compile(r"/f/[\w-]+$"), lambda _asked: None)  # it is asked for and does not come yet
+        fill(page, people.take_photo(tmp_path / "sent.jpg", seed=29))
+        button = page.get_by_role("link", name="快速离开").bounding_box()  # it stays in its corner of the screen
+        assert button is not None
+        with page.expect_request(re.compile(r"/f/[\w-]+$")):
+            page.click("#send")
+        page.mouse.click(button["x"] + button["width"] / 2, button["y"] + button["height"] / 2)  # awaits no page
+        await_elsewhere(page)
+        page.goto("/healthz")
+        assert page.evaluate(KEPT_ON_THE_PHONE) == [0, 0, "", 0]
+
+
+def test_an_answer_that_comes_while_one_leaves_opens_nothing(browser: Browser, watch: Watch, tmp_path: Path) -> None:
+    with citizen(browser, watch, service_workers="block") as (context, page), another_page(context):
+        fill(page, people.take_photo(tmp_path / "answer.jpg", seed=30))
+        # The exit is pressed in the moment in which the answer is there and nothing was done with it yet.
+        page.evaluate("""() => {
+            const ask = window.fetch;
+            window.fetch = async (...asked) => {
+                const answer = await ask(...asked);
+                if (String(asked[0]).endsWith("/api/v1/reports")) document.querySelector("[data-quick-exit]").click();
+                return answer;
+            };
+        }""")
+        page.click("#send")
+        await_elsewhere(page)
+        page.goto("/healthz")
+        assert page.evaluate(KEPT_ON_THE_PHONE) == [0, 0, "", 0]
+
+
+def test_the_quick_exit_asks_nothing_of_whoever_has_half_a_report(
+    browser: Browser, watch: Watch, tmp_path: Path
+) -> None:
+    with citizen(browser, watch) as (context, page), another_page(context):
+        asked: list[str] = []
+        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+        fill(page, people.take_photo(tmp_path / "half.jpg", seed=31))
+        leave(page)
+        await_elsewhere(page)
+        assert asked == []
+
+
+def test_without_a_network_the_quick_exit_leads_to_an_empty_page(browser: Browser, watch: Watch) -> None:
+    """The browser's own page about a missing network would name this site."""
+    with citizen(browser, watch) as (context, page):
+        context.set_offline(True)
+        leave(page)
+        page.wait_for_url("about:blank")
 
 
 WIDER = """() => [...document.querySelectorAll("body *")]

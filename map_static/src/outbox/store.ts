@@ -68,18 +68,27 @@ export async function openStore(): Promise<Store> {
 
 class LastingStore implements Store {
   readonly isLasting = true;
+  /** The person left by the quick exit: who was just sending finds nothing any more and writes nothing. */
+  private isForgotten = false;
 
-  constructor(private readonly database: IDBPDatabase<Schema>) {}
+  constructor(private readonly database: IDBPDatabase<Schema>) {
+    database.addEventListener("versionchange", () => {
+      this.isForgotten = true;
+      database.close();
+    });
+  }
 
   async all(): Promise<KeptReport[]> {
+    if (this.isForgotten) return [];
     return (await this.database.getAll(REPORTS)).sort((one, other) => one.savedAt - other.savedAt);
   }
 
-  get(key: string): Promise<KeptReport | undefined> {
-    return this.database.get(REPORTS, key);
+  async get(key: string): Promise<KeptReport | undefined> {
+    return this.isForgotten ? undefined : this.database.get(REPORTS, key);
   }
 
   async put(report: KeptReport): Promise<void> {
+    if (this.isForgotten) return;
     try {
       const writing = this.database.transaction(REPORTS, "readwrite", { durability: "strict" });
       await Promise.all([writing.store.put(report), writing.done]);
@@ -89,12 +98,12 @@ class LastingStore implements Store {
     }
   }
 
-  remove(key: string): Promise<void> {
-    return this.database.delete(REPORTS, key);
+  async remove(key: string): Promise<void> {
+    if (!this.isForgotten) await this.database.delete(REPORTS, key);
   }
 
-  clear(): Promise<void> {
-    return this.database.clear(REPORTS);
+  async clear(): Promise<void> {
+    if (!this.isForgotten) await this.database.clear(REPORTS);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 
 import type { Bounds } from "../geometry";
+import { isLeaving } from "../leave";
 
 const KEY = "map-area";
 /** About ten kilometres. */
@@ -22,7 +23,7 @@ export function readArea(): Bounds | null {
 
 export function keepArea(view: Bounds): void {
   const area = coarse(view);
-  if (!area) return;
+  if (!area || isLeaving()) return; // a map that is being hidden moves once more
   try {
     localStorage.setItem(KEY, JSON.stringify(area));
   } catch {
