@@ -37,7 +37,7 @@ def network(waters: Mapping[int, Water | int], arms: Iterable[tuple[int, int]] =
     for place, (feature, given_) in enumerate(waters.items()):
         one = given_ if isinstance(given_, Water) else Water(given_)
         rows[place] = (
-            feature, one.below, one.lake, one.km, one.area, one.mean, 1, one.is_lake, one.slope, one.is_dammed
+            feature, one.below, one.lake, one.km, one.area, one.mean, one.is_lake, one.slope, one.is_dammed
         )  # fmt: skip
     return build(rows, np.array(list(arms), dtype=ARM))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterwatch.flow.rules import ARM, ROW, Network, UnknownFeature, build
+from waterwatch.flow.rules import ARM, ROW, STEP, STEP_PARTS, Network, UnknownFeature, build
 
 NAN = float("nan")
 
@@ -17,7 +17,7 @@ def network(next_of: dict[int, int], arms: list[tuple[int, int]] | None = None, 
     """Reaches of ``km`` each; 0 flows out of the map."""
     rows = np.zeros(len(next_of), dtype=ROW)
     for place, (feature, below) in enumerate(next_of.items()):
-        rows[place] = (feature, below, 0, km, NAN, NAN, 1, False, NAN, False)
+        rows[place] = (feature, below, 0, km, NAN, NAN, False, NAN, False)
     return build(rows, np.array(arms or [], dtype=ARM))
 
 
@@ -32,6 +32,20 @@ def test_downstream_is_every_reach_below_with_the_way_to_its_upper_end() -> None
 def test_the_way_begins_where_the_place_lies_on_its_reach() -> None:
     assert network(TREE).downstream(20, start_km=0.25).as_dict() == {30: 0.25, 40: 1.25}
     assert network(TREE).upstream(30, start_km=0.5).as_dict() == {12: 0.5, 20: 0.5, 10: 1.5, 11: 1.5}
+
+
+def test_what_a_step_reads_out_of_the_bytes_is_what_the_columns_have() -> None:
+    assert STEP_PARTS.size == STEP.itemsize
+    rows = np.array(
+        [(7, 9, 0, 2.5, 300.0, 4.0, False, 0.001, False), (9, 0, 0, 1.0, 400.0, 5.0, False, 0.0, True)], dtype=ROW
+    )
+    built = build(rows, np.array([], dtype=ARM))
+    for row in range(len(built)):
+        read = STEP_PARTS.unpack_from(built.plain.step, row * STEP_PARTS.size)
+        assert read == tuple(column[row] for column in (
+            built.next_row, built.length_km, built.dis_av_cms, built.slope, built.term, built.is_plain
+        ))  # fmt: skip
+    assert built.is_plain.tolist() == [True, False]
 
 
 def test_upstream_is_every_reach_above_the_nearest_first() -> None:
@@ -64,8 +78,8 @@ def test_water_that_flows_in_a_circle_is_walked_once() -> None:
 
 
 def test_a_lake_and_a_reach_of_unknown_length_take_no_way() -> None:
-    rows = np.array([(1, 2, 0, 3.0, NAN, NAN, 1, False, NAN, False), (2, 3, 0, NAN, NAN, NAN, 0, True, NAN, False),
-                     (3, 0, 0, 1.0, NAN, NAN, 1, False, NAN, False)], dtype=ROW)  # fmt: skip
+    rows = np.array([(1, 2, 0, 3.0, NAN, NAN, False, NAN, False), (2, 3, 0, NAN, NAN, NAN, True, NAN, False),
+                     (3, 0, 0, 1.0, NAN, NAN, False, NAN, False)], dtype=ROW)  # fmt: skip
     through = build(rows, np.array([], dtype=ARM))
     assert through.downstream(1).as_dict() == {2: 0.0, 3: 0.0}
     assert through.upstream(3).as_dict() == {2: 0.0, 1: 0.0}
@@ -112,7 +126,7 @@ def test_walks_are_those_of_walking_by_hand(reaches: list[tuple[int, int]], arms
     length = {place + 1: eighths / 8 for place, (_below, eighths) in enumerate(reaches)}
     rows = np.zeros(len(reaches), dtype=ROW)
     for place, feature in enumerate(next_of):
-        rows[place] = (feature, next_of[feature], 0, length[feature], NAN, NAN, 1, False, NAN, False)
+        rows[place] = (feature, next_of[feature], 0, length[feature], NAN, NAN, False, NAN, False)
     made = build(rows[::-1].copy(), np.array(arms, dtype=ARM))
     down: dict[int, list[int]] = {}
     up: dict[int, list[int]] = {}

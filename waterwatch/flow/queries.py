@@ -15,8 +15,8 @@ _ROWS = """
 COPY (
     SELECT array_agg(f.feature_id), array_agg(coalesce(below.feature_id, 0)), array_agg(coalesce(lake.feature_id, 0)),
            array_agg(coalesce(f.length_km, 'NaN')::float4), array_agg(coalesce(f.upland_skm, 'NaN')::float4),
-           array_agg(coalesce(f.dis_av_cms, 'NaN')::float4), array_agg(coalesce(f.ord_stra, 0)::int2),
-           array_agg(f.kind = 'lake'), array_agg(coalesce(f.slope, 'NaN')::float4), array_agg(b.kind = 'reservoir')
+           array_agg(coalesce(f.dis_av_cms, 'NaN')::float4), array_agg(f.kind = 'lake'),
+           array_agg(coalesce(f.slope, 'NaN')::float4), array_agg(b.kind = 'reservoir')
     FROM water_feature f
     JOIN water_body b ON b.id = f.water_body_id
     LEFT JOIN water_feature below ON below.id = f.next_down_id AND below.retired_at IS NULL
@@ -49,7 +49,7 @@ def version(session: Session) -> int:
 def read_rows(session: Session) -> NDArray[np.void]:
     """Every living reach and lake (:data:`ROW`), in no order."""
     session.execute(_PLANNING)
-    return _copied(session, _ROWS, ROW, [">i8", ">i8", ">i8", ">f4", ">f4", ">f4", ">i2", ">i1", ">f4", ">i1"])
+    return _copied(session, _ROWS, ROW, [">i8", ">i8", ">i8", ">f4", ">f4", ">f4", ">i1", ">f4", ">i1"])
 
 
 def read_arms(session: Session) -> NDArray[np.void]:

@@ -7,9 +7,13 @@ that all processes of a machine map into memory together.
 
 import heapq
 import math
-from collections.abc import Mapping
+import struct
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +22,7 @@ from waterwatch.flow import travel
 
 NOWHERE = -1
 SQUARE_KM = 1e6  # m²
-# One row as it is read from the database: 0 stands for "none" in ids, NaN in numbers, 0 in ``ord_stra``.
+# One row as it is read from the database: 0 stands for "none" in ids, NaN in numbers.
 ROW = np.dtype(
     [
         ("feature_id", np.int64),
@@ -27,13 +31,26 @@ ROW = np.dtype(
         ("length_km", np.float32),
         ("upland_skm", np.float32),
         ("dis_av_cms", np.float32),
-        ("ord_stra", np.uint8),
         ("is_lake", np.bool_),
         ("slope", np.float32),
         ("is_dammed", np.bool_),
     ]
 )
 ARM = np.dtype([("upper_id", np.int64), ("lower_id", np.int64)])
+# All that one step down needs, side by side: whoever walks meets each reach for the first time, and so waits for memory
+# once and not for every number. STEP_PARTS reads one out of the bytes, as a tuple in this order.
+STEP = np.dtype(
+    [
+        ("next_row", np.int32),
+        ("length_km", np.float32),
+        ("dis_av_cms", np.float32),
+        ("slope", np.float32),
+        ("term", np.float32),
+        ("is_plain", np.bool_),
+    ],
+    align=True,
+)
+STEP_PARTS = struct.Struct("@iffff?3x")
 
 
 @dataclass(frozen=True)
@@ -56,8 +73,33 @@ class UnknownFeature(LookupError):
 
 
 @dataclass(frozen=True)
+class Plain:
+    """Arrays of the network as sequences of Python's numbers: views that take a tenth of what numpy does for one.
+
+    ``step``: the bytes that :data:`STEP_PARTS` reads.
+    """
+
+    step: memoryview
+    feature_id: Sequence[int]
+    lake_row: Sequence[int]
+    is_lake: Sequence[bool]
+    is_parting: Sequence[bool]
+    arm_upper: Sequence[int]
+    arm_lower: Sequence[int]
+
+    @classmethod
+    def of(cls, network: "Network") -> "Plain":
+        """The views of this one."""
+        arrays: dict[str, Any] = dict(network.arrays()) | {"step": network.step.view(np.uint8)}
+        views: dict[str, Any] = {field.name: memoryview(arrays[field.name]) for field in fields(cls)}
+        return cls(**views)
+
+
+@dataclass(frozen=True)
 class Network:
     """The arrays. ``n`` features; rows of ``next_row``, ``lake_row`` are :data:`NOWHERE` where there is none.
+
+    ``step``: of the type :data:`STEP`; its columns have properties of their own.
 
     ``arm_upper``, ``arm_lower``: ways down beside the main one (a river parts, a canal leaves it), by upper row;
     ``is_parting`` says which rows have any. ``is_dammed``: a lake that a dam holds (a reservoir). ``term`` is what a
@@ -66,18 +108,11 @@ class Network:
     """
 
     feature_id: NDArray[np.int64]
-    next_row: NDArray[np.int32]
+    step: NDArray[np.void]
     lake_row: NDArray[np.int32]
-    length_km: NDArray[np.float32]
-    upland_skm: NDArray[np.float32]
-    dis_av_cms: NDArray[np.float32]
-    ord_stra: NDArray[np.uint8]
     is_lake: NDArray[np.bool_]
-    slope: NDArray[np.float32]
     is_dammed: NDArray[np.bool_]
-    term: NDArray[np.float32]
     is_parting: NDArray[np.bool_]
-    is_plain: NDArray[np.bool_]
     up_start: NDArray[np.int32]
     up_rows: NDArray[np.int32]
     arm_upper: NDArray[np.int32]
@@ -85,6 +120,41 @@ class Network:
 
     def __len__(self) -> int:
         return len(self.feature_id)
+
+    @cached_property
+    def plain(self) -> Plain:
+        """The same for who goes from row to row."""
+        return Plain.of(self)
+
+    @property
+    def next_row(self) -> NDArray[np.int32]:
+        """Row of the main way down."""
+        return self.step["next_row"]
+
+    @property
+    def length_km(self) -> NDArray[np.float32]:
+        """In km; NaN: unknown, or a lake."""
+        return self.step["length_km"]
+
+    @property
+    def dis_av_cms(self) -> NDArray[np.float32]:
+        """Mean discharge in m³/s; NaN: unknown."""
+        return self.step["dis_av_cms"]
+
+    @property
+    def slope(self) -> NDArray[np.float32]:
+        """In m/m; NaN: unknown."""
+        return self.step["slope"]
+
+    @property
+    def term(self) -> NDArray[np.float32]:
+        """As :func:`waterwatch.flow.travel.term` has it."""
+        return self.step["term"]
+
+    @property
+    def is_plain(self) -> NDArray[np.bool_]:
+        """Whether there is one way on, and all of it known."""
+        return self.step["is_plain"]
 
     @property
     def bytes(self) -> int:
@@ -97,8 +167,9 @@ class Network:
 
     def row_of(self, feature_id: int) -> int:
         """The row of a feature; raises :class:`UnknownFeature`."""
-        row = int(np.searchsorted(self.feature_id, feature_id))
-        if row == len(self) or self.feature_id[row] != feature_id:
+        ids = self.plain.feature_id
+        row = bisect_left(ids, feature_id)
+        if row == len(ids) or ids[row] != feature_id:
             raise UnknownFeature(feature_id)
         return row
 
@@ -179,28 +250,27 @@ def build(rows: NDArray[np.void], arms: NDArray[np.void]) -> Network:
     upper, lower = _rows_of(ids, arms["upper_id"]), _rows_of(ids, arms["lower_id"])
     known = (upper != NOWHERE) & (lower != NOWHERE)
     order = np.argsort(upper[known], kind="stable")
-    plain = {
-        name: np.ascontiguousarray(rows[name])
-        for name in ("length_km", "upland_skm", "dis_av_cms", "ord_stra", "is_lake", "slope", "is_dammed")
-    }
     is_parting = np.zeros(len(ids), dtype=np.bool_)
     is_parting[upper[known]] = True
     lake_row = _rows_of(ids, rows["lake_id"])
-    term = travel.term(rows["upland_skm"] * SQUARE_KM, rows["dis_av_cms"], rows["slope"]).astype(np.float32)
-    is_plain = ~rows["is_lake"] & (lake_row == NOWHERE) & ~is_parting & (next_row != NOWHERE)
-    is_plain &= (rows["length_km"] > 0) & (term > 0)
+    step = np.zeros(len(ids), dtype=STEP)
+    step["next_row"] = next_row
+    for name in ("length_km", "dis_av_cms", "slope"):
+        step[name] = rows[name]
+    step["term"] = travel.term(rows["upland_skm"] * SQUARE_KM, rows["dis_av_cms"], rows["slope"])
+    step["is_plain"] = ~rows["is_lake"] & (lake_row == NOWHERE) & ~is_parting & (next_row != NOWHERE)
+    step["is_plain"] &= (step["length_km"] > 0) & (step["term"] > 0)
     return Network(
         feature_id=ids,
-        next_row=next_row,
+        step=step,
         lake_row=lake_row,
+        is_lake=np.ascontiguousarray(rows["is_lake"]),
+        is_dammed=np.ascontiguousarray(rows["is_dammed"]),
+        is_parting=is_parting,
         up_start=up_start,
         up_rows=heading,
         arm_upper=upper[known][order],
         arm_lower=lower[known][order],
-        is_parting=is_parting,
-        is_plain=is_plain,
-        term=term,
-        **plain,
     )
 
 
