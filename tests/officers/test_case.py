@@ -66,6 +66,22 @@ def test_the_page_shows_what_was_seen_where_and_until_when(desk: Desk, now: date
     assert desk.visitor.get(f"/office/case/{case_id}/map.png").mimetype == "image/png"
 
 
+def test_of_the_same_incident_case_and_warning_lead_to_each_other(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        incident_id = add_incident(session, now=now)
+        case_id = add_case(session, desk.own, now=now, incident_id=incident_id)
+    assert "这起事件还有一件" not in desk.get(f"/office/case/{case_id}")
+    with desk.rows() as session:
+        warning_id = add_case(session, desk.own, now=now, incident_id=incident_id, role="downstream", due_in_h=None)
+        add_case(session, desk.below, now=now, incident_id=incident_id)
+    for here, there, words in (
+        (case_id, warning_id, "这起事件还有一件：武昌区水务局水域的下游预警"),
+        (warning_id, case_id, "这起事件还有一件：由武昌区水务局办理"),
+    ):
+        page = desk.get(f"/office/case/{here}")
+        assert f'href="/office/case/{there}">{words}' in page
+
+
 def test_a_photo_is_shown_in_its_own_case_alone(desk: Desk, now: datetime, settings: Settings, tmp_path: Path) -> None:
     objects = ObjectStore(settings.objects_url)
     with desk.rows() as session:

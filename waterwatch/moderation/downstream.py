@@ -60,7 +60,8 @@ class Below:
 
     ``nothing``: ``kind``, ``level``, ``no_water``, ``no_way``, ``over``, ``withheld``. ``is_timed``: whether any window
     is known. ``farthest_km``: to where the farthest begins. ``level``: of the warning. ``told``: whom it would tell
-    before everybody, the nearest first. ``drawn``: GeoJSON features of its reaches and lakes.
+    before everybody, the nearest first. ``drawn``: GeoJSON features of its reaches and lakes. ``is_withheld``: it is
+    ruled that nothing goes out; this is what would.
     """
 
     nothing: str | None
@@ -75,6 +76,7 @@ class Below:
     stretches: Sequence[Stretch] = ()
     told: Sequence[Foreseen] = ()
     drawn: Sequence[Mapping[str, Any]] = ()
+    is_withheld: bool = False
 
     @property
     def zones(self) -> dict[str, int]:
@@ -133,7 +135,8 @@ def below_incident(
     origin = _origin(session, incident_id)
     graded = replace(origin, kind=kind, severity=_standing(severity, origin.severity))
     asked = _Asked(graded, origin.ruling.limit_km, language)
-    return _below(session, asked, settings=settings, now=now)
+    below = _below(session, asked, settings=settings, now=now)
+    return replace(below, is_withheld=origin.ruling.is_withheld)
 
 
 def below_joined(
