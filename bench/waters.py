@@ -395,7 +395,7 @@ def _walk(engine: Engine, folder: Path) -> None:
     )
     print(f"  read from the database and written: {compiled_s:.2f} s (goal ≤ 3); mapped again: {mapped_s * 1e3:.1f} ms")
     print(f"  {Goal(at_most=60).verdict([per_feature])}")
-    largest = int(network.feature_id[int(np.nanargmax(network.upland_skm))])
+    largest = int(network.feature_id[int(np.nanargmax(network.dis_av_cms))])
     began = time.monotonic()
     up = network.upstream(largest)
     middle = time.monotonic()

@@ -28,6 +28,10 @@ const MANIFEST = "/published/map.json";
 const REPORT_PAGE = "/report";
 const SLOW_S = 4;
 
+/** Somebody left by the quick exit: from then on this worker keeps nothing and sends nothing. */
+let hasLeft = false;
+const UNLESS_LEFT = { cacheWillUpdate: async ({ response }: { readonly response: Response }) => (hasLeft || response.status !== 200 ? null : response) };
+
 cleanupOutdatedCaches();
 precacheAndRoute([...__PRECACHE__]);
 registerRoute(
@@ -38,7 +42,7 @@ registerRoute(
     matchOptions: { ignoreSearch: true, ignoreVary: true },
     // A page made for somebody who signed in says "no-store", and is not kept.
     // Nor is one in the language of a link that somebody sent: that was for one visit.
-    plugins: [{ cacheWillUpdate: async ({ request, response }) => (response.ok && !new URL(request.url).searchParams.has("lang") && !/no-store/.test(response.headers.get("Cache-Control") ?? "") ? response : null) }],
+    plugins: [{ cacheWillUpdate: async ({ request, response }) => (!hasLeft && response.ok && !new URL(request.url).searchParams.has("lang") && !/no-store/.test(response.headers.get("Cache-Control") ?? "") ? response : null) }],
   }),
 );
 registerRoute(
@@ -47,12 +51,12 @@ registerRoute(
     cacheName: MAP,
     networkTimeoutSeconds: SLOW_S,
     // What was withdrawn is named no more, and does not stay on the phone either.
-    plugins: [{ cacheDidUpdate: async ({ newResponse }) => forgetOldMap(await caches.open(MAP), (await newResponse.clone().json()) as Record<string, unknown>) }],
+    plugins: [UNLESS_LEFT, { cacheDidUpdate: async ({ newResponse }) => forgetOldMap(await caches.open(MAP), (await newResponse.clone().json()) as Record<string, unknown>) }],
   }),
 );
 registerRoute(({ url }) => url.pathname.startsWith("/published/") && url.pathname.endsWith(".pmtiles"), ({ request }) => piece(request));
-registerRoute(({ url }) => /^\/published\/(?:[\w-]+\/)?[^/]+\.[0-9a-f]{8,}\.json$/.test(url.pathname), new CacheFirst({ cacheName: MAP }));
-registerRoute(({ url }) => url.pathname.startsWith("/static/assets/"), new CacheFirst({ cacheName: ASSETS }));
+registerRoute(({ url }) => /^\/published\/(?:[\w-]+\/)?[^/]+\.[0-9a-f]{8,}\.json$/.test(url.pathname), new CacheFirst({ cacheName: MAP, plugins: [UNLESS_LEFT] }));
+registerRoute(({ url }) => url.pathname.startsWith("/static/assets/"), new CacheFirst({ cacheName: ASSETS, plugins: [UNLESS_LEFT] }));
 
 self.addEventListener("install", (event) => {
   event.waitUntil(
@@ -62,9 +66,16 @@ self.addEventListener("install", (event) => {
     ]),
   );
 });
-self.addEventListener("activate", (event) => event.waitUntil(Promise.all([self.clients.claim(), forgetOldAssets()])));
+self.addEventListener("activate", (event) => {
+  // Who leaves while it is being installed has nothing left of it either.
+  event.waitUntil(hasLeft ? forgetAll() : Promise.all([self.clients.claim(), forgetOldAssets()]));
+});
 self.addEventListener("message", (event) => {
-  const said = event.data as { keep?: string; ranges?: readonly Range[] } | null;
+  const said = event.data as { left?: boolean; keep?: string; ranges?: readonly Range[] } | null;
+  if (said?.left) {
+    hasLeft = true;
+    event.ports[0]?.postMessage(null);
+  }
   if (said?.keep === MAP) event.waitUntil(keepMap(said.ranges ?? []).catch(() => undefined));
 });
 
@@ -73,6 +84,7 @@ self.addEventListener("message", (event) => {
  * at. What the page loaded before this worker ruled it has passed no cache of ours. Files of earlier publications go.
  */
 async function keepMap(ranges: readonly Range[]): Promise<void> {
+  if (hasLeft) return;
   const [assets, map] = await Promise.all([caches.open(ASSETS), caches.open(MAP)]);
   await Promise.all(__MAP_FILES__.map((url) => keep(assets, url)));
   await Promise.all(ranges.slice(-PIECES).map(({ url, range }) => piece(new Request(url, { headers: { Range: range } }))));
@@ -100,13 +112,13 @@ interface Range {
  */
 async function piece(request: Request): Promise<Response> {
   const range = request.headers.get("Range");
-  if (!range) return fetch(request);
+  if (!range || hasLeft) return fetch(request);
   const cache = await caches.open(PIECE_CACHE);
   const address = `${request.url}?${range}`;
   const kept = await cache.match(address);
   if (kept) return new Response(kept.body, { status: 206, headers: kept.headers });
   const answer = await fetch(request);
-  if (answer.status === 206) {
+  if (answer.status === 206 && !hasLeft) {
     const copy = answer.clone();
     await cache.put(address, new Response(copy.body, { headers: { "Content-Type": "application/octet-stream" } })).catch(() => undefined);
     const keys = await cache.keys();
@@ -117,6 +129,7 @@ async function piece(request: Request): Promise<Response> {
 
 /** Of what lies in the caches, only what this publication names is of use; of the past and of details as much as was seen. */
 async function forgetOldMap(map: Cache, manifest: Record<string, unknown>): Promise<void> {
+  if (hasLeft) return;
   const index = (await (await map.match(whole(manifest.incidents)))?.json()) as { tiles?: Record<string, string> } | undefined;
   const named = [manifest.levels, manifest.expected, manifest.incidents, ...Object.values(index?.tiles ?? {}), ...Object.values(manifest.history ?? {})].filter(Boolean).map(whole);
   const current = new Set([whole(MANIFEST), ...named]);
@@ -127,7 +140,7 @@ async function forgetOldMap(map: Cache, manifest: Record<string, unknown>): Prom
 }
 
 async function keep(cache: Cache, url: string): Promise<void> {
-  if (!(await cache.match(url))) await cache.add(url);
+  if (!hasLeft && !(await cache.match(url))) await cache.add(url);
 }
 
 /** Code of an earlier build that nothing asks for any more. */
@@ -135,6 +148,10 @@ async function forgetOldAssets(): Promise<void> {
   const cache = await caches.open(ASSETS);
   const current = new Set(__MAP_FILES__);
   for (const request of await cache.keys()) if (!current.has(new URL(request.url).pathname)) await cache.delete(request);
+}
+
+async function forgetAll(): Promise<void> {
+  for (const name of await caches.keys()) await caches.delete(name);
 }
 
 interface SyncEvent extends ExtendableEvent {
@@ -148,6 +165,7 @@ self.addEventListener("sync", (event) => {
 
 /** Rejects while something is left, so that the browser tries again later by itself. */
 async function sendKept(): Promise<void> {
+  if (hasLeft) throw new Error("whoever kept it has left");
   const channel = "BroadcastChannel" in self ? new BroadcastChannel(CHANNEL) : null;
   const outcome = await flush(await openStore(), {
     httpStack: new FetchStack(),

@@ -346,10 +346,16 @@ def test_the_quick_exit_asks_nothing_of_whoever_has_half_a_report(
         assert asked == []
 
 
-def test_without_a_network_the_quick_exit_leads_to_an_empty_page(browser: Browser, watch: Watch) -> None:
-    """The browser's own page about a missing network would name this site."""
+@pytest.mark.parametrize("line", ["gone", "silent"])
+def test_where_the_site_cannot_be_reached_the_quick_exit_leads_to_an_empty_page(
+    browser: Browser, watch: Watch, line: str
+) -> None:
+    """The browser's own page about it would name this site."""
     with citizen(browser, watch) as (context, page):
-        context.set_offline(True)
+        if line == "gone":
+            context.set_offline(True)
+        else:
+            context.route("**/leave", lambda _asked: None)  # there is a network, and nobody answers
         leave(page)
         page.wait_for_url("about:blank")
 

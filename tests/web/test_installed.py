@@ -5,6 +5,7 @@ import re
 from flask import Flask
 
 from tests.web.site import Visitor
+from waterwatch.accounts.service import DemoPerson
 
 
 def test_the_manifest_names_icons_that_are_there_in_the_viewers_language(app: Flask, visitor: Visitor) -> None:
@@ -29,8 +30,12 @@ def test_the_service_worker_rules_the_whole_site_and_is_asked_for_anew(visitor: 
         assert answer.headers["Cache-Control"] == "no-cache"
 
 
-def test_leaving_leads_away_and_forgets(visitor: Visitor) -> None:
+def test_leaving_leads_away_and_forgets(visitor: Visitor, people: dict[str, DemoPerson]) -> None:
+    visitor.sign_in(people["officer"])
+    visitor.post("/language", {"language": "en"}, page="/")
     answer = visitor.get("/leave")
     assert (answer.status_code, answer.headers["Location"]) == (303, "https://www.baidu.com/")
     assert answer.headers["Clear-Site-Data"] == '"cookies", "storage"'
     assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert visitor.get("/office/").status_code == 302  # nobody is signed in, in whatever browser
+    assert '<html lang="zh' in visitor.get("/report").text

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from waterwatch.advisories.rules import DILUTED_BY, LIMIT_H, LIMIT_KM
 from waterwatch.flow import travel
-from waterwatch.flow.rules import NOWHERE, STEP_PARTS, Network
+from waterwatch.flow.rules import NOWHERE, STEP_PARTS, Network, Step
 
 KM_PER_H = 3.6  # in one m/s
 MIXED_H = 1.0  # ours
@@ -143,13 +143,12 @@ def ratio_from(network: Network, feature_id: int, flow: Flow, *, within_km: floa
         return flow.ratio
     row, km, seen = network.row_of(feature_id), 0.0, set[int]()
     while row != NOWHERE and row not in seen and km <= within_km:
-        ratio = flow.gauges.get(int(network.feature_id[row]))
+        ratio = flow.gauges.get(network.plain.feature_id[row])
         if ratio is not None:
             return ratio
         seen.add(row)
-        length = float(network.length_km[row])
+        row, length, *_rest = network.plain.step_of(row)
         km += length if length > 0 else 0.0
-        row = int(network.next_row[row])
     return flow.ratio
 
 
@@ -157,8 +156,7 @@ def ratio_from(network: Network, feature_id: int, flow: Flow, *, within_km: floa
 # no velocity is known. A list, since it is made for every row that is walked and changed for few.
 Label = list[float]
 KM, EARLIEST, PROBABLE, RATIO, UNTIMED = range(5)
-# What a step needs, in the order of waterwatch.flow.rules.STEP.
-Step = tuple[int, float, float, float, float, bool]
+# Of waterwatch.flow.rules.STEP.
 NEXT: Final = 0
 LENGTH: Final = 1
 DISCHARGE: Final = 2
@@ -176,15 +174,11 @@ class _Steps:
         self.again: set[int] = set()
         self.is_whole = True  # everything settled is reached, and nothing of it lies in a lake
 
-    def step(self, row: int) -> Step:
-        """What :data:`waterwatch.flow.rules.STEP` has of a row."""
-        return STEP_PARTS.unpack_from(self.plain.step, row * STEP_PARTS.size)
-
     def discharge(self, row: int) -> float:
         """Mean discharge in m³/s, a lake's by its outlet; infinite where it is not known: nothing is more."""
-        next_row, _length, known, *_rest = self.step(row)
+        next_row, _length, known, *_rest = self.plain.step_of(row)
         if self.plain.is_lake[row] and next_row != NOWHERE:
-            known = self.step(next_row)[DISCHARGE]
+            known = self.plain.step_of(next_row)[DISCHARGE]
         return known if known > 0 else math.inf
 
     def below(self, row: int, step: Step) -> list[int]:
@@ -211,10 +205,10 @@ class _Steps:
             if gauges:
                 label[RATIO] = gauges.get(self.plain.feature_id[row], label[RATIO])
             settled[row] = label
-            step = self.step(row)
+            step = self.plain.step_of(row)
             onward = self._onward(row, step, label, step[LENGTH] if row != start else start_km)
             for lower in self.below(row, step):
-                if lower != start and not self.step(lower)[DISCHARGE] > most_cms:  # NaN: it is not known
+                if lower != start and not self.plain.step_of(lower)[DISCHARGE] > most_cms:  # NaN: it is not known
                     self._offer(lower, onward, settled, limit_km)
             row = self._nearest(settled)
             if row != NOWHERE:
@@ -273,7 +267,7 @@ class _Steps:
         if label[EARLIEST] > self.limit_h:
             label[EARLIEST] = label[PROBABLE] = math.inf
             self.is_whole = False
-        is_diluted = self.step(row)[DISCHARGE] > most_cms
+        is_diluted = self.plain.step_of(row)[DISCHARGE] > most_cms
         if row in settled:
             if row != next(iter(settled)) and not is_diluted:
                 self._offer(row, label, settled, limit_km)
@@ -351,7 +345,7 @@ class _Steps:
             if row not in self.again:
                 continue
             self.again.discard(row)
-            step = self.step(row)
+            step = self.plain.step_of(row)
             onward = self._onward(row, step, settled[row], step[LENGTH])
             for lower in self.below(row, step):
                 if lower != start and lower in settled and _improve(settled[lower], onward):

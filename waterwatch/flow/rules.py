@@ -51,6 +51,7 @@ STEP = np.dtype(
     align=True,
 )
 STEP_PARTS = struct.Struct("@iffff?3x")
+Step = tuple[int, float, float, float, float, bool]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class Plain:
     is_parting: Sequence[bool]
     arm_upper: Sequence[int]
     arm_lower: Sequence[int]
+
+    def step_of(self, row: int) -> Step:
+        """What :data:`STEP` has of a row."""
+        return STEP_PARTS.unpack_from(self.step, row * STEP_PARTS.size)
 
     @classmethod
     def of(cls, network: "Network") -> "Plain":
@@ -224,14 +229,15 @@ class Network:
 
     def below(self, row: int) -> list[int]:
         """The rows that the water of a row comes to next: the main way down first, then the arms."""
-        rows = [] if self.next_row[row] == NOWHERE else [int(self.next_row[row])]
-        if self.is_parting[row]:
+        next_row, *_rest = self.plain.step_of(row)
+        rows = [] if next_row == NOWHERE else [next_row]
+        if self.plain.is_parting[row]:
             first, last = np.searchsorted(self.arm_upper, [row, row + 1])
             rows += self.arm_lower[first:last].tolist()
         return rows
 
     def _length(self, row: int) -> float:
-        length = float(self.length_km[row])
+        _next_row, length, *_rest = self.plain.step_of(row)
         return 0.0 if math.isnan(length) else length
 
     def _walk(self, found: list[tuple[int, float]]) -> Walk:

@@ -1,6 +1,6 @@
 """The site as an application on a phone: its manifest, and the way out that leaves nothing behind."""
 
-from flask import Blueprint, Response, jsonify, redirect, url_for
+from flask import Blueprint, Response, jsonify, redirect, request, session, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -44,6 +44,9 @@ def manifest() -> Response:
 def leave() -> WerkzeugResponse:
     """Away from here at once, to a page that means nothing; the browser forgets what this site has stored."""
     response = redirect(house().settings.quick_exit_url, code=303)
+    session.clear()
+    for name in request.cookies:  # for browsers that do not know the header below
+        response.delete_cookie(name)
     response.headers["Clear-Site-Data"] = '"cookies", "storage"'
     response.headers["Cache-Control"] = "no-store"
     return response
