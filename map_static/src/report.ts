@@ -1,6 +1,6 @@
 /** The citizen's form: photos, place, kind; kept on the phone first, sent when there is a network, received once. */
 
-import { CHANNEL, flush, SYNC_TAG, type Progress } from "./outbox/sender";
+import { CHANNEL, flush, SYNC_TAG, whenFree, type Progress } from "./outbox/sender";
 import { solveBeside } from "./outbox/work-page";
 import { MemoryStore, openStore, StorageFull, type Field, type KeptReport, type State, type Store } from "./outbox/store";
 import { isLeaving } from "./leave";
@@ -32,6 +32,8 @@ class ReportForm {
   /** The report under this person's hands; its follow page is opened once it is received. */
   private current: string | null = null;
   private isKept = false;
+  private isSending = false;
+  private isAskedAgain = false;
   /** The worker and other tabs: whoever sends tells the rest. */
   private readonly others = "BroadcastChannel" in window ? new BroadcastChannel(CHANNEL) : null;
 
@@ -170,6 +172,11 @@ class ReportForm {
     if ((await this.store.all()).every((report) => report.state !== "waiting")) return;
     void this.askForSync(); // where no worker ever comes it never answers
     if (!navigator.onLine) return;
+    if (this.isSending) {
+      this.isAskedAgain = true;
+      return;
+    }
+    this.isSending = true;
     const outcome = await flush(this.store, {
       onProgress: (progress) => this.list.progress(progress.key, progress.share),
       onChange: (key) => {
@@ -179,7 +186,11 @@ class ReportForm {
       onChecking: (key) => this.list.checking(key),
       solve: solveBeside,
     });
+    if (outcome === "busy") await whenFree(); // the worker or another tab is at it, and may just be failing
     if (outcome === "later") await this.showKept();
+    const isAgain = outcome === "busy" || (outcome === "empty" && this.isAskedAgain); // what was kept meanwhile
+    this.isSending = this.isAskedAgain = false;
+    if (isAgain && !isLeaving()) await this.sendKept();
   }
 
   /** The browser itself sends what waits, when it has a network and even when no page is open. Where it can. */

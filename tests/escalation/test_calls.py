@@ -36,7 +36,7 @@ class Forwarding:
     def __init__(self, sessions: sessionmaker[Session], make_settings: Any, database_url: str) -> None:
         self.sessions = sessions
         self.settings: Settings = make_settings(
-            database_url=database_url, webhook_allow="127.0.0.1", channel_timeout_s=1
+            database_url=database_url, webhook_allow="127.0.0.1", channel_timeout_s=5
         )
 
     def agency(self, channel: str, address: str, settings: dict[str, Any] | None = None, secret: str = SECRET) -> None:
@@ -63,7 +63,7 @@ class Forwarding:
             session.execute(text(leased), {"id": row.id})
         context = JobContext(self.settings, self.sessions, ObjectStore(self.settings.objects_url))
         message = Message(row.id, row.lease_no, TOPIC_CALL, row.payload, 1, timedelta(), None, None)
-        sending.call(context, message, go_on_s=3)
+        sending.call(context, message, go_on_s=30)
 
     def deliveries(self) -> dict[str, tuple[str, str | None, str]]:
         """By address: state, last error, state of the case."""

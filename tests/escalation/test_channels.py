@@ -4,11 +4,11 @@ import io
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -46,17 +46,17 @@ SERVICES = {"sewage_outfall": "water", "other": "other"}
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(public_url="https://waters.example.org", channel_timeout_s=1.0)
+    return make_settings(public_url="https://waters.example.org", channel_timeout_s=10.0)
 
 
 @pytest.fixture
 def wire(settings: Settings) -> Wire:
-    return Wire(settings, Outlet(settings.smtp_url, timeout_s=1.0))
+    return Wire(settings, Outlet(settings.smtp_url, timeout_s=10.0))
 
 
-def to(wire: Wire, peer: HttpPeer) -> Wire:
+def to(wire: Wire, peer: HttpPeer, **settings: Any) -> Wire:
     """The same wire, as an operator sets it who allows this peer."""
-    allowed = wire.settings.model_copy(update={"webhook_allow": f"127.0.0.1:{peer.port}"})
+    allowed = wire.settings.model_copy(update={"webhook_allow": f"127.0.0.1:{peer.port}"} | settings)
     return Wire(allowed, wire.mail)
 
 
@@ -186,9 +186,10 @@ def test_a_webhooks_failures_say_when_to_come_again(
     wire: Wire, script: Script, code: str, is_permanent: bool, retry_after_s: float | None
 ) -> None:
     with http_peer(script) as peer:
-        started = time.monotonic()
-        outcome = WebhookChannel().hand_over(letter(webhook_contact(peer.url)), to(wire, peer))
-        assert time.monotonic() - started < 3
+        patience_s = 1.0 if code == "timeout" else 10.0
+        outcome = WebhookChannel().hand_over(
+            letter(webhook_contact(peer.url)), to(wire, peer, channel_timeout_s=patience_s)
+        )
     assert isinstance(outcome, Failed)
     failure = outcome.failure
     assert (failure.code, failure.is_permanent, failure.retry_after_s) == (code, is_permanent, retry_after_s)
@@ -299,11 +300,11 @@ def test_all_requests_of_one_letter_together_are_bounded(wire: Wire) -> None:
         city(request, line, is_over)
 
     with http_peer(slowly) as peer:
-        started = time.monotonic()
-        outcome = Open311Channel().hand_over(letter(city_contact(peer), attempt=2), to(wire, peer))
-        assert time.monotonic() - started < 2
+        outcome = Open311Channel().hand_over(
+            letter(city_contact(peer), attempt=2), to(wire, peer, channel_timeout_s=1.0)
+        )
     assert isinstance(outcome, Failed)
-    assert outcome.failure.code == "timeout"
+    assert outcome.failure.code == "timeout"  # none of them alone takes as long
     assert outcome.failure.is_deferred
 
 

@@ -83,7 +83,7 @@ def test_everybody_competent_is_reached_under_one_id_or_a_person_is_told(country
     departments = Departments(seed=3)
     server = Fickle(departments.behave)
     with rude_server(server) as port:
-        engine = country.at(port, smtp_timeout_s=0.7)
+        engine = country.at(port, smtp_timeout_s=4)
         for hours in (0.02, 0.1, 0.3, 1.2, 1.2, 1.2, 12, 60, 2):
             engine.run()
             engine.pass_time(hours)

@@ -120,6 +120,12 @@ def keep_picture(page: Page, name: str) -> None:
         page.screenshot(path=IMAGES / f"{name}.png")
 
 
+def press(page: Page, key: str) -> None:
+    """Press a key of ours, which works once the page's script has run."""
+    page.wait_for_load_state("load")
+    page.keyboard.press(key)
+
+
 def await_step(page: Page, words: str) -> None:
     """Wait until the follow page says so by itself: it looks again without being asked."""
     expect(page.locator(".steps")).to_contain_text(words, timeout=60_000)

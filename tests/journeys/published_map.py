@@ -25,7 +25,7 @@ PICTURES = Path(__file__).parent / "pictures"
 CHANNEL_TOLERANCE = 48
 DIFFERENT_SHARE = 0.015
 # Names fade in, and day turns to night, on a machine that has other things to do.
-LOOKS_WITHIN_S = 15
+LOOKS_WITHIN_S = 60
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ export async function flush(store: Store, means: Means = {}): Promise<Outcome> {
   return navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => (lock ? flushAlone(store, means) : ("busy" as const)));
 }
 
+/** Once nobody sends any more. */
+export async function whenFree(): Promise<void> {
+  await navigator.locks.request(LOCK, () => undefined);
+}
+
 async function flushAlone(store: Store, means: Means): Promise<Outcome> {
   try {
     for (const report of await store.all()) {
