@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterwatch.flow.rules import ARM, ROW, STEP, STEP_PARTS, Network, UnknownFeature, build
+from waterwatch.flow.rules import ARM, PLAIN_PARTS, ROW, STEP, STEP_PARTS, Network, UnknownFeature, build
 
 NAN = float("nan")
 
@@ -40,11 +40,11 @@ def test_what_a_step_reads_out_of_the_bytes_is_what_the_columns_have() -> None:
         [(7, 9, 0, 2.5, 300.0, 4.0, False, 0.001, False), (9, 0, 0, 1.0, 400.0, 5.0, False, 0.0, True)], dtype=ROW
     )
     built = build(rows, np.array([], dtype=ARM))
+    columns = [getattr(built, name) for name in STEP.names or ()]
     for row in range(len(built)):
-        read = STEP_PARTS.unpack_from(built.plain.step, row * STEP_PARTS.size)
-        assert read == tuple(column[row] for column in (
-            built.next_row, built.length_km, built.dis_av_cms, built.slope, built.term, built.is_plain
-        ))  # fmt: skip
+        at = row * STEP_PARTS.size
+        assert built.plain.step_of(row) == tuple(column[row] for column in columns)
+        assert PLAIN_PARTS.unpack_from(built.plain.step, at) == built.plain.step_of(row)[:6]
     assert built.is_plain.tolist() == [True, False]
 
 

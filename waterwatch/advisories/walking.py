@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from waterwatch.advisories.rules import DILUTED_BY, LIMIT_H, LIMIT_KM
 from waterwatch.flow import travel
-from waterwatch.flow.rules import NOWHERE, STEP_PARTS, Network, Step
+from waterwatch.flow.rules import NOWHERE, PLAIN_PARTS, STEP_PARTS, Network, Step
 
 KM_PER_H = 3.6  # in one m/s
 MIXED_H = 1.0  # ours
@@ -160,13 +160,15 @@ KM, EARLIEST, PROBABLE, RATIO, UNTIMED = range(5)
 NEXT: Final = 0
 LENGTH: Final = 1
 DISCHARGE: Final = 2
+IS_PARTING: Final = 8
 
 
 class _Steps:
     """One walk. What it reads of a row it reads as plain numbers, in a tenth of the time numpy takes for one."""
 
     def __init__(self, network: Network, flow: Flow, limit_h: float) -> None:
-        self.flow, self.limit_h = flow, limit_h
+        self.flow = flow
+        self.limit_km, self.limit_h, self.most_cms = math.inf, limit_h, math.inf
         self.plain = network.plain
         self.scaled_for, self.scales = 1.0, (1.0, 1.0)  # a flow ratio, and its powers
         self.waiting: dict[int, Label] = {}
@@ -176,8 +178,8 @@ class _Steps:
 
     def discharge(self, row: int) -> float:
         """Mean discharge in m³/s, a lake's by its outlet; infinite where it is not known: nothing is more."""
-        next_row, _length, known, *_rest = self.plain.step_of(row)
-        if self.plain.is_lake[row] and next_row != NOWHERE:
+        next_row, _length, known, _slope, _term, _is_plain, is_lake, *_rest = self.plain.step_of(row)
+        if is_lake and next_row != NOWHERE:
             known = self.plain.step_of(next_row)[DISCHARGE]
         return known if known > 0 else math.inf
 
@@ -185,7 +187,7 @@ class _Steps:
         """As :meth:`Network.below`; what ends in a lake comes to the lake."""
         main, lake = step[NEXT], self.plain.lake_row[row]
         rows = [main] if main != NOWHERE else []
-        if self.plain.is_parting[row]:
+        if step[IS_PARTING]:
             upper, lower = self.plain.arm_upper, self.plain.arm_lower
             nth = bisect_left(upper, row)
             while nth < len(upper) and upper[nth] == row:
@@ -198,10 +200,11 @@ class _Steps:
 
         Their hours are the soonest by any way between them.
         """
+        self.limit_km, self.most_cms = limit_km, most_cms
         gauges, waiting = self.flow.gauges, self.waiting
         settled: dict[int, Label] = {}
-        row, label = start, [0.0, 0.0, 0.0, self.flow.ratio, False]
-        while True:
+        row, label = self._stretch(start, [0.0, 0.0, 0.0, self.flow.ratio, False], settled, start_km)
+        while row != NOWHERE:
             if gauges:
                 label[RATIO] = gauges.get(self.plain.feature_id[row], label[RATIO])
             settled[row] = label
@@ -209,35 +212,30 @@ class _Steps:
             onward = self._onward(row, step, label, step[LENGTH] if row != start else start_km)
             for lower in self.below(row, step):
                 if lower != start and not self.plain.step_of(lower)[DISCHARGE] > most_cms:  # NaN: it is not known
-                    self._offer(lower, onward, settled, limit_km)
+                    self._offer(lower, onward, settled)
             row = self._nearest(settled)
             if row != NOWHERE:
                 label = waiting.pop(row)
                 if not waiting:
-                    row, label = self._stretch(row, label, settled, limit_km, most_cms)
-            if row == NOWHERE:
-                break
+                    row, label = self._stretch(row, label, settled)
         if self.again:
             self._correct(settled, start)
         return settled
 
     def _stretch(
-        self, row: int, label: Label, settled: dict[int, Label], limit_km: float, most_cms: float
+        self, row: int, label: Label, settled: dict[int, Label], first_km: float | None = None
     ) -> tuple[int, Label]:
         """Down a river that does not part, while nothing else waits; gives where it ceases to be so.
 
-        The same as step by step, only faster: most of any walk is such a stretch.
+        The same as step by step, only faster: most of any walk is such a stretch. ``first_km``: so much of the first.
         """
-        read, memory, size, gauges, limit_h = (
-            STEP_PARTS.unpack_from,
-            self.plain.step,
-            STEP_PARTS.size,
-            self.flow.gauges,
-            self.limit_h,
-        )
+        read, memory, size, gauges = PLAIN_PARTS.unpack_from, self.plain.step, STEP_PARTS.size, self.flow.gauges
+        limit_km, limit_h, most_cms = self.limit_km, self.limit_h, self.most_cms
         km, earliest, probable, ratio, untimed = label
         with_slope, without_slope = self._scales(ratio)
         next_row, length, cms, slope, term, is_plain = read(memory, row * size)
+        if first_km is not None:
+            length = first_km
         while is_plain:
             if gauges:
                 ratio = gauges.get(self.plain.feature_id[row], ratio)
@@ -258,34 +256,32 @@ class _Steps:
                 break
         else:
             return row, [km, earliest, probable, ratio, untimed]
-        return self._step_off(row, [km, earliest, probable, ratio, untimed], settled, limit_km, most_cms)
+        return self._step_off(row, [km, earliest, probable, ratio, untimed], settled)
 
-    def _step_off(
-        self, row: int, label: Label, settled: dict[int, Label], limit_km: float, most_cms: float
-    ) -> tuple[int, Label]:
+    def _step_off(self, row: int, label: Label, settled: dict[int, Label]) -> tuple[int, Label]:
         """Where a stretch came to a limit, or to what is settled: whether and how it goes on from there."""
         if label[EARLIEST] > self.limit_h:
             label[EARLIEST] = label[PROBABLE] = math.inf
             self.is_whole = False
-        is_diluted = self.plain.step_of(row)[DISCHARGE] > most_cms
+        is_diluted = self.plain.step_of(row)[DISCHARGE] > self.most_cms
         if row in settled:
             if row != next(iter(settled)) and not is_diluted:
-                self._offer(row, label, settled, limit_km)
+                self._offer(row, label, settled)
             return NOWHERE, label
         is_over = label[EARLIEST] == math.inf and not label[UNTIMED] and not self.again
-        if is_over or label[KM] > limit_km or is_diluted:
+        if is_over or label[KM] > self.limit_km or is_diluted:
             return NOWHERE, label
         return row, label
 
     def _onward(self, row: int, step: Step, label: Label, length_km: float) -> Label:
         """How the water of a row comes to what is below it."""
         km, earliest, probable, ratio, untimed = label
-        if self.plain.lake_row[row] != NOWHERE or self.plain.is_lake[row] or math.isnan(length_km):
+        _next, _length, _cms, slope, term, _is_plain, is_lake, *_marks = step
+        if is_lake or self.plain.lake_row[row] != NOWHERE or math.isnan(length_km):
             self.is_whole = False
             return [km + length_km if length_km > 0 else km, earliest, math.inf, ratio, untimed]
         if length_km <= 0:
             return label.copy()
-        _next, _length, _cms, slope, term, _is_plain = step
         if not term > 0:  # NaN
             return [km + length_km, math.inf, math.inf, ratio, untimed or earliest < math.inf]
         with_slope, without_slope = self._scales(ratio)
@@ -309,7 +305,7 @@ class _Steps:
             self.scales = ratio**travel.WITH_SLOPE.flow_exponent, ratio**travel.WITHOUT_SLOPE.flow_exponent
         return self.scales
 
-    def _offer(self, row: int, onward: Label, settled: Mapping[int, Label], limit_km: float) -> None:
+    def _offer(self, row: int, onward: Label, settled: Mapping[int, Label]) -> None:
         """A way to a row: its hours count if it is within reach by any way, its distance if by this one."""
         if row in settled:
             if _improve(settled[row], onward):
@@ -319,7 +315,7 @@ class _Steps:
             _improve(self.waiting[row], onward)
         else:
             self.waiting[row] = onward.copy()
-        if onward[KM] <= limit_km:
+        if onward[KM] <= self.limit_km:
             heapq.heappush(self.queue, (onward[KM], row, -onward[RATIO]))  # of ways as long, the fuller one
 
     def _nearest(self, settled: Mapping[int, Label]) -> int:
@@ -386,15 +382,16 @@ def _improve(label: Label, other: Label) -> bool:
 
 
 def _way(network: Network, found: Mapping[int, Label]) -> Way:
-    rows = np.array(list(found), dtype=np.int64)
+    rows = np.fromiter(found, np.intp, len(found))
     numbers = chain.from_iterable(found.values())
-    labels = np.fromiter(numbers, dtype=np.float64, count=5 * len(found)).reshape(len(found), 5)
+    labels = np.fromiter(numbers, np.float64, 5 * len(found)).reshape(len(found), 5)
+    steps = np.asarray(network.step)[rows]
     return Way(
         feature_ids=np.asarray(network.feature_id)[rows],
         distance_km=labels[:, KM],
         earliest_h=labels[:, EARLIEST],
         probable_h=labels[:, PROBABLE],
         flow_ratio=labels[:, RATIO],
-        is_lake=np.asarray(network.is_lake)[rows],
-        is_dammed=np.asarray(network.is_dammed)[rows],
+        is_lake=steps["is_lake"],
+        is_dammed=steps["is_dammed"],
     )

@@ -38,7 +38,8 @@ ROW = np.dtype(
 )
 ARM = np.dtype([("upper_id", np.int64), ("lower_id", np.int64)])
 # All that one step down needs, side by side: whoever walks meets each reach for the first time, and so waits for memory
-# once and not for every number. STEP_PARTS reads one out of the bytes, as a tuple in this order.
+# once and not for every number. STEP_PARTS reads one out of the bytes, as a tuple in this order; PLAIN_PARTS the first
+# six, which are all that a plain one needs.
 STEP = np.dtype(
     [
         ("next_row", np.int32),
@@ -47,11 +48,15 @@ STEP = np.dtype(
         ("slope", np.float32),
         ("term", np.float32),
         ("is_plain", np.bool_),
+        ("is_lake", np.bool_),
+        ("is_dammed", np.bool_),
+        ("is_parting", np.bool_),
     ],
     align=True,
 )
-STEP_PARTS = struct.Struct("@iffff?3x")
-Step = tuple[int, float, float, float, float, bool]
+STEP_PARTS = struct.Struct("@iffff????")
+PLAIN_PARTS = struct.Struct("@iffff?")
+Step = tuple[int, float, float, float, float, bool, bool, bool, bool]
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,6 @@ class Plain:
     step: memoryview
     feature_id: Sequence[int]
     lake_row: Sequence[int]
-    is_lake: Sequence[bool]
-    is_parting: Sequence[bool]
     arm_upper: Sequence[int]
     arm_lower: Sequence[int]
 
@@ -115,9 +118,6 @@ class Network:
     feature_id: NDArray[np.int64]
     step: NDArray[np.void]
     lake_row: NDArray[np.int32]
-    is_lake: NDArray[np.bool_]
-    is_dammed: NDArray[np.bool_]
-    is_parting: NDArray[np.bool_]
     up_start: NDArray[np.int32]
     up_rows: NDArray[np.int32]
     arm_upper: NDArray[np.int32]
@@ -160,6 +160,21 @@ class Network:
     def is_plain(self) -> NDArray[np.bool_]:
         """Whether there is one way on, and all of it known."""
         return self.step["is_plain"]
+
+    @property
+    def is_lake(self) -> NDArray[np.bool_]:
+        """Whether it is a lake, else a reach."""
+        return self.step["is_lake"]
+
+    @property
+    def is_dammed(self) -> NDArray[np.bool_]:
+        """Whether it is a lake that a dam holds."""
+        return self.step["is_dammed"]
+
+    @property
+    def is_parting(self) -> NDArray[np.bool_]:
+        """Whether it has arms."""
+        return self.step["is_parting"]
 
     @property
     def bytes(self) -> int:
@@ -229,9 +244,9 @@ class Network:
 
     def below(self, row: int) -> list[int]:
         """The rows that the water of a row comes to next: the main way down first, then the arms."""
-        next_row, *_rest = self.plain.step_of(row)
+        next_row, *_rest, is_parting = self.plain.step_of(row)
         rows = [] if next_row == NOWHERE else [next_row]
-        if self.plain.is_parting[row]:
+        if is_parting:
             first, last = np.searchsorted(self.arm_upper, [row, row + 1])
             rows += self.arm_lower[first:last].tolist()
         return rows
@@ -261,7 +276,8 @@ def build(rows: NDArray[np.void], arms: NDArray[np.void]) -> Network:
     lake_row = _rows_of(ids, rows["lake_id"])
     step = np.zeros(len(ids), dtype=STEP)
     step["next_row"] = next_row
-    for name in ("length_km", "dis_av_cms", "slope"):
+    step["is_parting"] = is_parting
+    for name in ("length_km", "dis_av_cms", "slope", "is_lake", "is_dammed"):
         step[name] = rows[name]
     step["term"] = travel.term(rows["upland_skm"] * SQUARE_KM, rows["dis_av_cms"], rows["slope"])
     step["is_plain"] = ~rows["is_lake"] & (lake_row == NOWHERE) & ~is_parting & (next_row != NOWHERE)
@@ -270,9 +286,6 @@ def build(rows: NDArray[np.void], arms: NDArray[np.void]) -> Network:
         feature_id=ids,
         step=step,
         lake_row=lake_row,
-        is_lake=np.ascontiguousarray(rows["is_lake"]),
-        is_dammed=np.ascontiguousarray(rows["is_dammed"]),
-        is_parting=is_parting,
         up_start=up_start,
         up_rows=heading,
         arm_upper=upper[known][order],

@@ -15,7 +15,7 @@ from waterwatch.flow.rules import Network, build
 PREFIX, MAKING = "network-", ".making-"
 GIVEN_UP_S = 3600  # nobody takes so long: its maker died
 # What a file holds: another number for another set of arrays, so that a new program never maps an old file.
-FORMAT = 4
+FORMAT = 5
 
 
 def open_network(session: Session, folder: Path) -> Network:
