@@ -228,7 +228,9 @@ def test_an_incidents_warning_is_ruled_on_changed_and_let_go_again(
     shown = desk.get(page).text
     assert "按审核员的决定，不发布" in shown
     assert "只是一小段" in shown
-    assert "已决定不发布。下面是发布了会怎样。" in desk.get(f"{page}/downstream?kind=sewage_outfall&severity=3").text
+    preview = desk.get(f"{page}/downstream?kind=sewage_outfall&severity=3&answer=json").get_json()
+    assert "已决定不发布。下面是发布了会怎样。" in preview["html"]
+    assert preview["line"].startswith("已决定不发布，发布了会是：预警")
     assert people["moderator"].email in shown
     faulty = desk.post(f"{page}/downstream", {"downstream": "shorten", "downstream_reason": "闸"}, page=page)
     assert faulty.status_code == 400

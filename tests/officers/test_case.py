@@ -3,6 +3,7 @@ import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -66,20 +67,36 @@ def test_the_page_shows_what_was_seen_where_and_until_when(desk: Desk, now: date
     assert desk.visitor.get(f"/office/case/{case_id}/map.png").mimetype == "image/png"
 
 
-def test_of_the_same_incident_case_and_warning_lead_to_each_other(desk: Desk, now: datetime) -> None:
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "转给武昌区水务局的案件"),
+        ({"state": "refused_not_ours"}, "转给武昌区水务局的案件"),
+        ({"role": "supervising"}, "请武昌区水务局督办"),
+    ],
+)
+def test_of_the_same_incident_case_and_warning_lead_to_each_other(
+    desk: Desk, now: datetime, facts: dict[str, str], words: str
+) -> None:
     with desk.rows() as session:
         incident_id = add_incident(session, now=now)
-        case_id = add_case(session, desk.own, now=now, incident_id=incident_id)
+        below_id = add_case(session, desk.below, now=now, incident_id=incident_id)
+        more: dict[str, Any] = facts | ({"supervises_id": below_id} if "role" in facts else {})
+        case_id = add_case(session, desk.own, now=now, incident_id=incident_id, **more)
     assert "这起事件还有一件" not in desk.get(f"/office/case/{case_id}")
     with desk.rows() as session:
         warning_id = add_case(session, desk.own, now=now, incident_id=incident_id, role="downstream", due_in_h=None)
-        add_case(session, desk.below, now=now, incident_id=incident_id)
-    for here, there, words in (
-        (case_id, warning_id, "这起事件还有一件：武昌区水务局水域的下游预警"),
-        (warning_id, case_id, "这起事件还有一件：由武昌区水务局办理"),
-    ):
-        page = desk.get(f"/office/case/{here}")
-        assert f'href="/office/case/{there}">{words}' in page
+    warning = f'href="/office/case/{warning_id}">这起事件还有一件：武昌区水务局水域的下游预警'
+    assert warning in desk.get(f"/office/case/{case_id}")
+    assert f'href="/office/case/{case_id}">这起事件还有一件：{words}' in desk.get(f"/office/case/{warning_id}")
+
+
+def test_a_case_does_not_lead_to_a_warning_that_is_over(desk: Desk, now: datetime) -> None:
+    with desk.rows() as session:
+        case_id = add_case(session, desk.own, now=now)
+        incident_id = session.execute(text("SELECT incident_id FROM escalation_case")).scalar_one()
+        add_case(session, desk.own, now=now, incident_id=incident_id, role="downstream", state="withdrawn")
+    assert "这起事件还有一件" not in desk.get(f"/office/case/{case_id}")
 
 
 def test_a_photo_is_shown_in_its_own_case_alone(desk: Desk, now: datetime, settings: Settings, tmp_path: Path) -> None:

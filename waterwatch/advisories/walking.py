@@ -128,7 +128,7 @@ def walk(
     Where a way comes through a reach of which no velocity is known, what lies beyond has no times by that way, and
     ``limit_h`` does not end it. Raises :class:`UnknownFeature`.
     """
-    start = network.row_of(feature_id)
+    start, start_km = network.row_of(feature_id), max(0.0, start_km)
     steps = _Steps(network, flow or AS_EVER, limit_h)
     settled = steps.walk(start, start_km, limit_km, steps.discharge(start) * diluted_by)
     return _way(network, steps.with_lakes(settled, start))

@@ -26,7 +26,8 @@ def known_offices(session: Session, agency_id: uuid.UUID) -> list[str]:
 class Dates:
     """A case's promises and what became of them, its role, and where its incident lies.
 
-    ``beside_id``: the agency's other case of the same incident: of what may come down, or of what is to be done.
+    ``beside_id``, ``beside_role``: the agency's other case of the same incident, one of them a warning; none that is
+    withdrawn.
     """
 
     role: str
@@ -42,16 +43,17 @@ class Dates:
     water_feature_id: uuid.UUID
     supervised_name: str | None
     beside_id: uuid.UUID | None
+    beside_role: str | None
 
 
 _DATES = text(f"""
 SELECT c.role, i.state AS incident_state, i.closed_at AS incident_closed_at, c.escalated_at, c.acknowledge_by,
        c.answer_by, c.finish_by, c.answered_at, c.closed_at, f.water_body_id, f.id AS water_feature_id,
        (SELECT {AGENCY_NAME.format(of="s.agency_id")} FROM escalation_case s WHERE s.id = c.supervises_id)
-           AS supervised_name, beside.id AS beside_id
+           AS supervised_name, beside.id AS beside_id, beside.role AS beside_role
 FROM escalation_case c JOIN incident i ON i.id = c.incident_id JOIN water_feature f ON f.id = i.water_feature_id
 LEFT JOIN escalation_case beside ON beside.incident_id = c.incident_id AND beside.agency_id = c.agency_id
-    AND beside.id <> c.id
+    AND beside.id <> c.id AND beside.state <> 'withdrawn'
 WHERE c.id = :case_id
 """)  # noqa: S608  # the pieces are constants of this module
 
