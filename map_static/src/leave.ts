@@ -5,8 +5,9 @@ import { DATABASE } from "./outbox/store";
 const EXIT = "/leave";
 /** A key whose passing tells the site's other pages. */
 const LEFT = "left";
-/** What takes longer is left undone by the page; the exit's answer clears the rest where the browser knows how to. */
-const DUTY_MS = 500;
+/** What takes longer goes on without being waited for. */
+const HEARD_MS = 500;
+const FORGOTTEN_MS = 3000;
 const REACHED_MS = 2000;
 
 export function offerExit(): void {
@@ -32,43 +33,43 @@ async function leave(): Promise<void> {
   document.body.hidden = true; // at once, whatever the rest takes
   document.title = "";
   window.stop(); // a page of ours that was just about to be opened is not
-  const [isReached] = await Promise.all([reachExit(), forget()]);
-  location.replace(isReached ? EXIT : "about:blank");
+  const elsewhere = document.querySelector<HTMLElement>("[data-quick-exit]")?.dataset.quickExit;
+  const [isReached] = await Promise.all([within(REACHED_MS, signOut), forget()]);
+  location.replace((isReached && elsewhere) || "about:blank");
 }
 
 /**
- * Whether the exit can be reached: else the browser's own page about it would name this site. Its answer signs out, too,
- * which a script cannot.
+ * Ask the server to sign out and to let the browser forget, which a script cannot; true once it has answered. Where
+ * nobody answers there is no way elsewhere either, only the browser's own page about it.
  */
-async function reachExit(): Promise<boolean> {
-  const waiting = new AbortController();
-  setTimeout(() => waiting.abort(), REACHED_MS);
-  try {
-    await fetch(EXIT, { redirect: "manual", cache: "no-store", signal: waiting.signal });
-    return true;
-  } catch {
-    return false;
-  }
+async function signOut(): Promise<boolean> {
+  await fetch(EXIT, { redirect: "manual", cache: "no-store", keepalive: true });
+  return true;
 }
 
 async function forget(): Promise<void> {
-  const duties: readonly (() => unknown)[] = [
-    () => localStorage.setItem(LEFT, ""),
-    () => localStorage.clear(),
-    () => sessionStorage.clear(),
-    forgetCookies,
-    stopWorkers, // before what they might write anew
-    async () => Promise.all((await navigator.serviceWorker.getRegistrations()).map((one) => one.unregister())),
-    async () => Promise.all((await caches.keys()).map((name) => caches.delete(name))),
-    forgetReports,
-  ];
-  for (const duty of duties) {
-    try {
-      await Promise.race([duty(), new Promise((resolve) => setTimeout(resolve, DUTY_MS))]);
-    } catch {
-      continue; // a browser without it keeps nothing there either
-    }
+  for (const duty of [() => localStorage.setItem(LEFT, ""), () => localStorage.clear(), () => sessionStorage.clear(), forgetCookies]) {
+    await within(0, duty);
   }
+  await within(HEARD_MS, stopWorkers); // before what they might write anew
+  await Promise.all([within(FORGOTTEN_MS, unregister), within(FORGOTTEN_MS, forgetFiles), within(FORGOTTEN_MS, forgetReports)]);
+}
+
+/** What a duty gives, unless it takes longer or this browser cannot do it: it keeps nothing there either. */
+async function within<T>(milliseconds: number, duty: () => T | Promise<T>): Promise<T | undefined> {
+  try {
+    return await Promise.race([duty(), new Promise<undefined>((resolve) => setTimeout(resolve, milliseconds))]);
+  } catch {
+    return undefined;
+  }
+}
+
+async function unregister(): Promise<void> {
+  await Promise.all((await navigator.serviceWorker.getRegistrations()).map((one) => one.unregister()));
+}
+
+async function forgetFiles(): Promise<void> {
+  await Promise.all((await caches.keys()).map((name) => caches.delete(name)));
 }
 
 function forgetCookies(): void {

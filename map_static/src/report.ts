@@ -34,6 +34,7 @@ class ReportForm {
   private isKept = false;
   private isSending = false;
   private isAskedAgain = false;
+  private isNext = false;
   /** The worker and other tabs: whoever sends tells the rest. */
   private readonly others = "BroadcastChannel" in window ? new BroadcastChannel(CHANNEL) : null;
 
@@ -186,11 +187,20 @@ class ReportForm {
       onChecking: (key) => this.list.checking(key),
       solve: solveBeside,
     });
-    if (outcome === "busy") await whenFree(); // the worker or another tab is at it, and may just be failing
-    if (outcome === "later") await this.showKept();
-    const isAgain = outcome === "busy" || (outcome === "empty" && this.isAskedAgain); // what was kept meanwhile
+    const isAskedAgain = this.isAskedAgain;
     this.isSending = this.isAskedAgain = false;
-    if (isAgain && !isLeaving()) await this.sendKept();
+    if (outcome === "later") await this.showKept();
+    if (outcome === "busy") void this.sendAfterOthers();
+    if (outcome === "empty" && isAskedAgain) await this.sendKept(); // what was kept meanwhile
+  }
+
+  /** The worker or another tab is at it, and may just be failing: what it leaves does not wait for the next occasion. */
+  private async sendAfterOthers(): Promise<void> {
+    if (this.isNext) return;
+    this.isNext = true;
+    await whenFree();
+    this.isNext = false;
+    if (!isLeaving()) await this.sendKept();
   }
 
   /** The browser itself sends what waits, when it has a network and even when no page is open. Where it can. */

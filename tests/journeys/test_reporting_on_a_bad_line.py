@@ -265,12 +265,31 @@ HOLD_SENDING = """() => new Promise((held) => {
 })"""
 
 
+ELSEWHERE = "https://www.baidu.com/"  # which lies outside of this machine
+# What the worker keeps of a map that is read; then the same once it has heard that somebody left.
+KEEPS = """async () => { await (await fetch("/published/map.json")).text(); return caches.has("map"); }"""
+HEAR = """async () => {
+    const {active} = await navigator.serviceWorker.ready;
+    const {port1, port2} = new MessageChannel();
+    const heard = new Promise((resolve) => { port1.onmessage = resolve; });
+    active.postMessage({left: true}, [port2]);
+    await heard;
+    for (const name of await caches.keys()) await caches.delete(name);
+    for (let nth = 0; nth < 5; nth += 1) await (await fetch("/published/map.json")).text();
+    return caches.keys();
+}"""
+
+
 @contextmanager
-def another_page(context: BrowserContext) -> Iterator[None]:
-    """Whither the exit leads lies outside of this machine: while this lasts, it is a page of two words."""
-    context.route("**/leave", lambda route: route.fulfill(body="another page", content_type="text/plain"))
+def another_page(context: BrowserContext, watch: Watch, *, status: int = 503) -> Iterator[None]:
+    """While this lasts, whither the exit leads is a page of two words.
+
+    Our server's answer, which lets the browser forget, is a failure: the page has to have done so by itself.
+    """
+    watch.allowed = (*watch.allowed, ELSEWHERE)
+    context.route(ELSEWHERE, lambda route: route.fulfill(body="another page", content_type="text/plain"))
+    context.route("**/leave", lambda route: route.fulfill(status=status))
     yield
-    context.unroute("**/leave")
 
 
 def leave(page: Page) -> None:
@@ -282,7 +301,7 @@ def await_elsewhere(page: Page) -> None:
 
 
 def test_the_quick_exit_leaves_nothing_on_the_phone(site: Site, browser: Browser, watch: Watch, tmp_path: Path) -> None:
-    with citizen(browser, watch) as (context, page), another_page(context):
+    with citizen(browser, watch) as (context, page), another_page(context, watch):
         await_worker(page)
         other = context.new_page()
         open_form(other)
@@ -299,11 +318,38 @@ def test_the_quick_exit_leaves_nothing_on_the_phone(site: Site, browser: Browser
         assert page.evaluate(KEPT_ON_THE_PHONE) == [0, 0, "", 0]
 
 
+def test_the_servers_answer_signs_out_and_who_comes_back_has_the_form_without_a_network(
+    site: Site, browser: Browser, watch: Watch
+) -> None:
+    with citizen(browser, watch) as (context, page):
+        with another_page(context, watch):
+            context.unroute("**/leave")
+            context.add_cookies([{"name": "language", "value": "en", "url": site.origin, "httpOnly": True}])
+            await_worker(page)
+            leave(page)
+            await_elsewhere(page)
+        assert [cookie for cookie in context.cookies(site.origin) if cookie["name"] == "language"] == []
+        open_form(page)
+        await_worker(page)
+        context.set_offline(True)
+        open_form(page)
+        expect(page.locator("h1")).to_contain_text("上报")
+
+
+def test_the_worker_keeps_nothing_any_more_once_it_has_heard_of_the_exit(
+    site: Site, browser: Browser, watch: Watch
+) -> None:
+    with citizen(browser, watch) as (_context, page):
+        await_worker(page)
+        page.wait_for_function(KEEPS)
+        assert page.evaluate(HEAR) == []
+
+
 def test_whoever_leaves_while_a_report_is_on_its_way_sees_nothing_more_of_it(
     browser: Browser, watch: Watch, tmp_path: Path
 ) -> None:
     """The answer comes, and its page is being opened, when the person has to be gone."""
-    with citizen(browser, watch, service_workers="block") as (context, page), another_page(context):
+    with citizen(browser, watch, service_workers="block") as (context, page), another_page(context, watch):
         context.route(re.compile(r"/f/[\w-]+$"), lambda _asked: None)  # it is asked for and does not come yet
         fill(page, people.take_photo(tmp_path / "sent.jpg", seed=29))
         button = page.get_by_role("link", name="快速离开").bounding_box()  # it stays in its corner of the screen
@@ -317,7 +363,7 @@ def test_whoever_leaves_while_a_report_is_on_its_way_sees_nothing_more_of_it(
 
 
 def test_an_answer_that_comes_while_one_leaves_opens_nothing(browser: Browser, watch: Watch, tmp_path: Path) -> None:
-    with citizen(browser, watch, service_workers="block") as (context, page), another_page(context):
+    with citizen(browser, watch, service_workers="block") as (context, page), another_page(context, watch):
         fill(page, people.take_photo(tmp_path / "answer.jpg", seed=30))
         # The exit is pressed in the moment in which the answer is there and nothing was done with it yet.
         page.evaluate("""() => {
@@ -337,7 +383,7 @@ def test_an_answer_that_comes_while_one_leaves_opens_nothing(browser: Browser, w
 def test_the_quick_exit_asks_nothing_of_whoever_has_half_a_report(
     browser: Browser, watch: Watch, tmp_path: Path
 ) -> None:
-    with citizen(browser, watch) as (context, page), another_page(context):
+    with citizen(browser, watch) as (context, page), another_page(context, watch):
         asked: list[str] = []
         page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
         fill(page, people.take_photo(tmp_path / "half.jpg", seed=31))

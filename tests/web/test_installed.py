@@ -31,11 +31,19 @@ def test_the_service_worker_rules_the_whole_site_and_is_asked_for_anew(visitor: 
 
 
 def test_leaving_leads_away_and_forgets(visitor: Visitor, people: dict[str, DemoPerson]) -> None:
-    visitor.sign_in(people["officer"])
+    visitor.sign_in(people["moderator"])
     visitor.post("/language", {"language": "en"}, page="/")
     answer = visitor.get("/leave")
     assert (answer.status_code, answer.headers["Location"]) == (303, "https://www.baidu.com/")
     assert answer.headers["Clear-Site-Data"] == '"cookies", "storage"'
     assert answer.headers["Referrer-Policy"] == "no-referrer"
-    assert visitor.get("/office/").status_code == 302  # nobody is signed in, in whatever browser
+    assert visitor.get("/desk/").status_code == 302  # nobody is signed in, in whatever browser
     assert '<html lang="zh' in visitor.get("/report").text
+
+
+def test_another_site_can_lead_nobody_to_forgetting(visitor: Visitor, people: dict[str, DemoPerson]) -> None:
+    visitor.sign_in(people["moderator"])
+    answer = visitor.get("/leave", headers={"Sec-Fetch-Site": "cross-site"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "https://www.baidu.com/")
+    assert "Clear-Site-Data" not in answer.headers
+    assert visitor.get("/desk/").status_code == 200

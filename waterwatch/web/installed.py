@@ -42,11 +42,22 @@ def manifest() -> Response:
 @bp.get("/leave")
 @public
 def leave() -> WerkzeugResponse:
-    """Away from here at once, to a page that means nothing; the browser forgets what this site has stored."""
-    response = redirect(house().settings.quick_exit_url, code=303)
+    """Away from here at once, to a page that means nothing; the browser forgets what this site has stored.
+
+    Not where another site leads here: that is to sign nobody out, and to lose nobody's report.
+    """
+    response = redirect(quick_exit_url(), code=303)
+    response.headers["Cache-Control"] = "no-store"
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        return response
     session.clear()
     for name in request.cookies:  # for browsers that do not know the header below
         response.delete_cookie(name)
     response.headers["Clear-Site-Data"] = '"cookies", "storage"'
-    response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@bp.app_template_global()
+def quick_exit_url() -> str:
+    """Whither the quick exit leads."""
+    return house().settings.quick_exit_url

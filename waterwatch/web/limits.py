@@ -20,7 +20,14 @@ from waterwatch.kernel.settings import Settings
 
 NETWORK_BITS_V6 = 64  # what one subscriber is given (RFC 6177): single addresses in it cost an attacker nothing
 # Answered as often as asked: probes, and files any static host could serve.
-EXEMPT_ENDPOINTS = ("static", "health.healthz", "health.readyz", "health.metrics", "mapping.published")
+EXEMPT_ENDPOINTS = (
+    "static",
+    "health.healthz",
+    "health.readyz",
+    "health.metrics",
+    "mapping.published",
+    "installed.leave",
+)
 REPORTING = ("reports.submit", "opendata.create_report", "open311.create_request")
 UPLOADING = (
     *("uploads.create", "opendata.create_photo"),

@@ -44,7 +44,11 @@ export type Outcome = "empty" | "later" | "busy";
 /** Send everything that waits, oldest first. Never rejects: a broken network is an outcome. */
 export async function flush(store: Store, means: Means = {}): Promise<Outcome> {
   if (!("locks" in navigator)) return flushAlone(store, means);
-  return navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => (lock ? flushAlone(store, means) : ("busy" as const)));
+  try {
+    return await navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => (lock ? flushAlone(store, means) : ("busy" as const)));
+  } catch {
+    return flushAlone(store, means); // a browser told to keep nothing of a site refuses its locks, too
+  }
 }
 
 /** Once nobody sends any more. */
@@ -55,7 +59,7 @@ export async function whenFree(): Promise<void> {
 async function flushAlone(store: Store, means: Means): Promise<Outcome> {
   try {
     for (const report of await store.all()) {
-      if (report.state !== "waiting") continue;
+      if (report.state !== "waiting" || !(await isKept(store, report))) continue;
       if ((report.notBefore ?? 0) > Date.now() || !(await sendReport(store, report, means))) return "later";
     }
     return "empty";
@@ -72,6 +76,7 @@ async function sendReport(store: Store, report: KeptReport, means: Means): Promi
     const from = before;
     const tell = (sent: number): void => means.onProgress?.({ key: report.key, share: (from + sent) / total });
     if (!photo.isUploaded) {
+      if (!(await isKept(store, report))) return true;
       const failure = await uploadPhoto(photo, means, tell, () => store.put(report));
       if (failure === "later") return false;
       if (failure) return settle(store, report, "refused", { photo: [failure] }, means);
@@ -81,7 +86,12 @@ async function sendReport(store: Store, report: KeptReport, means: Means): Promi
     before += photo.blob.size;
     tell(photo.blob.size);
   }
-  return postReport(store, report, means);
+  return (await isKept(store, report)) ? postReport(store, report, means) : true;
+}
+
+/** Not what was removed meanwhile, by hand or by whoever left in a hurry. */
+async function isKept(store: Store, report: KeptReport): Promise<boolean> {
+  return (await store.get(report.key)) !== undefined;
 }
 
 /** Null when all of it arrived; "later" when the line failed; else the server's code. */
