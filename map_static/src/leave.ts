@@ -8,7 +8,7 @@ const LEFT = "left";
 /** What takes longer goes on without being waited for. */
 const HEARD_MS = 500;
 const FORGOTTEN_MS = 3000;
-const REACHED_MS = 2000;
+const REACHED_MS = 5000;
 
 export function offerExit(): void {
   for (const button of document.querySelectorAll<HTMLElement>("[data-quick-exit]")) {
@@ -33,9 +33,8 @@ async function leave(): Promise<void> {
   document.body.hidden = true; // at once, whatever the rest takes
   document.title = "";
   window.stop(); // a page of ours that was just about to be opened is not
-  const elsewhere = document.querySelector<HTMLElement>("[data-quick-exit]")?.dataset.quickExit;
   const [isReached] = await Promise.all([within(REACHED_MS, signOut), forget()]);
-  location.replace((isReached && elsewhere) || "about:blank");
+  location.replace(isReached ? (document.documentElement.dataset.elsewhere ?? EXIT) : "about:blank");
 }
 
 /**

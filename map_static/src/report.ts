@@ -186,6 +186,7 @@ class ReportForm {
       },
       onChecking: (key) => this.list.checking(key),
       solve: solveBeside,
+      isOver: isLeaving,
     });
     const isAskedAgain = this.isAskedAgain;
     this.isSending = this.isAskedAgain = false;

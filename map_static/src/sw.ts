@@ -51,7 +51,7 @@ registerRoute(
     cacheName: MAP,
     networkTimeoutSeconds: SLOW_S,
     // What was withdrawn is named no more, and does not stay on the phone either.
-    plugins: [UNLESS_LEFT, { cacheDidUpdate: async ({ newResponse }) => forgetOldMap(await caches.open(MAP), (await newResponse.clone().json()) as Record<string, unknown>) }],
+    plugins: [UNLESS_LEFT, { cacheDidUpdate: async ({ newResponse }) => hasLeft ? undefined : forgetOldMap(await caches.open(MAP), (await newResponse.clone().json()) as Record<string, unknown>) }],
   }),
 );
 registerRoute(({ url }) => url.pathname.startsWith("/published/") && url.pathname.endsWith(".pmtiles"), ({ request }) => piece(request));
@@ -134,6 +134,7 @@ async function forgetOldMap(map: Cache, manifest: Record<string, unknown>): Prom
   const named = [manifest.levels, manifest.expected, manifest.incidents, ...Object.values(index?.tiles ?? {}), ...Object.values(manifest.history ?? {})].filter(Boolean).map(whole);
   const current = new Set([whole(MANIFEST), ...named]);
   for (const request of await map.keys()) if (!current.has(request.url)) await map.delete(request);
+  if (hasLeft) return;
   const pieces = await caches.open(PIECE_CACHE);
   const archive = whole(manifest.tiles);
   for (const request of await pieces.keys()) if (!request.url.startsWith(`${archive}?`)) await pieces.delete(request);
@@ -170,6 +171,7 @@ async function sendKept(): Promise<void> {
   const outcome = await flush(await openStore(), {
     httpStack: new FetchStack(),
     solve,
+    isOver: () => hasLeft,
     onChecking: (checking) => channel?.postMessage({ checking }),
     onProgress: (progress) => channel?.postMessage({ progress }),
     onChange: (changed) => channel?.postMessage({ changed }),

@@ -47,8 +47,8 @@ def test_a_choice_outlives_the_browsers_wish_and_leads_back(visitor: Visitor) ->
 
 
 def test_an_address_states_the_language_of_one_visit_until_another_is_chosen(visitor: Visitor) -> None:
-    assert '<html lang="en">' in visitor.get("/?lang=en").text
-    assert '<html lang="zh-Hans">' in visitor.get("/?lang=xx").text
+    assert '<html lang="en"' in visitor.get("/?lang=en").text
+    assert '<html lang="zh-Hans"' in visitor.get("/?lang=xx").text
     assert language_of(visitor) == "zh-Hans"
     for asked, led in (("/?lang=en", "/"), ("/?lang=en&slang=1", "/?slang=1"), ("/search?q=a&lang=en", "/search?q=a")):
         assert visitor.post("/language", {"language": "en", "next": asked}, page="/").location == led

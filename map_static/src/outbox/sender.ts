@@ -34,6 +34,8 @@ export interface Means {
   readonly onChange?: (key: string) => void;
   /** Does the work a challenge asks for and gives the header that shows it, or null. */
   readonly solve?: (challenge: Challenge) => Promise<string | null>;
+  /** Whether whoever sends is to stop. */
+  readonly isOver?: () => boolean;
   /** The server has asked for work, which is being done. */
   readonly onChecking?: (key: string) => void;
 }
@@ -59,7 +61,7 @@ export async function whenFree(): Promise<void> {
 async function flushAlone(store: Store, means: Means): Promise<Outcome> {
   try {
     for (const report of await store.all()) {
-      if (report.state !== "waiting" || !(await isKept(store, report))) continue;
+      if (report.state !== "waiting" || !(await goesOn(store, report, means))) continue;
       if ((report.notBefore ?? 0) > Date.now() || !(await sendReport(store, report, means))) return "later";
     }
     return "empty";
@@ -76,26 +78,26 @@ async function sendReport(store: Store, report: KeptReport, means: Means): Promi
     const from = before;
     const tell = (sent: number): void => means.onProgress?.({ key: report.key, share: (from + sent) / total });
     if (!photo.isUploaded) {
-      if (!(await isKept(store, report))) return true;
-      const failure = await uploadPhoto(photo, means, tell, () => store.put(report));
+      if (!(await goesOn(store, report, means))) return true;
+      const failure = await uploadPhoto(photo, means, tell, () => store.update(report));
       if (failure === "later") return false;
       if (failure) return settle(store, report, "refused", { photo: [failure] }, means);
       photo.isUploaded = true;
-      await store.put(report);
+      if (!(await store.update(report))) return true;
     }
     before += photo.blob.size;
     tell(photo.blob.size);
   }
-  return (await isKept(store, report)) ? postReport(store, report, means) : true;
+  return (await goesOn(store, report, means)) ? postReport(store, report, means) : true;
 }
 
-/** Not what was removed meanwhile, by hand or by whoever left in a hurry. */
-async function isKept(store: Store, report: KeptReport): Promise<boolean> {
-  return (await store.get(report.key)) !== undefined;
+/** Not with what was removed or taken back into the form meanwhile, and not for whoever left in a hurry. */
+async function goesOn(store: Store, report: KeptReport, means: Means): Promise<boolean> {
+  return !means.isOver?.() && (await store.waits(report));
 }
 
 /** Null when all of it arrived; "later" when the line failed; else the server's code. */
-function uploadPhoto(photo: KeptPhoto, means: Means, tell: (sent: number) => void, keep: () => Promise<void>): Promise<string | null> {
+function uploadPhoto(photo: KeptPhoto, means: Means, tell: (sent: number) => void, keep: () => Promise<unknown>): Promise<string | null> {
   return new Promise((resolve) => {
     const upload = new Upload(photo.blob, {
       endpoint: UPLOADS,
@@ -134,6 +136,7 @@ async function postReport(store: Store, report: KeptReport, means: Means): Promi
     means.onChecking?.(report.key);
     const solution = await means.solve(body.challenge);
     if (solution === null) return false;
+    if (!(await goesOn(store, report, means))) return true;
     ({ answer, body } = await post(text, solution));
   }
   const verdict = verdictOf(answer.status, body);
@@ -146,14 +149,14 @@ async function postReport(store: Store, report: KeptReport, means: Means): Promi
   if (verdict === "photos_forgotten") {
     // It waited so long that the server forgot its photos: they are still here.
     for (const photo of report.photos) Object.assign(photo, { uploadUrl: null, isUploaded: false });
-    await store.put(report);
+    await store.update(report);
     return false;
   }
   if (verdict === "later") {
     const afterS = answer.status === 429 ? Number(answer.headers.get("Retry-After")) : 0;
     if (afterS > 0) {
       report.notBefore = Date.now() + afterS * 1000;
-      await store.put(report);
+      await store.update(report);
     }
     return false;
   }
@@ -181,8 +184,7 @@ export function verdictOf(status: number, body: Readonly<Record<string, unknown>
 
 async function settle(store: Store, report: KeptReport, state: "sent" | "refused", faults: KeptReport["faults"], means: Means): Promise<true> {
   Object.assign(report, { state, faults });
-  await store.put(report);
-  means.onChange?.(report.key);
+  if (await store.update(report)) means.onChange?.(report.key);
   return true;
 }
 

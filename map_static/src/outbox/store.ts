@@ -44,6 +44,10 @@ export interface Store {
   get(key: string): Promise<KeptReport | undefined>;
   /** Throws {@link StorageFull} when the phone has no room. */
   put(report: KeptReport): Promise<void>;
+  /** Whether a report that is being sent still waits as it did: neither removed nor taken back into the form. */
+  waits(report: KeptReport): Promise<boolean>;
+  /** Put how far it came, if it does; whether it did. Throws {@link StorageFull}. */
+  update(report: KeptReport): Promise<boolean>;
   remove(key: string): Promise<void>;
   clear(): Promise<void>;
 }
@@ -88,10 +92,24 @@ class LastingStore implements Store {
   }
 
   async put(report: KeptReport): Promise<void> {
-    if (this.isForgotten) return;
+    await this.write(report, () => true);
+  }
+
+  async waits(report: KeptReport): Promise<boolean> {
+    return isSame(await this.get(report.key), report);
+  }
+
+  async update(report: KeptReport): Promise<boolean> {
+    return this.write(report, (kept) => isSame(kept, report));
+  }
+
+  private async write(report: KeptReport, isWanted: (kept: KeptReport | undefined) => boolean): Promise<boolean> {
+    if (this.isForgotten) return false;
     try {
       const writing = this.database.transaction(REPORTS, "readwrite", { durability: "strict" });
-      await Promise.all([writing.store.put(report), writing.done]);
+      const isWritten = isWanted(await writing.store.get(report.key));
+      await Promise.all([isWritten ? writing.store.put(report) : undefined, writing.done]);
+      return isWritten;
     } catch (error) {
       if ((error as DOMException | null)?.name === "QuotaExceededError") throw new StorageFull();
       throw error;
@@ -105,6 +123,11 @@ class LastingStore implements Store {
   async clear(): Promise<void> {
     if (!this.isForgotten) await this.database.clear(REPORTS);
   }
+}
+
+/** The sender works on a copy: what it read is there as long as nobody saved anew. */
+function isSame(kept: KeptReport | undefined, report: KeptReport): boolean {
+  return kept?.state === "waiting" && kept.savedAt === report.savedAt;
 }
 
 export class MemoryStore implements Store {
@@ -122,6 +145,15 @@ export class MemoryStore implements Store {
   put(report: KeptReport): Promise<void> {
     this.kept.set(report.key, report);
     return Promise.resolve();
+  }
+
+  /** Here the sender works on what is kept itself. */
+  waits(report: KeptReport): Promise<boolean> {
+    return Promise.resolve(this.kept.get(report.key) === report);
+  }
+
+  update(report: KeptReport): Promise<boolean> {
+    return this.waits(report);
   }
 
   remove(key: string): Promise<void> {
