@@ -20,7 +20,7 @@ export function offerExit(): void {
   }
   // What lies open in another tab would tell as much.
   addEventListener("storage", (event) => {
-    if (event.key === LEFT && !isLeaving()) void leave();
+    if (event.key === LEFT) void leave();
   });
 }
 
@@ -30,6 +30,7 @@ export function isLeaving(): boolean {
 }
 
 async function leave(): Promise<void> {
+  if (isLeaving()) return;
   document.body.hidden = true; // at once, whatever the rest takes
   document.title = "";
   window.stop(); // a page of ours that was just about to be opened is not
