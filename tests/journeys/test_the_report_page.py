@@ -256,9 +256,10 @@ def test_two_phones_that_saw_the_same_thing_are_two_reports(
 def test_a_better_fix_does_not_move_a_place_that_was_confirmed(
     site: Site, browser: Browser, watch: Watch, tmp_path: Path
 ) -> None:
-    with citizen(browser, watch, service_workers="block") as (context, page):
-        # Drawing the map may take all of the ten seconds in which the phone looks for a better fix.
-        page.route("**/assets/open-*.js", lambda route: route.abort())
+    with citizen(browser, watch) as (context, page):
+        # First, since drawing may take all of the ten seconds in which the phone looks for a better fix.
+        page.locator("#place-map").scroll_into_view_if_needed()
+        page.wait_for_selector("#place-map[data-ready]")
         context.set_geolocation({"longitude": 114.3, "latitude": 30.55, "accuracy": 400})
         page.set_input_files("#photo", people.take_photo(tmp_path / "fix.jpg", seed=47))
         expect(page.locator("#lon")).to_have_value(re.compile(r"^114\.3"))
